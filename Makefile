@@ -1,0 +1,35 @@
+# `make demo` and `make test` need Python 3.11+ and make, nothing else; the first of them installs into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+TESTS ?= tests/unit tests/contract tests/integration
+STUDY := search_spaces/demo.yaml
+
+.PHONY: demo test lint lock slow
+
+demo: $(READY)
+	rm -rf runs/demo
+	$(BIN)/tune-cmx data synth runs/synthetic --frames 120 --sequences 12
+	$(BIN)/tune-cmx search $(STUDY) --data runs/synthetic --output-dir runs
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS)
+
+slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The versions and hashes that are installed; needs uv.
+lock:
+	uv pip compile --universal --generate-hashes --all-extras --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)

@@ -1,0 +1,187 @@
+"""YAML and JSON -> mapping -> TrialConfig; each error names file, line, key and the nearest known key.
+
+PyYAML reads `1e-4` as text, `no` as false, and keeps the last of two equal keys in silence; this loader
+reads the first as a number, the second as text, and refuses the third.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tune_cmx.config.trial import TrialConfig
+from tune_cmx.errors import ConfigError
+from tune_cmx.registry import lookup, suggestion
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # The two schedules of the published ablation.
+    "aggressive": {"epochs": 15, "batch_size": 16, "lr": 0.02, "optimizer": "sgd", "momentum": 0.9},
+    "conservative": {"epochs": 25, "batch_size": 2, "lr": 0.005, "optimizer": "sgd", "momentum": 0.9},
+}
+
+Model = TypeVar("Model", bound=BaseModel)
+Lines = dict[str, int]
+"""Line in the file by dotted key."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Numbers and booleans as in YAML 1.2."""
+
+    yaml_implicit_resolvers = {
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def load_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
+    """A YAML or JSON file's mapping, and the line of each of its keys by dotted path.
+
+    Raises:
+        ConfigError: The file is missing, is no mapping, has a syntax error or a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    loader = _StrictLoader(text)
+    try:
+        root = loader.get_single_node()
+        lines: Lines = {}
+        if root is not None:
+            _walk(root, "", lines, path)
+        content = loader.construct_document(root) if root is not None else None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a mapping of keys to values is needed; got {type(content).__name__}")
+    return content, lines
+
+
+def _walk(node: yaml.Node, prefix: str, lines: Lines, path: Path) -> None:
+    """Note each key's line; refuse a key that stands twice."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _walk(item, f"{prefix}.{index}" if prefix else str(index), lines, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        key = f"{prefix}.{key_node.value}" if prefix else str(key_node.value)
+        line = key_node.start_mark.line + 1
+        if key in lines:
+            raise ConfigError(f"{path}:{line}: {key} stands twice, first in line {lines[key]}; keep one")
+        lines[key] = line
+        _walk(value_node, key, lines, path)
+
+
+def read_trial(path: Path) -> TrialConfig:
+    """The trial that a `config.json` (or the same as YAML) describes."""
+    content, lines = load_mapping(path)
+    return parse_trial(content, source=str(path), lines=lines)
+
+
+def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None = None) -> TrialConfig:
+    """A nested mapping as a TrialConfig, its schedule's preset filled in.
+
+    Args:
+        content: Nested mapping; numpy scalars are taken as the numbers that they are.
+        source: What to name in an error: a file, or where the values come from.
+        lines: The file's lines by dotted key.
+
+    Raises:
+        ConfigError: A key is unknown or a value not allowed.
+    """
+    plain = _plain(content)
+    schedule = plain.get("schedule")
+    if isinstance(schedule, dict) and schedule.get("preset") is not None:
+        preset = lookup(PRESETS, str(schedule["preset"]), f"{source}: schedule.preset: unknown preset")
+        plain["schedule"] = {**preset, **schedule}
+    return validate(TrialConfig, plain, source=source, lines=lines)
+
+
+def _plain(value: Any) -> Any:
+    """Nested containers and numpy scalars as plain Python values."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def validate(model: type[Model], content: Any, *, source: str, lines: Lines | None = None, prefix: str = "") -> Model:
+    """`content` as `model`, or a ConfigError that names source, line, key, value and what is allowed."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        messages = [_message(model, dict(item), source, lines or {}, prefix) for item in error.errors()]
+        raise ConfigError("\n".join(messages)) from error
+
+
+def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: Lines, prefix: str) -> str:
+    parts = [str(part) for part in item["loc"]]
+    key = ".".join([prefix, *parts] if prefix else parts)
+    place = _place(key, source, lines)
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(model, parts[:-1])
+        return f"{place}: unknown key{suggestion(parts[-1], known)} Known: {', '.join(known)}"
+    text = item["msg"].removeprefix("Value error, ")
+    return f"{place}: {text}" if item["type"] == "value_error" else f"{place}: {text}; got {item['input']!r}"
+
+
+def _place(key: str, source: str, lines: Lines) -> str:
+    """`file:line: key`, with the line of the nearest key above that stands in the file."""
+    parts = key.split(".") if key else []
+    for end in range(len(parts), 0, -1):
+        line = lines.get(".".join(parts[:end]))
+        if line is not None:
+            return f"{source}:{line}: {key}"
+    return f"{source}: {key}" if key else source
+
+
+def _known_keys(model: type[BaseModel], parts: list[str]) -> list[str]:
+    """The field names of the section that the path leads to."""
+    section: type[BaseModel] = model
+    for part in parts:
+        field = section.model_fields.get(part)
+        if field is None:
+            continue
+        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        section = next((kind for kind in inner if issubclass(kind, BaseModel)), section)
+    return list(section.model_fields)
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping's leaves by dotted path; an empty mapping is a leaf."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, path))
+        else:
+            flat[path] = value
+    return flat
+
+
+def dump(config: BaseModel) -> dict[str, Any]:
+    """A configuration as JSON would have it: lists for tuples, all defaults written out."""
+    content: dict[str, Any] = json.loads(config.model_dump_json())
+    return content

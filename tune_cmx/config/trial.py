@@ -1,0 +1,226 @@
+"""The typed configuration of one trial. Frozen, strict: an unknown key or a wrong type is an error."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+STAGES = (1, 2, 3, 4)
+MODALITIES = ("rgb", "thermal", "event")
+
+
+def as_tuple(value: Any) -> Any:
+    """YAML and JSON have lists where these models have tuples; nothing else is converted."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class StageFusion(Section):
+    """The fusion at one encoder stage."""
+
+    kind: str
+    """A name in `tune_cmx.models.fusion.FUSIONS`."""
+    options: dict[str, Any] = {}
+    """What that fusion's own options model takes; what is left out has that model's default."""
+
+
+class FusionConfig(Section):
+    """Which fusion stands at which stage: either `kind` (with `stages` and `elsewhere`) or `per_stage`."""
+
+    kind: str | None = None
+    stages: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
+    """Where `kind` stands, of 1..4; None: at all four."""
+    elsewhere: str | None = None
+    """The fusion at the stages that `stages` leaves out, with its default options."""
+    options: dict[str, Any] = {}
+    per_stage: Annotated[tuple[StageFusion, ...] | None, BeforeValidator(as_tuple)] = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "FusionConfig":
+        if self.per_stage is not None:
+            if self.kind is not None or self.stages is not None or self.elsewhere is not None or self.options:
+                raise ValueError("give either per_stage, or kind with stages, elsewhere and options; not both")
+            if len(self.per_stage) != len(STAGES):
+                raise ValueError(f"per_stage needs one entry for each of the stages 1..4; got {len(self.per_stage)}")
+            return self
+        if self.kind is None:
+            raise ValueError("give kind (such as frm_ffm), or per_stage with four entries")
+        if self.stages is not None:
+            if not self.stages:
+                raise ValueError(f"stages is empty; leave '{self.kind}' out, or name stages of 1..4")
+            bad = [stage for stage in self.stages if stage not in STAGES]
+            if bad:
+                raise ValueError(f"stages must be of 1, 2, 3, 4; got {bad[0]}")
+            if list(self.stages) != sorted(set(self.stages)):
+                raise ValueError(f"stages must be ascending, each once; got {list(self.stages)}")
+            if set(self.stages) != set(STAGES) and self.elsewhere is None:
+                raise ValueError("stages leaves some stages out: name the fusion there with elsewhere")
+        return self
+
+    def stage_fusions(self) -> tuple[StageFusion, StageFusion, StageFusion, StageFusion]:
+        """The fusion at stages 1, 2, 3 and 4."""
+        if self.per_stage is not None:
+            first, second, third, fourth = self.per_stage
+            return first, second, third, fourth
+        assert self.kind is not None
+        here = StageFusion(kind=self.kind, options=self.options)
+        there = here if self.elsewhere is None else StageFusion(kind=self.elsewhere)
+        first, second, third, fourth = (
+            here if self.stages is None or stage in self.stages else there for stage in STAGES
+        )
+        return first, second, third, fourth
+
+
+class DetectorConfig(Section):
+    """FPN and Faster R-CNN; the defaults are torchvision's."""
+
+    image_size: Annotated[int, Field(ge=32)] = 800
+    """Shorter side in pixels to which an image is resized, unless the longer one would pass `max_size`."""
+    max_size: Annotated[int, Field(ge=32)] = 1333
+    fpn_channels: Annotated[int, Field(ge=8)] = 256
+    anchor_sizes: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] = (32, 64, 128, 256, 512)
+    """Side in pixels, one for each pyramid level: strides 4, 8, 16, 32 and 64."""
+    anchor_ratios: Annotated[tuple[float, ...], BeforeValidator(as_tuple)] = (0.5, 1.0, 2.0)
+    """Height over width."""
+    proposals_train: Annotated[int, Field(ge=1)] = 2000
+    """Kept before and after non-maximum suppression, per level and per image."""
+    proposals_eval: Annotated[int, Field(ge=1)] = 1000
+    rois_per_image: Annotated[int, Field(ge=8)] = 512
+    """Proposals that the box head trains on, per image."""
+    head_width: Annotated[int, Field(ge=16)] = 1024
+    """Units in each of the box head's two linear layers."""
+    detections_per_image: Annotated[int, Field(ge=1)] = 100
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DetectorConfig":
+        if len(self.anchor_sizes) != 5 or min(self.anchor_sizes) < 1:
+            raise ValueError(
+                f"anchor_sizes needs five positive numbers, one a pyramid level; got {list(self.anchor_sizes)}"
+            )
+        if not self.anchor_ratios or min(self.anchor_ratios) <= 0:
+            raise ValueError(f"anchor_ratios needs numbers above 0; got {list(self.anchor_ratios)}")
+        if self.max_size < self.image_size:
+            raise ValueError(f"max_size must be at least image_size, {self.image_size}; got {self.max_size}")
+        return self
+
+
+class ModelConfig(Section):
+    """Streams, fusion and detector."""
+
+    backbone: str = "mit_b1"
+    streams: str = "rgb | thermal+event"
+    """Modalities of the RGB and of the auxiliary stream; one side alone is a single-stream detector."""
+    carry: Literal["separate", "fused"] = "separate"
+    """What the next stage receives: each stream its own map, as in CMX, or both the fused one."""
+    fusion: FusionConfig = FusionConfig(kind="frm_ffm")
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    detector: DetectorConfig = DetectorConfig()
+
+    @field_validator("streams")
+    @classmethod
+    def _streams(cls, text: str) -> str:
+        streams = [[name.strip() for name in side.split("+")] for side in text.split("|")]
+        named = [name for stream in streams for name in stream]
+        unknown = [name for name in named if name not in MODALITIES]
+        if unknown or len(streams) > 2:
+            raise ValueError(
+                f"streams must be one or two of {', '.join(MODALITIES)}, as in 'rgb | thermal+event'; got '{text}'"
+            )
+        if len(set(named)) != len(named):
+            raise ValueError(f"streams names a modality twice: '{text}'")
+        return " | ".join("+".join(stream) for stream in streams)
+
+    def stream_modalities(self) -> tuple[tuple[str, ...], ...]:
+        """The modalities of each stream: one or two tuples of names."""
+        return tuple(tuple(side.strip().split("+")) for side in self.streams.split("|"))
+
+
+class AugmentConfig(Section):
+    """Random geometry at training time, drawn once for all bands and boxes of a frame."""
+
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability of a mirror image, left to right."""
+    scale: Annotated[tuple[float, float], BeforeValidator(as_tuple)] = (0.8, 1.25)
+    """Range of the zoom; above 1 the frame is cropped, below 1 padded, its size kept."""
+
+    @field_validator("scale")
+    @classmethod
+    def _range(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0.1 <= scale[0] <= scale[1] <= 10:
+            raise ValueError(f"scale needs a range within 0.1..10, lower end first; got {list(scale)}")
+        return scale
+
+
+class DataConfig(Section):
+    """Where the frames are and how they are divided. Places are no part of the protocol; the hashes are."""
+
+    root: str | None = None
+    """Folder of the images: `rgb/`, `thermal/`, `event/` below it, or .npy files of several bands."""
+    labels: str | None = None
+    """Folder of the YOLO text labels; None: `labels/` below or beside the images."""
+    bands: dict[str, Annotated[tuple[int, ...], BeforeValidator(as_tuple)]] | None = None
+    """Channels of a packed array by modality; None: as `data.yaml` says, or rgb 0..2, thermal 3, event 4."""
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
+    """Class names; None: as `data.yaml` or `classes.txt` says."""
+    sequences: str | None = None
+    """A CSV file, or a regular expression with a group `sequence` on frame names; None: as the data set says."""
+    split: str | None = None
+    """A split file to take as it is; None: one is made before training."""
+    split_seed: int = 0
+    fractions: Annotated[tuple[float, float, float], BeforeValidator(as_tuple)] = (0.7, 0.15, 0.15)
+    """Shares of train, val and test."""
+    split_by: Literal["sequence", "block", "frame"] | None = None
+    """None: by sequence where sequences are known, else by blocks. `frame` leaks between neighbours in a video."""
+    guard: Annotated[int, Field(ge=0)] = 8
+    """Frames left out at each seam between blocks; only for a split by blocks."""
+    augment: AugmentConfig = AugmentConfig()
+
+    @field_validator("fractions")
+    @classmethod
+    def _fractions(cls, shares: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ValueError(f"fractions needs three shares above 0 that add up to 1; got {list(shares)}")
+        return shares
+
+
+class ScheduleConfig(Section):
+    """Length, batch, optimizer and learning rate of a training run."""
+
+    preset: str | None = None
+    """Name of the preset whose values stand below; a label, the values themselves count."""
+    epochs: Annotated[int, Field(ge=1)] = 15
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.02
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; AdamW keeps its own betas."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    curve: Literal["constant", "step", "cosine"] = "constant"
+    step_epochs: Annotated[int, Field(ge=1)] = 5
+    """Epochs between two drops, for `curve: step`."""
+    step_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Linear rise from a thousandth of the rate, before the curve; counted within `epochs`."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; None: not clipped."""
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "ScheduleConfig":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be below epochs, {self.epochs}; got {self.warmup_epochs}")
+        return self
+
+
+class TrialConfig(Section):
+    """One training run: everything that its numbers hang on, but the code and the machine."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    report_split: Literal["val", "test"] = "val"
+    """Where the final results are taken; `test` is read once, for finalists and control."""
