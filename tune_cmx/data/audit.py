@@ -1,0 +1,219 @@
+"""Read every frame and label once, before any training: what cannot be used, sizes, counts and pixel sums."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_cmx.data.labels import label_bytes, parse_labels
+from tune_cmx.data.layout import Frame, PairedData
+from tune_cmx.data.pixels import Pixels, decode_image, decode_packed, full_scale, split_bands, to_bands
+from tune_cmx.errors import DataError
+
+PROBLEMS_SHOWN = 5
+Sums = tuple[float, float, int]
+"""Of one band of one frame, its pixels within 0..1: their sum, the sum of their squares, their number."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What one reading of the whole set found."""
+
+    sizes: Mapping[str, tuple[int, int]]
+    """Height and width in pixels by frame id."""
+    boxes: Mapping[str, int]
+    """Boxes by frame id."""
+    class_boxes: Mapping[str, int]
+    """Boxes by class name."""
+    negatives: int
+    """Frames without a box."""
+    sums: Mapping[str, Mapping[str, tuple[Sums, ...]]]
+    """Pixel sums of each band by frame id and modality."""
+    fingerprint: str
+    """Of ids, bands, classes, labels and images; the same on every machine that has the same files."""
+    warnings: tuple[str, ...]
+    """What can be used, but may not be what was meant."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The audit as JSON would have it, for a study's folder."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Audit":
+        """The audit of which `to_json` made this, read back."""
+        sums = {
+            id: {modality: tuple(tuple(band) for band in bands) for modality, bands in modalities.items()}
+            for id, modalities in content["sums"].items()
+        }
+        sizes = {id: tuple(size) for id, size in content["sizes"].items()}
+        return cls(**{**content, "sizes": sizes, "sums": sums, "warnings": tuple(content["warnings"])})
+
+
+@dataclass(frozen=True)
+class _FrameAudit:
+    size: tuple[int, int]
+    sums: dict[str, tuple[Sums, ...]]
+    classes: list[int]
+    digest: str
+    problems: list[str]
+    odd: list[tuple[str, str]]
+    """Modality, and what is unusual about its image."""
+
+
+def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = None, workers: int = 2) -> Audit:
+    """Decode every frame and read every label.
+
+    Args:
+        data: The set.
+        progress: Called with the number of frames read and their total.
+        workers: Threads.
+
+    Raises:
+        DataError: Some frame or label cannot be used; the message lists the first few and counts the rest.
+    """
+    results: list[_FrameAudit] = []
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for result in pool.map(lambda frame: _audit_frame(data, frame), data.frames):
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(data.frames))
+    problems = [problem for result in results for problem in result.problems]
+    if problems:
+        raise DataError(_summary(data.root, problems))
+    class_ids = Counter(class_id for result in results for class_id in result.classes)
+    if not class_ids:
+        raise DataError(f"{data.root}: no frame has a box; a detector needs some to learn from")
+    ids = [frame.id for frame in data.frames]
+    return Audit(
+        sizes={id: result.size for id, result in zip(ids, results, strict=True)},
+        boxes={id: len(result.classes) for id, result in zip(ids, results, strict=True)},
+        class_boxes={name: class_ids[index] for index, name in enumerate(data.classes)},
+        negatives=sum(not result.classes for result in results),
+        sums={id: result.sums for id, result in zip(ids, results, strict=True)},
+        fingerprint=_fingerprint(data, results),
+        warnings=tuple(_warnings(data, results, class_ids)),
+    )
+
+
+def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[float]]]:
+    """Mean and standard deviation of each band over all pixels of the named frames, by modality.
+
+    A band that never changes has 1 as its deviation, so that normalising leaves zeros.
+    """
+    frames = [audit.sums[id] for id in ids]
+    if not frames:
+        raise DataError("statistics need at least one frame")
+    found: dict[str, dict[str, list[float]]] = {}
+    for modality in frames[0]:
+        totals = np.sum([frame[modality] for frame in frames], axis=0)
+        mean = totals[:, 0] / totals[:, 2]
+        deviation = np.sqrt(np.maximum(totals[:, 1] / totals[:, 2] - mean**2, 0))
+        deviation[deviation < 1e-6] = 1.0
+        found[modality] = {"mean": mean.tolist(), "std": deviation.tolist()}
+    return found
+
+
+def _audit_frame(data: PairedData, frame: Frame) -> _FrameAudit:
+    problems: list[str] = []
+    odd: list[tuple[str, str]] = []
+    digest = hashlib.sha256(frame.id.encode())
+    pixels: dict[str, Pixels] = {}
+    for modality, path in _files(data, frame):
+        try:
+            content = path.read_bytes()
+            digest.update(hashlib.sha256(content).digest())
+            decoded, note = _decode(data, content, path, modality)
+        except OSError as error:
+            problems.append(f"{data.place(path)}: cannot be read: {error}")
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            pixels.update(decoded)
+            odd.extend([(modality, note)] if note else [])
+    sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
+        problems.append(f"frame {frame.id}: images differ in size (width×height): {shown}; register them to one size")
+    classes: list[int] = []
+    try:
+        content = label_bytes(frame)
+        digest.update(hashlib.sha256(content).digest())
+        labels, bad_lines = parse_labels(content, _label_place(data, frame), data.classes)
+        problems.extend(bad_lines)
+        classes = labels.classes.tolist()
+    except OSError as error:
+        problems.append(f"{_label_place(data, frame)}: cannot be read: {error}")
+    size = next(iter(sizes.values()), (0, 0))
+    sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
+    return _FrameAudit((int(size[0]), int(size[1])), sums, classes, digest.hexdigest(), problems, odd)
+
+
+def _files(data: PairedData, frame: Frame) -> list[tuple[str, Path]]:
+    """Each file once, with its modality; of a packed set, the first."""
+    files = list(frame.files.items())
+    return files[:1] if data.packed else files
+
+
+def _decode(data: PairedData, content: bytes, path: Path, modality: str) -> tuple[dict[str, Pixels], str]:
+    """Pixels by modality, and what is unusual about the file."""
+    if data.packed:
+        pixels = decode_packed(content, data.place(path), data.channels)
+        return split_bands(pixels, data.bands, tuple(data.bands)), ""
+    pixels = decode_image(content, data.place(path))
+    bands = to_bands(pixels, modality)
+    note = ""
+    if bands.shape[2] > pixels.shape[2]:
+        note = "are grey and were repeated as three bands"
+    elif bands.shape[2] < pixels.shape[2] and (pixels != bands).any():
+        note = "are in colour; the mean of their channels is taken as the one band"
+    return {modality: bands}, note
+
+
+def _label_place(data: PairedData, frame: Frame) -> str:
+    return frame.id if frame.label is None else data.place(frame.label)
+
+
+def _sums(pixels: Pixels) -> tuple[Sums, ...]:
+    """Exact for whole numbers, by way of a histogram."""
+    count = pixels.shape[0] * pixels.shape[1]
+    scale = full_scale(pixels.dtype)
+    found = []
+    for band in range(pixels.shape[2]):
+        values = pixels[:, :, band].ravel()
+        if pixels.dtype.kind == "u":
+            histogram = np.bincount(values)
+            levels = np.arange(len(histogram)) / scale
+            found.append((float(histogram @ levels), float(histogram @ levels**2), count))
+        else:
+            exact = values.astype(np.float64)
+            found.append((float(exact.sum()), float((exact**2).sum()), count))
+    return tuple(found)
+
+
+def _fingerprint(data: PairedData, results: list[_FrameAudit]) -> str:
+    described: dict[str, Any] = {
+        "bands": {modality: list(data.bands[modality]) for modality in data.bands},
+        "classes": list(data.classes),
+        "frames": [result.digest for result in results],
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _warnings(data: PairedData, results: list[_FrameAudit], class_ids: Mapping[int, int]) -> list[str]:
+    odd = Counter(note for result in results for note in result.odd)
+    notes = [f"{modality}: {count} of {len(results)} images {note}" for (modality, note), count in odd.items()]
+    return notes + [f"class '{name}' has no box" for index, name in enumerate(data.classes) if index not in class_ids]
+
+
+def _summary(root: Path, problems: list[str]) -> str:
+    if len(problems) == 1:
+        return f"{root}: {problems[0]}"
+    shown = "\n".join(f"  {problem}" for problem in problems[:PROBLEMS_SHOWN])
+    more = f"\n  and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    return f"{root}: {len(problems)} problems:\n{shown}{more}"

@@ -1,0 +1,167 @@
+"""Frames as tensors: pixels within 0..1, boxes in pixels, and an order that hangs on seed and epoch alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from tune_cmx.config.trial import AugmentConfig
+from tune_cmx.data.labels import read_labels
+from tune_cmx.data.layout import PairedData
+from tune_cmx.data.pixels import Pixels, full_scale, read_frame
+from tune_cmx.data.transforms import apply_geometry, draw_geometry
+from tune_cmx.errors import DataError
+from tune_cmx.evaluation import coco_truth
+
+Target = dict[str, Tensor]
+Sample = tuple[Tensor, Target]
+Batch = tuple[list[Tensor], list[Target]]
+
+
+class PairedDataset(Dataset[Sample]):
+    """Some frames of a set, in the bands of some modalities.
+
+    A sample is the image, C×H×W within 0..1, and its target: `boxes`, N×4, x1, y1, x2, y2 in pixels; `labels`, N
+    class numbers from 1, as 0 is the background; `image_id`, the frame's place in `ids`.
+
+    Args:
+        data: The set.
+        ids: Frames, in this order.
+        modalities: Whose bands the image has, in this order.
+        augment: Random geometry; None: frames as they are.
+        seed: Of the random geometry, which is a function of seed, epoch and index: neither the number of workers
+            nor an interruption changes it.
+        cache_mib: Decoded frames kept in memory, at most.
+
+    Raises:
+        DataError: A frame or modality is not in the set.
+    """
+
+    def __init__(
+        self,
+        data: PairedData,
+        ids: Sequence[str],
+        modalities: Sequence[str],
+        *,
+        augment: AugmentConfig | None,
+        seed: int,
+        cache_mib: int = 512,
+    ) -> None:
+        frames = {frame.id: frame for frame in data.frames}
+        unknown = next((id for id in ids if id not in frames), None)
+        if unknown is not None:
+            raise DataError(f"{data.root}: no frame '{unknown}'")
+        for modality in modalities:
+            if modality not in data.bands:
+                raise DataError(f"{data.root}: no {modality} images; the set has {', '.join(data.bands)}")
+        self.data = data
+        self.ids = tuple(ids)
+        self.frames = [frames[id] for id in ids]
+        self.modalities = tuple(modalities)
+        self.augment = augment
+        self.seed = seed
+        self.epoch = 0
+        self._cache: dict[int, list[Pixels]] = {}
+        self._room = cache_mib * 2**20
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other geometry from here on; the same again for the same epoch."""
+        self.epoch = epoch
+
+    def preload(self) -> None:
+        """Fill the cache as far as it goes, so that workers started from here on share it."""
+        for index in range(len(self)):
+            if self._room <= 0:
+                return
+            self._pixels(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = torch.cat([_as_float(pixels) for pixels in self._pixels(index)])
+        height, width = int(image.shape[1]), int(image.shape[2])
+        labels = read_labels(self.data, self.frames[index])
+        boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
+        classes = torch.from_numpy(labels.classes + 1)
+        if self.augment is not None:
+            geometry = draw_geometry(self.augment, height, width, self._generator(index))
+            image, boxes, kept = apply_geometry(image, boxes, geometry)
+            classes = classes[kept]
+        return image, {"boxes": boxes, "labels": classes, "image_id": torch.tensor(index)}
+
+    def _generator(self, index: int) -> torch.Generator:
+        seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(seed[0]))
+
+    def _pixels(self, index: int) -> list[Pixels]:
+        if index in self._cache:
+            return self._cache[index]
+        bands = read_frame(self.data, self.frames[index], self.modalities)
+        pixels = [bands[modality] for modality in self.modalities]
+        size = sum(array.nbytes for array in pixels)
+        if size <= self._room and get_worker_info() is None:  # what a worker keeps is lost with it, epoch by epoch
+            self._cache[index] = pixels
+            self._room -= size
+        return pixels
+
+
+def build_loader(
+    dataset: PairedDataset, *, batch_size: int, shuffle: bool, seed: int, epoch: int, workers: int = 0
+) -> DataLoader[Sample]:
+    """One epoch's batches: lists of images and of targets.
+
+    Every frame comes once; the last batch may be smaller. The order is a function of seed and epoch. The dataset is
+    set to that epoch.
+    """
+    dataset.set_epoch(epoch)
+    if workers > 0:
+        dataset.preload()
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=epoch_order(len(dataset), seed=seed, epoch=epoch) if shuffle else range(len(dataset)),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
+    """A permutation of 0..count-1, the same for the same seed and epoch."""
+    state = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    order: list[int] = torch.randperm(count, generator=torch.Generator().manual_seed(int(state[0]))).tolist()
+    return order
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Frames may differ in size, so they stay apart."""
+    return [image for image, _ in samples], [target for _, target in samples]
+
+
+def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Ground truth in COCO's form; an image's number is its place in `ids`, as in the dataset's targets.
+
+    Args:
+        data: The set.
+        ids: Frames, in the order that the dataset has them.
+        sizes: Height and width by frame id, as `Audit.sizes`.
+    """
+    frames = {frame.id: frame for frame in data.frames}
+    images, boxes, labels = [], [], []
+    for index, id in enumerate(ids):
+        found = read_labels(data, frames[id])
+        height, width = sizes[id]
+        images.append((index, id, height, width))
+        boxes.append(found.boxes * np.array([width, height] * 2))
+        labels.append(found.classes + 1)
+    return coco_truth(images, boxes, labels, data.classes)
+
+
+def _as_float(pixels: Pixels) -> Tensor:
+    """C×H×W within 0..1, by the range of the number type."""
+    bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return torch.from_numpy(bands.astype(np.float32)).div_(full_scale(pixels.dtype))

@@ -1,0 +1,301 @@
+"""Divide a set's frames into train, val and test, so that no part holds what another was trained on."""
+
+import hashlib
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from tune_cmx.data.labels import label_bytes, parse_labels
+from tune_cmx.data.layout import Frame, PairedData, listed
+from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import lookup, suggestion
+
+PARTS = ("train", "val", "test")
+How = Literal["sequence", "block", "frame", "given"]
+CANDIDATES = 500
+"""Seeded shuffles of the sequences among which the best is taken; 11 sequences need about a tenth of it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frame ids of the three parts, each in the set's order."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    how: How
+    """`given`: a list that was not made here, or was changed since."""
+    seed: int | None
+    """None where nothing was drawn: blocks, and given lists."""
+    hash: str
+    """Of the three parts' ids and nothing else."""
+    left_out: tuple[str, ...] = ()
+    sequences: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the sequences in each part; empty where they are not known."""
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """Of the training part, from `audit.statistics`."""
+
+    def with_statistics(self, statistics: Mapping[str, Any]) -> "Split":
+        """The same split, and what its training part's pixels are like; the hash stays."""
+        return replace(self, statistics=dict(statistics))
+
+
+def make_split(
+    data: PairedData,
+    *,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+    by: str | None = None,
+    guard: int = 8,
+) -> Split:
+    """Divide a set.
+
+    Args:
+        data: The set.
+        fractions: Shares of train, val and test.
+        seed: Decides which sequences, or which frames, go where; blocks are not drawn.
+        by: `sequence`, `block` or `frame`; None: by sequence where sequences are known, else by blocks.
+        guard: Frames left out at each seam between two blocks.
+
+    Raises:
+        DataError: A part would be empty, or sequences are asked for and not known.
+    """
+    how = by or ("sequence" if data.sequences_known else "block")
+    if how == "sequence":
+        parts = _by_sequence(data, fractions, seed)
+    elif how == "block":
+        parts = _by_block([frame.id for frame in data.frames], fractions, guard)
+    elif how == "frame":
+        parts = _by_frame([frame.id for frame in data.frames], fractions, seed)
+    else:
+        raise ConfigError(f"a split is by sequence, block or frame; got '{how}'")
+    return _split(data, parts, how=how, seed=None if how == "block" else seed)
+
+
+def read_split(path: Path, data: PairedData) -> Split:
+    """A split from a JSON file with lists of frame ids under train, val and test, taken as it is.
+
+    Raises:
+        DataError: The file cannot be read, or names an unknown frame, one frame twice, or an empty part.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: lists of frame ids under train, val and test are needed")
+    known_keys = list(Split.__dataclass_fields__)
+    for key in content:
+        if key not in known_keys:
+            raise DataError(
+                f"{path}: unknown key '{key}'. Known: {', '.join(known_keys)}.{suggestion(key, known_keys)}"
+            )
+    parts = _given_parts(path, content, {frame.id for frame in data.frames})
+    try:
+        ours = content.get("hash") == split_hash(parts) and content.get("how") in get_args(How)
+        return _split(
+            data,
+            parts,
+            how=content["how"] if ours else "given",
+            seed=content.get("seed") if ours else None,
+            statistics=content.get("statistics") if ours else None,
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write a split as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(asdict(split), indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def split_hash(parts: Mapping[str, Sequence[str]]) -> str:
+    """Twelve hexadecimal digits over the sorted ids of each part."""
+    content = json.dumps([sorted(parts[part]) for part in PARTS])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def split_warnings(split: Split, data: PairedData) -> list[str]:
+    """What a reader of the results must know about a split: leaks, and parts that measure nothing."""
+    frames = {frame.id: frame for frame in data.frames}
+    part_of = {id: part for part in PARTS for id in getattr(split, part)}
+    warnings = []
+    if split.how == "frame":
+        warnings.append("split over single frames: neighbouring video frames leak from train into val and test")
+    if data.sequences_known:
+        parts_of: dict[str, set[str]] = {}
+        for id, part in part_of.items():
+            parts_of.setdefault(str(frames[id].sequence), set()).add(part)
+        for sequence, parts in sorted(parts_of.items()):
+            if len(parts) > 1:
+                warnings.append(f"sequence {sequence} is in {' and '.join(part for part in PARTS if part in parts)}")
+    elif split.how == "block":
+        warnings.append("sequences unknown: split by blocks in name order; a video may stand on both sides of a seam")
+    elif split.how == "given":
+        warnings.append("sequences unknown: whether the given split leaks cannot be checked")
+    for part in PARTS:
+        if not any(_classes_in(data, frames[id]) for id in getattr(split, part)):
+            warnings.append(f"no frame of {part} has a box")
+    return warnings
+
+
+def _split(
+    data: PairedData,
+    parts: Mapping[str, Sequence[str]],
+    *,
+    how: str,
+    seed: int | None,
+    statistics: Mapping[str, Any] | None = None,
+) -> Split:
+    for part in PARTS:
+        if not parts[part]:
+            raise DataError(_empty_part(part, how, data))
+    members = {part: set(parts[part]) for part in PARTS}
+    ordered = {part: tuple(frame.id for frame in data.frames if frame.id in members[part]) for part in PARTS}
+    sequences: dict[str, list[str]] = {}
+    for part in PARTS:
+        found = {frame.sequence for frame in data.frames if frame.id in members[part] and frame.sequence is not None}
+        sequences[part] = sorted(found)
+    used = set().union(*members.values())
+    return Split(
+        train=ordered["train"],
+        val=ordered["val"],
+        test=ordered["test"],
+        how=lookup({name: name for name in get_args(How)}, how, "a split's how: unknown value"),
+        seed=seed,
+        hash=split_hash(ordered),
+        left_out=tuple(frame.id for frame in data.frames if frame.id not in used),
+        sequences=sequences,
+        statistics=dict(statistics or {}),
+    )
+
+
+def _empty_part(part: str, how: str, data: PairedData) -> str:
+    if how == "sequence":
+        count = len({frame.sequence for frame in data.frames})
+        return (
+            f"the part {part} of the split would be empty: {count} sequences for three parts; "
+            "add sequences, change the fractions, or split by block"
+        )
+    if how == "given":
+        return f"the part {part} of the split is empty; each of train, val and test needs a frame"
+    fix = "lower the guard or change the fractions" if how == "block" else "change the fractions"
+    return f"the part {part} of the split would be empty, with {len(data.frames)} frames in all; add frames, {fix}"
+
+
+def _by_sequence(data: PairedData, fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Of many seeded assignments the one whose parts all have boxes and whose shares come nearest to the fractions."""
+    if not data.sequences_known:
+        raise DataError(
+            "a split by sequence needs sequences: put sequences.csv (id, sequence, frame) beside the images, "
+            "or give --sequences"
+        )
+    members: dict[str, list[str]] = {}
+    classes: dict[str, set[int]] = {}
+    for frame in data.frames:
+        members.setdefault(str(frame.sequence), []).append(frame.id)
+        classes.setdefault(str(frame.sequence), set()).update(_classes_in(data, frame))
+    sizes = {name: len(ids) for name, ids in members.items()}
+    names = sorted(members)
+    draw = random.Random(seed)
+    best: tuple[tuple[float, ...], dict[str, list[str]]] | None = None
+    for _ in range(CANDIDATES):
+        draw.shuffle(names)
+        parts = _fill(names, sizes, fractions)
+        cost = _cost(parts, sizes, classes, fractions)
+        if best is None or cost < best[0]:
+            best = cost, parts
+    assert best is not None
+    return {part: [id for name in best[1][part] for id in members[name]] for part in PARTS}
+
+
+def _fill(names: Sequence[str], sizes: Mapping[str, int], fractions: Sequence[float]) -> dict[str, list[str]]:
+    """One sequence for each part in turn, then each next one to the part that is furthest below its share."""
+    total = sum(sizes.values())
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    counts = Counter(dict.fromkeys(PARTS, 0))
+    for position, name in enumerate(names):
+        if position < len(PARTS):
+            part = PARTS[position]
+        else:
+            part = max(PARTS, key=lambda part: fractions[PARTS.index(part)] - counts[part] / total)
+        parts[part].append(name)
+        counts[part] += sizes[name]
+    return parts
+
+
+def _cost(
+    parts: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
+    classes: Mapping[str, set[int]],
+    fractions: Sequence[float],
+) -> tuple[float, ...]:
+    """Parts without a box, parts of a single sequence (which say little of others), distance from the fractions in
+    steps of 5 %, classes missing, the exact distance."""
+    total = sum(sizes.values())
+    distance = sum(
+        abs(sum(sizes[name] for name in parts[part]) / total - fraction)
+        for part, fraction in zip(PARTS, fractions, strict=True)
+    )
+    found = [set().union(*(classes[name] for name in parts[part])) for part in PARTS]
+    everywhere = set().union(*found)
+    return (
+        sum(not part for part in found),
+        sum(len(parts[part]) == 1 for part in PARTS),
+        round(distance / 0.05),
+        sum(len(everywhere - part) for part in found),
+        round(distance, 9),
+    )
+
+
+def _by_block(ids: Sequence[str], fractions: Sequence[float], guard: int) -> dict[str, list[str]]:
+    """Train, guard, val, guard, test, in name order."""
+    usable = max(0, len(ids) - 2 * guard)
+    first = round(usable * fractions[0])
+    second = round(usable * (fractions[0] + fractions[1]))
+    return {
+        "train": list(ids[:first]),
+        "val": list(ids[first + guard : second + guard]),
+        "test": list(ids[second + 2 * guard : usable + 2 * guard]),
+    }
+
+
+def _by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    shuffled = list(ids)
+    random.Random(seed).shuffle(shuffled)
+    return _by_block(shuffled, fractions, guard=0)
+
+
+def _given_parts(path: Path, content: Mapping[str, Any], known: set[str]) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = {}
+    part_of: dict[str, str] = {}
+    for part in PARTS:
+        ids = content.get(part, [])
+        if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+            raise DataError(f"{path}: {part}: a list of frame ids is needed")
+        unknown = [id for id in ids if id not in known]
+        if unknown:
+            raise DataError(
+                f"{path}: {part}: no such frame in the data: {listed(unknown)}; ids are file names without suffix."
+                f"{suggestion(unknown[0], known)}"
+            )
+        for id in ids:
+            if id in part_of:
+                where = f"twice in {part}" if part_of[id] == part else f"in both {part_of[id]} and {part}"
+                raise DataError(f"{path}: frame '{id}' stands {where}; each frame belongs to one part")
+            part_of[id] = part
+        parts[part] = ids
+    return parts
+
+
+def _classes_in(data: PairedData, frame: Frame) -> set[int]:
+    """Classes of the frame's boxes; lines that cannot be used are the audit's affair."""
+    return set(parse_labels(label_bytes(frame), frame.id, data.classes)[0].classes.tolist())

@@ -1,0 +1,96 @@
+"""Random geometry: one draw a frame, the same for all its bands and boxes. The frame keeps its size.
+
+Legend: C bands, H W rows and columns, N boxes. Boxes are x1, y1, x2, y2 in pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from tune_cmx.config.trial import AugmentConfig
+
+KEPT_AREA = 0.25
+"""A box that keeps less of its area at the frame's edge is no longer labelled."""
+KEPT_SIDE_PX = 2.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A window of the frame that is stretched to the frame's size, and whether it is mirrored."""
+
+    flip: bool
+    top: int
+    left: int
+    """Of the window; negative where it reaches out of the frame."""
+    height: int
+    width: int
+
+
+def draw_geometry(config: AugmentConfig, height: int, width: int, generator: torch.Generator) -> Geometry:
+    """Draw one; always four numbers of the generator, whatever the settings."""
+    flip, zoom, down, right = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    low, high = config.scale
+    factor = low * (high / low) ** zoom
+    window_height, window_width = max(1, round(height / factor)), max(1, round(width / factor))
+    return Geometry(
+        flip=flip < config.flip,
+        top=round(down * (height - window_height)),
+        left=round(right * (width - window_width)),
+        height=window_height,
+        width=window_width,
+    )
+
+
+def apply_geometry(image_CHW: Tensor, boxes_N4: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+    """The frame as the window shows it.
+
+    Args:
+        image_CHW: All bands, float. What the window sees outside of it is each band's mean.
+        boxes_N4: Its boxes.
+        geometry: The draw.
+
+    Returns:
+        Image of the same size, the boxes that are still to be seen, clipped to it, and a mask over the N boxes that
+        were given: which of them these are.
+    """
+    height, width = int(image_CHW.shape[-2]), int(image_CHW.shape[-1])
+    kept_N = torch.ones(len(boxes_N4), dtype=torch.bool)
+    if (geometry.height, geometry.width) != (height, width):
+        image_CHW = functional.resize(_window(image_CHW, geometry), [height, width], antialias=True)
+        boxes_N4, kept_N = _window_boxes(boxes_N4, geometry, height, width)
+    if geometry.flip:
+        image_CHW = image_CHW.flip(-1)
+        boxes_N4 = torch.stack([width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]], dim=1)
+    return image_CHW, boxes_N4, kept_N
+
+
+def _window(image_CHW: Tensor, geometry: Geometry) -> Tensor:
+    bands, height, width = image_CHW.shape
+    top, left = max(0, geometry.top), max(0, geometry.left)
+    bottom = min(height, geometry.top + geometry.height)
+    right = min(width, geometry.left + geometry.width)
+    seen = image_CHW[:, top:bottom, left:right]
+    if seen.shape[-2:] == (geometry.height, geometry.width):
+        return seen
+    window = image_CHW.mean(dim=(1, 2))[:, None, None].expand(bands, geometry.height, geometry.width).clone()
+    window[:, top - geometry.top : bottom - geometry.top, left - geometry.left : right - geometry.left] = seen
+    return window
+
+
+def _window_boxes(boxes_N4: Tensor, geometry: Geometry, height: int, width: int) -> tuple[Tensor, Tensor]:
+    scale = boxes_N4.new_tensor([width / geometry.width, height / geometry.height] * 2)
+    moved_N4 = (boxes_N4 - boxes_N4.new_tensor([geometry.left, geometry.top] * 2)) * scale
+    limit = boxes_N4.new_tensor([width, height] * 2)
+    clipped_N4 = torch.minimum(moved_N4.clamp(min=0), limit)
+    kept_N = (_area(clipped_N4) >= KEPT_AREA * _area(moved_N4)) & (_sides(clipped_N4).amin(dim=1) >= KEPT_SIDE_PX)
+    return clipped_N4[kept_N], kept_N
+
+
+def _sides(boxes_N4: Tensor) -> Tensor:
+    return boxes_N4[:, 2:] - boxes_N4[:, :2]
+
+
+def _area(boxes_N4: Tensor) -> Tensor:
+    return _sides(boxes_N4).prod(dim=1)

@@ -1,0 +1,125 @@
+"""Mean average precision as COCO counts it, by pycocotools, in points."""
+
+import contextlib
+import copy
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tune_cmx.errors import DataError
+
+METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
+"""In the order of pycocotools' first six numbers. Small is below 32² pixels of area, large from 96² on."""
+
+
+def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, float]:
+    """Compare detections with the ground truth.
+
+    Args:
+        detections: COCO results: image_id, category_id, bbox (x, y, width, height in pixels) and score.
+        truth: COCO ground truth, as of `coco_truth`.
+
+    Returns:
+        `METRICS` in points, 0..100. One that is not defined is nan: of a size that no box has, or with no box at all.
+
+    Raises:
+        DataError: A detection is on an image that the ground truth has not.
+    """
+    images = {image["id"] for image in truth["images"]}
+    strange = next((item["image_id"] for item in detections if item["image_id"] not in images), None)
+    if strange is not None:
+        raise DataError(f"a detection is on image {strange}, which is not among the {len(images)} of the ground truth")
+    with contextlib.redirect_stdout(io.StringIO()):
+        counted = COCOeval(_coco(truth), _results(detections, truth), "bbox")
+        counted.evaluate()
+        counted.accumulate()
+        counted.summarize()
+    points = [float("nan") if value < 0 else 100 * float(value) for value in counted.stats[: len(METRICS)]]
+    return dict(zip(METRICS, points, strict=True))
+
+
+def coco_truth(
+    images: Sequence[tuple[int, str, int, int]],
+    boxes: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Ground truth in COCO's form.
+
+    Args:
+        images: Number, file or name, height and width of each.
+        boxes: N×4 of each image: x1, y1, x2, y2 in pixels.
+        labels: N class numbers of each image, from 1.
+        classes: Their names.
+    """
+    annotations: list[dict[str, Any]] = []
+    for (image_id, _, _, _), image_boxes, image_labels in zip(images, boxes, labels, strict=True):
+        corners = np.asarray(image_boxes, dtype=np.float64).reshape(-1, 4)
+        for (x1, y1, x2, y2), label in zip(corners.tolist(), np.asarray(image_labels).tolist(), strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # from 1: pycocotools takes a match with number 0 for none
+                    "image_id": image_id,
+                    "category_id": int(label),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "iscrowd": 0,
+                }
+            )
+    return {
+        "images": [
+            {"id": id, "file_name": name, "height": height, "width": width} for id, name, height, width in images
+        ],
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
+    }
+
+
+def to_detections(image_id: int, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> list[dict[str, Any]]:
+    """One image's detections as COCO results.
+
+    Args:
+        image_id: Its number in the ground truth.
+        boxes: N×4: x1, y1, x2, y2 in pixels; arrays, or tensors on the CPU.
+        scores: N, within 0..1.
+        labels: N class numbers, from 1.
+    """
+    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    return [
+        {"image_id": image_id, "category_id": int(label), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+        for (x1, y1, x2, y2), score, label in zip(
+            corners.tolist(),
+            np.asarray(scores, dtype=np.float64).tolist(),
+            np.asarray(labels).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _coco(content: Mapping[str, Any]) -> COCO:
+    coco = COCO()
+    coco.dataset = copy.deepcopy(dict(content))  # pycocotools writes into it
+    coco.createIndex()
+    return coco
+
+
+def _results(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCO:
+    """Not by COCO.loadRes, which fails on an empty list."""
+    annotations = [
+        {
+            "id": number,
+            "image_id": item["image_id"],
+            "category_id": item["category_id"],
+            "bbox": list(item["bbox"]),
+            "score": item["score"],
+            "area": item["bbox"][2] * item["bbox"][3],
+            "iscrowd": 0,
+        }
+        for number, item in enumerate(detections, start=1)
+    ]
+    return _coco({"images": truth["images"], "categories": truth["categories"], "annotations": annotations})
