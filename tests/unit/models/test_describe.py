@@ -1,0 +1,87 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig
+from tune_cmx.models.describe import audit, flops, parameters
+from tune_cmx.models.detector import Detector, build_detector
+
+SMALL = DetectorConfig(image_size=640, fpn_channels=16, proposals_train=50, rois_per_image=16, head_width=32)
+
+
+def _detector(bands: tuple[int, ...] = (3, 2), **config: Any) -> Detector:
+    torch.manual_seed(0)
+    model = ModelConfig(**{"backbone": "mit_nano", "detector": SMALL, **config})
+    count = sum(bands)
+    return build_detector(model, bands=bands, num_classes=1, mean=[0.5] * count, std=[0.25] * count)
+
+
+def test_parts_of_two_streams() -> None:
+    counts = parameters(_detector())
+    assert list(counts) == [
+        "stream.rgb", "stream.aux", "fusion.1", "fusion.2", "fusion.3", "fusion.4",
+        "fpn", "rpn", "box_head", "predictor", "total", "active",
+    ]  # fmt: skip
+    assert counts["active"] == counts["total"]
+
+
+def test_parts_of_one_stream() -> None:
+    counts = parameters(_detector((3,), streams="rgb"))
+    assert list(counts) == ["stream.single", "fpn", "rpn", "box_head", "predictor", "total", "active"]
+    assert counts["active"] == counts["total"]
+
+
+def test_weights_that_a_hard_gate_cuts_off_are_not_active() -> None:
+    counts = parameters(_detector(fusion=FusionConfig(kind="cssa", stages=(2, 3), elsewhere="frm_ffm")))
+    assert counts["total"] - counts["active"] == 2 * 6
+
+
+def test_audit_has_nothing_to_say_of_the_control() -> None:
+    assert audit(_detector(), (3, 2)) == []
+
+
+def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
+    lines = audit(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add")), (3, 2))
+    assert lines[0] == (
+        "fusion stage 2 (CssaFusion): no gradient in one training step, cannot learn: "
+        "eca_rgb.conv.weight, eca_aux.conv.weight"
+    )
+    assert lines[1].startswith("fusion stage 2 (CssaFusion): threshold 0.5, gate 'hard': ")
+    assert len(lines) == 2
+
+
+def test_audit_names_what_was_frozen_without_listing_it_all() -> None:
+    detector = _detector()
+    detector.backbone.encoder.streams["aux"].requires_grad_(False)
+    (line,) = audit(detector, (3, 2))
+    assert line.startswith("stream aux: no gradient in one training step, cannot learn: patch_embed1.proj.weight, ")
+    assert line.endswith(" more")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_audit_leaves_no_trace(training: bool) -> None:
+    detector = _detector(fusion=FusionConfig(kind="se_gated")).train(training)
+    before, generator = copy.deepcopy(detector.state_dict()), torch.get_rng_state()
+    audit(detector, (3, 2))
+    parameters(detector)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(before[name], value) for name, value in detector.state_dict().items())
+    assert all(parameter.grad is None for parameter in detector.parameters())
+    assert detector.training is training
+    assert detector.transform.min_size == (640,)
+
+
+def test_audit_says_the_same_twice() -> None:
+    detector = _detector(fusion=FusionConfig(kind="cssa"), drop_path=0.5)
+    first = audit(detector, (3, 2))
+    torch.rand(7)
+    assert audit(detector, (3, 2)) == first
+
+
+@pytest.mark.parametrize(("height", "width", "gflop"), [(320, 416, 66.5), (800, 1088, 433.6)])
+def test_flops_of_the_control(height: int, width: int, gflop: float) -> None:
+    with torch.device("meta"):
+        detector = build_detector(ModelConfig(), bands=(3, 2), num_classes=1, mean=[0] * 5, std=[1] * 5)
+    assert flops(detector, height, width) == pytest.approx(gflop, abs=0.05)

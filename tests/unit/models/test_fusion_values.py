@@ -1,0 +1,80 @@
+"""Outputs and parameter counts of the fusions against values worked out apart from this code."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tune_cmx.models.fusion import build_fusion
+from tune_cmx.models.fusion.frm_ffm import FeatureFusion, FeatureRectification
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+SHAPE = (2, 64, 16, 16)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    lines = [line for line in (GOLDEN / name).read_text().splitlines() if not line.startswith("#")]
+    return list(csv.DictReader(lines))
+
+
+def _wave(function: np.ufunc, step: float) -> Tensor:
+    return torch.from_numpy(function(step * np.arange(np.prod(SHAPE))).astype(np.float32).reshape(SHAPE)).double()
+
+
+def _filled(module: nn.Module) -> nn.Module:
+    """The k-th parameter, flat index i: 0.05 sin(0.37 i + k), rounded to float32."""
+    for k, parameter in enumerate(module.parameters()):
+        values = (0.05 * np.sin(0.37 * np.arange(parameter.numel()) + k)).astype(np.float32)
+        parameter.data = torch.from_numpy(values).view_as(parameter)
+    return module.double().eval()
+
+
+def _cases() -> dict[str, Tensor]:
+    x1, x2 = _wave(np.sin, 0.01), _wave(np.cos, 0.013)
+    with torch.no_grad():
+        rgb, aux = _filled(FeatureRectification(64))(x1, x2)
+        found = {"frm rgb": rgb, "frm aux": aux, "ffm": _filled(FeatureFusion(64, heads=1))(x1, x2)}
+        for threshold in (0.3, 0.5, 0.7):
+            cssa = _filled(build_fusion("cssa", 64, {"switching_threshold": threshold}))
+            found[f"cssa {threshold}"] = cssa(x1, x2).fused_BCHW
+    return found
+
+
+def test_outputs_are_the_published_mechanisms() -> None:
+    found = _cases()
+    for row in _rows("fusion_values.csv"):
+        y = found.pop(row["case"])
+        numbers = [y.norm(), y.sum(), y[0, 0, 0, 0], y[1, 63, 15, 15]]
+        expected = [float(row[name]) for name in ("norm", "sum", "first", "last")]
+        assert [float(number) for number in numbers] == pytest.approx(expected, rel=1e-8, abs=1e-8), row["case"]
+    assert not found
+
+
+@pytest.mark.parametrize("row", _rows("fusion_parameters.csv"), ids=lambda row: f"{row['kind']} {row['options']}")
+def test_parameters_of_a_stage(row: dict[str, str]) -> None:
+    for channels in (64, 128, 320, 512):
+        with torch.device("meta"):
+            fusion = build_fusion(row["kind"], channels, json.loads(row["options"]), heads=1)
+        assert sum(p.numel() for p in fusion.parameters()) == int(row[str(channels)])
+
+
+def test_ffm_with_several_heads_differs_from_one() -> None:
+    x1, x2 = _wave(np.sin, 0.01), _wave(np.cos, 0.013)
+    with torch.no_grad():
+        one, two = (_filled(FeatureFusion(64, heads))(x1, x2) for heads in (1, 2))
+    assert (one - two).abs().max() > 1e-9
+
+
+@pytest.mark.parametrize("heads", [1, 5])
+def test_fusions_hand_their_stages_heads_on(heads: int) -> None:
+    fusion = build_fusion("frm_ffm", 320, {}, heads=heads)
+    rgb, aux = torch.rand(1, 320, 2, 2), torch.rand(1, 320, 2, 2)
+    corrected = fusion.eval()(rgb, aux)
+    reference = FeatureFusion(320, heads)
+    reference.load_state_dict(fusion.get_submodule("ffm").state_dict())
+    expected = reference.eval()(corrected.rgb_BCHW, corrected.aux_BCHW)
+    assert torch.equal(corrected.fused_BCHW, expected)

@@ -1,0 +1,122 @@
+"""What a detector is made of, what it costs, and what in it cannot learn."""
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tune_cmx.models.detector import Detector
+from tune_cmx.models.fusion import Fusion
+
+_BATCH = 2  # batch normalisation needs more than one value a channel
+_ROIS = 16  # proposals an image; enough to reach every parameter of the box head
+_NAMED = 4  # parameters named in one warning
+
+
+def parameters_by_part(detector: Detector) -> dict[str, int]:
+    """Parameters of `stream.rgb` and `stream.aux` (or `stream.single`), `fusion.1`.., `fpn`, `rpn`, `box_head`,
+    `predictor`, and their `total`. Counts only; the detector may be on the meta device."""
+    parts = {name: sum(p.numel() for p in module.parameters()) for name, module in _parts(detector).items()}
+    return parts | {"total": sum(p.numel() for p in detector.parameters())}
+
+
+def parameters(detector: Detector) -> dict[str, int]:
+    """`parameters_by_part`, and `active`: those that receive a gradient in one training step."""
+    stepped, _ = _step(detector, detector.backbone.encoder.bands, image_size=64)
+    active = sum(p.numel() for p in stepped.parameters() if p.grad is not None)
+    return parameters_by_part(detector) | {"active": active}
+
+
+def audit(detector: Detector, bands: Sequence[int], image_size: int = 96) -> list[str]:
+    """Warnings for a person, from one training step on noise.
+
+    The step is made on a copy, on the CPU: the detector, its gradients and buffers, its mode, and torch's default
+    generator stay as they were.
+
+    Args:
+        detector: Weights and all; it may be on any device.
+        bands: Input channels of each stream.
+        image_size: Side of the square images, in pixels.
+
+    Returns:
+        A line for each part with parameters that got no gradient, and what the fusions have to say of themselves.
+    """
+    stepped, notes = _step(detector, bands, image_size)
+    warnings = []
+    for part, module in _parts(stepped).items():
+        idle = [name for name, parameter in module.named_parameters() if parameter.grad is None]
+        if idle:
+            further = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
+            names = f"{', '.join(idle[:_NAMED])}{further}"
+            warnings.append(f"{_words(part, module)}: no gradient in one training step, cannot learn: {names}")
+    return warnings + notes
+
+
+def flops(detector: Detector, height: int, width: int) -> float:
+    """GFLOPs of one forward of one image in training, by shapes alone; a training step costs about three times that.
+
+    A multiplication and an addition count as two. The box head is counted at `rois_per_image` proposals; anchors,
+    non-maximum suppression and RoI pooling are not counted. Nothing is computed, so that large models cost nothing.
+
+    Args:
+        detector: On any device.
+        height: Of the image as the network receives it, resized and padded: a multiple of 32.
+        width: The same.
+    """
+    model = copy.deepcopy(detector).to("meta").eval()
+    roi_heads = model.roi_heads
+    rois = roi_heads.fg_bg_sampler.batch_size_per_image
+    with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        maps, _ = model.backbone(torch.empty(1, sum(model.backbone.encoder.bands), height, width))
+        model.rpn.head(list(maps.values()))
+        pooled = torch.empty(rois, model.backbone.out_channels, *roi_heads.box_roi_pool.output_size)
+        roi_heads.box_predictor(roi_heads.box_head(pooled))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _parts(detector: Detector) -> dict[str, nn.Module]:
+    encoder = detector.backbone.encoder
+    return {
+        **{f"stream.{name}": stream for name, stream in encoder.streams.items()},
+        **{f"fusion.{stage}": fusion for stage, fusion in enumerate(encoder.fusions, start=1)},
+        "fpn": detector.backbone.fpn,
+        "rpn": detector.rpn,
+        "box_head": detector.roi_heads.box_head,
+        "predictor": detector.roi_heads.box_predictor,
+    }
+
+
+def _words(part: str, module: nn.Module) -> str:
+    """`fusion.1` as a person would say it: fusion stage 1 (CssaFusion)."""
+    kind, _, name = part.partition(".")
+    return f"fusion stage {name} ({type(module).__name__})" if kind == "fusion" else f"{kind} {name}".strip()
+
+
+def _step(detector: Detector, bands: Sequence[int], image_size: int) -> tuple[Detector, list[str]]:
+    """A copy of the detector after one backward, with its gradients, and the notes of its fusions."""
+    model: Detector = copy.deepcopy(detector).cpu().train()
+    model.zero_grad(set_to_none=True)
+    model.transform.min_size, model.transform.max_size = (image_size,), image_size
+    model.roi_heads.fg_bg_sampler.batch_size_per_image = _ROIS
+    notes: list[str] = []
+    for part, module in _parts(model).items():
+        if isinstance(module, Fusion):
+            module.register_forward_pre_hook(partial(_take_notes, _words(part, module), notes))
+    noise = torch.Generator().manual_seed(0)
+    images = [torch.rand(sum(bands), image_size, image_size, generator=noise) for _ in range(_BATCH)]
+    box = torch.tensor([[image_size / 4, image_size / 4, image_size * 3 / 4, image_size * 3 / 4]])
+    targets = [{"boxes": box, "labels": torch.ones(1, dtype=torch.int64)} for _ in range(_BATCH)]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        losses = model(images, targets)
+        torch.autograd.backward(list(losses.values()))
+    return model, notes
+
+
+def _take_notes(place: str, notes: list[str], fusion: nn.Module, maps: tuple[Tensor, Tensor]) -> None:
+    assert isinstance(fusion, Fusion)
+    with torch.no_grad():
+        notes += [f"{place}: {note}" for note in fusion.audit_notes(*maps)]

@@ -1,0 +1,98 @@
+"""One or two Mix Transformer streams, with one fusion a stage between two.
+
+Axes: B batch, C channels or bands, H W rows and columns.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tune_cmx.config.trial import STAGES, ModelConfig
+from tune_cmx.errors import ConfigError, ShapeError
+from tune_cmx.models.fusion import Fusion, build_fusion, check_options
+from tune_cmx.models.mit import MIT, MitShape, MixTransformer
+from tune_cmx.registry import lookup
+
+
+class Encoder(nn.Module):
+    """From an image of all bands to four maps for the pyramid.
+
+    Two streams are called `rgb` and `aux`, whatever their modalities; one alone is called `single` and has no fusion:
+    its own maps go to the pyramid.
+
+    Args:
+        config: Backbone, fusions, carry and drop path.
+        bands: Input channels of each stream.
+
+    Raises:
+        ConfigError: The backbone, a fusion or one of its options is unknown, or `bands` and `config` differ in the
+            number of streams.
+    """
+
+    def __init__(self, config: ModelConfig, bands: Sequence[int]) -> None:
+        super().__init__()
+        shape = lookup(MIT, config.backbone, "model.backbone: unknown backbone")
+        if len(bands) != len(config.stream_modalities()):
+            raise ConfigError(
+                f"model.streams: '{config.streams}' has {len(config.stream_modalities())} streams; "
+                f"got bands for {len(bands)}"
+            )
+        self.bands = tuple(bands)
+        self.channels = shape.widths
+        self.carry = config.carry
+        names = ("rgb", "aux") if len(bands) == 2 else ("single",)
+        self.streams = nn.ModuleDict(
+            {name: MixTransformer(shape, count, config.drop_path) for name, count in zip(names, bands, strict=True)}
+        )
+        self.fusions = nn.ModuleList(_fusions(config, shape))
+
+    def forward(self, image_BCHW: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Run all stages.
+
+        Args:
+            image_BCHW: All bands, in the order of the streams.
+
+        Returns:
+            The maps of stages 1..4, fused where there are two streams, by the names "0".."3"; and the fusions' own
+            losses, by names such as `fusion1_dice`.
+
+        Raises:
+            ShapeError: The image has another number of bands than the streams together.
+        """
+        if image_BCHW.shape[1] != sum(self.bands):
+            raise ShapeError(f"encoder: image has {image_BCHW.shape[1]} bands; the streams take {self.bands}")
+        maps = list(torch.split(image_BCHW, list(self.bands), dim=1))
+        pyramid: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
+        for stage in STAGES:
+            maps = [stream.forward_stage(stage, x) for stream, x in zip(self.streams.values(), maps, strict=True)]  # type: ignore[operator]
+            if len(maps) == 1:
+                pyramid[str(stage - 1)] = maps[0]
+                continue
+            try:
+                output = self.fusions[stage - 1](*maps)
+            except ShapeError as error:
+                raise ShapeError(f"encoder stage {stage}: {error}") from error
+            separate = self.carry == "separate"
+            maps = [output.rgb_BCHW, output.aux_BCHW] if separate else [output.fused_BCHW, output.fused_BCHW]
+            pyramid[str(stage - 1)] = output.fused_BCHW
+            losses |= {f"fusion{stage}_{name}": loss for name, loss in output.losses.items()}
+        return pyramid, losses
+
+
+def _fusions(config: ModelConfig, shape: MitShape) -> list[Fusion]:
+    """One fusion a stage, or none for a single stream; the configuration is checked in either case.
+
+    They draw their weights apart from torch's default generator, which is left as if there were no fusion at all: arms
+    of one seed that differ in their fusions start with the same streams, pyramid and heads.
+    """
+    stages = list(zip(config.fusion.stage_fusions(), shape.widths, shape.heads, strict=True))
+    for fusion, _, _ in stages:
+        check_options(fusion.kind, fusion.options)
+    seed = int(torch.randint(2**31, (), device="cpu"))
+    if len(config.stream_modalities()) == 1:
+        return []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return [build_fusion(fusion.kind, width, fusion.options, heads=heads) for fusion, width, heads in stages]
