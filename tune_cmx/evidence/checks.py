@@ -1,0 +1,176 @@
+"""What stands before the test: each check returns an answer, or None where it has nothing to object.
+
+`CHECKS` holds them in the order in which they speak.
+"""
+
+import re
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from tune_cmx.evidence.case import Answer, Case, answer
+from tune_cmx.evidence.damage import counted_twice, row_damage
+from tune_cmx.evidence.rows import Row, arm_of, by_arm, differing_fields, higher_is_better
+from tune_cmx.evidence.wording import count, listed, number
+
+
+def missing_arm(case: Case) -> Answer | None:
+    """BLOCKED: an arm without rows."""
+    if not case.missing:
+        return None
+    why = f"no run of {listed(case.missing)}; to run it: {train_command(case)}"
+    return answer("BLOCKED", {"missing_arms": list(case.missing)}, why)
+
+
+def damaged_record(case: Case) -> Answer | None:
+    """DATA_ERROR: a record that is partial, without the metric, or there twice."""
+    for row in case.compared:
+        damage = row_damage(row, case.metric)
+        if damage is not None:
+            return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, f"{_run(row)}: {damage}")
+        if case.kind == "ratio" and row[case.metric] <= 0:
+            why = f"{_run(row)}: a ratio needs numbers above 0; its {case.metric} is {row[case.metric]}"
+            return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
+    twice = counted_twice(case.compared, case.metric)
+    if twice is not None:
+        why = f"{_run(twice)} is in the table twice (the same run, or the same configuration, seed and value)"
+        return answer("DATA_ERROR", {"offending_arm": arm_of(twice)}, why)
+    return None
+
+
+def refuted_by_one_run(case: Case) -> Answer | None:
+    """CONTRADICTED: one run is called the best, and another arm's one run lies beyond it, whatever its protocol."""
+    if case.kind != "best" or len(case.treatment) != 1:
+        return None
+    sign = 1 if higher_is_better(case.metric) else -1
+    single = {name: rows[0][case.metric] for name, rows in case.rivals.items() if len(rows) == 1}
+    if not single:
+        return None
+    top = max(single, key=lambda name: sign * single[name])
+    own = case.treatment[0][case.metric]
+    if sign * (single[top] - own) <= 0:
+        return None
+    extreme = "overall_max" if sign > 0 else "overall_min"
+    why = f"{top} has {number(single[top])}, {case.names[0]} has {number(own)}"
+    return answer("CONTRADICTED", {extreme: single[top], f"{extreme}_arm": top, **_gaps(case)}, why)
+
+
+def ratio_of_single_runs(case: Case) -> Answer | None:
+    """DESCRIPTIVE_ONLY: one run over another is arithmetic; the fields that differ are confounded with it."""
+    if case.kind != "ratio" or len(case.treatment) != 1 or len(case.control) != 1:
+        return None
+    ratio = case.treatment[0][case.metric] / case.control[0][case.metric]
+    fields = differing_fields(case.compared, case.factor, case.match_on)
+    claimed = f" (claimed: {number(case.value, 3)})" if case.value is not None else ""
+    confound = f"; the runs also differ in {listed(fields)}" if fields else ""
+    why = f"one run over one run is {number(ratio, 3)}{claimed}{confound}"
+    return answer("DESCRIPTIVE_ONLY", {"ratio": ratio, "mismatched_fields": fields, "n_per_arm": 1}, why)
+
+
+def different_protocol(case: Case) -> Answer | None:
+    """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes arms."""
+    fields = differing_fields(case.compared, case.factor, case.match_on)
+    if fields:
+        why = f"the runs differ in {listed(fields)}, which the claim does not name as its factor"
+        return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, why)
+    if case.match_on or case.candidates > 1:
+        return None
+    for name, rows in case.groups.items():
+        if name in case.rivals:
+            continue
+        arms = by_arm(rows)
+        if len(arms) > 1:
+            fields = differing_fields(rows, ())
+            why = f"'{name}' covers {len(arms)} arms ({listed(arms)}), whose runs are no replicates: name one, or match"
+            return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, why)
+    return None
+
+
+def chosen_where_reported(case: Case) -> Answer | None:
+    """SELECTION_BIASED: chosen on the split that is reported, or the top of several."""
+    for row in case.compared:
+        reported = reported_split(row, case.metric)
+        if reported is not None and row.get("selected_on") == reported:
+            n = len(by_arm(case.rows))
+            why = (
+                f"{arm_of(row)} was chosen on {reported} and is reported on {reported}, among {count(n, 'arm')}: "
+                "the figure holds the luck of the choice; report on a split that did not choose"
+            )
+            numbers = {"selected_on": reported, "n_candidates": n, **_gaps(case)}
+            return answer("SELECTION_BIASED", numbers, why)
+    if case.candidates > 1:
+        n = case.candidates
+        why = f"the top of {n} arms against one holds the luck of {n} draws; run the chosen arm on fresh seeds"
+        return answer("SELECTION_BIASED", {"n_candidates": n, **_gaps(case)}, why)
+    return None
+
+
+def too_few_runs(case: Case) -> Answer | None:
+    """INSUFFICIENT_REPLICATION: an arm with one run, or a single matched pair, has no spread to judge by."""
+    if case.match_on:
+        n = _fewest_pairs(case)
+        what = f"{count(n, 'matched pair')} of {listed(case.match_on)}"
+    else:
+        n = min(len(rows) for rows in case.groups.values())
+        what = f"{listed(name for name, rows in case.groups.items() if len(rows) < 2)} with a single run"
+    if n >= 2:
+        return None
+    why = f"{what}: run-to-run spread is unknown, n = {n}: no claim"
+    return answer("INSUFFICIENT_REPLICATION", {"n_per_arm": n, **_gaps(case)}, why)
+
+
+CHECKS: tuple[Callable[[Case], Answer | None], ...] = (
+    missing_arm,
+    damaged_record,
+    refuted_by_one_run,
+    ratio_of_single_runs,
+    different_protocol,
+    chosen_where_reported,
+    too_few_runs,
+)
+
+
+def reported_split(row: Row, metric: str) -> str | None:
+    """The split that the metric was taken on: its prefix, or what the row says."""
+    prefix = metric.partition("/")[0]
+    return prefix if prefix != metric else row.get("reported_on")
+
+
+def train_command(case: Case) -> str:
+    """The command that would train the first missing arm under the protocol of the rows at hand."""
+    known = case.compared[0] if case.compared else {}
+    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
+    given = "".join(f" {flag} {known[field]}" for field, flag in flags.items() if known.get(field) is not None)
+    arm = case.missing[0]
+    config = f"--config with the config.json of '{arm}'"
+    if not re.fullmatch(r"[\w-]+", arm):
+        return f"tune-cmx train {config}, on at least two seeds"
+    flags_form = f"tune-cmx train --data IMAGES --labels LABELS{given} --fusion-type {arm} --output-dir DIR"
+    return f"{flags_form} (where '{arm}' is no fusion: {config}), on at least two seeds"
+
+
+def _fewest_pairs(case: Case) -> int:
+    keys = [{tuple(row.get(field) for field in case.match_on) for row in rows} for rows in case.groups.values()]
+    return min(len(keys[0] & other) for other in keys)
+
+
+def _gaps(case: Case) -> dict[str, Any]:
+    """What can be said of the means without a test; of a `best_of`, the top arm's mean."""
+    sign = 1 if higher_is_better(case.metric) else -1
+    means = [_mean(rows, case.metric) for rows in case.groups.values()]
+    if case.candidates > 1:
+        means[0] = max((_mean(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)
+    numbers: dict[str, Any] = {"largest_gap": max(means) - min(means)} if len(means) > 1 else {"mean": means[0]}
+    if case.control:
+        numbers["difference"] = means[0] - means[1]
+    return numbers
+
+
+def _mean(rows: list[Row], metric: str) -> float:
+    return statistics.fmean(row[metric] for row in rows)
+
+
+def _run(row: Row) -> str:
+    name = f"run {row['run_id']} of " if row.get("run_id") is not None else ""
+    seed = f", seed {row['seed']}" if row.get("seed") is not None else ""
+    return f"{name}{arm_of(row)}{seed}"

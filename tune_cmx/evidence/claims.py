@@ -1,0 +1,44 @@
+"""A claim and the rows of runs: a verdict, the numbers behind it, and why.
+
+The checks of `checks.CHECKS` speak first, in their order; the test of `verdicts.TESTS` speaks last. Nothing here
+knows an arm by its name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.evidence.case import Answer, read_case
+from tune_cmx.evidence.checks import CHECKS
+from tune_cmx.evidence.rows import as_rows
+from tune_cmx.evidence.verdicts import TESTS
+
+
+def evaluate_claim(
+    claim: Mapping[str, Any],
+    rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+    *,
+    control: str | None = None,
+    factor: Sequence[str] = (),
+) -> Answer:
+    """What the rows allow to be said of the claim.
+
+    Args:
+        claim: `kind`, `metric`, `treatment` and what the kind needs besides.
+        rows: One row a run; fields that are neither results nor bookkeeping are the protocol.
+        control: The arm that the word `control` stands for in the claim.
+        factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
+
+    Returns:
+        `verdict`, `numbers` (percent points for mAP; `n_per_arm` is the smallest) and `why`, a sentence.
+
+    Raises:
+        ConfigError: The claim itself cannot be read.
+    """
+    case = read_case(claim, as_rows(rows), control, factor)
+    for check in CHECKS:
+        objection = check(case)
+        if objection is not None:
+            return objection
+    return TESTS[case.kind](case)

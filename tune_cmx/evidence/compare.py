@@ -1,0 +1,65 @@
+"""Every confirmed arm of a study against the control."""
+
+import statistics
+
+import pandas as pd
+
+from tune_cmx.evidence.records import StudyRecords
+from tune_cmx.evidence.rows import Row, by_arm
+from tune_cmx.evidence.study_claims import evaluate_study_claim, study_rows
+
+COLUMNS = (
+    *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
+    *("pairs", "verdict", "why", "seeds_needed"),
+)
+
+
+def compare_arms(records: StudyRecords, metric: str | None = None) -> pd.DataFrame:
+    """One row an arm with confirmed runs, the control first, then by mean, the highest first.
+
+    Args:
+        records: A study.
+        metric: With its split; None: the study's primary metric.
+
+    Returns:
+        The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
+        control), `adjusted_p` is Holm's over all arms with two full runs, `exact_p` of sign flips or permutations.
+        SUPPORTED says that the arm is above the control, CONTRADICTED that it is below. Unknown numbers are None.
+    """
+    metric = metric or records.primary_metric
+    arms = by_arm(study_rows(records, metric))
+    rows = [_arm_row(records, arm, runs, metric) for arm, runs in arms.items()]
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    order = table.assign(below=table["arm"] != records.control, height=pd.to_numeric(table["mean"]))
+    return table.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
+
+
+def _arm_row(records: StudyRecords, arm: str, runs: list[Row], metric: str) -> dict[str, object]:
+    values = [float(run[metric]) for run in runs if run.get(metric) is not None]
+    row: dict[str, object] = {
+        **dict.fromkeys(COLUMNS),
+        "arm": arm,
+        "label": records.label(arm),
+        "n": len(runs),
+        "mean": statistics.fmean(values) if values else None,
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+    }
+    if arm == records.control:
+        return {**row, "verdict": "control"}
+    claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "control": "control"}
+    found = evaluate_study_claim(records, claim)
+    numbers = found["numbers"]
+    low, high = numbers.get("ci95") or (None, None)
+    return {
+        **row,
+        "difference": numbers.get("difference"),
+        "ci95_low": low,
+        "ci95_high": high,
+        "p": numbers.get("p"),
+        "adjusted_p": numbers.get("adjusted_p"),
+        "exact_p": numbers.get("sign_flip_p", numbers.get("permutation_p")),
+        "pairs": numbers.get("n_pairs"),
+        "verdict": found["verdict"],
+        "why": found["why"],
+        "seeds_needed": numbers.get("seeds_needed"),
+    }

@@ -1,0 +1,255 @@
+"""The parts of the report about how the study was run: search, stops, failures, parameters, hours, protocol."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.records import StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
+
+PHASES = ("search", "confirm", "single")
+
+
+def search_section(page: Page, records: StudyRecords) -> None:
+    """Every search trial, the highest first, and what was stopped when."""
+    page.heading("Search")
+    trials = records.of_phase("search")
+    if not trials:
+        page.paragraph("No search trials are on record.")
+        return
+    stopping = records.study.get("early_stopping") or {}
+    smooth = int(stopping.get("smooth_epochs") or 1)
+    metric = records.selection_metric
+    stopped = sum(trial.status == "stopped" for trial in trials)
+    searcher = (records.study.get("searcher") or {}).get("kind", "unknown")
+    page.paragraph(
+        f"Searcher {searcher}, early stopping {_stopping_words(stopping)}; {count(len(trials), 'trial')}, {stopped} "
+        f"stopped early. Single runs that served to choose; none is a replicate in the tables above. "
+        f"Finalists, in order: {listed(records.label(arm) for arm in records.finalists) or 'none yet'}."
+    )
+    ranked = sorted(trials, key=lambda trial: -_value(trial, metric, smooth))
+    mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
+    header = ["trial", "arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
+    rows = [
+        [
+            link(trial),
+            records.label(trial.arm),
+            trial.status,
+            _stop_words(trial, stopping),
+            _text(trial.seed),
+            f"{trial.epochs} of {_text(trial.epochs_planned)}",
+            number(trial.last(metric)),
+            number(trial.last(metric, smooth)),
+        ]
+        for trial in ranked
+    ]
+    page.table(header, rows, left=4)
+    _rungs(page, records)
+
+
+def failures_section(page: Page, records: StudyRecords) -> None:
+    """Trials that did not end as planned, each with its reason."""
+    page.heading("Failed and unfinished trials")
+    unfinished = [trial for trial in records.trials if trial.status not in ("complete", "stopped")]
+    if not unfinished:
+        page.paragraph("None.")
+        return
+    rows = [
+        [
+            link(trial),
+            records.label(trial.arm),
+            trial.phase,
+            trial.status,
+            str(trial.info.get("reason") or "no reason on record"),
+            f"{trial.epochs} of {_text(trial.epochs_planned)}",
+        ]
+        for trial in unfinished
+    ]
+    page.table(["trial", "arm", "phase", "status", "reason", "epochs"], rows, left=5)
+
+
+def confirmation_section(page: Page, records: StudyRecords) -> None:
+    """Each confirmed run behind the arms' means."""
+    page.heading("Confirmation runs")
+    trials = records.of_phase("confirm")
+    if not trials:
+        page.paragraph("None are on record.")
+        return
+    metrics = [f"{split}/{records.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
+    rows = [
+        [
+            link(trial),
+            records.label(trial.arm),
+            trial.status,
+            _text(trial.seed),
+            f"{trial.epochs} of {_text(trial.epochs_planned)}",
+            *(number(trial.result(metric)) for metric in metrics),
+            duration(trial.seconds),
+        ]
+        for trial in sorted(trials, key=lambda trial: (trial.arm != records.control, trial.arm, trial.seed or 0))
+    ]
+    page.table(["trial", "arm", "status", "seed", "epochs", *metrics, "time"], rows, left=3)
+
+
+def parameters_section(page: Page, records: StudyRecords) -> None:
+    """Parameters by arm, and what the audit of the built models said."""
+    page.heading("Parameters")
+    first: dict[str, Trial] = {}
+    for trial in records.trials:
+        if trial.parameters("total") is not None:
+            first.setdefault(trial.arm, trial)
+    if not first:
+        page.paragraph("No record holds parameter counts.")
+        return
+    rows = [
+        [records.label(arm), *(_grouped(trial.parameters(which)) for which in ("total", "active"))]
+        for arm, trial in sorted(
+            first.items(), key=lambda entry: (entry[0] != records.control, records.label(entry[0]))
+        )
+    ]
+    page.table(["arm", "total", "active"], rows)
+    said: dict[str, dict[str, None]] = {}
+    for trial in records.trials:
+        for warning in trial.info.get("audit_warnings") or []:
+            said.setdefault(str(warning), {})[records.label(trial.arm)] = None
+    if said:
+        page.paragraph("Audit of the models:")
+        page.bullets(f"{warning} ({listed(arms)})" for warning, arms in said.items())
+
+
+def hours_section(page: Page, records: StudyRecords) -> None:
+    """Training time by phase, and its share of the exhaustive grid."""
+    page.heading("Hours")
+    by_phase = {phase: records.of_phase(phase) for phase in PHASES}
+    rows = [_hours_row(phase, trials) for phase, trials in by_phase.items() if trials]
+    if len(rows) > 1:
+        rows.append(_hours_row("all", records.trials))
+    if rows:
+        page.table(["phase", "trials", "epochs", "training time"], rows)
+    wall = records.study.get("seconds")
+    if wall:
+        page.paragraph(f"Wall clock of the whole study: {duration(float(wall))}.")
+    page.paragraph(_grid_words(records))
+
+
+def protocol_section(page: Page, records: StudyRecords) -> None:
+    """What every arm shares."""
+    study = records.study
+    split, data = study.get("split") or {}, study.get("data") or {}
+    page.heading("Protocol")
+    page.paragraph(
+        f"Hash {study.get('protocol_hash', 'unknown')}. Factors: {_listed(study.get('factors'))}. "
+        f"Differences allowed besides: {_listed(study.get('allow_differences'))}."
+    )
+    counts = split.get("counts") or {}
+    sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
+    facts = [
+        ["split", f"by {records.split_how or 'unknown'}, hash {split.get('hash', 'unknown')}"],
+        *([["frames and boxes", "; ".join(sizes)]] if sizes else []),
+        ["data fingerprint", str(data.get("fingerprint", "unknown"))],
+        *([["classes", ", ".join(str(name) for name in data["classes"])]] if data.get("classes") else []),
+        ["code version", _of_all(trial.info.get("code_version") for trial in records.trials)],
+        ["device", _of_all(trial.info.get("device") for trial in records.trials)],
+        ["packages", _of_all(_packages(trial) for trial in records.trials)],
+    ]
+    settings = [
+        [str(path), "none" if value is None else _text(value)]
+        for path, value in sorted((study.get("protocol") or {}).items())
+    ]
+    page.table(["field", "value"], [*facts, *settings], left=2)
+
+
+def link(trial: Trial) -> str:
+    """The trial's name as a link to its record, from the report's folder."""
+    return f"[{trial.name}](../records/{trial.name}/)"
+
+
+def _value(trial: Trial, metric: str, smooth: int) -> float:
+    value = trial.last(metric, smooth)
+    return float("-inf") if value is None else value
+
+
+def _stopping_words(stopping: Mapping[str, Any]) -> str:
+    kind = stopping.get("kind") or "none"
+    if kind == "none":
+        return "none"
+    rungs = ", ".join(_text(rung) for rung in stopping.get("rungs") or []) or "unknown"
+    return (
+        f"{kind} on {stopping.get('metric', 'val/mAP')} (compared at equal {stopping.get('compare_at', 'epoch')}, "
+        f"reduction factor {stopping.get('reduction_factor', 'unknown')}, rungs {rungs})"
+    )
+
+
+def _stop_words(trial: Trial, stopping: Mapping[str, Any]) -> str:
+    stop = trial.stopped
+    if not stop:
+        return UNKNOWN
+    clock = stopping.get("compare_at") or "epoch"
+    at = f"rung {_text(stop.get('rung'))}"
+    if clock != "epoch":
+        at += f" ({clock}), epoch {_text(stop.get('epoch'))}"
+    return f"{at}: {number(stop.get('value'))} < {number(stop.get('cutoff'))}"
+
+
+def _rungs(page: Page, records: StudyRecords) -> None:
+    if not records.rungs:
+        return
+    by_rung: dict[Any, list[Mapping[str, Any]]] = {}
+    for entry in records.rungs:
+        by_rung.setdefault(entry["rung"], []).append(entry)
+    rows = []
+    for rung, entries in sorted(by_rung.items()):
+        cutoffs = [entry["cutoff"] for entry in entries if entry.get("cutoff") is not None]
+        span = UNKNOWN if not cutoffs else f"{number(min(cutoffs))} to {number(max(cutoffs))}"
+        stopped = sum(entry.get("decision") == "stop" for entry in entries)
+        rows.append([_text(rung), str(len(entries)), str(stopped), span])
+    page.paragraph("What each rung decided; its cutoff moves as trials arrive:")
+    page.table(["rung", "trials reached", "stopped", "cutoff"], rows)
+
+
+def _hours_row(name: str, trials: Sequence[Trial]) -> list[str]:
+    epochs, seconds = sum(trial.epochs for trial in trials), sum(trial.seconds for trial in trials)
+    return [name, str(len(trials)), str(epochs), duration(seconds)]
+
+
+def _grid_words(records: StudyRecords) -> str:
+    seeds = (records.study.get("confirm") or {}).get("seeds")
+    schedules = [(arm.get("config") or {}).get("schedule") or {} for arm in records.arms.values()]
+    lengths = [int(schedule["epochs"]) for schedule in schedules if schedule.get("epochs")]
+    if not seeds or not lengths or len(lengths) < len(schedules):
+        return "Share of the exhaustive grid: unknown, as the arms' epochs or the seeds are not on record."
+    grid = sum(lengths) * seeds
+    epochs = sum(trial.epochs for trial in records.trials)
+    return (
+        f"Share of the exhaustive grid: {epochs} of {grid} epochs, {number(100 * epochs / grid, 0)} %. The grid is "
+        f"each of the {count(len(lengths), 'arm')}, control included, in full on {count(int(seeds), 'seed')}; our side "
+        "counts every trial, failed ones too."
+    )
+
+
+def _counts(part: Mapping[str, Any]) -> str:
+    return f"{part.get('frames', '?')} frames with {part.get('boxes', '?')} boxes"
+
+
+def _packages(trial: Trial) -> str | None:
+    return ", ".join(f"{name} {version}" for name, version in (trial.info.get("packages") or {}).items()) or None
+
+
+def _of_all(values: Iterable[Any]) -> str:
+    known = dict.fromkeys(str(value) for value in values if value)
+    return " / ".join(known) or "unknown"
+
+
+def _listed(names: Sequence[Any] | None) -> str:
+    return ", ".join(str(name) for name in names or []) or "none"
+
+
+def _grouped(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    return value if isinstance(value, str) else json.dumps(value)

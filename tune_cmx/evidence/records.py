@@ -1,0 +1,292 @@
+"""A study's folder read back: its description, its trials, and what is wrong with them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.errors import DataError
+from tune_cmx.evidence.rows import flatten
+
+METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
+SPLITS = ("val", "test")
+NOT_PROTOCOL = ("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset")
+"""Configuration fields that no result hangs on once the rest is equal: places and labels, and the seed."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One record folder."""
+
+    name: str
+    folder: Path
+    info: Mapping[str, Any]
+    """trial.json."""
+    config: Mapping[str, Any]
+    """config.json, nested."""
+    metrics: pd.DataFrame
+    """metrics.csv, one row an epoch; empty where there is none."""
+    results: Mapping[str, Mapping[str, float | None]]
+    """Final results by split; empty before the end."""
+    reported_on: str | None
+    """The split that `results` in final_results.json was taken on."""
+
+    @property
+    def arm(self) -> str:
+        return str(self.info.get("arm", self.name))
+
+    @property
+    def phase(self) -> str:
+        return str(self.info.get("phase", "single"))
+
+    @property
+    def status(self) -> str:
+        return str(self.info.get("status", "unknown"))
+
+    @property
+    def seed(self) -> int | None:
+        seed = self.info.get("seed", self.config.get("seed"))
+        return None if seed is None else int(seed)
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all its segments."""
+        return float(self.info.get("seconds") or 0.0)
+
+    @property
+    def epochs(self) -> int:
+        return int(self.info.get("epochs") or 0)
+
+    @property
+    def epochs_planned(self) -> int | None:
+        planned = self.info.get("epochs_planned", self.config.get("schedule", {}).get("epochs"))
+        return None if planned is None else int(planned)
+
+    @property
+    def stopped(self) -> Mapping[str, Any]:
+        """epoch, rung, value and cutoff of an early stop; empty where there was none."""
+        return self.info.get("stopped") or {}
+
+    @cached_property
+    def flat_config(self) -> dict[str, Any]:
+        """Dotted paths, without the fields of `NOT_PROTOCOL`."""
+        return {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
+
+    def parameters(self, which: str) -> int | None:
+        """Parameter count; `which` is `total` or `active`."""
+        count = (self.info.get("parameters") or {}).get(which)
+        return None if count is None else int(count)
+
+    def result(self, metric: str) -> float | None:
+        """A final result by its name with the split, such as `test/mAP`."""
+        split, _, name = metric.rpartition("/")
+        return self.results.get(split or (self.reported_on or ""), {}).get(name)
+
+    def last(self, metric: str, epochs: int = 1) -> float | None:
+        """The mean of a column of metrics.csv over the last so many epochs that have it."""
+        if metric not in self.metrics:
+            return None
+        values = self.metrics[metric].dropna().tail(epochs)
+        return float(values.mean()) if len(values) else None
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """A study's folder."""
+
+    folder: Path
+    study: Mapping[str, Any]
+    """study.json."""
+    trials: tuple[Trial, ...]
+    rungs: tuple[Mapping[str, Any], ...]
+    """search/rungs.jsonl, the last entry of each trial and rung."""
+    problems: tuple[str, ...]
+    """What could not be read, or does not add up; one sentence each."""
+
+    @property
+    def control(self) -> str | None:
+        """The control arm's id."""
+        control = self.study.get("control")
+        return None if control is None else str(control)
+
+    @property
+    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.study.get("arms") or {}
+
+    @property
+    def finalists(self) -> list[str]:
+        """Arm ids, the highest on the selection metric first."""
+        return [str(arm) for arm in (self.study.get("selection") or {}).get("finalists") or []]
+
+    @property
+    def selection_metric(self) -> str:
+        """As `val/mAP`."""
+        selection = self.study.get("selection") or {}
+        return str(selection.get("metric") or (self.study.get("early_stopping") or {}).get("metric") or "val/mAP")
+
+    @property
+    def selection_split(self) -> str:
+        return str((self.study.get("selection") or {}).get("split") or self.selection_metric.partition("/")[0])
+
+    @property
+    def split_how(self) -> str | None:
+        """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
+        ways = [(self.study.get("split") or {}).get("how"), *(trial.info.get("split_how") for trial in self.trials)]
+        return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
+
+    @cached_property
+    def confirmed(self) -> list[Trial]:
+        """The replicates of the arms: complete runs of the confirmation, and no others."""
+        return [trial for trial in self.trials if trial.phase == "confirm" and trial.status == "complete"]
+
+    @cached_property
+    def primary_metric(self) -> str:
+        """What arms are compared on: the selection metric, on test where confirmed runs have it."""
+        name = self.selection_metric.rpartition("/")[2]
+        on_test = any(trial.result(f"test/{name}") is not None for trial in self.confirmed)
+        return f"test/{name}" if on_test else f"{self.selection_split}/{name}"
+
+    def label(self, arm: str) -> str:
+        """The arm's name as a person reads it."""
+        return str((self.arms.get(arm) or {}).get("label") or arm)
+
+    def of_phase(self, phase: str) -> list[Trial]:
+        """Trials of one phase, in the order of their names."""
+        return [trial for trial in self.trials if trial.phase == phase]
+
+
+def read_study(folder: Path) -> StudyRecords:
+    """The records of a study, as far as they can be read.
+
+    Raises:
+        DataError: There is no readable study.json; damaged trials are listed in `problems` instead.
+    """
+    folder = Path(folder)
+    if not (folder / "study.json").is_file():
+        raise DataError(f"{folder}: no study.json here; give the folder that a search wrote")
+    try:
+        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{folder / 'study.json'}: not JSON: {error}") from error
+    if not isinstance(study, dict):
+        raise DataError(f"{folder / 'study.json'}: needs an object; got {type(study).__name__}")
+    problems: list[str] = []
+    places = sorted(place for place in (folder / "records").glob("*") if place.is_dir())
+    trials = [trial for place in places if (trial := _read_trial(place, problems)) is not None]
+    return StudyRecords(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
+
+
+def trials_table(records: StudyRecords) -> pd.DataFrame:
+    """One row a trial: what it was, how far it went, what it gave."""
+    factors = [str(factor) for factor in records.study.get("factors") or []]
+    return pd.DataFrame([_table_row(records, trial, factors) for trial in records.trials])
+
+
+def _table_row(records: StudyRecords, trial: Trial, factors: list[str]) -> dict[str, Any]:
+    flat = trial.flat_config
+    return {
+        "trial": trial.name,
+        "arm": trial.arm,
+        "label": records.label(trial.arm),
+        "phase": trial.phase,
+        "seed": trial.seed,
+        "status": trial.status,
+        "reason": trial.info.get("reason"),
+        "epochs": trial.epochs,
+        "epochs_planned": trial.epochs_planned,
+        "seconds": trial.seconds,
+        **{factor: _cell(flat, factor) for factor in factors},
+        f"last {records.selection_metric}": trial.last(records.selection_metric),
+        **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS},
+        **{f"stopped_{key}": trial.stopped.get(key) for key in ("epoch", "rung", "value", "cutoff")},
+        "params_total": trial.parameters("total"),
+        "params_active": trial.parameters("active"),
+        **{key: trial.info.get(key) for key in ("protocol_hash", "split_hash", "split_how", "data_fingerprint")},
+        **{key: trial.info.get(key) for key in ("code_version", "device")},
+        "reported_on": trial.reported_on,
+    }
+
+
+def _cell(flat: Mapping[str, Any], factor: str) -> Any:
+    """A factor's value; of a section, all that is below it."""
+    if factor in flat:
+        return flat[factor]
+    below = {path: value for path, value in flat.items() if path.startswith(f"{factor}.") and value not in (None, {})}
+    return json.dumps(below) if below else None
+
+
+def _read_trial(place: Path, problems: list[str]) -> Trial | None:
+    info = _read_object(place / "trial.json", problems)
+    if info is None:
+        return None
+    config = _read_object(place / "config.json", problems) or {}
+    final = _read_object(place / "final_results.json", problems, needed=info.get("status") == "complete") or {}
+    reported_on = final.get("split")
+    results = dict(final.get("results_by_split") or {})
+    if reported_on and final.get("results"):
+        results.setdefault(reported_on, final["results"])
+    return Trial(
+        name=place.name,
+        folder=place,
+        info=info,
+        config=config,
+        metrics=_read_metrics(place / "metrics.csv", problems),
+        results=results,
+        reported_on=reported_on,
+    )
+
+
+def _read_object(path: Path, problems: list[str], needed: bool = True) -> dict[str, Any] | None:
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        if needed:
+            problems.append(f"{place} is missing")
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problems.append(f"{place} is not JSON: {error}")
+        return None
+    if not isinstance(content, dict):
+        problems.append(f"{place} needs an object; got {type(content).__name__}")
+        return None
+    return content
+
+
+def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
+    """Epochs in order; of an epoch that stands there twice the later row, with a word about it."""
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file() or path.stat().st_size == 0:
+        return pd.DataFrame()
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        problems.append(f"{place} cannot be read: {error}")
+        return pd.DataFrame()
+    if "epoch" not in table:
+        problems.append(f"{place} has no column epoch")
+        return pd.DataFrame()
+    if table["epoch"].duplicated().any():
+        problems.append(f"{place} has epochs more than once; the later rows are used")
+        table = table.drop_duplicates("epoch", keep="last")
+    return table.sort_values("epoch", ignore_index=True)
+
+
+def _read_rungs(folder: Path, problems: list[str]) -> tuple[Mapping[str, Any], ...]:
+    path = folder / "search" / "rungs.jsonl"
+    if not path.is_file():
+        return ()
+    latest: dict[tuple[str, Any], Mapping[str, Any]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            latest[(str(entry["trial"]), entry["rung"])] = entry
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"search/rungs.jsonl, line {number} cannot be read")
+    return tuple(latest.values())

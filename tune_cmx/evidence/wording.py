@@ -1,0 +1,63 @@
+"""Numbers as the report and the reasons of verdicts print them."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tune_cmx.evidence.rows import SIZES, TIMES
+
+UNKNOWN = "-"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Fixed digits, never a negative zero; a hyphen where there is no number."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    text = f"{round(value, 9):.{digits}f}"  # 3.025 and 3.0250000000000004 print alike
+    return f"{0.0:.{digits}f}" if float(text) == 0 else text
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """As `number`, with a plus sign above zero."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and text != UNKNOWN and float(text) > 0 else text
+
+
+def interval(ends: Sequence[float] | None, digits: int = 2) -> str:
+    """`0.67 to 1.13`."""
+    return UNKNOWN if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals."""
+    if p is None or not math.isfinite(p):
+        return UNKNOWN
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds below two minutes, minutes below two hours, hours beyond."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
+
+
+def unit(metric: str) -> str:
+    """What a difference of this metric is counted in, with a space before it."""
+    name = metric.rpartition("/")[2]
+    if name.startswith("mAP") or name in SIZES:
+        return " points"
+    return {"hours": " h"}.get(name, " s" if name in TIMES else "")
+
+
+def count(n: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas, or semicolons where names hold commas; at most eight of them."""
+    all_names = list(names)
+    separator = "; " if any("," in name for name in all_names) else ", "
+    return separator.join(all_names[:8]) + (f" and {len(all_names) - 8} more" if len(all_names) > 8 else "")
