@@ -1,0 +1,107 @@
+"""What can be known of a study before it costs anything: every model built, every arm set against the control."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tune_cmx.config.study import CONTROL, Study
+from tune_cmx.config.trial import MODALITIES, ModelConfig
+from tune_cmx.data.prepare import Prepared
+from tune_cmx.errors import ConfigError
+from tune_cmx.models.describe import audit, parameters
+from tune_cmx.models.detector import Detector, build_detector
+
+DEFAULT_BANDS: Mapping[str, int] = dict(zip(MODALITIES, (3, 1, 1), strict=True))
+"""Bands a modality, where no data set says."""
+
+
+@dataclass(frozen=True)
+class BuiltArm:
+    """An arm's model in numbers."""
+
+    id: str
+    label: str
+    total: int
+    active: int
+    epochs: int
+    warnings: tuple[str, ...]
+
+
+def stream_bands(model: ModelConfig, bands: Mapping[str, int]) -> tuple[int, ...]:
+    """Input bands of each stream.
+
+    Raises:
+        ConfigError: A stream names a modality that the data do not have.
+    """
+    for stream in model.stream_modalities():
+        for name in stream:
+            if name not in bands:
+                raise ConfigError(f"model.streams: '{model.streams}' needs {name}; the data have {', '.join(bands)}")
+    return tuple(sum(bands[name] for name in stream) for stream in model.stream_modalities())
+
+
+def build_plain(model: ModelConfig, bands: Mapping[str, int], num_classes: int) -> Detector:
+    """The detector with normalisation left out, to count and to audit."""
+    per_stream = stream_bands(model, bands)
+    total = sum(per_stream)
+    return build_detector(model, bands=per_stream, num_classes=num_classes, mean=[0.5] * total, std=[0.25] * total)
+
+
+def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
+    """Build every arm's model on the CPU, and step it once.
+
+    Args:
+        study: Parsed; random draws are built as drawn, and the ends of their ranges besides.
+        prepared: Bands and classes; None: rgb 3, thermal 1, event 1, one class.
+
+    Raises:
+        ConfigError: A model cannot be built, or an option is unknown; the message names the arm.
+    """
+    bands = {name: len(found) for name, found in prepared.data.bands.items()} if prepared else DEFAULT_BANDS
+    num_classes = len(prepared.data.classes) if prepared else 1
+    batch_limit = len(prepared.split.train) if prepared else None
+    for place, config in study.range_ends():
+        _build(config.model, bands, num_classes, f"{study.source}: {place}")
+    for arm in study.arms.values():
+        place = f"{study.source}: {'control' if arm.id == CONTROL else f'arm {arm.label!r}'}"
+        if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
+            raise ConfigError(
+                f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
+                "training frames; lower it"
+            )
+        detector = _build(arm.config.model, bands, num_classes, place)
+        counts = parameters(detector)
+        warnings = tuple(audit(detector, detector.backbone.encoder.bands))
+        yield BuiltArm(arm.id, arm.label, counts["total"], counts["active"], arm.config.schedule.epochs, warnings)
+
+
+def _build(model: ModelConfig, bands: Mapping[str, int], num_classes: int, place: str) -> Detector:
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return build_plain(model, bands, num_classes)
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from error
+
+
+def together(warnings: Sequence[tuple[str, str]]) -> list[str]:
+    """Warnings that differ in stage and share alone, as one each.
+
+    Args:
+        warnings: Arm and what the audit said of it.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for arm, text in warnings:
+        groups.setdefault(re.sub(r"\d+%", "%", re.sub(r"stage \d", "stage", text)), []).append((arm, text))
+    lines = []
+    for members in groups.values():
+        texts = [text for _, text in members]
+        stages = sorted({stage for text in texts for stage in re.findall(r"stage (\d)", text)})
+        shares = sorted(int(share) for text in texts for share in re.findall(r"(\d+)%", text))
+        line = re.sub(r"stage \d", f"stage {'+'.join(stages)}", texts[0])
+        if shares and shares[0] != shares[-1]:
+            line = re.sub(r"\d+%", f"{shares[0]} to {shares[-1]}%", line)
+        arms = dict.fromkeys(arm for arm, _ in members)
+        lines.append(f"{line} ({next(iter(arms)) if len(arms) == 1 else f'{len(arms)} arms'})")
+    return lines

@@ -1,0 +1,126 @@
+"""What a person sees while a study runs: a live table on a terminal, a line an event elsewhere."""
+
+import datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+FINISHED_SHOWN = 12
+_STYLES = {"running": "bold", "stopped": "yellow", "failed": "red", "complete": "green", "planned": "dim"}
+
+
+@dataclass
+class _Row:
+    """One trial as shown."""
+
+    label: str
+    epochs: int
+    epoch: int = 0
+    value: float | None = None
+    seconds: float = 0.0
+    status: str = "planned"
+    note: str = ""
+
+
+class StudyConsole:
+    """The progress of one phase.
+
+    Args:
+        console: Where to write; a terminal gets a live table.
+        metric: The name of the metric shown.
+    """
+
+    def __init__(self, console: Console, metric: str) -> None:
+        self._console, self._metric = console, metric
+        self._rows: dict[str, _Row] = {}
+        self._title = ""
+        self._slots = 1
+        self._began = time.monotonic()
+        self._trained = 0
+        self._live: Live | None = None
+
+    def start(self, title: str, trials: Mapping[str, tuple[str, int]], slots: int) -> None:
+        """Begin a phase.
+
+        Args:
+            title: Its name, for people.
+            trials: Label and number of epochs by trial name.
+            slots: How many trials run at once, for the time left.
+        """
+        self._title, self._slots = title, max(1, slots)
+        self._rows = {name: _Row(label, epochs) for name, (label, epochs) in trials.items()}
+        self._began, self._trained = time.monotonic(), 0
+        self._console.print(f"[bold]{title}[/bold]: {len(trials)} trials, {self._slots} at a time")
+        if self._console.is_terminal:
+            self._live = Live(self._render(), console=self._console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def epoch(self, name: str, epoch: int, value: float, seconds: float) -> None:
+        """A trial finished an epoch; an epoch that the record held already is shown, not counted."""
+        row = self._rows[name]
+        self._trained += int(epoch > row.epoch and seconds > row.seconds)
+        row.epoch, row.value, row.seconds, row.status = epoch, value, seconds, "running"
+        self._event(f"{row.label}: epoch {epoch} of {row.epochs}, {self._metric} {value:.2f}")
+
+    def end(self, name: str, status: str, note: str = "") -> None:
+        """A trial is over, or its worker was lost and it starts again."""
+        row = self._rows[name]
+        row.status, row.note = status, note
+        self._event(f"{row.label}: {status}{f', {note}' if note else ''}")
+
+    def finish(self) -> None:
+        """End the phase; its table stays on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._console.print(self._render())
+
+    def _event(self, text: str) -> None:
+        if self._live is not None:
+            self._live.update(self._render())
+            return
+        clock = datetime.datetime.now().strftime("%H:%M:%S")
+        self._console.print(Text(f"{clock}  {text}"), soft_wrap=True)
+
+    def _render(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("trial", overflow="fold", max_width=60)
+        for heading in ("epoch", self._metric, "time"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("status", overflow="fold")
+        running = [row for row in self._rows.values() if row.status == "running"]
+        ended = [row for row in self._rows.values() if row.status not in ("running", "planned")]
+        ended.sort(key=lambda row: (-row.epoch / row.epochs, -(row.value or 0.0)))
+        shown = ended[:FINISHED_SHOWN] if self._live is not None else ended
+        for row in (*running, *shown):
+            value = "-" if row.value is None else f"{row.value:.2f}"
+            status = Text(f"{row.status}{f': {row.note}' if row.note else ''}", style=_STYLES.get(row.status, ""))
+            table.add_row(row.label, f"{row.epoch}/{row.epochs}", value, duration(row.seconds), status)
+        return Group(table, Text(self._summary(ended), style="dim"))
+
+    def _summary(self, ended: list[_Row]) -> str:
+        counts: dict[str, int] = {}
+        for row in ended:
+            counts[row.status] = counts.get(row.status, 0) + 1
+        parts = [f"{len(ended)} of {len(self._rows)} trials ended"]
+        parts += [f"{count} {status}" for status, count in sorted(counts.items())]
+        spent = time.monotonic() - self._began
+        left = sum(row.epochs - row.epoch for row in self._rows.values() if row.status in ("running", "planned"))
+        if left and self._trained:
+            parts.append(f"at most {duration(left * spent / self._trained)} left")
+        return " · ".join([*parts, f"{duration(spent)} so far"])
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `42 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

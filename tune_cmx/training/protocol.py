@@ -1,0 +1,64 @@
+"""What must be alike for two runs to be compared, and its hash."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tune_cmx
+from tune_cmx.config.parse import dump, flatten
+from tune_cmx.config.trial import TrialConfig
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools")
+"""Their versions are part of the protocol: each can move a metric."""
+_NO_PROTOCOL = ("seed", "report_split", "data.root", "data.labels", "data.split")
+_CODE = ("config", "data", "models", "training", "evaluation.py", "seeding.py")
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a hash of the code that the numbers come from."""
+    root = Path(tune_cmx.__file__).parent
+    files = sorted(
+        file for part in _CODE for file in ((root / part).rglob("*.py") if (root / part).is_dir() else [root / part])
+    )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{tune_cmx.__version__}+{digest.hexdigest()[:10]}"
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that the numbers come from."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def protocol(config: TrialConfig, factors: Sequence[str], data: Mapping[str, str]) -> dict[str, Any]:
+    """Every field but the factors, the seed and the places.
+
+    Args:
+        config: Any arm's configuration.
+        factors: Dotted paths that arms may differ in; what is below them is left out as well.
+        data: The split's and the data's hashes.
+    """
+    left_out = [*_NO_PROTOCOL, *factors]
+    fields = {
+        path: value
+        for path, value in flatten(dump(config)).items()
+        if not any(path == above or path.startswith(above + ".") for above in left_out)
+    }
+    return {
+        **fields,
+        **data,
+        "code_version": code_version(),
+        **{f"packages.{n}": v for n, v in package_versions().items()},
+    }
+
+
+def protocol_hash(fields: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that differ where any field does."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
