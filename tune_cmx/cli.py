@@ -178,7 +178,8 @@ def check(
 def _show_check(study: Study, prepared: Any) -> None:
     from rich.table import Table
 
-    from tune_cmx.search.check import build_arms, together
+    from tune_cmx.notes import together
+    from tune_cmx.search.check import build_arms
     from tune_cmx.search.plan import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -149,9 +149,10 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
 
 
 def _question(path: Path) -> str:
-    """The comment block at the head of the file."""
+    """The comment block at the head of the file, up to what it says of cost and commands."""
     head = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-    return "\n".join(line.lstrip("#").strip() for line in head)
+    text = [line.lstrip("#").strip() for line in head]
+    return "\n".join(itertools.takewhile(lambda line: not line.startswith(("Expect:", "Cost", "Run:")), text))
 
 
 def _nested(content: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def _arms(
     def config(values: Mapping[str, Any]) -> TrialConfig:
         return _config(fixed, values, file.seed, source, place)
 
-    control = Arm(CONTROL, f"control: {label(file.control)}", dict(file.control), config(file.control))
+    control = Arm(CONTROL, label(file.control), dict(file.control), config(file.control))
     arms = [control]
     names = {CONTROL}
     for values in draws:

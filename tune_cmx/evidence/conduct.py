@@ -7,6 +7,7 @@ from typing import Any
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import StudyRecords, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
+from tune_cmx.notes import together
 
 PHASES = ("search", "confirm", "single")
 
@@ -30,11 +31,10 @@ def search_section(page: Page, records: StudyRecords) -> None:
     )
     ranked = sorted(trials, key=lambda trial: -_value(trial, metric, smooth))
     mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
-    header = ["trial", "arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
+    header = ["arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
     rows = [
         [
-            link(trial),
-            records.label(trial.arm),
+            link(trial, records),
             trial.status,
             _stop_words(trial, stopping),
             _text(trial.seed),
@@ -44,7 +44,7 @@ def search_section(page: Page, records: StudyRecords) -> None:
         ]
         for trial in ranked
     ]
-    page.table(header, rows, left=4)
+    page.table(header, rows, left=3)
     _rungs(page, records)
 
 
@@ -57,16 +57,16 @@ def failures_section(page: Page, records: StudyRecords) -> None:
         return
     rows = [
         [
-            link(trial),
-            records.label(trial.arm),
+            link(trial, records),
             trial.phase,
             trial.status,
             str(trial.info.get("reason") or "no reason on record"),
+            _text(trial.seed),
             f"{trial.epochs} of {_text(trial.epochs_planned)}",
         ]
         for trial in unfinished
     ]
-    page.table(["trial", "arm", "phase", "status", "reason", "epochs"], rows, left=5)
+    page.table(["arm", "phase", "status", "reason", "seed", "epochs"], rows, left=4)
 
 
 def confirmation_section(page: Page, records: StudyRecords) -> None:
@@ -79,8 +79,7 @@ def confirmation_section(page: Page, records: StudyRecords) -> None:
     metrics = [f"{split}/{records.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
     rows = [
         [
-            link(trial),
-            records.label(trial.arm),
+            link(trial, records),
             trial.status,
             _text(trial.seed),
             f"{trial.epochs} of {_text(trial.epochs_planned)}",
@@ -89,7 +88,7 @@ def confirmation_section(page: Page, records: StudyRecords) -> None:
         ]
         for trial in sorted(trials, key=lambda trial: (trial.arm != records.control, trial.arm, trial.seed or 0))
     ]
-    page.table(["trial", "arm", "status", "seed", "epochs", *metrics, "time"], rows, left=3)
+    page.table(["arm", "status", "seed", "epochs", *metrics, "time"], rows, left=2)
 
 
 def parameters_section(page: Page, records: StudyRecords) -> None:
@@ -109,13 +108,14 @@ def parameters_section(page: Page, records: StudyRecords) -> None:
         )
     ]
     page.table(["arm", "total", "active"], rows)
-    said: dict[str, dict[str, None]] = {}
-    for trial in records.trials:
-        for warning in trial.info.get("audit_warnings") or []:
-            said.setdefault(str(warning), {})[records.label(trial.arm)] = None
+    said = [
+        (records.label(trial.arm), str(warning))
+        for trial in records.trials
+        for warning in trial.info.get("audit_warnings") or []
+    ]
     if said:
         page.paragraph("Audit of the models:")
-        page.bullets(f"{warning} ({listed(arms)})" for warning, arms in said.items())
+        page.bullets(together(said))
 
 
 def hours_section(page: Page, records: StudyRecords) -> None:
@@ -156,13 +156,14 @@ def protocol_section(page: Page, records: StudyRecords) -> None:
     settings = [
         [str(path), "none" if value is None else _text(value)]
         for path, value in sorted((study.get("protocol") or {}).items())
+        if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # said above
     ]
     page.table(["field", "value"], [*facts, *settings], left=2)
 
 
-def link(trial: Trial) -> str:
-    """The trial's name as a link to its record, from the report's folder."""
-    return f"[{trial.name}](../records/{trial.name}/)"
+def link(trial: Trial, records: StudyRecords) -> str:
+    """The trial's arm as a link to its record, from the report's folder."""
+    return f"[{records.label(trial.arm)}](../records/{trial.name}/)"
 
 
 def _value(trial: Trial, metric: str, smooth: int) -> float:
@@ -175,9 +176,10 @@ def _stopping_words(stopping: Mapping[str, Any]) -> str:
     if kind == "none":
         return "none"
     rungs = ", ".join(_text(rung) for rung in stopping.get("rungs") or []) or "unknown"
+    metric, clock = stopping.get("metric", "val/mAP"), stopping.get("compare_at", "epoch")
     return (
-        f"{kind} on {stopping.get('metric', 'val/mAP')} (compared at equal {stopping.get('compare_at', 'epoch')}, "
-        f"reduction factor {stopping.get('reduction_factor', 'unknown')}, rungs {rungs})"
+        f"{kind.upper()} on {metric} (compared at equal {clock}, "
+        f"reduction factor {_text(stopping.get('reduction_factor', 'unknown'))}, rungs {rungs})"
     )
 
 
@@ -252,4 +254,6 @@ def _grouped(value: int | None) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return UNKNOWN
+    if isinstance(value, float):
+        return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)

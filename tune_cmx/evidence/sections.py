@@ -176,7 +176,7 @@ def _arm_cells(row: Mapping[Hashable, Any]) -> list[str]:
     ends = None if low is None or high is None else (low, high)
     note = " (n = 1: no claim)" if row["verdict"] == "INSUFFICIENT_REPLICATION" else ""
     return [
-        str(row["label"]),
+        f"control: {row['label']}" if row["verdict"] == "control" and row["label"] != "control" else str(row["label"]),
         f"{row['verdict']}{note}",
         str(row["n"]),
         number(value("mean")),

@@ -106,7 +106,7 @@ def test_claims_with_verdict_and_reason(decided: StudyWriter) -> None:
 def test_search_shows_what_was_stopped_when(undecided: StudyWriter) -> None:
     text = section(report_of(undecided), "Search")
     trials, rungs = tables(text)
-    assert "[s-1](../records/s-1/)" in trials[2]
+    assert "[stages 1](../records/s-1/)" in trials[2]
     (stopped,) = [line for line in trials if "s-4" in line]
     assert "rung 2: 9.50 < 10.25" in stopped
     assert "2 of 6" in stopped
