@@ -16,11 +16,9 @@ SHOWN = ("val/mAP", "val/mAP_50", "val/mAP_75")
 class TrialBoard:
     """Writes into the trial's folder. After a resumption the epochs of the history stand once, not twice."""
 
-    def __init__(
-        self, folder: Path, config: TrialConfig, facts: Mapping[str, str], history: Sequence[Mapping[str, float]]
-    ) -> None:
+    def __init__(self, folder: Path, config: TrialConfig, history: Sequence[Mapping[str, float]]) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=1 if history else None)
-        row = hparams({**columns(config), **facts}, dict.fromkeys(SHOWN, 0.0))  # type: ignore[no-untyped-call]
+        row = hparams(columns(config), dict.fromkeys(SHOWN, 0.0))  # type: ignore[no-untyped-call]
         for summary in row:
             assert self._writer.file_writer is not None
             self._writer.file_writer.add_summary(summary)
@@ -30,7 +28,7 @@ class TrialBoard:
     def add(self, row: Mapping[str, float]) -> None:
         """One epoch's scalars, those that are defined."""
         for name, value in row.items():
-            if name != "epoch" and math.isfinite(value):
+            if name not in ("epoch", "fraction") and math.isfinite(value):
                 self._writer.add_scalar(name, value, int(row["epoch"]))
         self._writer.flush()
 
@@ -40,27 +38,27 @@ class TrialBoard:
 
 
 def columns(config: TrialConfig) -> dict[str, str | float]:
-    """A trial's choices as columns of the HParams table; what a fusion does not have is left blank."""
-    schedule = config.schedule
+    """A trial's choices as columns of the HParams table, few enough that TensorBoard shows the first five unasked.
+
+    An option that a fusion does not have, or that its configuration leaves at the default, is left blank.
+    """
+    model, schedule = config.model, config.schedule
+    curve = "" if schedule.curve == "constant" else f", {schedule.curve}"
+    own = f"{schedule.epochs} epochs, batch {schedule.batch_size}, {schedule.optimizer} {schedule.lr:g}{curve}"
     shown: dict[str, str | float] = {
-        "backbone": config.model.backbone,
-        "streams": config.model.streams,
-        "schedule": schedule.preset or "own",
-        "epochs": schedule.epochs,
-        "batch_size": schedule.batch_size,
-        "lr": schedule.lr,
-        "seed": config.seed,
+        "schedule": f"{schedule.preset}: {own}" if schedule.preset else own,
+        "seed": str(config.seed),
+        "using": model.streams,  # a name behind the others: TensorBoard sorts them
     }
-    if len(config.model.stream_modalities()) < 2:
-        return shown
-    fusion = config.model.fusion
-    kinds = [entry.kind for entry in fusion.stage_fusions()]
-    main = fusion.kind or "mixed"
-    shown["fusion"] = main
-    shown["stages"] = (
-        "+".join(str(i) for i, kind in enumerate(kinds, 1) if kind == main) if fusion.kind else "/".join(kinds)
-    )
-    shown["carry"] = config.model.carry
-    for name, value in fusion.options.items():
-        shown[f"option.{name}"] = value if isinstance(value, int | float | str) else str(value)
-    return shown
+    if len(model.stream_modalities()) < 2:
+        return {**shown, "fusion": "none, one stream"}
+    kinds = [entry.kind for entry in model.fusion.stage_fusions()]
+    if model.fusion.kind is None:
+        return {**shown, "fusion": "mixed", "stages": " / ".join(kinds)}
+    stages = "+".join(str(stage) for stage, kind in enumerate(kinds, start=1) if kind == model.fusion.kind)
+    options = {name: _cell(value) for name, value in model.fusion.options.items()}
+    return {**shown, "fusion": model.fusion.kind, "stages": stages, **options}
+
+
+def _cell(value: object) -> str | float:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value).lower()

@@ -69,8 +69,7 @@ def run_trial(
 def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
     """Note the failure on the record; an error that names memory or a bug becomes a TrialError that says so."""
     (record.folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
-    if out_of_memory:
+    if _out_of_memory(error):
         first_line = (str(error).splitlines() or ["none left"])[0]
         reason = f"out of memory: {first_line}; lower batch_size or image_size"
     elif isinstance(error, TuneCmxError):
@@ -80,6 +79,13 @@ def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
     record.update(status="failed", reason=reason)
     place = f"trial {record.folder.name}: {reason}; config in {record.folder / 'config.json'}"
     return type(error)(place) if isinstance(error, TuneCmxError) else TrialError(place)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed; on the CPU torch says so in the text of a RuntimeError alone."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
@@ -160,12 +166,13 @@ def _train(record: TrialRecord, prepared: Prepared, device: torch.device, worker
     record.complete_rows(history)
     record.begin_session(
         len(history) + 1,
+        epochs=len(history),
+        seconds=seconds_before,
         device=_device_name(device),
         code_version=code_version(),
         packages=package_versions(),
     )
-    facts = {key: str(value) for key, value in record.state().items() if key in ("arm", "phase")}
-    with contextlib.closing(TrialBoard(record.folder, config, facts, history)) as board:
+    with contextlib.closing(TrialBoard(record.folder, config, history)) as board:
         yield from _reports(history, config)
         for report in fit(
             model,
