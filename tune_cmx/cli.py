@@ -1,8 +1,11 @@
 """The command line: `tune-cmx check | search | train | report | describe | data synth`."""
 
+import dataclasses
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +16,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tune_cmx import __version__
-from tune_cmx.config.parse import PRESETS, load_mapping, parse_trial
-from tune_cmx.config.study import CONTROL, Study, put, read_study
+from tune_cmx.config.parse import PRESETS, dump, flatten, load_mapping, parse_trial, parse_value, read_trial
+from tune_cmx.config.study import CONTROL, Study, differing, put, read_study
 from tune_cmx.config.trial import DataConfig, TrialConfig
-from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
+from tune_cmx.errors import ConfigError, DataError, TrialError, TuneCmxError
+from tune_cmx.registry import lookup
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +47,8 @@ SplitBy = Annotated[
 ]
 Classes = Annotated[str | None, typer.Option("--classes", help="Class names, comma-separated; else classes.txt.")]
 Sequences = Annotated[
-    str | None, typer.Option("--sequences", help="CSV (id, sequence), or a regular expression with (?P<sequence>...).")
+    str | None,
+    typer.Option("--sequences", help="CSV (id, sequence), or a regular expression with `(?P<sequence>...)`."),
 ]
 Bands = Annotated[
     str | None, typer.Option("--bands", help="Channels of .npy files by modality: `rgb=0,1,2 thermal=3 event=4`.")
@@ -58,8 +63,30 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments, prog_name="tune-cmx")
     except TuneCmxError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        _complain(str(error))
         sys.exit(1 if isinstance(error, TrialError) else 2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"{error.filename}: {error.strerror}")
+        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(text)}", soft_wrap=True)
+
+
+def _say(text: str) -> None:
+    """A sentence: wrapped between words on a terminal, one line in a file or a pipe."""
+    out.print(text, soft_wrap=not out.is_terminal)
+
+
+def _warn(text: str) -> None:
+    _say(f"[yellow]warning:[/yellow] {escape(text)}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @app.callback(invoke_without_command=True)
@@ -88,7 +115,7 @@ def _data_settings(
         "data.split": split and str(split.resolve()),
         "data.split_by": split_by,
         "data.classes": classes and [name.strip() for name in classes.split(",")],
-        "data.sequences": sequences,
+        "data.sequences": str(Path(sequences).resolve()) if sequences and Path(sequences).is_file() else sequences,
         "data.bands": bands and _bands(bands),
     }
     return {path: value for path, value in given.items() if value}
@@ -97,28 +124,29 @@ def _data_settings(
 def _bands(text: str) -> dict[str, list[int]]:
     try:
         pairs = [part.split("=") for part in text.split()]
-        return {name: [int(channel) for channel in channels.split(",")] for name, channels in pairs}
+        bands = {name: [int(channel) for channel in channels.split(",")] for name, channels in pairs}
     except ValueError as error:
-        raise ConfigError(f"--bands: needs `modality=channels`, as in 'rgb=0,1,2 thermal=3'; got '{text}'") from error
+        raise ConfigError(f"--bands: needs modality=channels, as in 'rgb=0,1,2 thermal=3'; got '{text}'") from error
+    if len(bands) < len(pairs):
+        raise ConfigError(f"--bands: names a modality twice; got '{text}'")
+    return bands
 
 
 def _sets(items: list[str] | None) -> dict[str, Any]:
     """`--set path=value`, the value as YAML reads it."""
-    import yaml
-
     settings: dict[str, Any] = {}
     for item in items or []:
         path, equals, value = item.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set: needs path=value, as in schedule.epochs=3; got '{item}'")
-        settings[path] = yaml.safe_load(value)
+        settings[path] = parse_value(value, source=f"--set {path}")
     return settings
 
 
 @contextmanager
 def _audit_progress() -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("reading frames"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=out, transient=True) as progress:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("audit", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -126,22 +154,56 @@ def _audit_progress() -> Iterator[Callable[[int, int], None]]:
 def _prepare(config: DataConfig, folder: Path) -> Any:
     from tune_cmx.data.prepare import prepare
 
+    if config.split is not None and not Path(config.split).is_file():
+        raise ConfigError(f"{config.split}: no such split file; JSON with frame ids under train, val and test")
     with _audit_progress() as progress:
-        prepared = prepare(config, folder, progress=progress)
+        try:
+            prepared = prepare(config, folder, progress=progress)
+        except DataError as error:
+            if config.root is None or config.root in str(error):
+                raise
+            raise DataError(f"{config.root}: {error}") from error
     summary = prepared.summary()
     parts = ", ".join(
-        f"{part} {count['frames']} frames with {count['boxes']} boxes" for part, count in summary["counts"].items()
+        f"{part} {_count(count['frames'], 'frame')} with {count['boxes']} boxes"
+        for part, count in summary["counts"].items()
     )
-    out.print(f"data: {prepared.data.root}, split by {summary['how']} ({summary['hash']}): {parts}", soft_wrap=True)
+    _say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     for warning in summary["warnings"]:
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        _warn(warning)
     return prepared
 
 
-def _device(name: str | None) -> str:
+@contextmanager
+def _prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> Iterator[Any]:
+    """The data in `folder/data`; of something new they are put there only once the block has found no fault.
+
+    So what an earlier attempt left is not taken for this one's, and a fault leaves nothing behind.
+    """
+    place = folder / "data"
+    if begun:
+        yield _prepare(config, place)
+        return
+    with tempfile.TemporaryDirectory() as first:
+        prepared = _prepare(config, Path(first))
+        yield prepared
+        place.mkdir(parents=True, exist_ok=True)
+        for file in Path(first).iterdir():
+            shutil.copyfile(file, place / file.name)
+
+
+def _device(name: str | None, *, here: bool) -> str:
+    """The device by name; `here`: it is this process that needs it."""
     import torch
 
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        kind = torch.device(chosen).type
+    except RuntimeError as error:
+        raise ConfigError(f"--device: torch knows no '{chosen}'; as in cpu, cuda or cuda:1") from error
+    if here and kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device: '{chosen}', but torch finds no GPU here; take cpu")
+    return chosen
 
 
 # ---------------------------------------------------------------- commands
@@ -163,8 +225,6 @@ def check(
 
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
-    import tempfile
-
     settings = _data_settings(data, labels, split, split_by, classes, sequences, bands)
     study = read_study(space, overrides={**settings, **_sets(sets)})
     if study.arms[CONTROL].config.data.root is None:
@@ -172,7 +232,8 @@ def check(
     else:
         with tempfile.TemporaryDirectory() as folder:
             _show_check(study, _prepare(study.arms[CONTROL].config.data, Path(folder)))
-    out.print(f"[green]{space}: all {len(study.arms)} arms can be built and compared[/green]", soft_wrap=True)
+    arms = _count(len(study.searched), "arm")
+    _say(f"[green]{escape(str(space))}: the control and {arms} can be built and compared[/green]")
 
 
 def _show_check(study: Study, prepared: Any) -> None:
@@ -188,12 +249,15 @@ def _show_check(study: Study, prepared: Any) -> None:
         table.add_column(heading, justify="right")
     warnings: list[tuple[str, str]] = []
     for arm in build_arms(study, prepared):
-        table.add_row(arm.label, f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))
-        warnings += [(arm.id, warning) for warning in arm.warnings]
-    out.print(escape(study.question), "", table, "", sep="\n", soft_wrap=True)
+        name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
+        table.add_row(escape(name), f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))
+        warnings += [(arm.label, warning) for warning in arm.warnings]
+    _say(escape(study.question))
+    out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     for warning in together(warnings):
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    out.print(size_text(study), rungs_text(study), sep="\n", soft_wrap=True)
+        _warn(warning)
+    for text in (size_text(study), rungs_text(study)):
+        _say(text)
 
 
 @app.command()
@@ -214,7 +278,7 @@ def search(
         float | None, typer.Option(help="0.5 puts two trials on a card; else 1, or 0 without GPU.")
     ] = None,
     cpus_per_trial: Annotated[
-        float, typer.Option(help="Also the trial's torch threads, rounded down to at least 1.")
+        float, typer.Option(min=0.01, help="Also the trial's torch threads, rounded down to at least 1.")
     ] = 1,
     max_concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at a time; else what the machine holds.")
@@ -243,12 +307,15 @@ def search(
     before = _earlier_session(folder, resume)
     if before and "data.root" not in overrides:
         kept = before["arms"][CONTROL]["config"]["data"]
-        overrides.update({f"data.{key}": value for key, value in kept.items() if value is not None and key != "split"})
+        data_of_before = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
+        del data_of_before["data.augment"]
+        data_of_before.pop("data.split", None)
+        overrides = {**data_of_before, **overrides}
         study = read_study(space, overrides=overrides)
     from tune_cmx.search.runner import Resources, run_study
-    from tune_cmx.search.study_folder import open_folder
+    from tune_cmx.search.study_folder import SPACE_FILE, open_folder
 
-    chosen = _device(device)
+    chosen = _device(device, here=address is None)
     resources = Resources(
         address=address,
         cpus_per_trial=cpus_per_trial,
@@ -258,9 +325,11 @@ def search(
         threads=max(1, int(cpus_per_trial)),
         workers=workers,
     )
-    prepared = _prepare(study.arms[CONTROL].config.data, folder / "data")
-    _show_check(study, prepared)
-    opened = open_folder(folder, study, prepared, space)
+    with _prepared_for(study.arms[CONTROL].config.data, folder, begun=before is not None) as prepared:
+        _show_check(study, prepared)
+    if before is None:
+        (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
+    opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space)
     from tune_cmx.search.console import StudyConsole
 
     console = StudyConsole(out, study.file.early_stopping.metric)
@@ -289,9 +358,9 @@ def _write_report(folder: Path) -> None:
     path = write_report(folder)
     failed = sum('"status": "failed"' in file.read_text() for file in (folder / "records").glob("*/trial.json"))
     if failed:
-        out.print(f"[red]{failed} trials failed[/red]: the report lists their reasons; tracebacks in error.txt of each")
-    out.print(f"curves: tensorboard --logdir {folder / 'records'}", soft_wrap=True)
-    out.print(f"[bold]report: {path}[/bold]", soft_wrap=True)
+        _say(f"[red]{_count(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
+    out.print(f"curves: tensorboard --logdir {escape(str(folder / 'records'))}", soft_wrap=True)
+    out.print(f"[bold]report: {escape(str(path))}[/bold]", soft_wrap=True)
 
 
 @app.command()
@@ -316,34 +385,57 @@ Streams = Annotated[str | None, typer.Option(help="Modalities of the two streams
 
 def _trial_config(
     config: Path | None,
-    settings: dict[str, Any],
-    fusion_type: str | None,
-    stages: str | None,
-    threshold: float | None,
-    no_cssa: bool,
+    settings: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    fusion_type: str | None = None,
+    stages: str | None = None,
+    threshold: float | None = None,
+    no_cssa: bool = False,
 ) -> TrialConfig:
     """A trial from a file and flags; a flag goes before the file."""
-    content = load_mapping(config)[0] if config else {}
-    fusion: dict[str, Any] | None = None
-    if fusion_type is not None:
-        kind = "se_gated" if fusion_type == "gaff" else fusion_type
-        if no_cssa and kind == "cssa":
-            raise ConfigError("--no-cssa and --fusion-type cssa contradict each other; leave one out")
-        fusion = {"kind": kind}
-        if stages is not None:
-            fusion |= {"stages": [int(stage) for stage in stages.split(",")], "elsewhere": "frm_ffm"}
-        if threshold is not None:
-            fusion |= {"options": {"switching_threshold": threshold}}
-        put(content, "model.fusion", fusion)
-    elif stages is not None or threshold is not None:
-        raise ConfigError("--stages and --threshold go with --fusion-type")
-    for path, value in settings.items():
-        if value is not None:
-            put(content, path, value)
-    parsed = parse_trial(content, source=str(config or "flags"))
+    content, lines = load_mapping(config) if config else ({}, {})
+    given = {
+        **({} if preset is None else {f"schedule.{key}": value for key, value in _preset(preset).items()}),
+        **_fusion(fusion_type, stages, threshold),
+        **{path: value for path, value in settings.items() if value is not None},
+    }
+    if no_cssa and fusion_type == "cssa":
+        raise ConfigError("--no-cssa and --fusion-type cssa contradict each other; leave one out")
+    for path, value in sorted(given.items(), key=lambda item: item[0].count(".")):  # a section before its parts
+        put(content, path, value)
+        lines = {key: line for key, line in lines.items() if key != path and not key.startswith(f"{path}.")}
+    parsed = parse_trial(content, source=str(config or "flags"), lines=lines)
     if no_cssa and any(stage.kind == "cssa" for stage in parsed.model.fusion.stage_fusions()):
-        raise ConfigError(f"--no-cssa, but {config} has CSSA; leave one out")
+        raise ConfigError(f"--no-cssa, but {config or 'the configuration'} has CSSA; leave one out")
     return parsed
+
+
+def _preset(name: str) -> dict[str, Any]:
+    return {"preset": name, **lookup(PRESETS, name, "--preset: unknown preset")}
+
+
+def _fusion(fusion_type: str | None, stages: str | None, threshold: float | None) -> dict[str, Any]:
+    """The flags about fusion as a configuration path."""
+    if fusion_type is None:
+        if stages is not None or threshold is not None:
+            raise ConfigError("--stages and --threshold go with --fusion-type, as in --fusion-type cssa --stages 2,3")
+        return {}
+    fusion: dict[str, Any] = {"kind": "se_gated" if fusion_type == "gaff" else fusion_type}
+    if stages is not None:
+        fusion |= {"stages": _stages(stages), "elsewhere": "frm_ffm"}
+    if threshold is not None:
+        if fusion_type != "cssa":
+            raise ConfigError(f"--threshold is CSSA's; --fusion-type is {fusion_type}")
+        fusion |= {"options": {"switching_threshold": threshold}}
+    return {"model.fusion": fusion}
+
+
+def _stages(text: str) -> list[int]:
+    try:
+        return [int(stage) for stage in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--stages: needs whole numbers of 1..4, as in 2,3; got '{text}'") from error
 
 
 @app.command()
@@ -356,7 +448,7 @@ def train(
     ] = Path("runs/trial"),
     backbone: Backbone = None,
     epochs: Annotated[int | None, typer.Option(help="Length of the schedule.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Frames a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     preset: Annotated[str | None, typer.Option(help=f"Schedule: {' | '.join(PRESETS)}.")] = None,
     fusion_type: FusionType = None,
@@ -387,7 +479,6 @@ def train(
     `tune-cmx train --config runs/demo/records/TRIAL/config.json --output-dir runs/again`
     """
     settings = {
-        "schedule.preset": preset,
         "model.backbone": backbone,
         "schedule.epochs": epochs,
         "schedule.batch_size": batch_size,
@@ -399,27 +490,58 @@ def train(
         **_data_settings(data, labels, split, split_by, classes, sequences, bands),
         **_sets(sets),
     }
-    parsed = _trial_config(config, settings, fusion_type, stages, threshold, no_cssa)
+    parsed = _trial_config(
+        config,
+        settings,
+        preset=preset,
+        fusion_type=fusion_type,
+        stages=stages,
+        threshold=threshold,
+        no_cssa=no_cssa,
+    )
+    folder = output_dir.resolve()
+    begun = _earlier_trial(folder, parsed)
+    chosen = _device(device, here=True)
     import torch
 
+    from tune_cmx.search.check import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
     from tune_cmx.training.record import TrialRecord
     from tune_cmx.training.run import run_trial
 
     if threads:
         torch.set_num_threads(threads)
-    folder = output_dir.resolve()
-    prepared = _prepare(parsed.data, folder / "data")
+    with _prepared_for(parsed.data, folder, begun=begun) as prepared:
+        build_for(parsed.model, prepared)
     hashes = prepared.hashes()
     fields = protocol(parsed, (), hashes)
     record = TrialRecord.plan(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
-    for epoch in run_trial(record, prepared, device=_device(device), workers=workers):
+    for epoch in run_trial(record, prepared, device=chosen, workers=workers):
         shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
         values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
         out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)
     out.print(f"[bold]results: {folder / 'final_results.json'}[/bold]", soft_wrap=True)
+
+
+def _earlier_trial(folder: Path, config: TrialConfig) -> bool:
+    """Whether the trial was begun before; another one, or one that failed, is in the way."""
+    if not (folder / "trial.json").exists():
+        return False
+    kept = read_trial(folder / "config.json")
+    there = f"{folder}: holds another trial:"
+    if kept.seed != config.seed:
+        raise ConfigError(f"{there} its seed is {kept.seed}, not {config.seed}; take another --output-dir")
+    if kept != config:
+        changed = differing(kept, config)
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        then, here = (flatten(dump(each)).get(changed[0]) for each in (kept, config))
+        raise ConfigError(f"{there} its {changed[0]} is {then}, not {here}{more}; take another --output-dir")
+    state = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+    if state["status"] == "failed":
+        raise ConfigError(f"{folder}: this trial failed: {state['reason']}; delete it, or take another --output-dir")
+    return True
 
 
 @app.command()
@@ -449,7 +571,7 @@ def describe(
         "model.detector.image_size": image_size,
         **_sets(sets),
     }
-    parsed = _trial_config(config, settings, fusion_type, stages, threshold, False)
+    parsed = _trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
     from tune_cmx.models.describe import audit, flops, parameters
     from tune_cmx.search.check import DEFAULT_BANDS, build_plain
 
@@ -458,12 +580,16 @@ def describe(
     model = parsed.model
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
     fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
-    out.print(f"{model.backbone}, {model.streams}{fused}, {num_classes} class(es) and background", soft_wrap=True)
+    out.print(f"{model.backbone}, {model.streams}{fused}, {_classes(num_classes)} and background", soft_wrap=True)
     for part, count in parameters(detector).items():
         out.print(f"{part:<14}{count:>14,}")
     out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
     for warning in audit(detector, detector.backbone.encoder.bands):
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        _warn(warning)
+
+
+def _classes(number: int) -> str:
+    return "1 class" if number == 1 else f"{number} classes"
 
 
 def _frame(text: str) -> tuple[int, int]:
@@ -494,4 +620,4 @@ def synth(
     from tune_cmx.data.synthetic import synthesize
 
     path = synthesize(folder, frames=frames, size=size, sequences=sequences, seed=seed, form=form)
-    out.print(f"{frames} frames in {sequences} sequences: {path}", soft_wrap=True)
+    out.print(f"{frames} frames in {sequences} sequences: {escape(str(path))}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """YAML and JSON -> mapping -> TrialConfig; each error names file, line, key and the nearest known key.
 
-PyYAML reads `1e-4` as text, `no` as false, and keeps the last of two equal keys in silence; this loader
-reads the first as a number, the second as text, and refuses the third.
+PyYAML reads `1e-4` as text, `no` as false, `010` as eight, `1:30` as ninety, and keeps the last of two equal keys in
+silence; this loader reads the first as a number, the next three as text, and refuses the last.
 """
 
 import json
@@ -29,13 +29,13 @@ Lines = dict[str, int]
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Numbers and booleans as in YAML 1.2."""
+    """Numbers and booleans as in YAML 1.2, and dates as text."""
 
     yaml_implicit_resolvers = {
         first: [
             (tag, pattern)
             for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+            if tag.removeprefix("tag:yaml.org,2002:") not in ("bool", "float", "int", "timestamp")
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -49,6 +49,9 @@ _StrictLoader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
+)
 
 
 def load_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
@@ -59,38 +62,64 @@ def load_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    loader = _StrictLoader(text)
-    try:
-        root = loader.get_single_node()
-        lines: Lines = {}
-        if root is not None:
-            _walk(root, "", lines, path)
-        content = loader.construct_document(root) if root is not None else None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error}") from error
+    lines: Lines = {}
+    content = _load(text, str(path), lines)
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a mapping of keys to values is needed; got {type(content).__name__}")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ConfigError(f"{path}: a mapping of keys to values is needed; got {found}")
     return content, lines
 
 
-def _walk(node: yaml.Node, prefix: str, lines: Lines, path: Path) -> None:
+def parse_value(text: str, *, source: str) -> Any:
+    """A value as it would stand in a file, for settings on the command line.
+
+    Raises:
+        ConfigError: The text is not valid YAML, or has a key twice.
+    """
+    return _load(text, source, {})
+
+
+def _load(text: str, source: str, lines: Lines) -> Any:
+    """The text's one document; `lines` receives the line of each key."""
+    try:
+        loader = _StrictLoader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return None
+            _walk(root, None, lines, source)
+            return loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{source}:{mark.line + 1}" if mark else source
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{place}: not valid YAML: {what}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: not valid YAML: nested too deep, or an alias within its own anchor") from error
+
+
+def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> None:
     """Note each key's line; refuse a key that stands twice."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _walk(item, f"{prefix}.{index}" if prefix else str(index), lines, path)
+            _walk(item, str(index) if prefix is None else f"{prefix}.{index}", lines, source)
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
-        key = f"{prefix}.{key_node.value}" if prefix else str(key_node.value)
+        key = str(key_node.value) if prefix is None else f"{prefix}.{key_node.value}"
         line = key_node.start_mark.line + 1
         if key in lines:
-            raise ConfigError(f"{path}:{line}: {key} stands twice, first in line {lines[key]}; keep one")
+            raise ConfigError(f"{source}:{line}: {key} stands twice, first in line {lines[key]}; keep one")
         lines[key] = line
-        _walk(value_node, key, lines, path)
+        _walk(value_node, key, lines, source)
 
 
 def read_trial(path: Path) -> TrialConfig:
@@ -124,7 +153,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def validate(model: type[Model], content: Any, *, source: str, lines: Lines | None = None, prefix: str = "") -> Model:
@@ -142,7 +171,9 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
     place = _place(key, source, lines)
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, parts[:-1])
-        return f"{place}: unknown key{suggestion(parts[-1], known)} Known: {', '.join(known)}"
+        return f"{place}: unknown key. Known: {', '.join(known)}.{suggestion(parts[-1], known)}"
+    if item["type"] == "missing":
+        return f"{place}: is missing"
     text = item["msg"].removeprefix("Value error, ")
     return f"{place}: {text}" if item["type"] == "value_error" else f"{place}: {text}; got {item['input']!r}"
 

@@ -92,6 +92,16 @@ class Confirm(Section):
     seeds: Annotated[int, Field(ge=1)] = 6
 
 
+METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
+OTHER_RESULTS = ("hours", "seconds", "params_total")
+"""What a claim may be about: what the rows of a study's confirmed runs hold."""
+_CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "equivalence": ("treatment", "control", "margin"),
+    "best": ("treatment",),
+    "value": ("treatment",),
+}
+
+
 class Claim(Section):
     """A sentence to be tested on the records; docs/design.md says what each kind asks."""
 
@@ -106,6 +116,19 @@ class Claim(Section):
     match_on: Any = None
     value: float | None = None
     tolerance: float | None = None
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> "Claim":
+        for key in _CLAIM_NEEDS.get(self.kind, ("treatment", "control")):
+            if getattr(self, key) in (None, "", {}):
+                raise ValueError(f"a claim of kind {self.kind} needs {key}")
+        split, _, name = self.metric.rpartition("/")
+        if self.metric not in OTHER_RESULTS and (split not in ("", "val", "test") or name not in METRICS):
+            raise ValueError(
+                f"metric must be {', '.join(METRICS)}, each of a split as in test/mAP, or {', '.join(OTHER_RESULTS)}; "
+                f"got '{self.metric}'"
+            )
+        return self
 
 
 class StudyFile(Section):
@@ -138,7 +161,7 @@ def parse_domain(key: str, value: Any, source: str, lines: Lines) -> Domain:
             raise ConfigError(f"{place}: {kind} needs its lower end first; got [{low}, {high}]")
         if kind == "loguniform" and low <= 0:
             raise ConfigError(f"{place}: loguniform needs a lower end above 0; got {low}")
-    elif len({json.dumps(item, sort_keys=True) for item in domain.choice}) < len(domain.choice):
+    elif len({json.dumps(item, sort_keys=True, default=str) for item in domain.choice}) < len(domain.choice):
         raise ConfigError(f"{place}: a value stands twice in choice: {list(domain.choice)}")
     return domain
 

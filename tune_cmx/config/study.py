@@ -10,7 +10,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,19 @@ from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_tria
 from tune_cmx.config.space import Choice, Domain, Searcher, StudyFile, ends, parse_domain, sample
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
+from tune_cmx.registry import suggestion
 
 CONTROL = "control"
 ARMS = "arms"
 """`search.arms` lists the arms one by one, each as what it changes of the control, in one field or several."""
 CONFIRM_SEED_OFFSET = 1000
 """Confirmation seeds start this far above the search's, so that no finalist is judged on the run that chose it."""
+
+_STUDY_SETS: Mapping[str, str] = {
+    "seed": "each trial has its own; the study's stands at the top of the file, as in seed: 1",
+    "report_split": "the study sets it: the search reads val, the confirmation test",
+}
+_SECTIONS = ("model", "data", "schedule", "model.detector")
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,10 @@ class Study:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The dotted paths in which arms may differ."""
-        return tuple(sorted({*_searched_paths(self.domains), *self.file.control}))
+        """The dotted paths in which arms may differ: what is searched, with what the control replaces around it."""
+        searched = _searched_paths(self.domains)
+        around = [key for key in self.file.control if any(_below(key, path) or _below(path, key) for path in searched)]
+        return tuple(sorted({*searched, *around}))
 
     def factor_fields(self) -> tuple[str, ...]:
         """The factors as fields: a searched preset sets the whole schedule."""
@@ -89,12 +99,12 @@ class Study:
             return [CONTROL]
         if not isinstance(side, Mapping):
             return []
-        if "best_of" in side:
+        if set(side) == {"best_of"}:
             return [name for name in self.searched if fnmatch.fnmatch(name, str(side["best_of"]))]
 
         def fits(arm: Arm) -> bool:
             fields = {"arm": arm.id, **flatten(dump(arm.config)), **arm.values}
-            return all(fields.get(path) == value for path, value in side.items())
+            return all(path in fields and fields[path] == value for path, value in side.items())
 
         return [name for name, arm in self.arms.items() if fits(arm)]
 
@@ -103,14 +113,14 @@ class Study:
         if self.file.searcher.kind == "grid":
             return []
         first = dict(self.arms[self.searched[0]].values)
-        return [
-            (
-                f"search.{path} = {_text(value)}",
-                _config(self.fixed, {**first, path: value}, self.file.seed, self.source),
-            )
-            for path, domain in self.domains.items()
-            for value in ends(domain)
-        ]
+        found = []
+        for path, domain in self.domains.items():
+            for value in ends(domain):
+                place = f"search.{path} = {_text(value)}"
+                with _within(place):
+                    config = _config(self.fixed, {**first, path: value}, self.file.seed, self.source)
+                found.append((place, config))
+        return found
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """The fresh seeds that finalists and control share."""
@@ -135,17 +145,24 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     fixed = _nested(file.fixed, source)
     _refuse_overlap(fixed, domains, file.control, source, lines)
     for key, value in (overrides or {}).items():
-        for taken in (*_searched_paths(domains), *file.control):
-            if _below(key, taken) or _below(taken, key):
-                raise ConfigError(
-                    f"{source}: {taken} is set in the file's search or control; {key} cannot be set as well"
-                )
+        _refuse_set(key, (*_searched_paths(domains), *file.control), source)
         put(fixed, key, value)
     draws = _draw(domains, file.searcher, file.seed, source)
     arms = _arms(file, fixed, draws, source, lines)
     study = Study(file, _question(path), {arm.id: arm for arm in arms}, source, fixed, domains)
     _refuse_unfair(study)
     return study
+
+
+def _refuse_set(key: str, taken: Sequence[str], source: str) -> None:
+    """The command line cannot set what the study sets, searches, or gives the control."""
+    if key in _STUDY_SETS:
+        raise ConfigError(f"--set {key}: {_STUDY_SETS[key]}")
+    for path in taken:
+        if _below(key, path) or _below(path, key):
+            raise ConfigError(
+                f"--set {key}: {source} has {path} under search or control; it cannot be set as well: change the file"
+            )
 
 
 def _question(path: Path) -> str:
@@ -158,15 +175,18 @@ def _question(path: Path) -> str:
 def _nested(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """A mapping whose keys may be dotted paths, as nested mappings."""
     nested: dict[str, Any] = {}
-    for key, value in content.items():
-        if key in ("seed", "report_split"):
-            raise ConfigError(f"{source}: fixed.{key}: the study sets it; the seed stands at the top of the file")
-        inner = _nested(value, source) if isinstance(value, Mapping) else value
-        existing = _get(nested, key)
-        if existing is not None and not (isinstance(existing, dict) and isinstance(inner, dict)):
-            raise ConfigError(f"{source}: fixed.{key} is given twice; keep one")
-        for path, leaf in ({f"{key}.{sub}": item for sub, item in inner.items()} if existing else {key: inner}).items():
+    for path, leaf in flatten(content).items():
+        if path in _STUDY_SETS:
+            raise ConfigError(f"{source}: fixed.{path}: {_STUDY_SETS[path]}")
+        existing = _get(nested, path)
+        if existing is not None:
+            if leaf == {} and isinstance(existing, dict):
+                continue
+            raise ConfigError(f"{source}: fixed.{path} is given twice, once as a whole and once by its parts; keep one")
+        try:
             put(nested, path, leaf)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: fixed.{error}") from error
     return nested
 
 
@@ -194,27 +214,50 @@ def _below(path: str, above: str) -> bool:
     return path == above or path.startswith(above + ".")
 
 
+@contextmanager
+def _within(place: str) -> Iterator[None]:
+    """Say of an error in which arm it arose."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error} ({place})") from error
+
+
 def _refuse_overlap(
     fixed: Mapping[str, Any], domains: Mapping[str, Domain], control: Mapping[str, Any], source: str, lines: Lines
 ) -> None:
     """A key both fixed and searched, or searched twice, or left open by the control, is an error."""
     if ARMS in domains:
         _refuse_bad_arms(domains, source, lines)
-    for path in domains.keys() - {ARMS}:
-        place = f"{source}:{lines.get(f'search.{path}', '?')}: search.{path}"
+    for path in _searched_paths(domains):
+        place = _searched_place(path, domains, source, lines)
+        _refuse_vary(path, place)
         for leaf in flatten(fixed):
-            if _below(leaf, path):
+            if _below(leaf, path) or (_below(path, leaf) and _get(fixed, leaf) != {}):
                 raise ConfigError(f"{place} is both fixed ({leaf}) and searched; delete one")
         for other in domains:
             if other != path and _below(other, path):
                 raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
-        if not any(_below(path, key) for key in control):
+        if ARMS not in domains and not any(_below(path, key) for key in control):
             raise ConfigError(f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}")
     for key in control:
-        if key in ("model", "data", "schedule", "model.detector", "seed", "report_split"):
-            raise ConfigError(
-                f"{source}: control.{key} would replace the whole section; name the field, as in model.fusion"
-            )
+        _refuse_vary(key, f"{source}:{lines.get(f'control.{key}', '?')}: control.{key}")
+
+
+def _searched_place(path: str, domains: Mapping[str, Domain], source: str, lines: Lines) -> str:
+    if ARMS in domains:
+        return f"{source}:{lines.get(f'search.{ARMS}', '?')}: search.{ARMS}: {path}"
+    return f"{source}:{lines.get(f'search.{path}', '?')}: search.{path}"
+
+
+def _refuse_vary(path: str, place: str) -> None:
+    """What arms cannot differ in: whole sections, the seed, and the data, which are split once for all arms."""
+    if path in _STUDY_SETS:
+        raise ConfigError(f"{place}: {_STUDY_SETS[path]}")
+    if path in _SECTIONS:
+        raise ConfigError(f"{place} would replace the whole section; name the field, as in model.fusion")
+    if _below(path, "data") and not _below(path, "data.augment"):
+        raise ConfigError(f"{place}: all arms share one data set and one split; of data, only data.augment can vary")
 
 
 def _refuse_bad_arms(domains: Mapping[str, Domain], source: str, lines: Lines) -> None:
@@ -267,29 +310,51 @@ def _draw(domains: Mapping[str, Domain], searcher: Searcher, seed: int, source: 
 def _arms(
     file: StudyFile, fixed: dict[str, Any], draws: Sequence[dict[str, Any]], source: str, lines: Lines
 ) -> list[Arm]:
-    """The control first, then the draws; a draw that is the control is not an arm of its own."""
-    place = {key.removeprefix("fixed."): line for key, line in lines.items() if key.startswith("fixed.")}
+    """The control first, then the draws; one that is the control, or an earlier one, is not an arm of its own."""
 
-    def config(values: Mapping[str, Any]) -> TrialConfig:
+    def config(values: Mapping[str, Any], *sections: str) -> TrialConfig:
+        place = {
+            key.removeprefix(f"{section}."): line
+            for section in ("fixed", *sections)
+            for key, line in lines.items()
+            if key.startswith(f"{section}.")
+        }
         return _config(fixed, values, file.seed, source, place)
 
-    control = Arm(CONTROL, label(file.control), dict(file.control), config(file.control))
+    control = Arm(CONTROL, label(file.control), dict(file.control), config(file.control, "control"))
     arms = [control]
-    names = {CONTROL}
+    seen = [_model_and_rest(control.config)]
     for values in draws:
-        resolved = config({**file.control, **values} if ARMS in file.search else values)
-        if resolved == control.config:
+        with _within(f"in the arm '{label(values)}'"):
+            resolved = config({**file.control, **values} if ARMS in file.search else values, "search")
+        if _model_and_rest(resolved) in seen:
             continue
-        name = _slug(label(values))
-        if name in names:
-            name = f"{name[:52]}-{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]}"
-        names.add(name)
-        arms.append(Arm(name, label(values), values, resolved))
+        seen.append(_model_and_rest(resolved))
+        arms.append(_named(values, resolved, arms))
     if len(arms) == 1:
         raise ConfigError(
             f"{source}: every arm that the search draws is the control itself; there is nothing to compare"
         )
     return arms
+
+
+def _named(values: Mapping[str, Any], config: TrialConfig, others: Sequence[Arm]) -> Arm:
+    """An arm whose id and label no other has; the hash of its values tells it apart where their text does not."""
+    text = label(values)
+    name = _slug(text)
+    if name in {arm.id for arm in others} or text in {arm.label for arm in others}:
+        mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
+        name, text = f"{name[:52]}-{mark}", f"{text} ({mark})"
+    return Arm(name, text, values, config)
+
+
+def _model_and_rest(config: TrialConfig) -> dict[str, Any]:
+    """What a configuration comes to: two ways to write the same fusions, or fusions of a single stream, are one."""
+    content = dump(config)
+    two = len(config.model.stream_modalities()) > 1
+    content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None
+    content["schedule"].pop("preset")
+    return content
 
 
 def _config(
@@ -298,7 +363,10 @@ def _config(
     """The fixed values with some others put into them."""
     content = copy.deepcopy(dict(fixed))
     for path, value in values.items():
-        put(content, path, copy.deepcopy(value))
+        try:
+            put(content, path, copy.deepcopy(value))
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
     content["seed"] = seed
     return parse_trial(content, source=source, lines=lines)
 
@@ -317,6 +385,8 @@ def _text(value: Any) -> str:
         return "+".join(_text(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -326,7 +396,7 @@ def _slug(text: str) -> str:
 
 
 def differing(config: TrialConfig, control: TrialConfig) -> tuple[str, ...]:
-    """The dotted paths, seed and places left out, in which two configurations differ."""
+    """The dotted paths, seed left out, in which two configurations differ."""
     first, second = flatten(dump(config)), flatten(dump(control))
     return tuple(
         sorted(path for path in {*first, *second} if path != "seed" and first.get(path, "-") != second.get(path, "-"))
@@ -337,14 +407,28 @@ def _refuse_unfair(study: Study) -> None:
     """Arms must differ from the control in the factors alone, and be compared at like points of like schedules."""
     control = study.arms[CONTROL].config
     study.claimed()
+    _refuse_unknown_allowance(study)
     allowed = [*study.factor_fields(), *study.file.allow_differences]
     for arm in study.arms.values():
         for path in differing(arm.config, control):
             if not any(_below(path, above) for above in allowed):
                 raise ConfigError(
                     f"{study.source}: arm '{arm.label}' differs from the control in {path}, which is no factor; "
-                    f"fix it, or name it under allow_differences"
+                    f"give both one value under fixed, or name {path} under allow_differences"
                 )
+    _refuse_unequal_epochs(study)
+
+
+def _refuse_unknown_allowance(study: Study) -> None:
+    known = {path for arm in study.arms.values() for path in flatten(dump(arm.config))}
+    for path in study.file.allow_differences:
+        if not any(_below(field, path) for field in known):
+            near = suggestion(path, known)
+            raise ConfigError(f"{study.source}: allow_differences: '{path}' is no field of the configuration.{near}")
+
+
+def _refuse_unequal_epochs(study: Study) -> None:
+    """Equal epochs are like points only of schedules of one length."""
     stopping = study.file.early_stopping
     epochs = sorted({study.arms[name].config.schedule.epochs for name in study.searched})
     if stopping.kind == "asha" and stopping.compare_at == "epoch" and len(epochs) > 1:

@@ -48,21 +48,35 @@ def build_plain(model: ModelConfig, bands: Mapping[str, int], num_classes: int) 
     return build_detector(model, bands=per_stream, num_classes=num_classes, mean=[0.5] * total, std=[0.25] * total)
 
 
+def build_for(model: ModelConfig, prepared: Prepared | None) -> Detector:
+    """The detector that the data ask for, to count and to audit; always with the same initial weights.
+
+    Args:
+        model: What to build.
+        prepared: Bands and classes; None: rgb 3, thermal 1, event 1, one class.
+
+    Raises:
+        ConfigError: A part or an option is unknown, or the data lack a modality.
+    """
+    bands = {name: len(found) for name, found in prepared.data.bands.items()} if prepared else DEFAULT_BANDS
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # what an audit says of a random network must not change by the run
+        return build_plain(model, bands, len(prepared.data.classes) if prepared else 1)
+
+
 def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     """Build every arm's model on the CPU, and step it once.
 
     Args:
         study: Parsed; random draws are built as drawn, and the ends of their ranges besides.
-        prepared: Bands and classes; None: rgb 3, thermal 1, event 1, one class.
+        prepared: The data, where they are known.
 
     Raises:
         ConfigError: A model cannot be built, or an option is unknown; the message names the arm.
     """
-    bands = {name: len(found) for name, found in prepared.data.bands.items()} if prepared else DEFAULT_BANDS
-    num_classes = len(prepared.data.classes) if prepared else 1
     batch_limit = len(prepared.split.train) if prepared else None
     for place, config in study.range_ends():
-        _build(config.model, bands, num_classes, f"{study.source}: {place}")
+        _build(config.model, prepared, f"{study.source}: {place}")
     for arm in study.arms.values():
         place = f"{study.source}: {'control' if arm.id == CONTROL else f'arm {arm.label!r}'}"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
@@ -70,15 +84,14 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
                 "training frames; lower it"
             )
-        detector = _build(arm.config.model, bands, num_classes, place)
+        detector = _build(arm.config.model, prepared, place)
         counts = parameters(detector)
         warnings = tuple(audit(detector, detector.backbone.encoder.bands))
         yield BuiltArm(arm.id, arm.label, counts["total"], counts["active"], arm.config.schedule.epochs, warnings)
 
 
-def _build(model: ModelConfig, bands: Mapping[str, int], num_classes: int, place: str) -> Detector:
-    with torch.random.fork_rng(devices=[]):
-        try:
-            return build_plain(model, bands, num_classes)
-        except ConfigError as error:
-            raise ConfigError(f"{place}: {error}") from error
+def _build(model: ModelConfig, prepared: Prepared | None, place: str) -> Detector:
+    try:
+        return build_for(model, prepared)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error

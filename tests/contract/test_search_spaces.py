@@ -1,0 +1,76 @@
+"""Each file of search_spaces/ says what it asks and how to run it, and all that it asks for can be built."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tune_cmx.config.study import CONTROL, Study, read_study
+from tune_cmx.search.check import DEFAULT_BANDS, build_plain
+from tune_cmx.search.plan import rungs_text, size_text
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "search_spaces").iterdir())
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def head(path: Path) -> Iterator[str]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            return
+        yield line.removeprefix("#").strip()
+
+
+def test_there_are_the_spaces_that_the_design_ships() -> None:
+    shipped = "demo demo_people cssa_stages cssa_thresholds schedules gaff modalities fusion_showdown cssa_components"
+    assert {f"{name}.yaml" for name in shipped.split()} <= {path.name for path in FILES}
+
+
+def test_the_head_asks_a_question_and_names_the_command(path: Path) -> None:
+    lines = list(head(path))
+    assert "?" in " ".join(lines)
+    assert any(line.startswith("Run:") for line in lines)
+    commands = [line for line in lines if "tune-cmx search" in line]
+    assert commands, "the command to run it"
+    assert all(f"tune-cmx search search_spaces/{path.name} " in line for line in commands)
+    assert any(line.startswith(("Expect:", "Cost")) for line in lines), "what it costs"
+
+
+def test_the_name_of_the_study_is_the_files(path: Path) -> None:
+    assert read_study(path).file.study == path.stem.replace("_", "-")
+
+
+def test_every_arm_can_be_built(path: Path) -> None:
+    study = read_study(path)
+    counts = {arm.id: parameters(study, arm.id) for arm in study.arms.values()}
+    assert all(count > 100_000 for count in counts.values())
+
+
+def parameters(study: Study, arm: str) -> int:
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        detector = build_plain(study.arms[arm].config.model, DEFAULT_BANDS, num_classes=1)
+    return sum(parameter.numel() for parameter in detector.parameters())
+
+
+def test_the_control_is_the_fields_baseline_or_says_otherwise(path: Path) -> None:
+    model = read_study(path).arms[CONTROL].config.model
+    assert [stage.kind for stage in model.fusion.stage_fusions()] == ["frm_ffm"] * 4
+    assert len(model.stream_modalities()) == 2
+
+
+def test_its_size_can_be_said_before_it_runs(path: Path) -> None:
+    study = read_study(path)
+    assert size_text(study).startswith(f"search: {len(study.searched)} trial")
+    assert rungs_text(study).startswith("early stopping: ")
+
+
+def test_the_number_of_trials_in_the_head_is_the_number_drawn(path: Path) -> None:
+    expectation = next((line for line in head(path) if line.startswith("Expect:")), None)
+    if expectation is not None:
+        assert f"{len(read_study(path).searched)} trials" in expectation

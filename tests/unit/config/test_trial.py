@@ -1,0 +1,112 @@
+"""What one trial's configuration allows."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tune_cmx.config.parse import parse_trial
+from tune_cmx.config.trial import FusionConfig, TrialConfig
+from tune_cmx.errors import ConfigError
+
+
+def fusion(**content: Any) -> FusionConfig:
+    return parse_trial({"model": {"fusion": content}}, source="test").model.fusion
+
+
+def kinds(config: FusionConfig) -> list[str]:
+    return [stage.kind for stage in config.stage_fusions()]
+
+
+def test_the_default_is_the_control_of_the_field() -> None:
+    config = TrialConfig()
+    assert kinds(config.model.fusion) == ["frm_ffm"] * 4
+    assert config.report_split == "val"
+
+
+def test_a_kind_alone_stands_at_all_four_stages() -> None:
+    config = fusion(kind="cssa", options={"eca": False})
+    assert kinds(config) == ["cssa"] * 4
+    assert all(stage.options == {"eca": False} for stage in config.stage_fusions())
+
+
+@given(st.sets(st.integers(1, 4), min_size=1))
+def test_stages_and_elsewhere_share_the_four_stages(chosen: set[int]) -> None:
+    config = fusion(kind="cssa", stages=sorted(chosen), elsewhere="add", options={"eca": False})
+    for stage, found in enumerate(config.stage_fusions(), start=1):
+        assert found.kind == ("cssa" if stage in chosen else "add")
+        assert found.options == ({"eca": False} if stage in chosen else {})
+
+
+def test_four_entries_of_per_stage_are_taken_in_order() -> None:
+    config = fusion(per_stage=[{"kind": kind} for kind in ("add", "cssa", "concat", "frm_ffm")])
+    assert kinds(config) == ["add", "cssa", "concat", "frm_ffm"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"kind": "cssa", "stages": [5], "elsewhere": "add"}, "stages must be of 1, 2, 3, 4; got 5"),
+        ({"kind": "cssa", "stages": [0], "elsewhere": "add"}, "got 0"),
+        ({"kind": "cssa", "stages": [2, 1], "elsewhere": "add"}, r"ascending, each once; got \[2, 1\]"),
+        ({"kind": "cssa", "stages": [1, 1], "elsewhere": "add"}, "each once"),
+        ({"kind": "cssa", "stages": [], "elsewhere": "add"}, "stages is empty"),
+        ({"kind": "cssa", "stages": [1]}, "name the fusion there with elsewhere"),
+        ({"kind": "cssa", "stages": 1, "elsewhere": "add"}, "got 1"),
+        ({"kind": "cssa", "stages": ["1"], "elsewhere": "add"}, "valid integer; got '1'"),
+        ({"stages": [1]}, "give kind"),
+        ({"per_stage": [{"kind": "add"}] * 3}, "one entry for each of the stages 1..4; got 3"),
+        ({"per_stage": [{"kind": "add"}] * 4, "kind": "add"}, "not both"),
+        ({"per_stage": [{"kind": "add"}] * 4, "options": {"a": 1}}, "not both"),
+        ({"kind": "cssa", "optons": {}}, "Did you mean 'options'"),
+    ],
+)
+def test_a_fusion_that_cannot_be_is_refused(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        fusion(**content)
+    assert "model.fusion" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "streams"),
+    [
+        ("rgb", (("rgb",),)),
+        ("rgb|thermal", (("rgb",), ("thermal",))),
+        (" rgb |  thermal + event", (("rgb",), ("thermal", "event"))),
+    ],
+)
+def test_streams_are_one_or_two_groups_of_modalities(text: str, streams: Any) -> None:
+    assert parse_trial({"model": {"streams": text}}, source="test").model.stream_modalities() == streams
+
+
+@pytest.mark.parametrize("text", ["", "rgb |", "lidar", "rgb | thermal | event", "rgb | rgb", "rgb+rgb"])
+def test_streams_of_nothing_of_strangers_or_of_one_twice_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"model\.streams: streams"):
+        parse_trial({"model": {"streams": text}}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("schedule.epochs", 0, "greater than or equal to 1"),
+        ("schedule.lr", 0.0, "greater than 0"),
+        ("schedule.optimizer", "adam", "'sgd' or 'adamw'"),
+        ("schedule.warmup_epochs", 15.0, "below epochs, 15"),
+        ("data.fractions", [0.5, 0.5, 0.0], "add up to 1"),
+        ("data.fractions", [0.7, 0.15], "data.fractions"),
+        ("data.split_by", "video", "'sequence', 'block' or 'frame'; got 'video'"),
+        ("data.guard", -1, "greater than or equal to 0"),
+        ("model.detector.anchor_sizes", [1, 2, 3], "five positive numbers"),
+        ("model.detector.max_size", 100, "at least image_size, 800; got 100"),
+        ("model.drop_path", 1.0, "less than 1"),
+        ("seed", -1, "greater than or equal to 0"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(path: str, value: Any, said: str) -> None:
+    content: Any = value
+    for part in reversed(path.split(".")):
+        content = {part: content}
+    with pytest.raises(ConfigError, match=said) as caught:
+        parse_trial(content, source="test")
+    assert path.rpartition(".")[0] in str(caught.value)

@@ -1,0 +1,100 @@
+"""Who may import whom: docs/design.md draws the tree, from low to high."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tune_cmx
+
+ROOT = Path(tune_cmx.__file__).parent
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+BELOW: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "notes": set(),
+    "seeding": set(),
+    "registry": {"errors"},
+    "config": {"errors", "registry"},
+    "evaluation": {"errors"},
+    "data": {"config", "errors", "evaluation", "registry", "seeding"},
+    "models": {"config", "errors", "registry"},
+    "training": {"config", "data", "errors", "evaluation", "models", "registry", "seeding"},
+    "search": {"config", "data", "errors", "models", "notes", "registry", "seeding", "training"},
+    "evidence": {"errors", "notes", "registry"},
+}
+"""What each part may import of the package; cli.py may import all."""
+FOREIGN = {
+    "torch": {"data", "evaluation", "models", "seeding", "training", "search", "cli"},
+    "ray": {"search"},
+}
+
+
+def part_of(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+def imported(file: str) -> set[str]:
+    """The dotted names that a file imports, wherever the line stands in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def parts_imported(file: str) -> set[str]:
+    names = [name.split(".") for name in imported(file)]
+    return {name[1] for name in names if name[0] == "tune_cmx" and len(name) > 1 and name[1] != "__version__"}
+
+
+def test_every_part_of_the_package_has_its_place() -> None:
+    assert {part_of(file) for file in FILES} == {*BELOW, "cli"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if part_of(file) != "cli"])
+def test_a_file_imports_only_what_lies_below_it(file: str) -> None:
+    part = part_of(file)
+    assert parts_imported(file) - {part} <= BELOW[part], f"{file} reaches out of its place"
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_torch_and_ray_stay_where_they_belong(package: str) -> None:
+    found = {file for file in FILES if any(name.split(".")[0] == package for name in imported(file))}
+    assert {part_of(file) for file in found} <= FOREIGN[package], found
+    assert found, "the rule would hold of nothing"
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules of a fresh process after a statement."""
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_a_report_needs_neither_torch_nor_ray() -> None:
+    loaded = modules_after("import tune_cmx.evidence.report, tune_cmx.config.study")
+    assert "tune_cmx" in loaded
+    assert not {"torch", "torchvision", "timm", "ray"} & loaded
+
+
+def test_the_command_line_starts_without_torch_and_ray() -> None:
+    assert not {"torch", "ray", "pandas", "matplotlib"} & modules_after("import tune_cmx.cli")
+
+
+def test_training_and_all_below_it_load_no_ray_and_draw_no_random_number() -> None:
+    statement = (
+        "import numpy, torch\n"
+        "state = lambda: (numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist())\n"
+        "before = state()\n"
+        "import tune_cmx.training.run, tune_cmx.data.prepare, tune_cmx.models.describe, tune_cmx.search.check\n"
+        "assert state() == before"
+    )
+    loaded = modules_after(statement)
+    assert "timm" in loaded
+    assert "ray" not in loaded
