@@ -63,11 +63,11 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
         progress: Told frames done and frames in all.
 
     Raises:
-        DataError: The data cannot be used, or are no longer those that the folder was prepared from.
+        DataError: The data cannot be used, or data or `config.split` are not those that the folder was prepared from.
     """
     data = _open(config)
     if (folder / _SPLIT).exists() and (folder / _AUDIT).exists():
-        return load_prepared(config, folder)
+        return _as_it_is(config, folder)
     found = audit(data, progress=progress)
     if config.split is not None:
         split = read_split(Path(config.split), data)
@@ -80,6 +80,17 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
     (folder / _AUDIT).write_text(json.dumps(found.to_json()), encoding="utf-8")
     write_split(split, folder / _SPLIT)
     return Prepared(data, found, split, folder)
+
+
+def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
+    """A folder prepared before, if it holds the split that is asked for."""
+    prepared = load_prepared(config, folder)
+    if config.split is not None and read_split(Path(config.split), prepared.data).hash != prepared.split.hash:
+        raise DataError(
+            f"{config.split}: is not the split that {folder} was prepared with; "
+            f"leave it out to go on with {prepared.split_file}, or take another --output-dir"
+        )
+    return prepared
 
 
 def load_prepared(config: DataConfig, folder: Path) -> Prepared:

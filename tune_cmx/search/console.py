@@ -21,6 +21,8 @@ class _Row:
     label: str
     epochs: int
     epoch: int = 0
+    known: int = 0
+    """Epochs that were trained before, or counted since; they may be reported again."""
     value: float | None = None
     seconds: float = 0.0
     status: str = "planned"
@@ -44,16 +46,16 @@ class StudyConsole:
         self._trained = 0
         self._live: Live | None = None
 
-    def start(self, title: str, trials: Mapping[str, tuple[str, int]], slots: int) -> None:
+    def start(self, title: str, trials: Mapping[str, tuple[str, int, int]], slots: int) -> None:
         """Begin a phase.
 
         Args:
             title: Its name, for people.
-            trials: Label and number of epochs by trial name.
+            trials: Label, number of epochs, and how many of them an earlier session trained, by trial name.
             slots: How many trials run at once, for the time left.
         """
         self._title, self._slots = title, max(1, slots)
-        self._rows = {name: _Row(label, epochs) for name, (label, epochs) in trials.items()}
+        self._rows = {name: _Row(label, epochs, known=known) for name, (label, epochs, known) in trials.items()}
         self._began, self._trained = time.monotonic(), 0
         self._console.print(f"[bold]{title}[/bold]: {len(trials)} trials, {self._slots} at a time")
         if self._console.is_terminal:
@@ -61,9 +63,10 @@ class StudyConsole:
             self._live.start()
 
     def epoch(self, name: str, epoch: int, value: float, seconds: float) -> None:
-        """A trial finished an epoch; an epoch that the record held already is shown, not counted."""
+        """A trial finished an epoch; one that the record held already is shown, not counted for the time left."""
         row = self._rows[name]
-        self._trained += int(epoch > row.epoch and seconds > row.seconds)
+        self._trained += int(epoch > row.known)
+        row.known = max(epoch, row.known)
         row.epoch, row.value, row.seconds, row.status = epoch, value, seconds, "running"
         self._event(f"{row.label}: epoch {epoch} of {row.epochs}, {self._metric} {value:.2f}")
 
@@ -110,7 +113,7 @@ class StudyConsole:
         parts = [f"{len(ended)} of {len(self._rows)} trials ended"]
         parts += [f"{count} {status}" for status, count in sorted(counts.items())]
         spent = time.monotonic() - self._began
-        left = sum(row.epochs - row.epoch for row in self._rows.values() if row.status in ("running", "planned"))
+        left = sum(row.epochs - row.known for row in self._rows.values() if row.status in ("running", "planned"))
         if left and self._trained:
             parts.append(f"at most {duration(left * spent / self._trained)} left")
         return " · ".join([*parts, f"{duration(spent)} so far"])

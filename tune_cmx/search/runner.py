@@ -73,9 +73,9 @@ def run_study(opened: StudyFolder, resources: Resources, console: StudyConsole, 
     def note(status: str, chosen: Sequence[str] = ()) -> None:
         opened.write(status=status, finalists=list(chosen), seconds=before_s + time.monotonic() - began)
 
-    note("searching")
     with _ray(resources.address) as slots_for:
         slots = slots_for(resources)
+        note("searching")
         runner = _Phases(opened, resources, console, slots)
         searched = [opened.plan(study.arms[name], study.file.seed, "search") for name in study.searched]
         if not runner.run("search", searched):
@@ -123,7 +123,7 @@ class _Phases:
             state = record.state()
             arm = self.opened.study.arms[state["arm"]]
             seed = f" (seed {state['seed']})" if phase == "confirm" else ""
-            labels[record.folder.name] = (f"{arm.label}{seed}", record.config().schedule.epochs)
+            labels[record.folder.name] = (f"{arm.label}{seed}", state["epochs_planned"], state["epochs"])
         title = {"search": "Search", "confirm": "Confirmation on fresh seeds, in full"}[phase]
         self.console.start(title, labels, self.slots)
 

@@ -90,13 +90,14 @@ class RecordedASHA(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         facts = trial_facts(trial)
         at, value = float(result[self._time]), float(result[self._metric])
-        reached = [rung for rung in self.contents if at >= rung]
+        reached = [rung for rung in self.contents if at >= rung * (1 - 1e-9)]  # 3/10 is below 0.1 * 3 in floats
         if not reached or facts["name"] in self.contents[max(reached)]:
             return str(TrialScheduler.CONTINUE)
         recorded = self.contents[max(reached)]
         cutoff = float(np.percentile(list(recorded.values()), self._percentile)) if recorded else None
         recorded[facts["name"]] = value
-        decision = STOP if cutoff is not None and value < cutoff else GO_ON
+        over = result["fraction"] >= 1  # a rung over GPU-seconds may lie behind the last epoch: nothing is left to stop
+        decision = STOP if cutoff is not None and value < cutoff and not over else GO_ON
         self._write(Decision(facts["name"], facts["arm"], max(reached), at, value, cutoff, decision))
         return str(TrialScheduler.STOP if decision == STOP else TrialScheduler.CONTINUE)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.config.parse import dump
+from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.study import CONTROL, Arm, Study, differing
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
@@ -63,18 +63,7 @@ class StudyFolder:
 
     def write(self, **progress: Any) -> None:
         """Write `study.json`, with `progress` (status, finalists, seconds) as it stands."""
-        study, stopping = self.study, self.study.file.early_stopping
-        control = study.arms[CONTROL].config
-        arms = {
-            arm.id: {
-                "label": arm.label,
-                "values": dict(arm.values),
-                "config": dump(arm.config),
-                "differs": list(differing(arm.config, control)),
-            }
-            for arm in study.arms.values()
-        }
-        points = rungs(stopping, schedule_end(study)) if stopping.kind == "asha" else []
+        study = self.study
         data = {
             "root": str(self.prepared.data.root),
             "fingerprint": self.prepared.audit.fingerprint,
@@ -85,20 +74,50 @@ class StudyFolder:
             "question": study.question,
             "factors": list(study.factors),
             "control": CONTROL,
-            "arms": arms,
+            "arms": self._arms(),
             "protocol": self.protocol(),
             "protocol_hash": self.protocol_hash(),
             "split": self.prepared.summary(),
             "data": data,
-            "early_stopping": {**dump(stopping), "rungs": points},
+            "early_stopping": self._early_stopping(),
             "searcher": dump(study.file.searcher),
             "confirm": dump(study.file.confirm),
             "claims": [claim.model_dump(exclude_none=True, mode="json") for claim in study.file.claims],
-            "selection": {"split": "val", "metric": stopping.metric, "finalists": progress.pop("finalists", [])},
+            "selection": {
+                "split": "val",
+                "metric": study.file.early_stopping.metric,
+                "finalists": progress.pop("finalists", []),
+            },
             "allow_differences": list(study.file.allow_differences),
             **progress,
         }
         write_json(self.folder / STUDY_FILE, content)
+
+    def _arms(self) -> dict[str, dict[str, Any]]:
+        """Each arm by id, as `study.json` has it."""
+        control = self.study.arms[CONTROL].config
+        return {
+            arm.id: {
+                "label": arm.label,
+                "values": dict(arm.values),
+                "config": dump(arm.config),
+                "differs": list(differing(arm.config, control)),
+            }
+            for arm in self.study.arms.values()
+        }
+
+    def _early_stopping(self) -> dict[str, Any]:
+        """The settings, and the rungs that follow from them."""
+        stopping = self.study.file.early_stopping
+        points = rungs(stopping, schedule_end(self.study)) if stopping.kind == "asha" else []
+        return {**dump(stopping), "rungs": points}
+
+    def identity(self) -> dict[str, Any]:
+        """What cannot change when a study is taken up, by a name for people: records and rungs hang on it."""
+        arms = {f"arm {name}": {**arm["config"], "data": None} for name, arm in self._arms().items()}
+        stopping = {f"early_stopping.{key}": value for key, value in self._early_stopping().items()}
+        content: dict[str, Any] = json.loads(json.dumps({**self.protocol(), **stopping, **arms}))
+        return content
 
     def settle(self) -> None:
         """Mark what ASHA stopped, where the driver died before it could, and what no process trains any more."""
@@ -145,16 +164,29 @@ def _refuse_change(opened: StudyFolder) -> None:
     path = opened.folder / STUDY_FILE
     if not path.exists():
         return
-    before: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(opened.protocol()))
-    changed = sorted(key for key in {*before["protocol"], *now} if before["protocol"].get(key) != now.get(key))
+    kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    arms = {f"arm {name}": {**arm["config"], "data": None} for name, arm in kept["arms"].items()}
+    stopping = {f"early_stopping.{key}": value for key, value in kept["early_stopping"].items()}
+    before, here = {**kept["protocol"], **stopping, **arms}, opened.identity()
+    changed = sorted(key for key in {*before, *here} if before.get(key) != here.get(key))
     if changed:
-        then, is_now = before["protocol"].get(changed[0]), now.get(changed[0])
+        what = _change(changed[0], before.get(changed[0]), here.get(changed[0]))
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         raise ConfigError(
-            f"{opened.folder}: the protocol is not the one that the study began with: "
-            f"{changed[0]} was {then}, is {is_now}{more}; start a new study with another --output-dir"
+            f"{opened.folder}: the study is not the one that it began as: {what}{more}; "
+            "start a new study with another --output-dir"
         )
+
+
+def _change(key: str, then: Any, here: Any) -> str:
+    """One change in words; where a whole arm differs, the first of its fields."""
+    if isinstance(then, Mapping) and isinstance(here, Mapping):
+        before, now_is = flatten(then), flatten(here)
+        field = min(path for path in {*before, *now_is} if before.get(path) != now_is.get(path))
+        return f"{key}: {field} was {before.get(field)}, is {now_is.get(field)}"
+    if isinstance(then, Mapping) or isinstance(here, Mapping):
+        return f"{key} {'is new' if then is None else 'is gone'}"
+    return f"{key} was {then}, is {here}"
 
 
 def finalists(records: Sequence[TrialRecord], metric: str, smooth_epochs: int, count: int) -> list[str]:

@@ -40,7 +40,7 @@ def train(config: dict[str, Any]) -> None:
         recent: deque[float] = deque(maxlen=facts["smooth_epochs"])
         with closing(run_trial(record, prepared, device=facts["device"], workers=facts["workers"])) as reports:
             for report in reports:
-                recent.append(report.metrics[facts["metric"]])
+                recent.append(_finite(report.metrics[facts["metric"]]))
                 tune.report(_payload(report, facts, math.fsum(recent) / len(recent)))
     except TuneCmxError as error:
         tune.report(
@@ -63,11 +63,14 @@ def _prepared(data_json: str, folder: str) -> Prepared:
 
 def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[str, Any]:
     """A report as Ray wants it: every metric, each a finite number."""
-    finite = {name: value if math.isfinite(value) else WORST for name, value in report.metrics.items()}
     return {
-        **finite,
+        **{name: _finite(value) for name, value in report.metrics.items()},
         smooth_name(facts["metric"]): smooth,
         "epoch": report.epoch,
         "fraction": report.fraction,
         "gpu_seconds": report.seconds * (facts["gpus"] or 1),
     }
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else WORST

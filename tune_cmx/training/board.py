@@ -17,7 +17,7 @@ class TrialBoard:
     """Writes into the trial's folder. After a resumption the epochs of the history stand once, not twice."""
 
     def __init__(self, folder: Path, config: TrialConfig, history: Sequence[Mapping[str, float]]) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=1 if history else None)
+        self._writer = SummaryWriter(str(folder), purge_step=1)
         row = hparams(columns(config), dict.fromkeys(SHOWN, 0.0))  # type: ignore[no-untyped-call]
         for summary in row:
             assert self._writer.file_writer is not None

@@ -70,20 +70,19 @@ def fit(
         TrialError: A loss is not finite.
     """
     began = time.monotonic()
+    last_finite: float | None = None
     for epoch in range(first_epoch, epochs + 1):
         model.train()
         sums: dict[str, float] = {}
         images_seen, epoch_began = 0, time.monotonic()
-        last_finite = math.nan
         for step, (images, targets) in enumerate(batches(epoch)):
             scheduler.step_update((epoch - 1) * steps_per_epoch + step)
             losses = model(_to(images, device), [dict(zip(t, _to(t.values(), device), strict=True)) for t in targets])
             total = torch.stack(list(losses.values())).sum()
             value = float(total.detach())
             if not math.isfinite(value):
-                raise TrialError(
-                    f"loss is {value} at epoch {epoch}, step {step + 1}; last finite value {last_finite:.4g}"
-                )
+                before = "the first of this run" if last_finite is None else f"last finite value {last_finite:.4g}"
+                raise TrialError(f"loss is {value} at epoch {epoch}, step {step + 1}; {before}")
             last_finite = value
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total)

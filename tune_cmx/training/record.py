@@ -146,13 +146,22 @@ class TrialRecord:
         self.update(lineage=state["lineage"], epochs=int(row["epoch"]), seconds=row["seconds"])
 
     def complete_rows(self, history: Sequence[Row]) -> None:
-        """Append what the last checkpoint knows and `metrics.csv` lost, as when a process died between the two."""
+        """Append what the last checkpoint knows and `metrics.csv` lost, as when a process died between the two.
+
+        Raises:
+            TrialError: `metrics.csv` has epochs that no checkpoint has, which would be trained twice.
+        """
         path = self.folder / "metrics.csv"
         if path.exists():
             content = path.read_bytes()
             if not content.endswith(b"\n"):
                 write_atomically(path, content[: content.rfind(b"\n") + 1])
         written = len(self.rows())
+        if written > len(history):
+            raise TrialError(
+                f"{path}: has {written} epochs, the checkpoint beside it {len(history)}; put the checkpoint back, or "
+                "delete the trial's folder to train it afresh"
+            )
         for row in history[written:]:
             self._append(row)
 

@@ -32,6 +32,8 @@ from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
 
+_CPU_ALLOCATOR = "DefaultCPUAllocator: "
+
 
 def run_trial(
     record: TrialRecord, prepared: Prepared, *, device: str = "cpu", workers: int = 0
@@ -71,7 +73,7 @@ def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
     (record.folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     if _out_of_memory(error):
         first_line = (str(error).splitlines() or ["none left"])[0]
-        reason = f"out of memory: {first_line}; lower batch_size or image_size"
+        reason = f"out of memory: {first_line.rpartition(_CPU_ALLOCATOR)[2]}; lower batch_size or image_size"
     elif isinstance(error, TuneCmxError):
         reason = str(error)
     else:
@@ -84,7 +86,7 @@ def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
 def _out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed; on the CPU torch says so in the text of a RuntimeError alone."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
     )
 
 

@@ -1,0 +1,139 @@
+"""A study that runs in seconds: 24 frames of 64 pixels, the smallest detector, three epochs."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tune_cmx.config.study import Study, read_study
+from tune_cmx.data.prepare import Prepared, prepare
+from tune_cmx.data.synthetic import synthesize
+from tune_cmx.training.record import TrialRecord
+
+DETECTOR = {
+    "image_size": 64,
+    "max_size": 64,
+    "fpn_channels": 16,
+    "head_width": 32,
+    "anchor_sizes": [8, 16, 24, 32, 48],
+    "proposals_train": 50,
+    "proposals_eval": 50,
+    "rois_per_image": 16,
+}
+SCHEDULE = {"epochs": 3, "batch_size": 4, "optimizer": "adamw", "lr": 0.002, "curve": "cosine", "warmup_epochs": 0.5}
+SPACE: dict[str, Any] = {
+    "study": "tiny",
+    "fixed": {
+        "model": {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "add"}, "detector": DETECTOR},
+        "schedule": SCHEDULE,
+    },
+    "search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}},
+    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "early_stopping": {"reduction_factor": 2, "grace": 2, "smooth_epochs": 1},
+    "confirm": {"finalists": 1, "seeds": 1},
+}
+COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
+NOT_NUMBERS = ("seconds", "images_per_second")
+"""Columns of `metrics.csv` that hang on the machine's mood."""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Data, and a place for studies."""
+
+    data: Path
+    folder: Path
+    command = COMMAND
+    fixed = SPACE["fixed"]
+
+    def space(self, **changes: Any) -> Path:
+        """A search-space file, with some keys changed."""
+        path = self.folder / "space.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# Which stage?\n" + yaml.safe_dump({**SPACE, **changes}))
+        return path
+
+    def study(self, **changes: Any) -> Study:
+        """That file, parsed."""
+        return read_study(self.space(**changes), overrides={"data.root": str(self.data)})
+
+    def start(self, space: Path, *flags: str) -> "subprocess.Popen[bytes]":
+        """`tune-cmx search`, its output in `search.log`, in a process group of its own."""
+        command = [*COMMAND, "search", str(space), "--data", str(self.data), "--output-dir", str(self.folder)]
+        with (self.folder / "search.log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, "--device", "cpu", *flags],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+
+    def search(self, space: Path, *flags: str, timeout: float = 150) -> int:
+        """The same, to its end."""
+        process = self.start(space, *flags)
+        try:
+            return process.wait(timeout)
+        finally:
+            process.kill()
+
+    def log(self) -> str:
+        """What the searches printed."""
+        return (self.folder / "search.log").read_text()
+
+    def records(self) -> dict[str, TrialRecord]:
+        """All planned trials by name."""
+        folders = sorted(file.parent for file in self.folder.glob("tiny/records/*/trial.json"))
+        return {folder.name: TrialRecord(folder) for folder in folders}
+
+    @staticmethod
+    def numbers(record: TrialRecord) -> list[dict[str, str]]:
+        """`metrics.csv` to the last bit, as text, without the times."""
+        header, *lines = [line.split(",") for line in (record.folder / "metrics.csv").read_text().splitlines()]
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        return [{key: value for key, value in row.items() if key not in NOT_NUMBERS} for row in rows]
+
+    @staticmethod
+    def weights(record: TrialRecord) -> bytes:
+        """The last checkpoint's weights."""
+        (checkpoint,) = record.checkpoints.iterdir()
+        return (checkpoint / "model.safetensors").read_bytes()
+
+    @staticmethod
+    def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+        """Poll a file's state, often enough to act in the middle of an epoch."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come about in time"
+            time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images."""
+    return synthesize(tmp_path_factory.mktemp("data") / "set", frames=24, size=64, sequences=6, seed=0, form="folders")
+
+
+@pytest.fixture(scope="session")
+def tiny_at() -> type[Tiny]:
+    """To make one that outlives a test."""
+    return Tiny
+
+
+@pytest.fixture
+def tiny(data: Path, tmp_path: Path) -> Tiny:
+    """Data, and an empty place."""
+    return Tiny(data, tmp_path)
+
+
+@pytest.fixture
+def prepared(tiny: Tiny) -> Prepared:
+    """The data, audited and split."""
+    return prepare(tiny.study().arms["control"].config.data, tiny.folder / "prepared")

@@ -1,0 +1,147 @@
+"""Whole studies through the command line and Ray: left alone, with failing trials, a worker killed, the driver killed.
+
+One trial at a time where studies are compared, as ASHA hangs on the order of arrival.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tune_cmx.config.parse import flatten
+from tune_cmx.search.schedulers import STOP, read_decisions
+from tune_cmx.training.record import TrialRecord
+
+if TYPE_CHECKING:
+    from conftest import Tiny
+
+VICTIM = "search-stages-2-s0"
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Tiny:
+    """A study that nothing disturbed."""
+    study = tiny_at(data, tmp_path_factory.mktemp("alone"))
+    code = study.search(study.space(), "--max-concurrent", "1")
+    assert code == 0, study.log()
+    return study
+
+
+def _holder(record: TrialRecord) -> int:
+    """The process that holds a record, as the kernel's table of locks has it."""
+    inode = (record.folder / ".lock").stat().st_ino
+    with open("/proc/locks") as table:  # noqa: PTH123  not a file on a disk
+        lines = [line.split() for line in table]
+    (pid,) = {int(line[4]) for line in lines if line[1] == "FLOCK" and line[5].endswith(f":{inode}")}
+    return pid
+
+
+def _assert_same(study: Tiny, alone: Tiny) -> None:
+    """The same trials ended in the same way, with the same numbers and weights."""
+    ours, theirs = study.records(), alone.records()
+    assert {name: record.state()["status"] for name, record in ours.items()} == {
+        name: record.state()["status"] for name, record in theirs.items()
+    }
+    for name, record in ours.items():
+        assert study.numbers(record) == study.numbers(theirs[name]), name
+        assert study.weights(record) == study.weights(theirs[name]), name
+    decisions = study.folder / "tiny" / "search" / "rungs.jsonl"
+    assert decisions.read_bytes() == (alone.folder / "tiny" / "search" / "rungs.jsonl").read_bytes()
+
+
+def _assert_no_epoch_twice(record: TrialRecord, rows_before: bytes) -> None:
+    """The second session began behind the rows that the first one wrote, and those stayed as they were."""
+    lineage = record.state()["lineage"]
+    assert len(lineage) == 2
+    assert lineage[1]["first_epoch"] > rows_before.count(b"\n") - 1
+    assert (record.folder / "metrics.csv").read_bytes().startswith(rows_before)
+    epochs = [row["epoch"] for row in record.rows()]
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_a_study_to_its_report(alone: Tiny) -> None:
+    study = json.loads((alone.folder / "tiny" / "study.json").read_text())
+    states = {name: record.state() for name, record in alone.records().items()}
+    (finalist,) = study["selection"]["finalists"]
+    assert study["status"] == "complete"
+    assert set(states) == {
+        *(f"search-stages-{stage}-s0" for stage in (1, 2, 3, 4)),
+        *("confirm-control-s1000", f"confirm-{finalist}-s1000"),
+    }
+    assert {state["status"] for state in states.values()} <= {"complete", "stopped"}
+    assert len({state["protocol_hash"] for state in states.values()}) == 1
+    last = alone.log().strip().splitlines()[-1]
+    assert last == f"report: {alone.folder / 'tiny' / 'report' / 'report.md'}"
+    assert "stages 1" in Path(last.removeprefix("report: ")).read_text()
+
+
+def test_stopped_trials_are_those_of_the_rungs(alone: Tiny) -> None:
+    decisions = read_decisions(alone.folder / "tiny" / "search" / "rungs.jsonl")
+    stopped = {decision.trial for decision in decisions if decision.decision == STOP}
+    states = {name: record.state() for name, record in alone.records().items()}
+    assert stopped == {name for name, state in states.items() if state["status"] == "stopped"}
+    assert len(decisions) == 4
+    for name, state in states.items():
+        assert state["epochs"] == (2 if name in stopped else 3)
+        assert (state["stopped"] is not None) == (name in stopped)
+
+
+def test_failed_trials_are_recorded_and_the_search_goes_on(tiny: Tiny) -> None:
+    arms = [
+        {"schedule.lr": 1e30},
+        {"model.detector.image_size": 100_000, "model.detector.max_size": 100_000},
+        {"schedule.lr": 0.001},
+    ]
+    fixed = {path: value for path, value in flatten(tiny.fixed).items() if not any(path in arm for arm in arms)}
+    control = {"schedule.lr": 0.002, "model.detector.image_size": 64, "model.detector.max_size": 64}
+    space = tiny.space(fixed=fixed, search={"arms": {"choice": arms}}, control=control)
+    assert tiny.search(space, "--max-concurrent", "2") == 0, tiny.log()
+    memory, fine, nan = (record for name, record in tiny.records().items() if name.startswith("search-"))
+    assert (memory.config().model.detector.image_size, nan.config().schedule.lr) == (100_000, 1e30)
+    assert nan.state()["status"] == memory.state()["status"] == "failed"
+    assert nan.state()["reason"].startswith("loss is ")
+    assert memory.state()["reason"].startswith("out of memory: ")
+    assert fine.state()["status"] == "complete"
+    assert "2 trials failed" in tiny.log()
+    report = (tiny.folder / "tiny" / "report" / "report.md").read_text()
+    assert "loss is " in report
+    assert "out of memory" in report
+    compared = {decision.trial for decision in read_decisions(tiny.folder / "tiny" / "search" / "rungs.jsonl")}
+    assert compared == {fine.folder.name}
+    assert len(tiny.records()) == 3 + 2
+
+
+def test_a_killed_worker(tiny: Tiny, alone: Tiny) -> None:
+    process = tiny.start(tiny.space(), "--max-concurrent", "1")
+    try:
+        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state()["epochs"] == 1)
+        record = tiny.records()[VICTIM]
+        os.kill(_holder(record), signal.SIGKILL)
+        rows = (record.folder / "metrics.csv").read_bytes()
+        assert process.wait(150) == 0, tiny.log()
+    finally:
+        process.kill()
+    assert "its worker was lost, it goes on from its checkpoint" in tiny.log()
+    _assert_no_epoch_twice(record, rows)
+    _assert_same(tiny, alone)
+
+
+def test_a_killed_driver(tiny: Tiny, alone: Tiny) -> None:
+    space = tiny.space()
+    process = tiny.start(space, "--max-concurrent", "1")
+    try:
+        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state()["epochs"] == 1)
+    finally:
+        process.kill()
+    process.wait(10)
+    record = tiny.records()[VICTIM]
+    with record.held(60):  # its worker ends soon after the driver
+        rows = (record.folder / "metrics.csv").read_bytes()
+    assert tiny.search(space, "--max-concurrent", "1", "--resume") == 0, tiny.log()
+    _assert_no_epoch_twice(record, rows)
+    _assert_same(tiny, alone)

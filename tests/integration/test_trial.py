@@ -1,0 +1,154 @@
+"""One trial without Ray: repeated, left and taken up, killed and taken up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tune_cmx.errors import TrialError
+from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run import run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Tiny
+
+    from tune_cmx.config.trial import TrialConfig
+    from tune_cmx.data.prepare import Prepared
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums over threads differ in their last bits with the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def config(tiny: Tiny) -> TrialConfig:
+    return tiny.study().arms["stages-2"].config
+
+
+def _plan(folder: Path, config: TrialConfig) -> TrialRecord:
+    return TrialRecord.plan(folder, config, arm="stages-2", phase="single")
+
+
+def test_the_same_trial_twice_gives_the_same_numbers(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    first, second = (_plan(tiny.folder / name, config) for name in ("first", "second"))
+    for record in (first, second):
+        torch.rand(7)
+        assert len(list(run_trial(record, prepared))) == 3
+        assert record.state()["status"] == "complete"
+    assert tiny.numbers(first) == tiny.numbers(second)
+    assert tiny.weights(first) == tiny.weights(second)
+    for name in ("detections.json.gz", "config.json"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+def test_another_seed_gives_others(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    first = _plan(tiny.folder / "first", config)
+    second = _plan(tiny.folder / "second", config.model_copy(update={"seed": 1}))
+    for record in (first, second):
+        with closing(run_trial(record, prepared)) as reports:
+            next(reports)
+    assert tiny.numbers(first) != tiny.numbers(second)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_trial_that_was_left_and_taken_up(
+    tiny: Tiny, prepared: Prepared, config: TrialConfig, optimizer: str
+) -> None:
+    schedule = config.schedule.model_copy(update={"optimizer": optimizer})
+    config = config.model_copy(update={"schedule": schedule})
+    whole, parts = _plan(tiny.folder / "whole", config), _plan(tiny.folder / "parts", config)
+    list(run_trial(whole, prepared))
+    with closing(run_trial(parts, prepared)) as reports:
+        assert next(reports).epoch == 1
+    first_row = (parts.folder / "metrics.csv").read_bytes()
+    torch.rand(7)
+    again = list(run_trial(parts, prepared))
+    assert [report.epoch for report in again] == [1, 2, 3]
+    assert (parts.folder / "metrics.csv").read_bytes().startswith(first_row)
+    assert tiny.numbers(parts) == tiny.numbers(whole)
+    assert tiny.weights(parts) == tiny.weights(whole)
+    assert [(s["first_epoch"], s["last_epoch"]) for s in parts.state()["lineage"]] == [(1, 1), (2, 3)]
+    results = [json.loads((record.folder / "final_results.json").read_text()) for record in (whole, parts)]
+    assert results[0]["results"] == results[1]["results"]
+
+
+def test_a_trial_left_after_its_last_epoch_has_its_results_yet_to_come(
+    tiny: Tiny, prepared: Prepared, config: TrialConfig
+) -> None:
+    record = _plan(tiny.folder / "trial", config)
+    with closing(run_trial(record, prepared)) as reports:
+        for _ in range(3):
+            next(reports)
+    record.update(seconds=0.0, epochs=2)  # as when the process died between checkpoint and record
+    (record.folder / "metrics.csv").write_text("")
+    list(run_trial(record, prepared))
+    state = record.state()
+    assert (state["status"], state["epochs"]) == ("complete", 3)
+    assert state["seconds"] == record.rows()[-1]["seconds"] > 0
+    assert (record.folder / "final_results.json").exists()
+
+
+def test_a_trial_that_is_over_is_reported_and_not_trained(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    record = _plan(tiny.folder / "trial", config)
+    before = [(report.epoch, dict(report.metrics)) for report in run_trial(record, prepared)]
+    files = {path: path.stat().st_mtime_ns for path in record.folder.rglob("*") if path.name != ".lock"}
+    after = [(report.epoch, dict(report.metrics)) for report in run_trial(record, prepared)]
+    assert str(after) == str(before)  # nan is not equal to itself
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_a_loss_that_is_not_finite(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    schedule = config.schedule.model_copy(update={"lr": 1e30})
+    record = _plan(tiny.folder / "trial", config.model_copy(update={"schedule": schedule}))
+    with pytest.raises(TrialError, match=r"loss is (nan|inf) at epoch 1, step \d; last finite value"):
+        list(run_trial(record, prepared))
+    state = record.state()
+    assert state["status"] == "failed"
+    assert state["reason"].startswith("loss is ")
+    assert "TrialError" in (record.folder / "error.txt").read_text()
+
+
+def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    """One image alone would take 200 GB; the allocator refuses it at once."""
+    detector = config.model.detector.model_copy(update={"image_size": 100_000, "max_size": 100_000})
+    model = config.model.model_copy(update={"detector": detector})
+    record = _plan(tiny.folder / "trial", config.model_copy(update={"model": model}))
+    with pytest.raises(TrialError, match=r"out of memory: .*; lower batch_size or image_size"):
+        list(run_trial(record, prepared))
+    assert record.state()["reason"].startswith("out of memory: ")
+
+
+def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    whole, killed = _plan(tiny.folder / "whole", config), tiny.folder / "killed"
+    list(run_trial(whole, prepared))
+    command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(killed)]
+    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    record = TrialRecord(killed)
+    with subprocess.Popen([*command, "--threads", "1", "--device", "cpu"], **options) as process:
+        try:
+            tiny.wait_until(lambda: (killed / "trial.json").exists() and record.state()["epochs"] == 1)
+        finally:
+            process.kill()
+    assert record.state()["status"] == "running"
+    rows_before = (killed / "metrics.csv").read_bytes()
+    subprocess.run([*command, "--threads", "1", "--device", "cpu"], **options, timeout=120, check=True)
+    assert record.state()["status"] == "complete"
+    assert (killed / "metrics.csv").read_bytes().startswith(rows_before)
+    assert len(record.state()["lineage"]) == 2
+    assert record.state()["lineage"][1]["first_epoch"] > rows_before.count(b"\n") - 1
+    assert tiny.numbers(record) == tiny.numbers(whole)
+    assert tiny.weights(record) == tiny.weights(whole)

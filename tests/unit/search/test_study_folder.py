@@ -1,0 +1,199 @@
+"""A study's folder: planned records, what is settled after a crash, finalists, and what refuses to go on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tune_cmx.config.study import CONTROL, read_study
+from tune_cmx.data.prepare import Prepared, prepare
+from tune_cmx.data.synthetic import synthesize
+from tune_cmx.errors import ConfigError
+from tune_cmx.search.schedulers import Decision
+from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, finalists, mark_stopped, open_folder
+from tune_cmx.training.record import TrialRecord
+
+Opener = Callable[..., StudyFolder]
+SPACE: dict[str, Any] = {
+    "study": "stages",
+    "fixed": {
+        "model": {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "frm_ffm"}},
+        "schedule": {"epochs": 5, "batch_size": 2},
+    },
+    "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
+    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "early_stopping": {"reduction_factor": 2, "grace": 2},
+    "confirm": {"finalists": 2, "seeds": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images."""
+    return synthesize(tmp_path_factory.mktemp("data") / "set", frames=12, size=32, sequences=6, seed=0, form="folders")
+
+
+@pytest.fixture(scope="module")
+def prepared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The images, audited and split."""
+    space = tmp_path_factory.mktemp("space") / "space.yaml"
+    space.write_text(yaml.safe_dump(SPACE))
+    study = read_study(space, overrides={"data.root": str(data)})
+    return prepare(study.arms["control"].config.data, space.parent / "data")
+
+
+@pytest.fixture
+def opener(tmp_path: Path, data: Path, prepared: Prepared) -> Opener:
+    """Open the study's folder, with some keys of its file changed."""
+
+    def opened(**changes: Any) -> StudyFolder:
+        space = tmp_path / "space.yaml"
+        space.write_text("# Which stage?\n" + yaml.safe_dump({**SPACE, **changes}))
+        study = read_study(space, overrides={"data.root": str(data)})
+        return open_folder(tmp_path / "study", study, prepared, space)
+
+    return opened
+
+
+@pytest.fixture
+def opened(opener: Opener) -> StudyFolder:
+    return opener()
+
+
+def _searched(opened: StudyFolder) -> list[TrialRecord]:
+    return [opened.plan(opened.study.arms[name], 0, "search") for name in opened.study.searched]
+
+
+def _train(record: TrialRecord, values: list[float], status: str) -> None:
+    """Write epochs of these metrics into a record, as training would."""
+    record.begin_session(1)
+    for epoch, value in enumerate(values, start=1):
+        row = {"epoch": epoch, "fraction": epoch / 5, "seconds": 1.0 * epoch, "val/mAP": value}
+        record.add_epoch(row, session_seconds=1.0 * epoch)
+    record.update(status=status)
+
+
+def _decide(opened: StudyFolder, record: TrialRecord, rung: float, decision: str) -> None:
+    opened.decisions.parent.mkdir(parents=True, exist_ok=True)
+    line = Decision(record.folder.name, str(record.state()["arm"]), rung, rung, 10.0, 12.5, decision)
+    with opened.decisions.open("a") as file:
+        file.write(json.dumps(vars(line)) + "\n")
+
+
+def test_a_search_never_reads_test_and_a_confirmation_reports_on_it(opened: StudyFolder) -> None:
+    arm = opened.study.arms["stages-1"]
+    search, confirm = opened.plan(arm, 0, "search"), opened.plan(arm, 1000, "confirm")
+    assert (search.folder.name, confirm.folder.name) == ("search-stages-1-s0", "confirm-stages-1-s1000")
+    assert (search.config().report_split, confirm.config().report_split) == ("val", "test")
+    assert (search.config().seed, confirm.config().seed) == (0, 1000)
+    assert confirm.config().model == search.config().model
+
+
+def test_all_records_have_the_protocol_and_the_split(opened: StudyFolder) -> None:
+    states = [record.state() for record in (*_searched(opened), opened.plan(opened.study.arms[CONTROL], 7, "confirm"))]
+    for key in ("protocol_hash", "split_hash", "data_fingerprint"):
+        assert len({state[key] for state in states}) == 1
+    assert {TrialRecord(opened.folder / "records" / s["id"]).config().data.split for s in states} == {
+        str(opened.prepared.split_file)
+    }
+
+
+def test_finalists_are_the_furthest_trained_and_then_the_best(opened: StudyFolder) -> None:
+    first, second, third = _searched(opened)
+    _train(first, [50.0, 50.0], "stopped")
+    _train(second, [0.0, 0.0, 10.0, 10.0, 30.0], "complete")
+    _train(third, [0.0, 0.0, 20.0, 20.0, 25.0], "complete")
+    assert finalists([first, second, third], "val/mAP", 3, 3) == ["stages-3", "stages-2", "stages-1"]
+    assert finalists([first, second, third], "val/mAP", 1, 2) == ["stages-2", "stages-3"]
+
+
+def test_of_equals_the_arm_drawn_first(opened: StudyFolder) -> None:
+    records = _searched(opened)
+    for record in records:
+        _train(record, [10.0] * 5, "complete")
+    assert finalists(records, "val/mAP", 3, 2) == ["stages-1", "stages-2"]
+
+
+def test_what_failed_or_never_ran_is_no_finalist(opened: StudyFolder) -> None:
+    first, second, third = _searched(opened)
+    _train(first, [50.0] * 4, "failed")
+    _train(second, [10.0] * 2, "stopped")
+    assert finalists([first, second, third], "val/mAP", 3, 3) == ["stages-2"]
+
+
+def test_where_and_why_a_trial_was_stopped(opened: StudyFolder) -> None:
+    first, second, _ = _searched(opened)
+    for record in (first, second):
+        _train(record, [10.0, 10.0], "running")
+    _decide(opened, first, 2, "stop")
+    _decide(opened, second, 2, "go on")
+    for record in (first, second):
+        mark_stopped(record, opened.decisions)
+    state = first.state()
+    assert state["status"] == "stopped"
+    assert state["stopped"] == {"epoch": 2, "rung": 2, "value": 10.0, "cutoff": 12.5}
+    assert state["reason"] == "ASHA: 10.00 is below 12.50 at rung 2"
+    assert second.state()["status"] == "running"
+
+
+@pytest.mark.parametrize("status", ["complete", "failed"])
+def test_a_trial_that_is_over_stays_as_it_ended(opened: StudyFolder, status: str) -> None:
+    record = _searched(opened)[0]
+    _train(record, [10.0] * 2, status)
+    _decide(opened, record, 2, "stop")
+    mark_stopped(record, opened.decisions)
+    assert record.state()["status"] == status
+
+
+def test_settling_after_a_driver_that_died(opened: StudyFolder) -> None:
+    """It died after ASHA's decision on the first trial and before the record said so; the second was training."""
+    first, second, third = _searched(opened)
+    _train(first, [10.0] * 2, "running")
+    _train(second, [10.0], "running")
+    _decide(opened, first, 2, "stop")
+    opened.settle()
+    assert [record.state()["status"] for record in (first, second, third)] == ["stopped", "interrupted", "planned"]
+    assert "its process ended" in second.state()["reason"]
+    before = [record.state() for record in (first, second, third)]
+    opened.settle()
+    assert [record.state() for record in (first, second, third)] == before
+
+
+def test_the_study_file(opened: StudyFolder) -> None:
+    opened.write(status="confirming", finalists=["stages-2"], seconds=3.5)
+    content = json.loads((opened.folder / STUDY_FILE).read_text())
+    assert (content["status"], content["seconds"]) == ("confirming", 3.5)
+    assert content["selection"] == {"split": "val", "metric": "val/mAP", "finalists": ["stages-2"]}
+    assert content["question"] == "Which stage?"
+    assert list(content["arms"]) == ["control", "stages-1", "stages-2", "stages-3"]
+    assert all(path.startswith("model.fusion.") for path in content["arms"]["stages-1"]["differs"])
+    assert content["early_stopping"]["rungs"] == [2, 4]
+    assert not [path for path in content["protocol"] if path.startswith("model.fusion")]
+    assert (opened.folder / SPACE_FILE).read_text().startswith("# Which stage?")
+
+
+def test_the_same_study_is_taken_up(opener: Opener) -> None:
+    opener().write(status="searching", seconds=0.0)
+    opener(confirm={"finalists": 3, "seeds": 6})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"fixed": {**SPACE["fixed"], "schedule": {"epochs": 5, "batch_size": 2, "lr": 0.5}}},
+            r"arm control: schedule\.lr was 0\.02, is 0\.5 .*start a new study with another --output-dir",
+        ),
+        ({"search": {"model.fusion.stages": {"choice": [[1], [2], [4]]}}}, r"arm stages-3 is gone \(and 1 more\)"),
+        ({"search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}}}, "arm stages-4 is new"),
+        ({"early_stopping": {"reduction_factor": 2, "grace": 3}}, r"early_stopping\.grace was 2.*, is 3"),
+        ({"seed": 1}, r"arm control: seed was 0, is 1"),
+    ],
+)
+def test_another_study_is_refused(opener: Opener, changes: dict[str, Any], message: str) -> None:
+    opener().write(status="searching", seconds=0.0)
+    with pytest.raises(ConfigError, match=message):
+        opener(**changes)
