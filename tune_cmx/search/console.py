@@ -57,7 +57,7 @@ class StudyConsole:
         self._title, self._slots = title, max(1, slots)
         self._rows = {name: _Row(label, epochs, known=known) for name, (label, epochs, known) in trials.items()}
         self._began, self._trained = time.monotonic(), 0
-        self._console.print(f"[bold]{title}[/bold]: {len(trials)} trials, {self._slots} at a time")
+        self._console.print(f"[bold]{title}[/bold]: {_trials(len(trials))}, {self._slots} at a time")
         if self._console.is_terminal:
             self._live = Live(self._render(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -110,13 +110,17 @@ class StudyConsole:
         counts: dict[str, int] = {}
         for row in ended:
             counts[row.status] = counts.get(row.status, 0) + 1
-        parts = [f"{len(ended)} of {len(self._rows)} trials ended"]
+        parts = [f"{len(ended)} of {_trials(len(self._rows))} ended"]
         parts += [f"{count} {status}" for status, count in sorted(counts.items())]
         spent = time.monotonic() - self._began
         left = sum(row.epochs - row.known for row in self._rows.values() if row.status in ("running", "planned"))
         if left and self._trained:
             parts.append(f"at most {duration(left * spent / self._trained)} left")
         return " · ".join([*parts, f"{duration(spent)} so far"])
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -219,7 +219,7 @@ class RecordKeeper(tune.Callback):
         facts = trial_facts(trial)
         record = TrialRecord(Path(facts["record"]))
         if not record.over:
-            record.update(status="failed", reason=f"its worker was lost {WORKER_LOSSES + 1} times")
+            record.update(status="failed", reason=f"its worker ended {WORKER_LOSSES + 1} times; see Ray's error.txt")
         self._console.end(facts["name"], "failed", record.state()["reason"])
 
 

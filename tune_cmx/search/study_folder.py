@@ -174,7 +174,7 @@ def _refuse_change(opened: StudyFolder) -> None:
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         raise ConfigError(
             f"{opened.folder}: the study is not the one that it began as: {what}{more}; "
-            "start a new study with another --output-dir"
+            "repeat the --set that it was started with, or start a new study with another --output-dir"
         )
 
 
