@@ -3,6 +3,7 @@
 #   scripts/run_cmx_baseline.sh IMAGES LABELS [OUTPUT_DIR] [further flags of tune-cmx train]
 # Leaves OUTPUT_DIR/final_results.json. A run that is cut short goes on when the same command is given again.
 set -euo pipefail
+PATH="$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH"
 if [ $# -lt 2 ]; then
   sed -n '2,4p' "$0" >&2
   exit 2

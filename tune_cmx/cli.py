@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 import sys
 import tempfile
@@ -56,6 +57,12 @@ Bands = Annotated[
 Sets = Annotated[list[str] | None, typer.Option("--set", help="`path=value` of the configuration; may be repeated.")]
 Device = Annotated[str | None, typer.Option("--device", help="As torch names it; else cuda where there is one.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes a trial; 0 loads in the trial's own.")]
+
+
+def _words_given() -> list[str]:
+    """The words of the command line, the command first; `scripts/search.py` leaves its own out."""
+    words = sys.argv[1:]
+    return words if words[:1] == ["search"] else ["search", *words]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -192,6 +199,21 @@ def _prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> Iterator[
             shutil.copyfile(file, place / file.name)
 
 
+def _share(device: str | None, gpus_per_trial: float | None, *, here: bool) -> tuple[str, float]:
+    """What a trial computes on and its share of a card; the share alone says that it wants one."""
+    if gpus_per_trial is not None and not 0 <= gpus_per_trial <= 1:
+        raise ConfigError(f"--gpus-per-trial: from 0 to 1, as a trial trains on one card; got {gpus_per_trial:g}")
+    if device is None and gpus_per_trial is not None:
+        device = "cuda" if gpus_per_trial > 0 else "cpu"
+    chosen = _device(device, here=here)
+    share = float(chosen == "cuda") if gpus_per_trial is None else gpus_per_trial
+    if chosen.startswith("cuda:"):
+        raise ConfigError(f"--device: Ray picks the card of each trial; take cuda in place of {chosen}")
+    if (chosen == "cuda") != (share > 0):
+        raise ConfigError(f"--device {chosen} and --gpus-per-trial {share:g} contradict each other; leave one out")
+    return chosen, share
+
+
 def _device(name: str | None, *, here: bool) -> str:
     """The device by name; `here`: it is this process that needs it."""
     import torch
@@ -274,6 +296,9 @@ def search(
     sequences: Sequences = None,
     bands: Bands = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up the study of that name in --output-dir.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: failed trials go on from their last checkpoint.")
+    ] = False,
     gpus_per_trial: Annotated[
         float | None, typer.Option(help="0.5 puts two trials on a card; else 1, or 0 without GPU.")
     ] = None,
@@ -315,11 +340,11 @@ def search(
     from tune_cmx.search.runner import Resources, run_study
     from tune_cmx.search.study_folder import SPACE_FILE, open_folder
 
-    chosen = _device(device, here=address is None)
+    chosen, share = _share(device, gpus_per_trial, here=address is None)
     resources = Resources(
         address=address,
         cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=(1 if chosen.startswith("cuda") else 0) if gpus_per_trial is None else gpus_per_trial,
+        gpus_per_trial=share,
         max_concurrent=max_concurrent,
         device=chosen,
         threads=max(1, int(cpus_per_trial)),
@@ -333,12 +358,13 @@ def search(
     from tune_cmx.search.console import StudyConsole
 
     console = StudyConsole(out, study.file.early_stopping.metric)
+    if retry_failed:
+        opened.retry_failed()
     done = run_study(opened, resources, console, before_s=before.get("seconds", 0.0) if before else 0.0)
     _write_report(folder)
     if not done:
-        out.print(
-            f"[yellow]interrupted[/yellow]; take it up with: tune-cmx search {space} --resume --output-dir {output_dir}"
-        )
+        again = ["tune-cmx", *(word for word in _words_given() if word != "--resume"), "--resume"]
+        out.print(f"[yellow]interrupted[/yellow]; take it up with: {escape(shlex.join(again))}", soft_wrap=True)
         raise typer.Exit(130)
 
 
@@ -349,7 +375,15 @@ def _earlier_session(folder: Path, resume: bool) -> dict[str, Any] | None:
         raise ConfigError(f"{folder}: no study to resume; leave --resume out, or name its --output-dir")
     if not resume and path.exists():
         raise ConfigError(f"{folder}: a study of that name is there; add --resume, or take another --output-dir")
-    return json.loads(path.read_text(encoding="utf-8")) if resume else None
+    return _read_json(path) if resume else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}; restore it, or take another --output-dir") from error
+    return content
 
 
 def _write_report(folder: Path) -> None:
@@ -359,6 +393,7 @@ def _write_report(folder: Path) -> None:
     failed = sum('"status": "failed"' in file.read_text() for file in (folder / "records").glob("*/trial.json"))
     if failed:
         _say(f"[red]{_count(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
+        _say("to let them go on from their last checkpoint: the same command with --resume --retry-failed")
     out.print(f"curves: tensorboard --logdir {escape(str(folder / 'records'))}", soft_wrap=True)
     out.print(f"[bold]report: {escape(str(path))}[/bold]", soft_wrap=True)
 
@@ -533,12 +568,12 @@ def _earlier_trial(folder: Path, config: TrialConfig) -> bool:
     there = f"{folder}: holds another trial:"
     if kept.seed != config.seed:
         raise ConfigError(f"{there} its seed is {kept.seed}, not {config.seed}; take another --output-dir")
-    if kept != config:
+    if kept.placeless() != config.placeless():
         changed = differing(kept, config)
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         then, here = (flatten(dump(each)).get(changed[0]) for each in (kept, config))
         raise ConfigError(f"{there} its {changed[0]} is {then}, not {here}{more}; take another --output-dir")
-    state = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+    state = _read_json(folder / "trial.json")
     if state["status"] == "failed":
         raise ConfigError(f"{folder}: this trial failed: {state['reason']}; delete it, or take another --output-dir")
     return True

@@ -380,3 +380,30 @@ def test_describe_counts_the_published_control(run: Run) -> None:
     assert code == 0
     assert "fusion frm_ffm / cssa / cssa / frm_ffm at stages 1..4" in output
     assert "1 class and background" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--device", "cpu", "--gpus-per-trial", "0.5"], "contradict each other"),
+        (["--gpus-per-trial", "2"], "from 0 to 1"),
+        (["--gpus-per-trial", "-1"], "from 0 to 1"),
+        (["--device", "cuda:1", "--address", "somewhere:1"], "Ray picks the card"),
+        (["--device", "cuda", "--gpus-per-trial", "0", "--address", "somewhere:1"], "contradict each other"),
+    ],
+)
+def test_a_card_that_no_trial_could_use_is_refused(
+    flags: list[str], said: str, run: Run, data: Path, space: Path
+) -> None:
+    code, _, error = run("search", space, "--data", data, *flags)
+    assert said in one_message(code, error)
+    assert not (Path("runs") / "tiny" / "study.json").exists()
+
+
+def test_a_study_file_that_was_spoilt_is_named(run: Run, data: Path, space: Path, tmp_path: Path) -> None:
+    name = next(line.split()[1] for line in SPACE.splitlines() if line.startswith("study:"))
+    folder = tmp_path / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text("{")
+    code, _, error = run("search", space, "--data", data, "--resume")
+    assert "study.json: not valid JSON" in one_message(code, error)

@@ -224,3 +224,8 @@ class TrialConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     report_split: Literal["val", "test"] = "val"
     """Where the final results are taken; `test` is read once, for finalists and control."""
+
+    def placeless(self) -> "TrialConfig":
+        """Without the places of the data, which may move; their hashes may not."""
+        data = self.data.model_copy(update=dict.fromkeys(("root", "labels", "split", "sequences")))
+        return self.model_copy(update={"data": data})

@@ -48,11 +48,6 @@ class Resources:
     workers: int
     """Loader processes of a trial."""
 
-    def __post_init__(self) -> None:
-        share = self.gpus_per_trial
-        if share < 0 or (share > 1 and share != int(share)):
-            raise ConfigError(f"--gpus-per-trial: a fraction up to 1, or a whole number; got {share:g}")
-
 
 def run_study(opened: StudyFolder, resources: Resources, console: StudyConsole, *, before_s: float = 0.0) -> bool:
     """Search, choose the finalists, confirm them with the control.
@@ -75,9 +70,9 @@ def run_study(opened: StudyFolder, resources: Resources, console: StudyConsole, 
 
     with _ray(resources.address) as slots_for:
         slots = slots_for(resources)
-        note("searching")
         runner = _Phases(opened, resources, console, slots)
         searched = [opened.plan(study.arms[name], study.file.seed, "search") for name in study.searched]
+        note("searching")
         if not runner.run("search", searched):
             note("interrupted")
             return False
@@ -144,7 +139,7 @@ class _Phases:
             param_space={"trial": tune.grid_search([self._facts(record) for record in records])},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
-                reuse_actors=True,
+                reuse_actors=self.resources.device == "cpu",  # a process keeps a card's memory, and a broken context
                 max_concurrent_trials=self.resources.max_concurrent,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
@@ -200,7 +195,7 @@ class RecordKeeper(tune.Callback):
             if not record.over:
                 record.update(status="failed", reason=result["failed"])
             return
-        self._console.epoch(facts["name"], result["epoch"], result[self._metric], result["gpu_seconds"])
+        self._console.epoch(facts["name"], result["epoch"], result[self._metric], result["seconds"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """The trial ended by itself, or ASHA ended it."""
@@ -236,7 +231,10 @@ def _ray(address: str | None) -> Iterator[Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options["include_dashboard"] = False
-    ray.init(address or "local", **options)
+    try:
+        ray.init(address or "local", **options)
+    except ConnectionError as error:
+        raise ConfigError(f"--address: no Ray cluster at '{address}': {error}") from error
     main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT)) if main else None
 

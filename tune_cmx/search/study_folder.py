@@ -127,6 +127,13 @@ class StudyFolder:
             if record.state()["status"] == "running":
                 record.update(status="interrupted", reason="its process ended before the trial did")
 
+    def retry_failed(self) -> None:
+        """Let failed trials go on from their last checkpoint."""
+        for file in sorted((self.folder / "records").glob("*/trial.json")):
+            record = TrialRecord(file.parent)
+            if record.state()["status"] == "failed":
+                record.update(status="interrupted", reason="failed before, tried again")
+
 
 def mark_stopped(record: TrialRecord, decisions: Path) -> None:
     """Note on the record of a trial that is not over where ASHA stopped it, and by which values, if it did."""

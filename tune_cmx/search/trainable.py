@@ -42,12 +42,13 @@ def train(config: dict[str, Any]) -> None:
             for report in reports:
                 recent.append(_finite(report.metrics[facts["metric"]]))
                 tune.report(_payload(report, facts, math.fsum(recent) / len(recent)))
-    except TuneCmxError as error:
+    except (TuneCmxError, OSError, ValueError) as error:
         tune.report(
             {
                 "failed": str(error),
                 "epoch": 0,
                 "fraction": 0.0,
+                "seconds": 0.0,
                 "gpu_seconds": 0.0,
                 facts["metric"]: WORST,
                 smooth_name(facts["metric"]): WORST,
@@ -68,6 +69,7 @@ def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[
         smooth_name(facts["metric"]): smooth,
         "epoch": report.epoch,
         "fraction": report.fraction,
+        "seconds": report.seconds,
         "gpu_seconds": report.seconds * (facts["gpus"] or 1),
     }
 

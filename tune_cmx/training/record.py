@@ -76,8 +76,11 @@ class TrialRecord:
         """
         record = cls(folder)
         if (folder / "trial.json").exists():
-            if record.config() != config:
+            kept = record.config()
+            if kept.placeless() != config.placeless():
                 raise TrialError(f"{folder}: holds a trial of another configuration; take a new folder")
+            if kept != config:
+                write_json(folder / "config.json", dump(config))  # the data have moved
             return record
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", dump(config))

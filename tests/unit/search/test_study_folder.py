@@ -162,6 +162,15 @@ def test_settling_after_a_driver_that_died(opened: StudyFolder) -> None:
     assert [record.state() for record in (first, second, third)] == before
 
 
+def test_failed_trials_go_on_when_asked(opened: StudyFolder) -> None:
+    failed, complete = _searched(opened)[:2]
+    failed.update(status="failed", reason="out of memory")
+    complete.update(status="complete")
+    opened.retry_failed()
+    assert not failed.over
+    assert complete.state()["status"] == "complete"
+
+
 def test_the_study_file(opened: StudyFolder) -> None:
     opened.write(status="confirming", finalists=["stages-2"], seconds=3.5)
     content = json.loads((opened.folder / STUDY_FILE).read_text())

@@ -47,6 +47,12 @@ def test_another_configuration_is_refused(record: TrialRecord, config: TrialConf
         TrialRecord.plan(record.folder, config.model_copy(update={"seed": 1}))
 
 
+def test_data_that_moved_are_the_same_trial(record: TrialRecord, config: TrialConfig) -> None:
+    moved = config.model_copy(update={"data": config.data.model_copy(update={"root": "/elsewhere"})})
+    again = TrialRecord.plan(record.folder, moved, arm="stages-2-3", phase="search")
+    assert again.config().data.root == "/elsewhere"
+
+
 def test_metrics_only_grow(record: TrialRecord) -> None:
     record.begin_session(1)
     sizes = []
