@@ -59,8 +59,14 @@ class StudyConsole:
         self._began, self._trained = time.monotonic(), 0
         self._console.print(f"[bold]{title}[/bold]: {_trials(len(trials))}, {self._slots} at a time")
         if self._console.is_terminal:
-            self._live = Live(self._render(), console=self._console, refresh_per_second=2, transient=True)
+            self._live = Live(console=self._console, refresh_per_second=2, transient=True, get_renderable=self._render)
             self._live.start()
+
+    def begin(self, name: str) -> None:
+        """A worker takes the trial up."""
+        row = self._rows[name]
+        row.status, row.note = "running", ""
+        self._event(f"{row.label}: {'goes on' if row.known else 'started'}")
 
     def epoch(self, name: str, epoch: int, value: float, seconds: float) -> None:
         """A trial finished an epoch; one that the record held already is shown, not counted for the time left."""
@@ -85,7 +91,7 @@ class StudyConsole:
 
     def _event(self, text: str) -> None:
         if self._live is not None:
-            self._live.update(self._render())
+            self._live.refresh()
             return
         clock = datetime.datetime.now().strftime("%H:%M:%S")
         self._console.print(Text(f"{clock}  {text}"), soft_wrap=True)

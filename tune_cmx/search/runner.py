@@ -185,6 +185,10 @@ class RecordKeeper(tune.Callback):
         """Ray pickles callbacks beside its snapshots; a terminal cannot be, and is not needed there."""
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A worker takes the trial up."""
+        self._console.begin(trial_facts(trial)["name"])
+
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:

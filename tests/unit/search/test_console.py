@@ -68,6 +68,16 @@ def test_a_table_on_a_terminal() -> None:
     assert "failed: out of memory" in last
 
 
+def test_a_trial_is_seen_before_its_first_epoch() -> None:
+    for terminal in (False, True):
+        shown, text = _console(terminal=terminal)
+        shown.start("Search", TRIALS, 2)
+        shown.begin("b")
+        assert ("stages 2" if terminal else "stages 2: started") in text.getvalue()
+        assert "stages 1" not in text.getvalue()
+        shown.finish()
+
+
 def test_a_live_table_is_no_longer_than_a_screen() -> None:
     trials = {str(number): (f"arm {number}", 2, 0) for number in range(40)}
     shown, text = _console(terminal=True)
