@@ -26,7 +26,7 @@ lint: $(READY)
 # The versions and hashes that are installed; needs uv.
 lock:
 	uv pip compile --universal --generate-hashes --all-extras --python-version 3.11 --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.lock
+		--upgrade pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
