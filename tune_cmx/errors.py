@@ -19,3 +19,7 @@ class ShapeError(TuneCmxError):
 
 class TrialError(TuneCmxError):
     """One training run cannot go on; the search records the reason and goes on without it."""
+
+
+class StorageError(TuneCmxError):
+    """A place for data or results cannot be read or written, and did not come back in time."""

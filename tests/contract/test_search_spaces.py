@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tune_cmx.config.study import CONTROL, Study, read_study
+from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.study import Study, read_study
 from tune_cmx.search.check import DEFAULT_BANDS, build_plain
 from tune_cmx.search.plan import rungs_text, size_text
 

@@ -36,11 +36,11 @@ SPACE: dict[str, Any] = {
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}},
     "control": {"model.fusion": {"kind": "frm_ffm"}},
-    "early_stopping": {"reduction_factor": 2, "grace": 2, "smooth_epochs": 1},
+    "early_stopping": {"reduction_factor": 2, "grace": 2, "smooth_epochs": 1, "last": 1},
     "confirm": {"finalists": 1, "seeds": 1},
 }
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
-NOT_NUMBERS = ("seconds", "images_per_second")
+NOT_NUMBERS = ("seconds", "images_per_second", "val/milliseconds")
 """Columns of `metrics.csv` that hang on the machine's mood."""
 
 

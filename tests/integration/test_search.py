@@ -5,6 +5,8 @@ One trial at a time where studies are compared, as ASHA hangs on the order of ar
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -55,13 +57,51 @@ def _assert_same(study: Tiny, alone: Tiny) -> None:
 
 
 def _assert_no_epoch_twice(record: TrialRecord, rows_before: bytes) -> None:
-    """The second session began behind the rows that the first one wrote, and those stayed as they were."""
+    """Each session began behind the rows of those before it, and what was there at the kill stayed as it was."""
     lineage = record.state()["lineage"]
-    assert len(lineage) == 2
+    assert len(lineage) >= 2
     assert lineage[1]["first_epoch"] > rows_before.count(b"\n") - 1
+    for earlier, later in itertools.pairwise(lineage):
+        assert later["first_epoch"] > (earlier["last_epoch"] or 0)
     assert (record.folder / "metrics.csv").read_bytes().startswith(rows_before)
     epochs = [row["epoch"] for row in record.rows()]
     assert epochs == list(range(1, len(epochs) + 1))
+
+
+def _descendants(pid: int) -> set[int]:
+    """The processes that a process started, and theirs."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _listening(pids: set[int]) -> set[str]:
+    """The addresses, as the kernel writes them, at which processes listen."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and line[9] in inodes}
+
+
+def test_nothing_listens_on_other_than_loopback(tiny: Tiny) -> None:
+    process = tiny.start(tiny.space())
+    try:
+        tiny.wait_until(lambda: any(record.state()["epochs"] for record in tiny.records().values()))
+        found = _listening(_descendants(process.pid))
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert found  # Ray's own
+    assert found <= {"0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}
 
 
 def test_a_study_to_its_report(alone: Tiny) -> None:
@@ -85,7 +125,8 @@ def test_stopped_trials_are_those_of_the_rungs(alone: Tiny) -> None:
     stopped = {decision.trial for decision in decisions if decision.decision == STOP}
     states = {name: record.state() for name, record in alone.records().items()}
     assert stopped == {name for name, state in states.items() if state["status"] == "stopped"}
-    assert len(decisions) == 4
+    assert [decision.decision for decision in decisions[-2:]] == [STOP, STOP]  # the paused rest, at the end
+    assert {decision.trial for decision in decisions} == {name for name in states if name.startswith("search-")}
     for name, state in states.items():
         assert state["epochs"] == (2 if name in stopped else 3)
         assert (state["stopped"] is not None) == (name in stopped)

@@ -15,17 +15,23 @@ BELOW: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
     "notes": set(),
+    "patience": {"errors"},
+    "storage": {"errors", "patience"},
+    "two_stage": set(),
     "seeding": set(),
     "registry": {"errors"},
     "config": {"errors", "registry"},
     "evaluation": {"errors"},
-    "data": {"config", "errors", "evaluation", "registry", "seeding"},
+    "data": {"config", "errors", "evaluation", "registry", "seeding", "storage"},
     "models": {"config", "errors", "registry"},
-    "training": {"config", "data", "errors", "evaluation", "models", "registry", "seeding"},
-    "search": {"config", "data", "errors", "models", "notes", "registry", "seeding", "training"},
-    "evidence": {"errors", "notes", "registry"},
+    "training": {"config", "data", "errors", "evaluation", "models", "patience", "registry", "seeding"},
+    "search": {
+        *("config", "data", "errors", "models", "notes", "patience"),
+        *("registry", "seeding", "storage", "training", "two_stage"),
+    },
+    "evidence": {"errors", "notes", "registry", "two_stage"},
 }
-"""What each part may import of the package; cli.py may import all."""
+"""What each part may import of the package; cli may import all, and nothing imports cli."""
 FOREIGN = {
     "torch": {"data", "evaluation", "models", "seeding", "training", "search", "cli"},
     "ray": {"search"},

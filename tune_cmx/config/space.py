@@ -1,76 +1,98 @@
 """The keys of a search-space file: fixed values, typed domains, control, and how to search, stop and confirm."""
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from tune_cmx.config.parse import Lines, validate
 from tune_cmx.config.trial import Section, as_tuple
-from tune_cmx.errors import ConfigError
 
 SELECTION_METRICS = ("val/mAP", "val/mAP_50", "val/mAP_75")
 """What a search may select on: validation metrics that every data set with boxes defines."""
+DEFAULT_SEEDS = 6
+MOST_RUNGS = 24
+"""More are never set: over GPU-seconds, whose end is not known beforehand, the rungs have to end somewhere."""
 
 
-class Choice(Section):
-    """One of several values."""
+class Prior(Section):
+    """An observation from elsewhere, told to the searcher before it begins."""
 
-    choice: Annotated[tuple[Any, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-
-
-class Uniform(Section):
-    """A number between two ends."""
-
-    uniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
+    values: Annotated[dict[str, Any], Field(min_length=1)]
+    """The searched values by dotted path."""
+    value: float
+    """The selection metric that they reached in full, in points."""
 
 
-class LogUniform(Section):
-    """A number between two ends above 0, its logarithm uniform."""
-
-    loguniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
-
-
-class Integer(Section):
-    """A whole number from one end to the other, both included."""
-
-    int: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
-
-
-Domain = Choice | Uniform | LogUniform | Integer
-_DOMAINS: Mapping[str, type[Domain]] = {"choice": Choice, "uniform": Uniform, "loguniform": LogUniform, "int": Integer}
+OBJECTIVES: Mapping[str, Literal["max", "min"]] = {
+    **dict.fromkeys(SELECTION_METRICS, "max"),
+    "parameters": "min",
+    "milliseconds": "min",
+}
+"""What a search may optimise at once: metrics, all parameters of the model, milliseconds an image of its forward."""
 
 
 class Searcher(Section):
     """How trials are drawn."""
 
-    kind: Literal["grid", "random"] = "grid"
+    kind: Literal["grid", "random", "tpe"] = "grid"
     trials: Annotated[int, Field(ge=1)] | None = None
-    """How many draws; `random` only."""
+    """How many draws; `random` and `tpe`."""
+    objectives: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """`tpe` only: several at once, the selection metric first; none named: the selection metric alone."""
+    startup_trials: Annotated[int, Field(ge=1)] = 10
+    """`tpe` only: random draws before the model of the space decides."""
+    priors: Annotated[tuple[Prior, ...], BeforeValidator(as_tuple)] = ()
+    """`tpe` only: observations from elsewhere, with which the searcher begins; never replicates of an arm."""
+    continues: str | None = None
+    """`tpe` only: the folder of an earlier study, whose finished trials the searcher begins with."""
 
     @model_validator(mode="after")
-    def _trials_where_needed(self) -> "Searcher":
-        if (self.kind == "random") != (self.trials is not None):
-            raise ValueError("trials: N goes with kind: random, and only there")
+    def _keys_where_they_belong(self) -> "Searcher":
+        if (self.kind != "grid") != (self.trials is not None):
+            raise ValueError("trials: N goes with kind: random or tpe, and only there")
+        for key in ("objectives", "startup_trials", "priors", "continues"):
+            if self.kind != "tpe" and key in self.model_fields_set:
+                raise ValueError(f"{key} goes with kind: tpe, and only there")
+        if self.objectives and self.priors:
+            raise ValueError("priors have one value, and go with a single objective; leave priors or objectives out")
+        for name in self.objectives:
+            if name not in OBJECTIVES:
+                raise ValueError(f"objectives: '{name}' is none of {', '.join(OBJECTIVES)}")
+        if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(
+                f"objectives: two or more different ones, or none for the selection metric alone; "
+                f"got {', '.join(self.objectives)}"
+            )
         return self
 
 
 class EarlyStopping(Section):
-    """ASHA (arXiv:1810.05934) on the mean of the last epochs' validation metric."""
+    """ASHA (arXiv:1810.05934) on the mean of the last epochs' validation metric.
+
+    benchmarks/replay.md holds what the defaults cost and how well they choose, and how other settings do.
+    """
 
     kind: Literal["asha", "none"] = "asha"
+    variant: Literal["promote", "stop"] = "promote"
+    """`promote` pauses trials at a rung and takes the upper ones up again; `stop` ends the lower ones as they come."""
+    first: Literal["new", "promotion"] = "new"
+    """`promote` only: what a free place goes to. With `new`, what is kept hardly hangs on the order of arrival."""
+    brackets: Annotated[int, Field(ge=1)] = 1
+    """Trials are dealt to this many brackets, each beginning one rung later."""
     metric: Literal["val/mAP", "val/mAP_50", "val/mAP_75"] = "val/mAP"
     """What trials are stopped and selected on."""
-    smooth_epochs: Annotated[int, Field(ge=1)] = 3
-    """Epochs in the running mean; the first ones average what there is."""
-    reduction_factor: Annotated[float, Field(gt=1)] = 3
+    smooth_epochs: Annotated[int, Field(ge=1)] = 5
+    """Epochs in the running mean, which never reaches back beyond half of those trained: early values still rise."""
+    reduction_factor: Annotated[float, Field(gt=1)] = 2.3
     """About one in this many goes on from a rung."""
     compare_at: Literal["epoch", "fraction", "gpu_seconds"] = "epoch"
     grace: Annotated[float, Field(gt=0)] = 2
     """The first rung, in the unit of `compare_at`."""
+    spacing: Annotated[float, Field(gt=1)] | None = 1.65
+    """Each rung lies this many times later than the one before; null: reduction_factor times, as ASHA is published."""
+    last: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """The search trains no trial beyond this share of its schedule, for finalists are trained in full on fresh seeds
+    anyway; 1: the upper ones in full. Over GPU-seconds, whose end is not known beforehand, always 1."""
 
     @model_validator(mode="after")
     def _grace_in_its_unit(self) -> "EarlyStopping":
@@ -84,12 +106,82 @@ class EarlyStopping(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _keys_where_they_belong(self) -> "EarlyStopping":
+        if self.variant == "stop" and "first" in self.model_fields_set:
+            raise ValueError("first goes with variant: promote, and only there")
+        if self.compare_at == "gpu_seconds" and "last" in self.model_fields_set and self.last < 1:
+            raise ValueError(f"last goes with compare_at: epoch or fraction, and only there; got {self.last:g}")
+        if self.compare_at == "fraction":
+            self.refuse_empty_brackets(1.0)
+            if self.last < self.grace:
+                raise ValueError(
+                    f"last must be at least grace, the first rung; got last {self.last:g}, grace {self.grace:g}"
+                )
+        return self
+
+    def rungs(self, full: float) -> list[float]:
+        """The points of comparison: grace · spacing^k up to `last`, rounded where epochs are compared.
+
+        Args:
+            full: The end of a schedule in the unit of `compare_at`; infinite for GPU-seconds.
+
+        Returns:
+            Ascending. Where `last` is below 1, the search ends for every trial at the last one.
+        """
+        spacing = self.spacing or self.reduction_factor
+        points = [self.grace * spacing**k for k in range(MOST_RUNGS)]
+        if self.compare_at == "epoch":
+            points = sorted({float(int(point + 0.5)) for point in points})
+        end = self.last * full * (1 + 1e-9) if self.last < 1 else full * (1 - 1e-9)
+        return [point for point in points if point < end]
+
+    def refuse_empty_brackets(self, full: float) -> None:
+        """Raise where a bracket would be without a rung.
+
+        Args:
+            full: The end of a schedule in the unit of `compare_at`.
+
+        Raises:
+            ValueError: There are more brackets than rungs.
+        """
+        points = self.rungs(full)
+        if self.kind == "asha" and self.brackets > max(1, len(points)):
+            where = ", ".join(f"{point:g}" for point in points) or "none"
+            raise ValueError(
+                f"brackets must be at most {max(1, len(points))}, one for each rung to begin at ({where}); "
+                f"got {self.brackets}"
+            )
+
 
 class Confirm(Section):
-    """Finalists and control trained in full on fresh seeds."""
+    """Finalists and control trained in full on fresh seeds; how many is given, or follows from the precision wanted."""
 
     finalists: Annotated[int, Field(ge=1)] = 3
-    seeds: Annotated[int, Field(ge=1)] = 6
+    seeds: Annotated[int, Field(ge=1)] | None = None
+    """Fresh seeds; 6 where no half_width is given."""
+    half_width: Annotated[float, Field(gt=0)] | None = None
+    """Of the 95 % interval of a finalist's difference from the control, in points: Stein's two-stage rule."""
+    pilot_seeds: Annotated[int, Field(ge=2)] = 4
+    """Seeds of the first stage, whose standard deviation fixes the number of all."""
+    max_seeds: Annotated[int, Field(ge=2)] = 12
+
+    @model_validator(mode="after")
+    def _seeds_or_precision(self) -> "Confirm":
+        if self.half_width is None:
+            extra = sorted({"pilot_seeds", "max_seeds"} & self.model_fields_set)
+            if extra:
+                raise ValueError(f"{' and '.join(extra)} go with half_width, and only there")
+        elif self.seeds is not None:
+            raise ValueError("seeds and half_width are two ways to say how many seeds; keep one")
+        elif self.max_seeds < self.pilot_seeds:
+            raise ValueError(f"max_seeds must be at least pilot_seeds, {self.pilot_seeds}; got {self.max_seeds}")
+        return self
+
+    @property
+    def first_seeds(self) -> int:
+        """Seeds that are trained whatever comes out: all of them, or the pilot."""
+        return self.pilot_seeds if self.half_width is not None else self.seeds or DEFAULT_SEEDS
 
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
@@ -131,12 +223,25 @@ class Claim(Section):
         return self
 
 
+class PhaseFile(Section):
+    """One phase of a search: what it varies around the arms that the phase before it kept."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    fixed: dict[str, Any] = {}
+    """By dotted path: what other phases search and this one holds still."""
+    search: Annotated[dict[str, Any], Field(min_length=1)]
+    keep: Annotated[int, Field(ge=1)] = 2
+    """How many of its arms, the upper ones, the next phase starts from."""
+
+
 class StudyFile(Section):
     """The keys of a search-space file."""
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     fixed: dict[str, Any] = {}
-    search: Annotated[dict[str, Any], Field(min_length=1)]
+    search: dict[str, Any] = {}
+    phases: Annotated[tuple[PhaseFile, ...], BeforeValidator(as_tuple)] = ()
+    """In place of `search`: several searches, each around what the one before it kept."""
     control: Annotated[dict[str, Any], Field(min_length=1)]
     searcher: Searcher = Searcher()
     early_stopping: EarlyStopping = EarlyStopping()
@@ -146,41 +251,34 @@ class StudyFile(Section):
     """Fields outside the factors in which arms may differ from the control; the report names them."""
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _promote_first_for_tpe(cls, content: Any) -> Any:
+        """TPE learns from trials that were promoted; if all had to begin first, it would draw them all blindly."""
+        sections = [content.get(key, {}) for key in ("searcher", "early_stopping")] if isinstance(content, dict) else []
+        if not sections or not all(isinstance(section, dict) for section in sections):
+            return content  # refused elsewhere
+        searcher, stopping = sections
+        if searcher.get("kind") != "tpe":
+            return content
+        if stopping.get("variant", "promote") != "promote" or stopping.get("kind", "asha") == "none":
+            return content
+        if stopping.get("first", "promotion") != "promotion":
+            raise ValueError("early_stopping.first must be promotion with searcher tpe, which else learns nothing")
+        return {**content, "early_stopping": {**stopping, "first": "promotion"}}
 
-def parse_domain(key: str, value: Any, source: str, lines: Lines) -> Domain:
-    place = f"{source}:{lines.get(f'search.{key}', '?')}: search.{key}"
-    if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in _DOMAINS:
-        raise ConfigError(
-            f"{place}: needs one of {{{', '.join(_DOMAINS)}}} with a list, as in {{choice: [0.3, 0.5]}}; got {value}"
-        )
-    kind = next(iter(value))
-    domain = validate(_DOMAINS[kind], value, source=source, lines=lines, prefix=f"search.{key}")
-    if not isinstance(domain, Choice):
-        low, high = next(iter(domain.model_dump().values()))
-        if not low < high:
-            raise ConfigError(f"{place}: {kind} needs its lower end first; got [{low}, {high}]")
-        if kind == "loguniform" and low <= 0:
-            raise ConfigError(f"{place}: loguniform needs a lower end above 0; got {low}")
-    elif len({json.dumps(item, sort_keys=True, default=str) for item in domain.choice}) < len(domain.choice):
-        raise ConfigError(f"{place}: a value stands twice in choice: {list(domain.choice)}")
-    return domain
-
-
-def sample(domain: Domain, generator: np.random.Generator) -> Any:
-    if isinstance(domain, Choice):
-        return domain.choice[int(generator.integers(len(domain.choice)))]
-    if isinstance(domain, Uniform):
-        return float(generator.uniform(*domain.uniform))
-    if isinstance(domain, LogUniform):
-        low, high = domain.loguniform
-        return float(math.exp(generator.uniform(math.log(low), math.log(high))))
-    low_int, high_int = domain.int
-    return int(generator.integers(low_int, high_int, endpoint=True))
-
-
-def ends(domain: Domain) -> tuple[Any, ...]:
-    """Each choice, or the two ends of a range."""
-    if isinstance(domain, Choice):
-        return domain.choice
-    both: tuple[Any, ...] = next(iter(domain.model_dump().values()))
-    return both
+    @model_validator(mode="after")
+    def _one_search(self) -> "StudyFile":
+        if bool(self.search) == bool(self.phases):
+            raise ValueError("needs search, or phases that each have one; not both, not neither")
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) < len(names):
+            raise ValueError(f"phases: a name stands twice: {', '.join(names)}")
+        if self.phases and self.searcher.kind != "grid":
+            raise ValueError(f"phases are grids, one after the other; got searcher {self.searcher.kind}")
+        if self.searcher.objectives and self.searcher.objectives[0] != self.early_stopping.metric:
+            raise ValueError(
+                f"searcher.objectives: the first must be early_stopping.metric, {self.early_stopping.metric}; "
+                f"got {self.searcher.objectives[0]}"
+            )
+        return self

@@ -1,15 +1,13 @@
-"""A parsed study: its arms, its control, and whether the comparison between them is fair.
+"""A parsed study: its arms, its control, its phases. Whether the comparison is fair is for `fairness`.
 
-The trials of a study are drawn here, in the driver, from the file's seed: an interrupted study that is
-started again draws the same ones.
+The trials of a grid or a random search are drawn here, in the driver, from the file's seed: an interrupted study that
+is started again draws the same ones. Those of a later phase, or of TPE, join the arms as the search decides on them.
 """
 
 import copy
 import fnmatch
-import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,35 +16,40 @@ from typing import Any
 
 import numpy as np
 
+from tune_cmx.config.arms import CONTROL, Arm, Arms, label, value_text
+from tune_cmx.config.domains import Choice, Domains, extremes, grid, parse_domains, refuse_outside, sample_all
+from tune_cmx.config.fairness import (
+    ARMS,
+    refuse_fixed,
+    refuse_overlap,
+    refuse_set,
+    refuse_unequal_epochs,
+    refuse_unfair,
+    refuse_unknown_allowance,
+    searched_paths,
+)
 from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
-from tune_cmx.config.space import Choice, Domain, Searcher, StudyFile, ends, parse_domain, sample
+from tune_cmx.config.paths import below, get, put
+from tune_cmx.config.space import Searcher, StudyFile
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
-from tune_cmx.registry import suggestion
 
-CONTROL = "control"
-ARMS = "arms"
-"""`search.arms` lists the arms one by one, each as what it changes of the control, in one field or several."""
 CONFIRM_SEED_OFFSET = 1000
 """Confirmation seeds start this far above the search's, so that no finalist is judged on the run that chose it."""
-
-_STUDY_SETS: Mapping[str, str] = {
-    "seed": "each trial has its own; the study's stands at the top of the file, as in seed: 1",
-    "report_split": "the study sets it: the search reads val, the confirmation test",
-}
-_SECTIONS = ("model", "data", "schedule", "model.detector")
+SEARCH = "search"
+"""The name of the only phase of a file without `phases`."""
 
 
 @dataclass(frozen=True)
-class Arm:
-    """All trials that share a configuration and differ in seed."""
+class SearchPhase:
+    """One search of a study: what it varies, around the arms that the phase before it kept."""
 
-    id: str
-    label: str
-    values: Mapping[str, Any]
-    """The searched values by dotted path; of the control, what it overrides."""
-    config: TrialConfig
-    """With the search's seed."""
+    name: str
+    section: str
+    """Where its domains stand in the file."""
+    domains: Domains
+    fixed: Mapping[str, Any]
+    keep: int
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,33 @@ class Study:
 
     file: StudyFile
     question: str
-    arms: Mapping[str, Arm]
+    arms: Arms
     source: str
     fixed: Mapping[str, Any]
-    domains: Mapping[str, Domain]
+    phases: tuple[SearchPhase, ...]
+    lines: Lines
+    """Of the file's keys, for messages."""
+
+    @property
+    def control(self) -> Arm:
+        """What the other arms are compared with."""
+        return self.arms[CONTROL]
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Ids of the arms that the search trains; the control waits for the confirmation."""
+        """Ids of the arms that the search trains, as far as they are known; the control waits for the confirmation."""
         return tuple(name for name in self.arms if name != CONTROL)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the search adds arms as it goes."""
+        return len(self.phases) > 1 or self.file.searcher.kind == "tpe"
 
     @property
     def factors(self) -> tuple[str, ...]:
         """The dotted paths in which arms may differ: what is searched, with what the control replaces around it."""
-        searched = _searched_paths(self.domains)
-        around = [key for key in self.file.control if any(_below(key, path) or _below(path, key) for path in searched)]
+        searched = _all_searched(self.phases)
+        around = [key for key in self.file.control if any(below(key, path) or below(path, key) for path in searched)]
         return tuple(sorted({*searched, *around}))
 
     def factor_fields(self) -> tuple[str, ...]:
@@ -77,11 +92,54 @@ class Study:
         preset = any(path == "schedule.preset" for path in self.factors)
         return (*self.factors, "schedule") if preset else self.factors
 
+    def allowed(self) -> tuple[str, ...]:
+        """The fields in which an arm may differ from the control."""
+        return (*self.factor_fields(), *self.file.allow_differences)
+
+    def draw(self, phase: SearchPhase, kept: Sequence[Arm] = ()) -> list[Arm]:
+        """The arms of a phase; those that the table does not have yet join it.
+
+        Args:
+            phase: Any but one that TPE draws.
+            kept: What the phase before it kept; none before the first.
+
+        Raises:
+            ConfigError: A combination is no valid configuration, or differs from the control beyond the factors.
+        """
+        draws = _draw(phase, self.file.searcher, self.file.seed, self.source)
+        bases = [_without(base.values, phase.domains) for base in kept] or [{}]
+        arms = [self.arm({**base, **phase.fixed, **values}) for base in bases for values in draws]
+        return list({arm.id: arm for arm in arms if arm.id != CONTROL}.values())
+
+    def arm(self, values: Mapping[str, Any]) -> Arm:
+        """The arm with these searched values: a new one, or the one in the table that comes to the same.
+
+        Raises:
+            ConfigError: The values are no valid configuration, or differ from the control beyond the factors.
+        """
+        with _within(f"in the arm '{label(values)}'"):
+            config = self.config(values)
+        arm = self.arms.add(values, config)
+        refuse_unfair(arm, self.control, self.allowed(), self.source)
+        return arm
+
+    def config(self, values: Mapping[str, Any]) -> TrialConfig:
+        """The configuration of searched values, with the search's seed."""
+        listed = ARMS in self.phases[0].domains  # each is a change of the control there
+        given = {**self.file.control, **values} if listed else values
+        sections = [section for phase in self.phases for section in (phase.section, f"{phase.section[:-6]}fixed")]
+        lines = (
+            _lines_below(self.lines, "fixed", "control", *sections)
+            if listed
+            else _lines_below(self.lines, "fixed", *sections)
+        )
+        return _config(self.fixed, given, self.file.seed, self.source, lines)
+
     def claimed(self) -> tuple[str, ...]:
         """Arms that the claims name: they are confirmed whatever the search says of them.
 
         Raises:
-            ConfigError: A claim names no arm of the study.
+            ConfigError: A claim names no arm of the study, and none can join it.
         """
         named: list[str] = []
         for number, claim in enumerate(self.file.claims, 1):
@@ -89,7 +147,7 @@ class Study:
                 named += self.searched
             for side in (claim.treatment, claim.control):
                 found = self._matching(side)
-                if side is not None and not found:
+                if side is not None and not found and not self.grows:
                     raise ConfigError(f"{self.source}: claims, number {number}: no arm of the study matches {side}")
                 named += found
         return tuple(name for name in dict.fromkeys(named) if name != CONTROL)
@@ -109,23 +167,42 @@ class Study:
         return [name for name, arm in self.arms.items() if fits(arm)]
 
     def range_ends(self) -> list[tuple[str, TrialConfig]]:
-        """Each searched range at its ends and each choice in turn, the rest as in the first draw; a grid has all."""
-        if self.file.searcher.kind == "grid":
-            return []
-        first = dict(self.arms[self.searched[0]].values)
+        """Each searched range at its ends and each choice in turn, where the arms do not show them all."""
         found = []
-        for path, domain in self.domains.items():
-            for value in ends(domain):
-                place = f"search.{path} = {_text(value)}"
+        base: dict[str, Any] = {}
+        for number, phase in enumerate(self.phases):
+            drawn = number == 0 and self.file.searcher.kind == "grid"
+            base = {**_without(base, phase.domains), **phase.fixed}
+            cases = list(extremes(phase.domains))
+            for path, value, values in [] if drawn else cases:
+                place = f"{phase.section}.{path} = {value_text(value)}"
                 with _within(place):
-                    config = _config(self.fixed, {**first, path: value}, self.file.seed, self.source)
-                found.append((place, config))
+                    found.append((place, self.config({**base, **values})))
+            base = {**base, **cases[0][2]}
         return found
 
-    def confirm_seeds(self) -> tuple[int, ...]:
-        """The fresh seeds that finalists and control share."""
+    def lengths(self) -> tuple[int, ...]:
+        """The epochs that the schedules of searched arms may have, each once, the fewest first."""
+        configs = [self.arms[name].config for name in self.searched] + [config for _, config in self.range_ends()]
+        return tuple(sorted({config.schedule.epochs for config in configs}))
+
+    def trials_planned(self) -> tuple[int, ...]:
+        """Trials of each phase, at most."""
+        if self.file.searcher.kind != "grid":
+            assert self.file.searcher.trials is not None
+            return (self.file.searcher.trials,)
+        counts: list[int] = []
+        kept = 1
+        for phase in self.phases:
+            size = len(_draw(phase, self.file.searcher, self.file.seed, self.source))
+            counts.append(len(self.draw(phase)) if not counts else kept * size)
+            kept = min(phase.keep, counts[-1])
+        return tuple(counts)
+
+    def seeds(self, count: int) -> tuple[int, ...]:
+        """The first fresh seeds, which finalists and control share."""
         first = self.file.seed + CONFIRM_SEED_OFFSET
-        return tuple(range(first, first + self.file.confirm.seeds))
+        return tuple(range(first, first + count))
 
 
 def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Study:
@@ -141,28 +218,53 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     content, lines = load_mapping(path)
     source = str(path)
     file = validate(StudyFile, content, source=source, lines=lines)
-    domains = {key: parse_domain(key, value, source, lines) for key, value in file.search.items()}
     fixed = _nested(file.fixed, source)
-    _refuse_overlap(fixed, domains, file.control, source, lines)
+    phases = _phases(file, fixed, source, lines)
     for key, value in (overrides or {}).items():
-        _refuse_set(key, (*_searched_paths(domains), *file.control), source)
+        refuse_set(key, (*_all_searched(phases), *file.control), source)
         put(fixed, key, value)
-    draws = _draw(domains, file.searcher, file.seed, source)
-    arms = _arms(file, fixed, draws, source, lines)
-    study = Study(file, _question(path), {arm.id: arm for arm in arms}, source, fixed, domains)
-    _refuse_unfair(study)
+    control = _config(fixed, file.control, file.seed, source, _lines_below(lines, "fixed", "control"))
+    arms = Arms(Arm(CONTROL, label(file.control), dict(file.control), control))
+    study = Study(file, _question(path), arms, source, fixed, phases, lines)
+    if file.searcher.kind != "tpe" and not study.draw(phases[0]):
+        raise ConfigError(
+            f"{source}: every arm that the search draws is the control itself; there is nothing to compare"
+        )
+    for number, prior in enumerate(file.searcher.priors, 1):
+        refuse_outside(phases[0].domains, prior.values, f"{source}: searcher.priors, number {number}")
+    study.claimed()
+    refuse_unknown_allowance(file.allow_differences, arms, source)
+    for place, config in study.range_ends():
+        refuse_unfair(Arm(place, place, {}, config), study.control, study.allowed(), source)
+    refuse_unequal_epochs(file.early_stopping, study.lengths(), source)
     return study
 
 
-def _refuse_set(key: str, taken: Sequence[str], source: str) -> None:
-    """The command line cannot set what the study sets, searches, or gives the control."""
-    if key in _STUDY_SETS:
-        raise ConfigError(f"--set {key}: {_STUDY_SETS[key]}")
-    for path in taken:
-        if _below(key, path) or _below(path, key):
-            raise ConfigError(
-                f"--set {key}: {source} has {path} under search or control; it cannot be set as well: change the file"
-            )
+def _phases(file: StudyFile, fixed: Mapping[str, Any], source: str, lines: Lines) -> tuple[SearchPhase, ...]:
+    """The file's phases, or its one search as a phase."""
+    if not file.phases:
+        domains = parse_domains(file.search, source, lines)
+        refuse_overlap(fixed, domains, file.control, source, lines)
+        return (SearchPhase(SEARCH, SEARCH, domains, {}, keep=0),)
+    phases = []
+    for number, given in enumerate(file.phases):
+        section = f"phases.{number}.search"
+        domains = parse_domains(given.search, source, lines, prefix=section)
+        here = flatten(given.fixed)
+        refuse_overlap({**fixed, **_nested(here, source)}, domains, file.control, source, lines, section)
+        phases.append(SearchPhase(given.name, section, domains, here, given.keep))
+    everywhere = _all_searched(phases)
+    for phase in phases:
+        for path in phase.fixed:
+            if not any(below(path, searched) or below(searched, path) for searched in everywhere):
+                raise ConfigError(
+                    f"{source}: phase {phase.name}: fixed.{path} is searched in no phase; put it under the file's fixed"
+                )
+    return tuple(phases)
+
+
+def _all_searched(phases: Sequence[SearchPhase]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(path for phase in phases for path in searched_paths(phase.domains)))
 
 
 def _question(path: Path) -> str:
@@ -176,9 +278,8 @@ def _nested(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """A mapping whose keys may be dotted paths, as nested mappings."""
     nested: dict[str, Any] = {}
     for path, leaf in flatten(content).items():
-        if path in _STUDY_SETS:
-            raise ConfigError(f"{source}: fixed.{path}: {_STUDY_SETS[path]}")
-        existing = _get(nested, path)
+        refuse_fixed(path, f"{source}: fixed")
+        existing = get(nested, path)
         if existing is not None:
             if leaf == {} and isinstance(existing, dict):
                 continue
@@ -190,30 +291,6 @@ def _nested(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     return nested
 
 
-def _get(content: Mapping[str, Any], path: str) -> Any:
-    value: Any = content
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
-
-
-def put(content: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path, the mappings above it made where they are absent."""
-    *parents, last = path.split(".")
-    for part in parents:
-        inner = content.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {part} is {inner!r}, not a mapping, so nothing can be set below it")
-        content = inner
-    content[last] = value
-
-
-def _below(path: str, above: str) -> bool:
-    return path == above or path.startswith(above + ".")
-
-
 @contextmanager
 def _within(place: str) -> Iterator[None]:
     """Say of an error in which arm it arose."""
@@ -223,82 +300,35 @@ def _within(place: str) -> Iterator[None]:
         raise ConfigError(f"{error} ({place})") from error
 
 
-def _refuse_overlap(
-    fixed: Mapping[str, Any], domains: Mapping[str, Domain], control: Mapping[str, Any], source: str, lines: Lines
-) -> None:
-    """A key both fixed and searched, or searched twice, or left open by the control, is an error."""
-    if ARMS in domains:
-        _refuse_bad_arms(domains, source, lines)
-    for path in _searched_paths(domains):
-        place = _searched_place(path, domains, source, lines)
-        _refuse_vary(path, place)
-        for leaf in flatten(fixed):
-            if _below(leaf, path) or (_below(path, leaf) and _get(fixed, leaf) != {}):
-                raise ConfigError(f"{place} is both fixed ({leaf}) and searched; delete one")
-        for other in domains:
-            if other != path and _below(other, path):
-                raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
-        if ARMS not in domains and not any(_below(path, key) for key in control):
-            raise ConfigError(f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}")
-    for key in control:
-        _refuse_vary(key, f"{source}:{lines.get(f'control.{key}', '?')}: control.{key}")
+def _without(values: Mapping[str, Any], domains: Domains) -> dict[str, Any]:
+    """Values without those that a phase searches anew."""
+    return {path: value for path, value in values.items() if not any(below(path, other) for other in domains)}
 
 
-def _searched_place(path: str, domains: Mapping[str, Domain], source: str, lines: Lines) -> str:
-    if ARMS in domains:
-        return f"{source}:{lines.get(f'search.{ARMS}', '?')}: search.{ARMS}: {path}"
-    return f"{source}:{lines.get(f'search.{path}', '?')}: search.{path}"
-
-
-def _refuse_vary(path: str, place: str) -> None:
-    """What arms cannot differ in: whole sections, the seed, and the data, which are split once for all arms."""
-    if path in _STUDY_SETS:
-        raise ConfigError(f"{place}: {_STUDY_SETS[path]}")
-    if path in _SECTIONS:
-        raise ConfigError(f"{place} would replace the whole section; name the field, as in model.fusion")
-    if _below(path, "data") and not _below(path, "data.augment"):
-        raise ConfigError(f"{place}: all arms share one data set and one split; of data, only data.augment can vary")
-
-
-def _refuse_bad_arms(domains: Mapping[str, Domain], source: str, lines: Lines) -> None:
-    """`search.arms` is a choice of mappings of dotted paths, and stands alone."""
-    place = f"{source}:{lines.get(f'search.{ARMS}', '?')}: search.{ARMS}"
-    domain = domains[ARMS]
-    if len(domains) > 1 or not isinstance(domain, Choice):
-        raise ConfigError(f"{place}: stands alone, as {{choice: [{{model.streams: rgb}}, ...]}}")
-    for arm in domain.choice:
-        if not isinstance(arm, Mapping) or not arm:
-            raise ConfigError(f"{place}: each choice maps dotted paths to values, as {{model.streams: rgb}}; got {arm}")
-
-
-def _searched_paths(domains: Mapping[str, Domain]) -> tuple[str, ...]:
-    """The configuration paths that a search sets."""
-    arms = domains.get(ARMS)
-    if isinstance(arms, Choice):
-        return tuple(dict.fromkeys(path for arm in arms.choice for path in arm))
-    return tuple(domains)
-
-
-def _draw(domains: Mapping[str, Domain], searcher: Searcher, seed: int, source: str) -> list[dict[str, Any]]:
+def _draw(phase: SearchPhase, searcher: Searcher, seed: int, source: str) -> list[dict[str, Any]]:
     """The searched values of each trial, no two alike."""
     if searcher.kind == "grid":
-        choices = []
-        for path, domain in domains.items():
+        choices: dict[str, Choice] = {}
+        for path, domain in phase.domains.items():
             if not isinstance(domain, Choice):
                 raise ConfigError(
-                    f"{source}: search.{path}: a grid needs {{choice: [...]}}; "
+                    f"{source}: {phase.section}.{path}: a grid needs {{choice: [...]}}; "
                     "or take searcher: {kind: random, trials: N}"
                 )
-            choices.append(domain.choice)
-        draws = [dict(zip(domains, values, strict=True)) for values in itertools.product(*choices)]
-        return [dict(draw[ARMS]) for draw in draws] if ARMS in domains else draws
-    if ARMS in domains:
-        raise ConfigError(f"{source}: search.{ARMS} names the trials one by one: take searcher: {{kind: grid}}")
+            choices[path] = domain
+        draws = grid(choices)
+        return [dict(draw[ARMS]) for draw in draws] if ARMS in choices else draws
+    if ARMS in phase.domains:
+        raise ConfigError(
+            f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
+        )
+    if searcher.kind == "tpe":
+        return []
     generator = np.random.default_rng(seed)
     assert searcher.trials is not None
     found: dict[str, dict[str, Any]] = {}
     for _ in range(100 * searcher.trials):
-        values = {path: sample(domain, generator) for path, domain in domains.items()}
+        values = sample_all(phase.domains, generator)
         found.setdefault(json.dumps(values, sort_keys=True), values)
         if len(found) == searcher.trials:
             return list(found.values())
@@ -307,54 +337,14 @@ def _draw(domains: Mapping[str, Domain], searcher: Searcher, seed: int, source: 
     )
 
 
-def _arms(
-    file: StudyFile, fixed: dict[str, Any], draws: Sequence[dict[str, Any]], source: str, lines: Lines
-) -> list[Arm]:
-    """The control first, then the draws; one that is the control, or an earlier one, is not an arm of its own."""
-
-    def config(values: Mapping[str, Any], *sections: str) -> TrialConfig:
-        place = {
-            key.removeprefix(f"{section}."): line
-            for section in ("fixed", *sections)
-            for key, line in lines.items()
-            if key.startswith(f"{section}.")
-        }
-        return _config(fixed, values, file.seed, source, place)
-
-    control = Arm(CONTROL, label(file.control), dict(file.control), config(file.control, "control"))
-    arms = [control]
-    seen = [_model_and_rest(control.config)]
-    for values in draws:
-        with _within(f"in the arm '{label(values)}'"):
-            resolved = config({**file.control, **values} if ARMS in file.search else values, "search")
-        if _model_and_rest(resolved) in seen:
-            continue
-        seen.append(_model_and_rest(resolved))
-        arms.append(_named(values, resolved, arms))
-    if len(arms) == 1:
-        raise ConfigError(
-            f"{source}: every arm that the search draws is the control itself; there is nothing to compare"
-        )
-    return arms
-
-
-def _named(values: Mapping[str, Any], config: TrialConfig, others: Sequence[Arm]) -> Arm:
-    """An arm whose id and label no other has; the hash of its values tells it apart where their text does not."""
-    text = label(values)
-    name = _slug(text)
-    if name in {arm.id for arm in others} or text in {arm.label for arm in others}:
-        mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
-        name, text = f"{name[:52]}-{mark}", f"{text} ({mark})"
-    return Arm(name, text, values, config)
-
-
-def _model_and_rest(config: TrialConfig) -> dict[str, Any]:
-    """What a configuration comes to: two ways to write the same fusions, or fusions of a single stream, are one."""
-    content = dump(config)
-    two = len(config.model.stream_modalities()) > 1
-    content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None
-    content["schedule"].pop("preset")
-    return content
+def _lines_below(lines: Lines, *sections: str) -> dict[str, int]:
+    """The lines of some sections' keys, by the path that they set."""
+    return {
+        key.removeprefix(f"{section}."): line
+        for section in sections
+        for key, line in lines.items()
+        if key.startswith(f"{section}.")
+    }
 
 
 def _config(
@@ -369,74 +359,3 @@ def _config(
             raise ConfigError(f"{source}: {error}") from error
     content["seed"] = seed
     return parse_trial(content, source=source, lines=lines)
-
-
-def label(values: Mapping[str, Any]) -> str:
-    """Searched values as a short text: `stages 1+2, switching_threshold 0.5`."""
-    return ", ".join(f"{path.split('.')[-1]} {_text(value)}" for path, value in values.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        rest = {key: item for key, item in value.items() if key != "kind"}
-        inner = " ".join(_text(item) if key == "options" else f"{key} {_text(item)}" for key, item in rest.items())
-        return " ".join(text for text in (str(value.get("kind", "")), inner) if text)
-    if isinstance(value, list | tuple):
-        return "+".join(_text(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _slug(text: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
-    return slug if len(slug) <= 60 else f"{slug[:53]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-
-def differing(config: TrialConfig, control: TrialConfig) -> tuple[str, ...]:
-    """The dotted paths, seed left out, in which two configurations differ."""
-    first, second = flatten(dump(config)), flatten(dump(control))
-    return tuple(
-        sorted(path for path in {*first, *second} if path != "seed" and first.get(path, "-") != second.get(path, "-"))
-    )
-
-
-def _refuse_unfair(study: Study) -> None:
-    """Arms must differ from the control in the factors alone, and be compared at like points of like schedules."""
-    control = study.arms[CONTROL].config
-    study.claimed()
-    _refuse_unknown_allowance(study)
-    allowed = [*study.factor_fields(), *study.file.allow_differences]
-    for arm in study.arms.values():
-        for path in differing(arm.config, control):
-            if not any(_below(path, above) for above in allowed):
-                raise ConfigError(
-                    f"{study.source}: arm '{arm.label}' differs from the control in {path}, which is no factor; "
-                    f"give both one value under fixed, or name {path} under allow_differences"
-                )
-    _refuse_unequal_epochs(study)
-
-
-def _refuse_unknown_allowance(study: Study) -> None:
-    known = {path for arm in study.arms.values() for path in flatten(dump(arm.config))}
-    for path in study.file.allow_differences:
-        if not any(_below(field, path) for field in known):
-            near = suggestion(path, known)
-            raise ConfigError(f"{study.source}: allow_differences: '{path}' is no field of the configuration.{near}")
-
-
-def _refuse_unequal_epochs(study: Study) -> None:
-    """Equal epochs are like points only of schedules of one length."""
-    stopping = study.file.early_stopping
-    epochs = sorted({study.arms[name].config.schedule.epochs for name in study.searched})
-    if stopping.kind == "asha" and stopping.compare_at == "epoch" and len(epochs) > 1:
-        raise ConfigError(
-            f"{study.source}: early_stopping.compare_at: the schedules have {', '.join(map(str, epochs))} "
-            "epochs; equal epochs are no fair comparison there: take compare_at: fraction or gpu_seconds"
-        )
-    if stopping.kind == "asha" and stopping.compare_at == "epoch" and stopping.grace >= epochs[0]:
-        raise ConfigError(
-            f"{study.source}: early_stopping.grace: must be below the {epochs[0]} epochs; got {stopping.grace:g}"
-        )

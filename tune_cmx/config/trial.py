@@ -194,6 +194,10 @@ class ScheduleConfig(Section):
     """Name of the preset whose values stand below; a label, the values themselves count."""
     epochs: Annotated[int, Field(ge=1)] = 15
     batch_size: Annotated[int, Field(ge=1)] = 16
+    """Images in one step of the optimizer, over all processes."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Of one machine, each with its share of every batch and, on GPUs, a card of its own. A part of the numbers, not
+    of the place: batch normalisation and the detector's losses are taken over a process's share."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -212,6 +216,15 @@ class ScheduleConfig(Section):
     def _warmup_ends(self) -> "ScheduleConfig":
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be below epochs, {self.epochs}; got {self.warmup_epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "ScheduleConfig":
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size must be divisible by processes, {self.processes}, each of which takes an equal share; "
+                f"got {self.batch_size}"
+            )
         return self
 
 

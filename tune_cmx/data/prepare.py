@@ -11,6 +11,8 @@ from tune_cmx.data.audit import Audit, audit, statistics
 from tune_cmx.data.layout import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
+from tune_cmx.storage import fetch_data, is_uri
+from tune_cmx.storage.cache import data_folder
 
 _SPLIT, _AUDIT = "split.json", "audit.json"
 
@@ -115,7 +117,7 @@ def _open(config: DataConfig) -> PairedData:
     if config.root is None:
         raise DataError("no data: name the images' folder with --data DIR (or data.root in the file)")
     return open_data(
-        Path(config.root),
+        fetch_data(config.root, data_folder()) if is_uri(config.root) else Path(config.root),
         labels=None if config.labels is None else Path(config.labels),
         bands=config.bands,
         classes=config.classes,

@@ -65,9 +65,10 @@ def _about(records: StudyRecords, row: Mapping[Hashable, Any]) -> str:
         return f"On {metric}, {label} is below the control {figures}: CONTRADICTED."
     if verdict == "INCONCLUSIVE":
         seeds = row["seeds_needed"]
-        more = f"; about {seeds} seeds an arm would settle a difference of this size" if seeds else ""
+        where = " in a new confirmation" if row["pilot_pairs"] else ""  # this one's number is fixed
+        more = f"; about {seeds} seeds an arm{where} would settle a difference of this size" if seeds else ""
         return f"On {metric}, these runs do not tell {label} and the control apart {figures}: INCONCLUSIVE{more}."
-    if verdict == "INSUFFICIENT_REPLICATION":
+    if verdict == "INSUFFICIENT_REPLICATION" and min(row["n"], row["control_n"]) < 2:
         return f"On {metric}, n = 1: no claim can be made of {label} against the control: INSUFFICIENT_REPLICATION."
     return f"On {metric}, nothing can be said of {label} against the control: {verdict} ({row['why']})."
 

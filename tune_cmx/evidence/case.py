@@ -1,7 +1,7 @@
 """A claim read against a table: which rows it speaks of."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,13 @@ class Case:
     margin: float | None
     value: float | None
     tolerance: float | None
+    pilot: frozenset[int] = frozenset()
+    """The pilot's seeds, where they fixed the number of all by Stein's rule; empty: the number was given."""
+
+    @property
+    def paired_by_pilot(self) -> bool:
+        """Whether differences are paired by seed and judged by the pilot's spread."""
+        return bool(self.pilot) and self.match_on in ((), ("seed",)) and self.kind != "value"
 
     @property
     def compared(self) -> list[Row]:
@@ -69,7 +76,13 @@ def answer(verdict: str, numbers: Mapping[str, Any], why: str) -> Answer:
     return {"verdict": verdict, "numbers": {key: _short(value) for key, value in numbers.items()}, "why": why}
 
 
-def read_case(claim: Mapping[str, Any], rows: list[Row], control: str | None, factor: Sequence[str]) -> Case:
+def read_case(
+    claim: Mapping[str, Any],
+    rows: list[Row],
+    control: str | None,
+    factor: Sequence[str],
+    pilot: Iterable[int] = (),
+) -> Case:
     """The claim's rows.
 
     Args:
@@ -77,6 +90,7 @@ def read_case(claim: Mapping[str, Any], rows: list[Row], control: str | None, fa
         rows: Plain rows.
         control: The arm that the word `control` stands for.
         factor: Fields in which arms may differ where the claim names no `factor`.
+        pilot: Seeds of the pilot that fixed the number of all.
 
     Raises:
         ConfigError: The claim has an unknown key, lacks one, or its two sides share runs.
@@ -122,6 +136,7 @@ def read_case(claim: Mapping[str, Any], rows: list[Row], control: str | None, fa
         margin=_float(claim, "margin"),
         value=_float(claim, "value"),
         tolerance=_float(claim, "tolerance"),
+        pilot=frozenset(pilot),
     )
 
 

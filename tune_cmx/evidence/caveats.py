@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from tune_cmx.evidence.fairness import twin_warnings
+from tune_cmx.evidence.precision import precision_missed, seeds_planned
 from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
 from tune_cmx.evidence.wording import count, listed
 
@@ -23,7 +25,7 @@ def stamps(records: StudyRecords) -> list[str]:
 def warnings(records: StudyRecords) -> list[str]:
     """Everything about the records that limits what can be said, the gravest first."""
     found = stamps(records)
-    for check in (_control, _replication, _mixtures, _data, _sizes):
+    for check in (_control, _replication, _mixtures, twin_warnings, _allowed, _data, _sizes):
         found.extend(check(records))
     found.extend(str(warning) for warning in (records.study.get("split") or {}).get("warnings") or [])
     found.extend(f"records: {problem}" for problem in records.problems)
@@ -46,10 +48,11 @@ def _replication(records: StudyRecords) -> list[str]:
     single = [records.label(arm) for arm, n in runs.items() if n < 2]
     if single:
         found.append(f"n = 1 for {listed(single)}: no claim can rest on a single run")
-    wanted = (records.study.get("confirm") or {}).get("seeds")
+    wanted = seeds_planned(records)
     short = [f"{records.label(arm)} ({n})" for arm, n in runs.items() if wanted and 2 <= n < wanted]
     if short:
         found.append(f"fewer confirmation runs than the {wanted} planned: {listed(short)}")
+    found.extend(precision_missed(records))
     lost = [trial for trial in records.of_phase("confirm") if trial.status in ("failed", "interrupted")]
     if lost:
         names = listed(trial.name for trial in lost)
@@ -83,6 +86,15 @@ def _mixtures(records: StudyRecords) -> list[str]:
     if strange:
         found.append(f"{count(len(strange), 'record')} not under the study's protocol {own}: {listed(strange)}")
     return found
+
+
+def _allowed(records: StudyRecords) -> list[str]:
+    named = [str(name) for name in records.study.get("allow_differences") or []]
+    if not named:
+        return []
+    return [
+        f"arms may differ outside the factors in {listed(named)}, as the file allows; under Protocol, where they do"
+    ]
 
 
 def _data(records: StudyRecords) -> list[str]:

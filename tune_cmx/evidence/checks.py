@@ -5,7 +5,7 @@
 
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tune_cmx.evidence.case import Answer, Case, answer
@@ -107,8 +107,11 @@ def chosen_where_reported(case: Case) -> Answer | None:
 
 def too_few_runs(case: Case) -> Answer | None:
     """INSUFFICIENT_REPLICATION: an arm with one run, or a single matched pair, has no spread to judge by."""
-    if case.match_on:
-        n = _fewest_pairs(case)
+    if case.paired_by_pilot:
+        n = _fewest_pairs(case, ("seed",), case.pilot)
+        what = f"{count(n, 'pilot seed')} with a run on both sides"
+    elif case.match_on:
+        n = _fewest_pairs(case, case.match_on)
         what = f"{count(n, 'matched pair')} of {listed(case.match_on)}"
     else:
         n = min(len(rows) for rows in case.groups.values())
@@ -149,8 +152,12 @@ def train_command(case: Case) -> str:
     return f"{flags_form} (where '{arm}' is no fusion: {config}), on at least two seeds"
 
 
-def _fewest_pairs(case: Case) -> int:
-    keys = [{tuple(row.get(field) for field in case.match_on) for row in rows} for rows in case.groups.values()]
+def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | None = None) -> int:
+    """Pairs that agree in the fields; of these seeds alone, where they are given."""
+    keys = [
+        {tuple(row.get(field) for field in fields) for row in rows if seeds is None or row.get("seed") in seeds}
+        for rows in case.groups.values()
+    ]
     return min(len(keys[0] & other) for other in keys)
 
 

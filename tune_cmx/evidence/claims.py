@@ -21,6 +21,7 @@ def evaluate_claim(
     *,
     control: str | None = None,
     factor: Sequence[str] = (),
+    pilot: Iterable[int] = (),
 ) -> Answer:
     """What the rows allow to be said of the claim.
 
@@ -29,6 +30,8 @@ def evaluate_claim(
         rows: One row a run; fields that are neither results nor bookkeeping are the protocol.
         control: The arm that the word `control` stands for in the claim.
         factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
+        pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
+            (Stein's two-stage rule). Empty: the number was given.
 
     Returns:
         `verdict`, `numbers` (percent points for mAP; `n_per_arm` is the smallest) and `why`, a sentence.
@@ -36,7 +39,7 @@ def evaluate_claim(
     Raises:
         ConfigError: The claim itself cannot be read.
     """
-    case = read_case(claim, as_rows(rows), control, factor)
+    case = read_case(claim, as_rows(rows), control, factor, pilot)
     for check in CHECKS:
         objection = check(case)
         if objection is not None:

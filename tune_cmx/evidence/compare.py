@@ -10,7 +10,7 @@ from tune_cmx.evidence.study_claims import evaluate_study_claim, study_rows
 
 COLUMNS = (
     *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
-    *("pairs", "verdict", "why", "seeds_needed"),
+    *("pairs", "pilot_pairs", "verdict", "why", "seeds_needed"),
 )
 
 
@@ -23,8 +23,9 @@ def compare_arms(records: StudyRecords, metric: str | None = None) -> pd.DataFra
 
     Returns:
         The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
-        control), `adjusted_p` is Holm's over all arms with two full runs, `exact_p` of sign flips or permutations.
-        SUPPORTED says that the arm is above the control, CONTRADICTED that it is below. Unknown numbers are None.
+        control; Stein's, with `pilot_pairs`, where a pilot fixed the number of seeds), `adjusted_p` is Holm's over all
+        arms with two full runs, `exact_p` of sign flips or permutations. SUPPORTED says that the arm is above the
+        control, CONTRADICTED that it is below. Unknown numbers are None.
     """
     metric = metric or records.primary_metric
     arms = by_arm(study_rows(records, metric))
@@ -59,6 +60,7 @@ def _arm_row(records: StudyRecords, arm: str, runs: list[Row], metric: str) -> d
         "adjusted_p": numbers.get("adjusted_p"),
         "exact_p": numbers.get("sign_flip_p", numbers.get("permutation_p")),
         "pairs": numbers.get("n_pairs"),
+        "pilot_pairs": numbers.get("pilot_pairs"),
         "verdict": found["verdict"],
         "why": found["why"],
         "seeds_needed": numbers.get("seeds_needed"),

@@ -1,51 +1,18 @@
-"""The parts of the report about how the study was run: search, stops, failures, parameters, hours, protocol."""
+"""The parts of the report about how the study was run: confirmation, failures, parameters, hours, protocol."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tune_cmx.evidence.fairness import allowed_differences
 from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.phases import has_phases
+from tune_cmx.evidence.precision import seeds_planned
 from tune_cmx.evidence.records import StudyRecords, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
+from tune_cmx.evidence.wording import UNKNOWN, count, duration, number, value_text
 from tune_cmx.notes import together
 
 PHASES = ("search", "confirm", "single")
-
-
-def search_section(page: Page, records: StudyRecords) -> None:
-    """Every search trial, the highest first, and what was stopped when."""
-    page.heading("Search")
-    trials = records.of_phase("search")
-    if not trials:
-        page.paragraph("No search trials are on record.")
-        return
-    stopping = records.study.get("early_stopping") or {}
-    smooth = int(stopping.get("smooth_epochs") or 1)
-    metric = records.selection_metric
-    stopped = sum(trial.status == "stopped" for trial in trials)
-    searcher = (records.study.get("searcher") or {}).get("kind", "unknown")
-    page.paragraph(
-        f"Searcher {searcher}, early stopping {_stopping_words(stopping)}; {count(len(trials), 'trial')}, {stopped} "
-        f"stopped early. Single runs that served to choose; none is a replicate in the tables above. "
-        f"Finalists, in order: {listed(records.label(arm) for arm in records.finalists) or 'none yet'}."
-    )
-    ranked = sorted(trials, key=lambda trial: -_value(trial, metric, smooth))
-    mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
-    header = ["arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
-    rows = [
-        [
-            link(trial, records),
-            trial.status,
-            _stop_words(trial, stopping),
-            _text(trial.seed),
-            f"{trial.epochs} of {_text(trial.epochs_planned)}",
-            number(trial.last(metric)),
-            number(trial.last(metric, smooth)),
-        ]
-        for trial in ranked
-    ]
-    page.table(header, rows, left=3)
-    _rungs(page, records)
+WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
 
 
 def failures_section(page: Page, records: StudyRecords) -> None:
@@ -60,9 +27,9 @@ def failures_section(page: Page, records: StudyRecords) -> None:
             link(trial, records),
             trial.phase,
             trial.status,
-            str(trial.info.get("reason") or "no reason on record"),
-            _text(trial.seed),
-            f"{trial.epochs} of {_text(trial.epochs_planned)}",
+            str(trial.info.get("reason") or WITHOUT_REASON.get(trial.status, "no reason on record")),
+            value_text(trial.seed),
+            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
         ]
         for trial in unfinished
     ]
@@ -81,8 +48,8 @@ def confirmation_section(page: Page, records: StudyRecords) -> None:
         [
             link(trial, records),
             trial.status,
-            _text(trial.seed),
-            f"{trial.epochs} of {_text(trial.epochs_planned)}",
+            value_text(trial.seed),
+            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
             *(number(trial.result(metric)) for metric in metrics),
             duration(trial.seconds),
         ]
@@ -142,6 +109,9 @@ def protocol_section(page: Page, records: StudyRecords) -> None:
         f"Hash {study.get('protocol_hash', 'unknown')}. Factors: {_listed(study.get('factors'))}. "
         f"Differences allowed besides: {_listed(study.get('allow_differences'))}."
     )
+    differences = allowed_differences(records)
+    if differences:
+        page.bullets(differences)
     counts = split.get("counts") or {}
     sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
     facts = [
@@ -154,7 +124,7 @@ def protocol_section(page: Page, records: StudyRecords) -> None:
         ["packages", _of_all(_packages(trial) for trial in records.trials)],
     ]
     settings = [
-        [str(path), "none" if value is None else _text(value)]
+        [str(path), "none" if value is None else value_text(value)]
         for path, value in sorted((study.get("protocol") or {}).items())
         if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # said above
     ]
@@ -166,68 +136,29 @@ def link(trial: Trial, records: StudyRecords) -> str:
     return f"[{records.label(trial.arm)}](../records/{trial.name}/)"
 
 
-def _value(trial: Trial, metric: str, smooth: int) -> float:
-    value = trial.last(metric, smooth)
-    return float("-inf") if value is None else value
-
-
-def _stopping_words(stopping: Mapping[str, Any]) -> str:
-    kind = stopping.get("kind") or "none"
-    if kind == "none":
-        return "none"
-    rungs = ", ".join(_text(rung) for rung in stopping.get("rungs") or []) or "unknown"
-    metric, clock = stopping.get("metric", "val/mAP"), stopping.get("compare_at", "epoch")
-    return (
-        f"{kind.upper()} on {metric} (compared at equal {clock}, "
-        f"reduction factor {_text(stopping.get('reduction_factor', 'unknown'))}, rungs {rungs})"
-    )
-
-
-def _stop_words(trial: Trial, stopping: Mapping[str, Any]) -> str:
-    stop = trial.stopped
-    if not stop:
-        return UNKNOWN
-    clock = stopping.get("compare_at") or "epoch"
-    at = f"rung {_text(stop.get('rung'))}"
-    if clock != "epoch":
-        at += f" ({clock}), epoch {_text(stop.get('epoch'))}"
-    return f"{at}: {number(stop.get('value'))} < {number(stop.get('cutoff'))}"
-
-
-def _rungs(page: Page, records: StudyRecords) -> None:
-    if not records.rungs:
-        return
-    by_rung: dict[Any, list[Mapping[str, Any]]] = {}
-    for entry in records.rungs:
-        by_rung.setdefault(entry["rung"], []).append(entry)
-    rows = []
-    for rung, entries in sorted(by_rung.items()):
-        cutoffs = [entry["cutoff"] for entry in entries if entry.get("cutoff") is not None]
-        span = UNKNOWN if not cutoffs else f"{number(min(cutoffs))} to {number(max(cutoffs))}"
-        stopped = sum(entry.get("decision") == "stop" for entry in entries)
-        rows.append([_text(rung), str(len(entries)), str(stopped), span])
-    page.paragraph("What each rung decided; its cutoff moves as trials arrive:")
-    page.table(["rung", "trials reached", "stopped", "cutoff"], rows)
-
-
 def _hours_row(name: str, trials: Sequence[Trial]) -> list[str]:
     epochs, seconds = sum(trial.epochs for trial in trials), sum(trial.seconds for trial in trials)
     return [name, str(len(trials)), str(epochs), duration(seconds)]
 
 
 def _grid_words(records: StudyRecords) -> str:
-    seeds = (records.study.get("confirm") or {}).get("seeds")
+    """What all trials cost against every arm in full on every seed, which for a grid is the exhaustive grid."""
+    kind = str((records.study.get("searcher") or {}).get("kind", "grid"))
+    seeds = seeds_planned(records)
     schedules = [(arm.get("config") or {}).get("schedule") or {} for arm in records.arms.values()]
     lengths = [int(schedule["epochs"]) for schedule in schedules if schedule.get("epochs")]
     if not seeds or not lengths or len(lengths) < len(schedules):
         return "Share of the exhaustive grid: unknown, as the arms' epochs or the seeds are not on record."
-    grid = sum(lengths) * seeds
+    full = sum(lengths) * seeds
     epochs = sum(trial.epochs for trial in records.trials)
-    return (
-        f"Share of the exhaustive grid: {epochs} of {grid} epochs, {number(100 * epochs / grid, 0)} %. The grid is "
-        f"each of the {count(len(lengths), 'arm')}, control included, in full on {count(int(seeds), 'seed')}; our side "
-        "counts every trial, failed ones too."
-    )
+    share = f"{epochs} of {full} epochs, {number(100 * epochs / full, 0)} %"
+    of_all = " of all phases" if has_phases(records) else ""
+    every = f"each of the {count(len(lengths), 'arm')}{of_all}, control included, in full on {count(seeds, 'seed')}"
+    ours = "our side counts every trial, failed ones too"
+    if kind in ("random", "tpe"):
+        name = "TPE" if kind == "tpe" else "a random search"
+        return f"Share of the exhaustive grid: none, as {name} has no grid. Against {every}: {share}; {ours}."
+    return f"Share of the exhaustive grid: {share}. The grid is {every}; {ours}."
 
 
 def _counts(part: Mapping[str, Any]) -> str:
@@ -249,11 +180,3 @@ def _listed(names: Sequence[Any] | None) -> str:
 
 def _grouped(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)

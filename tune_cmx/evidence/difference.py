@@ -3,11 +3,13 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from tune_cmx.two_stage import estimate, no_spread
 
 EXACT_UP_TO = 200_000
 """Rearrangements counted one by one; beyond that as many are drawn, with a fixed seed."""
@@ -33,8 +35,13 @@ class Comparison:
     n_pairs: int | None
     """None: unpaired."""
     sd: float
-    """Of the paired differences; unpaired, the root mean square of the two groups' standard deviations."""
+    """That interval and p rest on: of the paired differences, of the pilot's alone where there was one; unpaired, the
+    root mean square of the two groups' standard deviations."""
     no_spread: bool
+    pilot_pairs: int | None = None
+    """Pairs of the pilot that fixed the number of seeds; None: that number was given."""
+    freedom: int | None = None
+    """Degrees of freedom, where they are not those of all pairs: with a pilot."""
 
 
 def compare_paired(differences: Sequence[float]) -> Comparison:
@@ -42,11 +49,31 @@ def compare_paired(differences: Sequence[float]) -> Comparison:
     values = np.asarray(differences, dtype=float)
     exact_p = _exact_p((values,), "samples")
     mean = float(values.mean())
-    if _no_spread(values):
+    if no_spread(values):
         return Comparison(mean, (mean, mean), (mean, mean), exact_p, exact_p, len(values), 0.0, True)
     test = stats.ttest_1samp(values, 0.0)
     ci95, ci90 = (_interval(test, level) for level in (0.95, 0.90))
     return Comparison(mean, ci95, ci90, float(test.pvalue), exact_p, len(values), float(values.std(ddof=1)), False)
+
+
+def compare_two_stage(pilot: Sequence[float], later: Sequence[float]) -> Comparison:
+    """Stein's two-stage t test against 0 of paired differences whose number followed from the pilot's; at least two."""
+    values = np.asarray([*pilot, *later], dtype=float)
+    if no_spread(values):
+        return replace(compare_paired(values.tolist()), pilot_pairs=len(pilot))
+    found = estimate(pilot, later)
+    return Comparison(
+        difference=found.mean,
+        ci95=found.interval(0.95),
+        ci90=found.interval(0.90),
+        p=found.p,
+        exact_p=_exact_p((values,), "samples"),
+        n_pairs=found.n,
+        sd=found.sd,
+        no_spread=False,
+        pilot_pairs=len(pilot),
+        freedom=found.freedom,
+    )
 
 
 def compare_independent(treatment: Sequence[float], control: Sequence[float]) -> Comparison:
@@ -54,7 +81,7 @@ def compare_independent(treatment: Sequence[float], control: Sequence[float]) ->
     first, second = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
     difference = float(first.mean() - second.mean())
     exact_p = _exact_p((first, second), "independent")
-    if _no_spread(first) and _no_spread(second):
+    if no_spread(first) and no_spread(second):
         pair = (difference, difference)
         return Comparison(difference, pair, pair, exact_p, exact_p, None, 0.0, True)
     with warnings.catch_warnings():
@@ -69,7 +96,7 @@ def compare_independent(treatment: Sequence[float], control: Sequence[float]) ->
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The t interval of a mean; at least two values."""
     array = np.asarray(values, dtype=float)
-    if _no_spread(array):
+    if no_spread(array):
         return float(array.mean()), float(array.mean())
     return _interval(stats.ttest_1samp(array, 0.0), level)
 
@@ -87,28 +114,31 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_to_detect(effect: float, sd: float, paired: bool, alpha: float) -> int | None:
+def seeds_to_detect(effect: float, sd: float, paired: bool, alpha: float, freedom: int | None = None) -> int | None:
     """Runs an arm for a two-sided t test at `alpha` with a power of 0.8, were `effect` and `sd` the true ones.
 
-    None: more than 1000, or no number would do (effect 0).
+    None: more than 1000, or no number would do (effect 0). `freedom`: the test keeps a pilot's degrees of freedom.
     """
     if effect == 0 or sd == 0:
         return None
-    return _smallest(lambda n: _power(n, abs(effect) / sd, paired, alpha))
+    return _smallest(lambda n: _power(n, abs(effect) / sd, paired, alpha, freedom))
 
 
-def seeds_for_margin(difference: float, margin: float, sd: float, paired: bool) -> int | None:
-    """Runs an arm for a 90 % interval wholly inside, or wholly outside, the margin; power and None as above."""
+def seeds_for_margin(
+    difference: float, margin: float, sd: float, paired: bool, freedom: int | None = None
+) -> int | None:
+    """Runs an arm for a 90 % interval wholly inside, or wholly outside, the margin; power, None, freedom as above."""
     near, far = abs(margin - abs(difference)) / sd if sd else 0.0, (margin + abs(difference)) / sd if sd else 0.0
     if near == 0:
         return None
     if abs(difference) > margin:
-        return _smallest(lambda n: _power(n, near, paired, 0.10))
-    return _smallest(lambda n: _power(n, near, paired, 0.10) + _power(n, far, paired, 0.10) - 1)
+        return _smallest(lambda n: _power(n, near, paired, 0.10, freedom))
+    return _smallest(lambda n: _power(n, near, paired, 0.10, freedom) + _power(n, far, paired, 0.10, freedom) - 1)
 
 
-def _power(n: int, effect_in_sd: float, paired: bool, alpha: float) -> float:
-    freedom = n - 1 if paired else 2 * (n - 1)
+def _power(n: int, effect_in_sd: float, paired: bool, alpha: float, freedom: int | None) -> float:
+    if freedom is None:
+        freedom = n - 1 if paired else 2 * (n - 1)
     shift = effect_in_sd * math.sqrt(n / (1 if paired else 2))
     return float(stats.nct.sf(stats.t.isf(alpha / 2, freedom), freedom, shift))
 
@@ -125,11 +155,6 @@ def _smallest(power: Callable[[int], float]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= POWER else (middle + 1, high)
     return low
-
-
-def _no_spread(values: Values) -> bool:
-    """Whether all values agree but for the rounding of binary fractions."""
-    return bool(np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())))
 
 
 def _interval(test: object, level: float) -> Interval:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tune_cmx.evidence.front import LOWER_IS_BETTER, Point, front, objectives, points
 from tune_cmx.evidence.records import StudyRecords, Trial
 from tune_cmx.evidence.wording import unit
 
@@ -69,6 +71,61 @@ def plot_curves(records: StudyRecords, stamps: Sequence[str], path: Path) -> boo
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     _finish(figure, axes, stamps, path)
     return True
+
+
+def plot_front(records: StudyRecords, stamps: Sequence[str], path: Path) -> bool:
+    """The complete search trials by objective, the front numbered; False where there is none to draw."""
+    names = objectives(records)
+    candidates = points(records)
+    if not names or not candidates:
+        return False
+    chosen = front(candidates, names)
+    figure = Figure(figsize=(1.5 + 4.6 * (len(names) - 1), 4.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(names) - 1, squeeze=False)[0]
+    for other, axes in enumerate(panels, 1):
+        _draw_front(axes, names, other, candidates, chosen)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    if stamps:
+        figure.suptitle("\n".join(stamps), fontsize=8, color="#b00000")
+    figure.savefig(path)
+    return True
+
+
+def _draw_front(
+    axes: Axes, names: Sequence[str], other: int, candidates: Sequence[Point], chosen: Sequence[Point]
+) -> None:
+    scale, label = {"parameters": (1e-6, "parameters, millions"), "milliseconds": (1, "milliseconds an image")}.get(
+        names[other], (1, f"{names[other]}, points")
+    )
+
+    def place(point: Point) -> tuple[float, float]:
+        return point.values[other] * scale, point.values[0]
+
+    behind = [place(point) for point in candidates if point not in chosen]
+    if behind:
+        axes.plot(*zip(*behind, strict=True), "o", color=OTHER_COLOUR, markersize=5, label="surpassed")
+    ahead = [place(point) for point in chosen]
+    lower = names[other] in LOWER_IS_BETTER
+    axes.plot(*zip(*ahead, strict=True), "o", color=COLOURS[0], markersize=6, label="front")
+    if len(names) == 2:  # of three objectives a panel shows two, and no line separates there
+        steps: Any = "steps-post" if lower else "steps-pre"
+        axes.plot(*zip(*sorted(ahead), strict=True), color=COLOURS[0], linewidth=1, drawstyle=steps)
+    for place_number, spot in enumerate(ahead, 1):
+        axes.annotate(
+            str(place_number),
+            spot,
+            xytext=(-5 if lower else 5, 4),
+            textcoords="offset points",
+            ha="right" if lower else "left",
+            fontsize=8,
+            color=COLOURS[0],
+        )
+    axes.margins(0.12)
+    axes.set_xlabel(label, fontsize=8)
+    axes.set_ylabel(f"{names[0]}, points, one search run each", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="best")
 
 
 def _draw_curve(

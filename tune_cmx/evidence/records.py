@@ -103,7 +103,7 @@ class StudyRecords:
     """study.json."""
     trials: tuple[Trial, ...]
     rungs: tuple[Mapping[str, Any], ...]
-    """search/rungs.jsonl, the last entry of each trial and rung."""
+    """search/rungs.jsonl, the last entry of each trial and rung: a paused trial may have gone on later."""
     problems: tuple[str, ...]
     """What could not be read, or does not add up; one sentence each."""
 
@@ -121,6 +121,12 @@ class StudyRecords:
     def finalists(self) -> list[str]:
         """Arm ids, the highest on the selection metric first."""
         return [str(arm) for arm in (self.study.get("selection") or {}).get("finalists") or []]
+
+    @property
+    def winner(self) -> str | None:
+        """The finalist that its confirmation runs put first on the selection metric; None before they have ended."""
+        arm = (self.study.get("selection") or {}).get("winner")
+        return None if arm is None else str(arm)
 
     @property
     def selection_metric(self) -> str:

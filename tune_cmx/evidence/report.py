@@ -14,16 +14,19 @@ from tune_cmx.evidence.conduct import (
     hours_section,
     parameters_section,
     protocol_section,
-    search_section,
 )
+from tune_cmx.evidence.front import front_section
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.plots import plot_arms, plot_curves
+from tune_cmx.evidence.phases import phases_section
+from tune_cmx.evidence.plots import plot_arms, plot_curves, plot_front
 from tune_cmx.evidence.records import StudyRecords, read_study, trials_table
+from tune_cmx.evidence.search_report import search_section
 from tune_cmx.evidence.sections import arms_table, claims_table, side_by_side
 from tune_cmx.evidence.study_claims import evaluate_study_claims
 
 ARMS_PLOT = "arms.png"
 CURVES_PLOT = "curves.png"
+FRONT_PLOT = "front.png"
 
 
 def write_report(study_folder: Path) -> Path:
@@ -43,6 +46,7 @@ def write_report(study_folder: Path) -> Path:
     drawn = {
         ARMS_PLOT: plot_arms(arms, records.primary_metric, marks, place / ARMS_PLOT),
         CURVES_PLOT: plot_curves(records, marks, place / CURVES_PLOT),
+        FRONT_PLOT: plot_front(records, marks, place / FRONT_PLOT),
     }
     trials_table(records).to_csv(place / "trials.csv", index=False)
     path = place / "report.md"
@@ -77,6 +81,8 @@ def report_text(records: StudyRecords, arms: pd.DataFrame, pictures: Collection[
     search_section(page, records)
     if CURVES_PLOT in pictures:
         page.image(CURVES_PLOT, "Learning curves of the search, with a cross where a trial was stopped")
+    phases_section(page, records)
+    front_section(page, records, FRONT_PLOT if FRONT_PLOT in pictures else None)
     confirmation_section(page, records)
     failures_section(page, records)
     parameters_section(page, records)

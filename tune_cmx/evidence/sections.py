@@ -9,6 +9,7 @@ import pandas as pd
 from tune_cmx.evidence.answer import leading_arm, was_selected
 from tune_cmx.evidence.case import Answer
 from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.precision import precision_words
 from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, interval, listed, number, p_value, signed
 
@@ -66,7 +67,8 @@ def arms_table(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
         return
     tested = arms["adjusted_p"].notna().sum()
     tests = {
-        "paired t over shared seeds": bool(arms["pairs"].notna().any()),
+        "paired t over shared seeds": bool((arms["pairs"].notna() & arms["pilot_pairs"].isna()).any()),
+        "Stein's two-stage t over shared seeds": bool(arms["pilot_pairs"].notna().any()),
         "Welch's t, seeds not shared": bool((arms["p"].notna() & arms["pairs"].isna()).any()),
     }
     used = " and ".join(name for name, is_used in tests.items() if is_used) or "no test"
@@ -84,6 +86,9 @@ def arms_table(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
     ]
     if reasons:
         page.bullets(reasons)
+    precision = precision_words(records, arms)
+    if precision:
+        page.paragraph(precision)
 
 
 def claims_table(page: Page, claims: Sequence[tuple[str, Answer]]) -> None:
@@ -107,11 +112,24 @@ def _what_best_means(records: StudyRecords, lead: str) -> str:
         return (
             f"Best arm here means: ranked first by the search on {records.selection_metric}, the control aside. It was "
             "chosen before the runs below, which are fresh seeds; whether it is above the control is the verdict's to "
-            f"say.{note}"
+            f"say.{note}{_winner_words(records, lead)}"
         )
     return (
         "The records name no finalist with confirmed runs; shown is the arm with the highest "
         f"{records.primary_metric}, so its figures hold the luck of that choice."
+    )
+
+
+def _winner_words(records: StudyRecords, lead: str) -> str:
+    """The arm to go on with, which the confirmation may have changed."""
+    if records.winner is None:
+        return ""
+    basis = f"first on {records.selection_metric} over its confirmation runs, its search run counted as half a run"
+    if records.winner == lead:
+        return f" It is also {basis}: the arm to go on with."
+    return (
+        f" The arm to go on with is {records.label(records.winner)}: {basis}. These runs chose it, so its figures hold "
+        "the luck of that choice; the adjusted p allow for it."
     )
 
 
@@ -174,7 +192,9 @@ def _arm_cells(row: Mapping[Hashable, Any]) -> list[str]:
 
     low, high = value("ci95_low"), value("ci95_high")
     ends = None if low is None or high is None else (low, high)
-    note = " (n = 1: no claim)" if row["verdict"] == "INSUFFICIENT_REPLICATION" else ""
+    note = ""
+    if row["verdict"] == "INSUFFICIENT_REPLICATION":
+        note = " (n = 1: no claim)" if row["n"] == 1 else " (no claim)"
     return [
         f"control: {row['label']}" if row["verdict"] == "control" and row["label"] != "control" else str(row["label"]),
         f"{row['verdict']}{note}",

@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_cmx.evidence.case import Answer, answer, claim_text
 from tune_cmx.evidence.claims import evaluate_claim
+from tune_cmx.evidence.precision import pilot_seeds
 from tune_cmx.evidence.records import METRICS, SPLITS, StudyRecords, Trial
 from tune_cmx.evidence.rows import Row, as_rows, covered, flatten, matches
 
@@ -61,7 +62,9 @@ def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any]) -> Ans
     rows = study_rows(records, metric)
     fresh_split = metric.partition("/")[0] != records.selection_split
     resolved = {side: _resolve(records, value) if fresh_split else value for side, value in claim.items()}
-    found = evaluate_claim(resolved, rows, control=records.control, factor=study_factor(records))
+    found = evaluate_claim(
+        resolved, rows, control=records.control, factor=study_factor(records), pilot=pilot_seeds(records)
+    )
     if found["verdict"] == "BLOCKED":
         missing = found["numbers"]["missing_arms"]
         sides = [resolved[side] for side in ("treatment", "control") if isinstance(resolved.get(side), Mapping)]

@@ -12,6 +12,7 @@ from tune_cmx.evidence.difference import (
     Interval,
     compare_independent,
     compare_paired,
+    compare_two_stage,
     holm,
     mean_interval,
     seeds_for_margin,
@@ -35,8 +36,8 @@ def decide_superiority(case: Case) -> Answer:
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, f"{why}; 90 % interval inside the margin of {case.margin:g}")
-    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / comparisons)
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds)}")
+    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / comparisons, own.freedom)
+    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds, own)}")
 
 
 def decide_equivalence(case: Case) -> Answer:
@@ -51,14 +52,14 @@ def decide_equivalence(case: Case) -> Answer:
         return answer("EQUIVALENT", numbers, why)
     if own.ci90[0] > case.margin or own.ci90[1] < -case.margin:
         return answer("CONTRADICTED", numbers, why)
-    seeds = seeds_for_margin(own.difference, case.margin, own.sd, own.n_pairs is not None)
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds)}")
+    seeds = seeds_for_margin(own.difference, case.margin, own.sd, own.n_pairs is not None, own.freedom)
+    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds, own)}")
 
 
 def decide_best(case: Case) -> Answer:
     """The treatment against every other arm, Holm's correction over all of them; the rival that decides is named."""
     sign = 1 if higher_is_better(case.metric) else -1
-    against = {name: compare(case.treatment, rows, case.metric, case.match_on) for name, rows in case.rivals.items()}
+    against = {name: compare_in(case, case.treatment, rows) for name, rows in case.rivals.items()}
     compared = {name: outcome for name, outcome in against.items() if outcome is not None}
     adjusted = dict(zip(compared, holm([outcome.p for outcome in compared.values()]), strict=True))
     beaten_by = [name for name in compared if adjusted[name] <= ALPHA and sign * compared[name].difference < 0]
@@ -74,9 +75,9 @@ def decide_best(case: Case) -> Answer:
         return answer("CONTRADICTED", numbers, why)
     if not open_rivals:
         return answer("SUPPORTED", numbers, f"above every one of {count(len(compared), 'other arm')}; nearest, {why}")
-    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / len(compared))
+    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / len(compared), own.freedom)
     not_told = f"not told apart from {count(len(open_rivals), 'arm')} of {len(compared)}"
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{not_told}; {why}; {_seeds(seeds)}")
+    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{not_told}; {why}; {_seeds(seeds, own)}")
 
 
 def decide_ratio(case: Case) -> Answer:
@@ -84,7 +85,7 @@ def decide_ratio(case: Case) -> Answer:
     logged = [
         [{**row, case.metric: math.log(row[case.metric])} for row in side] for side in (case.treatment, case.control)
     ]
-    outcome = compare(logged[0], logged[1], case.metric, case.match_on)
+    outcome = compare_in(case, logged[0], logged[1])
     assert outcome is not None
     ratio, ci95, ci90 = math.exp(outcome.difference), _exp(outcome.ci95), _exp(outcome.ci90)
     numbers = {"ratio": ratio, "ci95": ci95, "ci90": ci90, "n_per_arm": _fewest(case)}
@@ -108,16 +109,36 @@ TESTS: dict[str, Callable[[Case], Answer]] = {
 }
 
 
-def compare(
-    treatment: Sequence[Row], control: Sequence[Row], metric: str, match_on: Sequence[str] = ()
-) -> Comparison | None:
-    """Paired where `match_on` or the seeds allow it, else by Welch; None: fewer than two runs or pairs."""
-    differences = _paired_differences(treatment, control, metric, match_on)
+def compare_in(case: Case, treatment: Sequence[Row], control: Sequence[Row]) -> Comparison | None:
+    """The test that the case asks for; None: fewer than two runs, or pairs.
+
+    By Stein's two-stage rule over the seeds that both sides have, where a pilot fixed their number; else paired where
+    `match_on` or the seeds allow it; else by Welch.
+    """
+    metric = case.metric
+    if case.paired_by_pilot:
+        return _compare_by_pilot(treatment, control, metric, case.pilot)
+    differences = _paired_differences(treatment, control, metric, case.match_on)
     if differences is not None:
         return compare_paired(differences) if len(differences) > 1 else None
     if len(treatment) < 2 or len(control) < 2:
         return None
     return compare_independent([row[metric] for row in treatment], [row[metric] for row in control])
+
+
+def _compare_by_pilot(
+    treatment: Sequence[Row], control: Sequence[Row], metric: str, pilot: frozenset[int]
+) -> Comparison | None:
+    first, second = (_values_by_key(side, metric, ["seed"]) for side in (treatment, control))
+    by_seed = {
+        key[0]: statistics.fmean(first[key]) - statistics.fmean(second[key])
+        for key in first
+        if key in second and key[0] is not None
+    }
+    of_pilot = [difference for seed, difference in by_seed.items() if seed in pilot]
+    if len(of_pilot) < 2:
+        return None
+    return compare_two_stage(of_pilot, [value for seed, value in by_seed.items() if seed not in pilot])
 
 
 def _paired_differences(
@@ -143,11 +164,11 @@ def _values_by_key(rows: Sequence[Row], metric: str, fields: Sequence[str]) -> d
 
 def _against_control(case: Case) -> tuple[Comparison, list[Comparison]]:
     """The case's own comparison, and those of every other arm in the table with two full runs or more."""
-    own = compare(case.treatment, case.control, case.metric, case.match_on)
+    own = compare_in(case, case.treatment, case.control)
     assert own is not None, "too_few_runs lets no such case through"
     named = {arm_of(row) for row in case.compared}
     others = [
-        compare(runs, case.control, case.metric, case.match_on)
+        compare_in(case, runs, case.control)
         for arm, rows in by_arm(case.rows).items()
         if arm not in named and len(runs := [row for row in rows if is_full_run(row, case.metric)]) > 1
     ]
@@ -181,11 +202,12 @@ def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
         exact: outcome.exact_p,
         "n_per_arm": _fewest(case),
     }
-    return {**numbers, "n_pairs": outcome.n_pairs} if outcome.n_pairs is not None else numbers
+    pairs = {"n_pairs": outcome.n_pairs, "pilot_pairs": outcome.pilot_pairs}
+    return {**numbers, **{name: n for name, n in pairs.items() if n is not None}}
 
 
 def _sentence(outcome: Comparison, case: Case, adjusted: float, comparisons: int) -> str:
-    test = "Welch" if outcome.n_pairs is None else f"{outcome.n_pairs} pairs"
+    test = _test_words(outcome)
     words = (
         f"difference {signed(outcome.difference)}{unit(case.metric)}, 95 % interval {interval(outcome.ci95)}, "
         f"p {p_value(outcome.p)} ({f'exact test, {test}' if outcome.no_spread else test}), "
@@ -199,6 +221,17 @@ def _sentence(outcome: Comparison, case: Case, adjusted: float, comparisons: int
     return words
 
 
+def _test_words(outcome: Comparison) -> str:
+    if outcome.n_pairs is None:
+        return "Welch"
+    pairs = f"{outcome.n_pairs} pairs"
+    if outcome.pilot_pairs is None or outcome.freedom is None:
+        return pairs
+    if outcome.freedom == outcome.pilot_pairs - 1:
+        return f"{pairs}, sd {number(outcome.sd)} of the {outcome.pilot_pairs} in the pilot"
+    return f"{pairs}, sd {number(outcome.sd)} of them all, as the {outcome.pilot_pairs} in the pilot show no spread"
+
+
 def _with_partner(case: Case) -> list[Row]:
     sides = [_values_by_key(side, case.metric, case.match_on) for side in case.groups.values()]
     return [
@@ -206,14 +239,11 @@ def _with_partner(case: Case) -> list[Row]:
     ]
 
 
-def _logged(rows: Sequence[Row], case: Case) -> list[Row]:
-    return [{**row, case.metric: math.log(row[case.metric])} for row in rows]
-
-
-def _seeds(seeds: int | None) -> str:
+def _seeds(seeds: int | None, outcome: Comparison) -> str:
     if seeds is None:
         return "no reasonable number of seeds would settle it"
-    return f"about {seeds} seeds an arm would settle it (80 % power, were this the true difference)"
+    fresh = " in a new confirmation" if outcome.pilot_pairs is not None else ""  # this one's number is fixed
+    return f"about {seeds} seeds an arm{fresh} would settle it (80 % power, were this the true difference)"
 
 
 def _fewest(case: Case) -> int:

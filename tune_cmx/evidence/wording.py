@@ -1,7 +1,9 @@
 """Numbers as the report and the reasons of verdicts print them."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tune_cmx.evidence.rows import SIZES, TIMES
 
@@ -61,3 +63,12 @@ def listed(names: Iterable[str]) -> str:
     all_names = list(names)
     separator = "; " if any("," in name for name in all_names) else ", "
     return separator.join(all_names[:8]) + (f" and {len(all_names) - 8} more" if len(all_names) > 8 else "")
+
+
+def value_text(value: Any) -> str:
+    """A setting as it stands in a configuration; a hyphen for none."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tune_cmx.config.study import CONTROL, Study
+from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.study import Study
 from tune_cmx.config.trial import MODALITIES, ModelConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError

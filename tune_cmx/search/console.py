@@ -2,7 +2,6 @@
 
 import datetime
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -11,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 FINISHED_SHOWN = 12
-_STYLES = {"running": "bold", "stopped": "yellow", "failed": "red", "complete": "green", "planned": "dim"}
+_REDRAW_S = 0.5
+"""The least time between drawings for events; a drawing looks at every trial, and there are more events than trials."""
+_OPEN = ("running", "planned", "paused")
+_STYLES = {
+    "running": "bold",
+    "paused": "cyan",
+    "stopped": "yellow",
+    "failed": "red",
+    "complete": "green",
+    "planned": "dim",
+}
 
 
 @dataclass
@@ -40,27 +49,39 @@ class StudyConsole:
     def __init__(self, console: Console, metric: str) -> None:
         self._console, self._metric = console, metric
         self._rows: dict[str, _Row] = {}
-        self._title = ""
-        self._slots = 1
+        self._expected = 0
         self._began = time.monotonic()
         self._trained = 0
         self._live: Live | None = None
+        self._drawn = 0.0
 
-    def start(self, title: str, trials: Mapping[str, tuple[str, int, int]], slots: int) -> None:
+    def start(self, title: str, trials: int, slots: int) -> None:
         """Begin a phase.
 
         Args:
             title: Its name, for people.
-            trials: Label, number of epochs, and how many of them an earlier session trained, by trial name.
-            slots: How many trials run at once, for the time left.
+            trials: How many it has, at most.
+            slots: How many trials run at once, for people.
         """
-        self._title, self._slots = title, max(1, slots)
-        self._rows = {name: _Row(label, epochs, known=known) for name, (label, epochs, known) in trials.items()}
+        self._rows = {}
+        self._expected = trials
         self._began, self._trained = time.monotonic(), 0
-        self._console.print(f"[bold]{title}[/bold]: {_trials(len(trials))}, {self._slots} at a time")
+        self._console.print(f"[bold]{title}[/bold]: {_trials(trials)}, {max(1, slots)} at a time")
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=2, transient=True, get_renderable=self._render)
             self._live.start()
+            self._drawn = float("-inf")  # the first event shows at once
+
+    def add(self, name: str, label: str, epochs: int, known: int) -> None:
+        """A trial joins the phase.
+
+        Args:
+            name: Of its record.
+            label: For people.
+            epochs: Of its schedule.
+            known: How many of them an earlier session trained.
+        """
+        self._rows[name] = _Row(label, epochs, known=known)
 
     def begin(self, name: str) -> None:
         """A worker takes the trial up."""
@@ -69,18 +90,23 @@ class StudyConsole:
         self._event(f"{row.label}: {'goes on' if row.known else 'started'}")
 
     def epoch(self, name: str, epoch: int, value: float, seconds: float) -> None:
-        """A trial finished an epoch; one that the record held already is shown, not counted for the time left."""
+        """A trial finished an epoch; one that the record held already is no event, nor counted for the time left."""
         row = self._rows[name]
-        self._trained += int(epoch > row.known)
-        row.known = max(epoch, row.known)
         row.epoch, row.value, row.seconds, row.status = epoch, value, seconds, "running"
-        self._event(f"{row.label}: epoch {epoch} of {row.epochs}, {self._metric} {value:.2f}")
+        if epoch > row.known:
+            self._trained += 1
+            row.known = epoch
+            self._event(f"{row.label}: epoch {epoch} of {row.epochs}, {self._metric} {value:.2f}")
 
     def end(self, name: str, status: str, note: str = "") -> None:
-        """A trial is over, or its worker was lost and it starts again."""
+        """A trial is over, is paused at a rung, or its worker was lost and it starts again."""
         row = self._rows[name]
         row.status, row.note = status, note
         self._event(f"{row.label}: {status}{f', {note}' if note else ''}")
+
+    def say(self, text: str) -> None:
+        """A sentence beside the table."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def finish(self) -> None:
         """End the phase; its table stays on the screen."""
@@ -91,7 +117,8 @@ class StudyConsole:
 
     def _event(self, text: str) -> None:
         if self._live is not None:
-            self._live.refresh()
+            if time.monotonic() - self._drawn > _REDRAW_S:
+                self._live.refresh()
             return
         clock = datetime.datetime.now().strftime("%H:%M:%S")
         self._console.print(Text(f"{clock}  {text}"), soft_wrap=True)
@@ -102,24 +129,31 @@ class StudyConsole:
         for heading in ("epoch", self._metric, "time"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("status", overflow="fold")
-        running = [row for row in self._rows.values() if row.status == "running"]
-        ended = [row for row in self._rows.values() if row.status not in ("running", "planned")]
-        ended.sort(key=lambda row: (-row.epoch / row.epochs, -(row.value or 0.0)))
-        shown = ended[:FINISHED_SHOWN] if self._live is not None else ended
-        for row in (*running, *shown):
+        self._drawn = time.monotonic()
+        known = list(self._rows.values())  # at once: trials may join while the table draws itself
+        running = [row for row in known if row.status == "running"]
+        paused = [row for row in known if row.status == "paused"]
+        ended = [row for row in known if row.status not in _OPEN]
+        for rows in (paused, ended):
+            rows.sort(key=lambda row: (-row.epoch / row.epochs, -(row.value or 0.0)))
+        ended_shown = ended[:FINISHED_SHOWN] if self._live is not None else ended
+        waiting = paused[: max(0, FINISHED_SHOWN - len(ended_shown))] if self._live is not None else paused
+        for row in (*running, *waiting, *ended_shown):
             value = "-" if row.value is None else f"{row.value:.2f}"
             status = Text(f"{row.status}{f': {row.note}' if row.note else ''}", style=_STYLES.get(row.status, ""))
             table.add_row(row.label, f"{row.epoch}/{row.epochs}", value, duration(row.seconds), status)
-        return Group(table, Text(self._summary(ended), style="dim"))
+        return Group(table, Text(self._summary(known, ended), style="dim"))
 
-    def _summary(self, ended: list[_Row]) -> str:
+    def _summary(self, known: list[_Row], ended: list[_Row]) -> str:
         counts: dict[str, int] = {}
         for row in ended:
             counts[row.status] = counts.get(row.status, 0) + 1
-        parts = [f"{len(ended)} of {_trials(len(self._rows))} ended"]
+        expected = max(self._expected, len(known))
+        parts = [f"{len(ended)} of {_trials(expected)} ended"]
         parts += [f"{count} {status}" for status, count in sorted(counts.items())]
         spent = time.monotonic() - self._began
-        left = sum(row.epochs - row.known for row in self._rows.values() if row.status in ("running", "planned"))
+        left = sum(row.epochs - row.known for row in known if row.status in _OPEN)
+        left += (expected - len(known)) * max((row.epochs for row in known), default=0)
         if left and self._trained:
             parts.append(f"at most {duration(left * spent / self._trained)} left")
         return " · ".join([*parts, f"{duration(spent)} so far"])

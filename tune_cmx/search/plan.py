@@ -1,6 +1,9 @@
 """The size of a study before it runs, in words."""
 
-from tune_cmx.config.study import CONTROL, Study
+import math
+
+from tune_cmx.config.space import EarlyStopping
+from tune_cmx.config.study import Study
 from tune_cmx.search.schedulers import rungs
 
 
@@ -9,38 +12,50 @@ def schedule_end(study: Study) -> float:
     compare_at = study.file.early_stopping.compare_at
     if compare_at == "gpu_seconds":
         return float("inf")
-    return 1.0 if compare_at == "fraction" else float(max(_epochs(study)))
+    return 1.0 if compare_at == "fraction" else float(study.lengths()[-1])
 
 
-def _epochs(study: Study) -> list[int]:
-    return [study.arms[name].config.schedule.epochs for name in study.searched]
+def most_epochs(stopping: EarlyStopping, epochs: int) -> int:
+    """Where a search ends for a trial whose schedule has so many epochs, if it is not stopped before."""
+    if stopping.kind == "none" or stopping.last == 1 or stopping.compare_at == "gpu_seconds":
+        return epochs
+    points = stopping.rungs(1.0 if stopping.compare_at == "fraction" else float(epochs))
+    if not points:
+        return epochs
+    return math.ceil(points[-1] * (epochs if stopping.compare_at == "fraction" else 1) - 1e-9)
 
 
 def size_text(study: Study) -> str:
     """Trials and epochs of the search at most, and of the confirmation from the least to the most."""
-    seeds = len(study.confirm_seeds())
-    finalists = min(study.file.confirm.finalists, len(study.searched))
-    claimed = study.claimed()
-    named = f" and {_count(len(claimed), 'arm')} that the claims name" if claimed else ""
-    least, most = _confirmation_epochs(study, finalists)
-    epochs = str(most) if least == most else f"{least} to {most}"
+    trials = study.trials_planned()
+    stopping = study.file.early_stopping
+    longest = most_epochs(stopping, study.lengths()[-1])
+    exact = sum(most_epochs(stopping, study.arms[name].config.schedule.epochs) for name in study.searched)
+    epochs = trials[0] * longest if not study.searched else exact
+    epochs += sum(trials[1:]) * longest
+    later = "".join(f", then up to {count} more" for count in trials[1:])
     return (
-        f"search: {_count(len(study.searched), 'trial')}, {_count(sum(_epochs(study)), 'epoch')} if none is stopped; "
-        f"confirmation: control, {_count(finalists, 'finalist')}{named} on {_count(seeds, 'fresh seed')}, "
-        f"{epochs} epochs"
+        f"search: {_count(trials[0], 'trial')}{later}, {_count(epochs, 'epoch')} if none is stopped; "
+        f"confirmation: {_confirmation_text(study)}"
     )
 
 
-def _confirmation_epochs(study: Study, finalists: int) -> tuple[int, int]:
-    """Epochs of the confirmation: finalists may be among the arms that the claims name, or may be the longest ones."""
+def _confirmation_text(study: Study) -> str:
+    settings = study.file.confirm
+    finalists = min(settings.finalists, max(study.trials_planned()))
     claimed = study.claimed()
-    length = {name: study.arms[name].config.schedule.epochs for name in study.searched}
-    fixed = study.arms[CONTROL].config.schedule.epochs + sum(length[name] for name in claimed)
-    others = sorted(epochs for name, epochs in length.items() if name not in claimed)
-    least = fixed + sum(others[: max(0, finalists - len(claimed))])
-    most = fixed + sum(others[::-1][:finalists])
-    seeds = len(study.confirm_seeds())
-    return seeds * least, seeds * most
+    named = f" and {_count(len(claimed), 'arm')} that the claims name" if claimed else ""
+    seeds = _count(settings.first_seeds, "fresh seed")
+    if settings.half_width is not None:
+        seeds += f", up to {settings.max_seeds} if ±{settings.half_width:g} points ask for it"
+    lengths = study.lengths()
+    control = study.control.config.schedule.epochs
+    least = control + max(finalists, len(claimed)) * lengths[0]
+    most = control + (finalists + len(claimed)) * lengths[-1]
+    span = sorted(
+        {settings.first_seeds * least, (settings.max_seeds if settings.half_width else settings.first_seeds) * most}
+    )
+    return f"control, {_count(finalists, 'finalist')}{named} on {seeds}, {' to '.join(map(str, span))} epochs"
 
 
 def _count(number: int, noun: str) -> str:
@@ -48,14 +63,28 @@ def _count(number: int, noun: str) -> str:
 
 
 def rungs_text(study: Study) -> str:
-    """Where trials are compared, or that they are not."""
+    """Where trials are compared and what happens there, or that they are not."""
     stopping = study.file.early_stopping
     if stopping.kind == "none":
         return "early stopping: none"
+    full = schedule_end(study)
+    points = rungs(stopping, full)
+    if not points:
+        return f"early stopping: none, for the schedule ends before the first rung, {stopping.grace:g}"
     unit = {"epoch": "epochs", "fraction": "of the schedule", "gpu_seconds": "GPU-seconds"}[stopping.compare_at]
-    points = rungs(stopping, schedule_end(study))
-    mean = f", mean of the last {stopping.smooth_epochs} epochs" if stopping.smooth_epochs > 1 else ""
+    mean = f", mean of at most the last {stopping.smooth_epochs} epochs" if stopping.smooth_epochs > 1 else ""
+    upper = f"the upper 1/{stopping.reduction_factor:g}"
+    what = {
+        "promote": f"every trial pauses there, {upper} goes on, {_FIRST[stopping.first]}",
+        "stop": f"what is below {upper} of those before it is stopped",
+    }[stopping.variant]
+    end = f"; the search ends at {points[-1]:g}" if stopping.last < 1 and math.isfinite(full) else ""
+    dealt = f"; {stopping.brackets} brackets, each beginning one rung later" if stopping.brackets > 1 else ""
     return (
-        f"early stopping: ASHA on {stopping.metric}{mean}, {'a rung' if len(points) == 1 else 'rungs'} at "
-        f"{', '.join(f'{point:g}' for point in points)} {unit}, the upper 1/{stopping.reduction_factor:g} goes on"
+        f"early stopping: ASHA ({stopping.variant}) on {stopping.metric}{mean}, "
+        f"{'a rung' if len(points) == 1 else 'rungs'} at {', '.join(f'{point:g}' for point in points)} {unit}: "
+        f"{what}{end}{dealt}"
     )
+
+
+_FIRST = {"new": "new trials before it", "promotion": "before new trials"}

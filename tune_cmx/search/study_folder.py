@@ -2,22 +2,29 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tune_cmx.config.arms import CONTROL, Arm, differing
 from tune_cmx.config.parse import dump, flatten
-from tune_cmx.config.study import CONTROL, Arm, Study, differing
+from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
+from tune_cmx.search.optuna_journal import STORAGE
 from tune_cmx.search.plan import schedule_end
-from tune_cmx.search.schedulers import STOP, read_decisions, rungs
+from tune_cmx.search.schedulers import STOP, Decision, read_decisions, rungs
+from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
 from tune_cmx.training.record import Phase, TrialRecord, now, write_json
 
 STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
+_MEMORY = (DECISIONS, STORAGE)
+"""What scheduler and searcher remember."""
+_COURSE = ("status", "seconds", "phases", "two_stage", "twins", "resources")
 
 
 @dataclass
@@ -27,6 +34,10 @@ class StudyFolder:
     folder: Path
     study: Study
     prepared: Prepared
+    mirror: Mirror | None = None
+    """Brings the folder to storage that is named by a URI; None: the folder itself is where all nodes see it."""
+    progress: dict[str, Any] = field(default_factory=dict)
+    """What `study.json` says of the course: status, seconds, finalists, phases, seeds."""
 
     @property
     def decisions(self) -> Path:
@@ -43,27 +54,75 @@ class StudyFolder:
         """The planned record of one trial; one that is there already is left as it is."""
         config = self.config(arm, seed, phase)
         name = f"{phase}-{arm.id}-s{seed}"
-        return TrialRecord.plan(
+        record = TrialRecord.plan(
             self.folder / "records" / name,
             config,
             arm=arm.id,
+            label=arm.label,
+            values=dict(arm.values),
             phase=phase,
-            protocol_hash=self.protocol_hash(),
+            protocol_hash=self.protocol_hash,
             **self.prepared.hashes(),
         )
+        self.publish(f"records/{name}")
+        return record
 
+    def publish(self, *relative: str) -> None:
+        """Bring files or records that changed here to the storage."""
+        for name in relative if self.mirror is not None else ():
+            assert self.mirror is not None
+            if (self.folder / name).exists():
+                self.mirror.push(name)
+
+    def refresh(self, record: TrialRecord, *, whole: bool = False) -> None:
+        """Take over what a worker wrote into its copy of a record; `whole`: the results too."""
+        if self.mirror is None:
+            return
+        name = f"records/{record.folder.name}"
+        if whole:
+            self.mirror.pull(name, checkpoints=False)
+            return
+        for file in ("trial.json", "metrics.csv"):
+            if self.mirror.exists(f"{name}/{file}"):
+                self.mirror.pull(f"{name}/{file}")
+
+    def record(self, name: str) -> TrialRecord:
+        """The record of that name."""
+        return TrialRecord(self.folder / "records" / name)
+
+    def records(self) -> Iterator[TrialRecord]:
+        """All records, in the order of their names."""
+        for file in sorted((self.folder / "records").glob("*/trial.json")):
+            yield TrialRecord(file.parent)
+
+    def restore_arms(self) -> None:
+        """Take up the arms that an earlier session's search added as it went."""
+        for record in self.records():
+            state = record.state()
+            if state["arm"] not in self.study.arms:
+                config = self.study.config(state["values"])
+                self.study.arms.restore(Arm(state["arm"], state["label"], state["values"], config))
+
+    def confirm_seeds(self) -> tuple[int, ...]:
+        """The fresh seeds of finalists and control, as far as they are fixed."""
+        fixed = self.progress.get("two_stage")
+        return self.study.seeds(fixed["seeds"] if fixed else self.study.file.confirm.first_seeds)
+
+    @cached_property
     def protocol(self) -> dict[str, Any]:
         """Every field in which the arms do not differ."""
-        factors = [*self.study.factor_fields(), *self.study.file.allow_differences]
-        return protocol(self.study.arms[CONTROL].config, factors, self.prepared.hashes())
+        return protocol(self.study.control.config, self.study.allowed(), self.prepared.hashes())
 
+    @cached_property
     def protocol_hash(self) -> str:
         """The hash that stands on every record."""
-        return protocol_hash(self.protocol())
+        return protocol_hash(self.protocol)
 
     def write(self, **progress: Any) -> None:
-        """Write `study.json`, with `progress` (status, finalists, seconds) as it stands."""
+        """Write `study.json`; `progress` joins what it said before of the course of the study."""
+        self.progress.update(progress)
         study = self.study
+        chosen = {"split": "val", "metric": study.file.early_stopping.metric}
         data = {
             "root": str(self.prepared.data.root),
             "fingerprint": self.prepared.audit.fingerprint,
@@ -75,23 +134,32 @@ class StudyFolder:
             "factors": list(study.factors),
             "control": CONTROL,
             "arms": self._arms(),
-            "protocol": self.protocol(),
-            "protocol_hash": self.protocol_hash(),
+            "space": self._space(),
+            "protocol": self.protocol,
+            "protocol_hash": self.protocol_hash,
             "split": self.prepared.summary(),
             "data": data,
             "early_stopping": self._early_stopping(),
             "searcher": dump(study.file.searcher),
-            "confirm": dump(study.file.confirm),
+            "confirm": {**dump(study.file.confirm), "seeds": len(self.confirm_seeds())},
             "claims": [claim.model_dump(exclude_none=True, mode="json") for claim in study.file.claims],
             "selection": {
-                "split": "val",
-                "metric": study.file.early_stopping.metric,
-                "finalists": progress.pop("finalists", []),
+                **chosen,
+                "finalists": self.progress.get("finalists", []),
+                "winner": self.progress.get("winner"),
             },
             "allow_differences": list(study.file.allow_differences),
-            **progress,
+            **{key: self.progress[key] for key in _COURSE if key in self.progress},
         }
         write_json(self.folder / STUDY_FILE, content)
+        self.publish(STUDY_FILE, SPACE_FILE, "data", *_MEMORY)
+
+    def _space(self) -> dict[str, dict[str, Any]]:
+        """What each phase varies, as the file has it."""
+        return {
+            phase.name: {path: domain.model_dump(mode="json") for path, domain in phase.domains.items()}
+            for phase in self.study.phases
+        }
 
     def _arms(self) -> dict[str, dict[str, Any]]:
         """Each arm by id, as `study.json` has it."""
@@ -114,52 +182,67 @@ class StudyFolder:
 
     def identity(self) -> dict[str, Any]:
         """What cannot change when a study is taken up, by a name for people: records and rungs hang on it."""
-        arms = {f"arm {name}": {**arm["config"], "data": None} for name, arm in self._arms().items()}
-        stopping = {f"early_stopping.{key}": value for key, value in self._early_stopping().items()}
-        content: dict[str, Any] = json.loads(json.dumps({**self.protocol(), **stopping, **arms}))
+        here = _identity(self.protocol, self._early_stopping(), self._space(), self._arms())
+        content: dict[str, Any] = json.loads(json.dumps(here))
         return content
+
+    def publish_memory(self) -> None:
+        """Bring what scheduler and searcher remember to the storage."""
+        self.publish(*_MEMORY)
 
     def settle(self) -> None:
         """Mark what ASHA stopped, where the driver died before it could, and what no process trains any more."""
-        for file in sorted((self.folder / "records").glob("*/trial.json")):
-            record = TrialRecord(file.parent)
-            mark_stopped(record, self.decisions)
+        stops = {found.trial: found for found in read_decisions(self.decisions) if found.decision == STOP}
+        for record in self.records():
+            mark_stopped(record, stops.get(record.folder.name))
             if record.state()["status"] == "running":
                 record.update(status="interrupted", reason="its process ended before the trial did")
+            self.publish(f"records/{record.folder.name}/trial.json")
 
     def retry_failed(self) -> None:
         """Let failed trials go on from their last checkpoint."""
-        for file in sorted((self.folder / "records").glob("*/trial.json")):
-            record = TrialRecord(file.parent)
+        for record in self.records():
             if record.state()["status"] == "failed":
                 record.update(status="interrupted", reason="failed before, tried again")
+                self.publish(f"records/{record.folder.name}/trial.json")
 
 
-def mark_stopped(record: TrialRecord, decisions: Path) -> None:
+def _identity(
+    protocol: Mapping[str, Any], stopping: Mapping[str, Any], space: Mapping[str, Any], arms: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        **protocol,
+        **{f"early_stopping.{key}": value for key, value in stopping.items()},
+        **{f"{phase}: {path}": domain for phase, domains in space.items() for path, domain in domains.items()},
+        **{f"arm {name}": {**arm["config"], "data": None} for name, arm in arms.items()},
+    }
+
+
+def mark_stopped(record: TrialRecord, stop: Decision | None) -> None:
     """Note on the record of a trial that is not over where ASHA stopped it, and by which values, if it did."""
-    if record.over:
+    if stop is None or record.over:
         return
-    for found in read_decisions(decisions):
-        if found.trial == record.folder.name and found.decision == STOP:
-            stopped = {
-                "epoch": record.state()["epochs"],
-                "rung": found.rung,
-                "value": found.value,
-                "cutoff": found.cutoff,
-            }
-            reason = f"ASHA: {found.value:.2f} is below {found.cutoff:.2f} at rung {found.rung:g}"
-            record.update(status="stopped", stopped=stopped, reason=reason, finished=now())
+    epochs = record.state()["epochs"]
+    stopped = {"epoch": epochs, "rung": stop.rung, "value": stop.value, "cutoff": stop.cutoff}
+    if stop.cutoff is None:
+        reason = f"reached {stop.value:.2f} at rung {stop.rung:g}, where the search ends"
+    else:
+        reason = f"ASHA: {stop.value:.2f} is not above {stop.cutoff:.2f} at rung {stop.rung:g}"
+    record.update(status="stopped", stopped=stopped, reason=reason, finished=now())
 
 
-def open_folder(folder: Path, study: Study, prepared: Prepared, space: Path) -> StudyFolder:
+def open_folder(
+    folder: Path, study: Study, prepared: Prepared, space: Path, mirror: Mirror | None = None
+) -> StudyFolder:
     """Start a study's folder, or take one up again.
 
     Raises:
         ConfigError: The folder holds a study of another protocol, other arms, or made by other code.
     """
-    opened = StudyFolder(folder, study, prepared)
+    opened = StudyFolder(folder, study, prepared, mirror)
     kept = folder / SPACE_FILE
     if kept.exists():
+        opened.restore_arms()
         _refuse_change(opened)
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,10 +255,11 @@ def _refuse_change(opened: StudyFolder) -> None:
     if not path.exists():
         return
     kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    arms = {f"arm {name}": {**arm["config"], "data": None} for name, arm in kept["arms"].items()}
-    stopping = {f"early_stopping.{key}": value for key, value in kept["early_stopping"].items()}
-    before, here = {**kept["protocol"], **stopping, **arms}, opened.identity()
-    changed = sorted(key for key in {*before, *here} if before.get(key) != here.get(key))
+    opened.progress.update({key: kept[key] for key in _COURSE if key in kept})
+    before = _identity(kept["protocol"], kept["early_stopping"], kept.get("space", {}), kept["arms"])
+    here = opened.identity()
+    new = {key for key in {*here} - {*before} if opened.study.grows and key.startswith("arm ")}  # since it was written
+    changed = sorted(key for key in {*before, *here} - new if before.get(key) != here.get(key))
     if changed:
         what = _change(changed[0], before.get(changed[0]), here.get(changed[0]))
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""

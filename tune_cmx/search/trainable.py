@@ -1,8 +1,9 @@
 """What a Ray worker runs: one planned record, trained on and reported an epoch at a time."""
 
 import math
-from collections import deque
-from contextlib import closing
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from ray import tune
 
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.prepare import Prepared, load_prepared
-from tune_cmx.errors import TuneCmxError
+from tune_cmx.errors import StorageError, TrialError, TuneCmxError
+from tune_cmx.search.finalists import smoothed
+from tune_cmx.storage import Mirror
+from tune_cmx.storage.cache import worker_folder
 from tune_cmx.training.loop import EpochReport
+from tune_cmx.training.memory import limit_memory
 from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
 
 WORST = -1.0
-"""Reported where a metric is undefined, and by a trial that failed: Ray ends the experiment at a missing value."""
+"""Reported where a metric that nothing hangs on is undefined, and by a trial that failed: Ray ends the experiment at a
+missing value."""
 
 
 def smooth_name(metric: str) -> str:
@@ -26,22 +32,32 @@ def smooth_name(metric: str) -> str:
     return f"{metric}_smooth"
 
 
-def train(config: dict[str, Any]) -> None:
-    """Train `config["trial"]`, facts from the runner: record, data folder, device, threads, metric, gpus.
+Trainable = Callable[[dict[str, Any]], None]
+
+
+def train(config: dict[str, Any], run: Callable[..., Generator[EpochReport, None, None]] = run_trial) -> None:
+    """Train `config["trial"]`, facts from the runner: record, data folder, storage, device, threads, metric, gpus.
 
     An error of the trial is on its record and in its last report; it is not raised, for Ray would take it for a lost
     worker and try again.
+
+    Args:
+        config: Ray's; it holds nothing else.
+        run: `run_trial`, or what stands in for it where nothing is to be trained.
     """
     facts = config["trial"]
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # to write a checkpoint out before the next trial
     torch.set_num_threads(facts["threads"])
-    record = TrialRecord(Path(facts["record"]))
+    limit_memory(facts["gpus"], facts["device"])
     try:
-        prepared = _prepared(record.config().data.model_dump_json(), facts["data_folder"])
-        recent: deque[float] = deque(maxlen=facts["smooth_epochs"])
-        with closing(run_trial(record, prepared, device=facts["device"], workers=facts["workers"])) as reports:
-            for report in reports:
-                recent.append(_finite(report.metrics[facts["metric"]]))
-                tune.report(_payload(report, facts, math.fsum(recent) / len(recent)))
+        with _held_copy(facts) as (record, data_folder, publish):
+            prepared = _prepared(record.config().data.model_dump_json(), str(data_folder))
+            values: list[float] = []
+            with closing(run(record, prepared, device=facts["device"], workers=facts["workers"])) as reports:
+                for report in reports:
+                    values.append(_judged(report, facts["metric"]))
+                    publish()
+                    tune.report(_payload(report, facts, smoothed(values, facts["smooth_epochs"])))
     except (TuneCmxError, OSError, ValueError) as error:
         tune.report(
             {
@@ -54,6 +70,29 @@ def train(config: dict[str, Any]) -> None:
                 smooth_name(facts["metric"]): WORST,
             }
         )
+
+
+@contextmanager
+def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[TrialRecord, Path, Callable[[], None]]]:
+    """The record and the data's folder here, and what brings the record to where the driver sees it.
+
+    On a shared file system that is nothing. With storage named by a URI the record is a copy on this machine, which
+    goes there after every epoch and at the end, however the trial ends.
+    """
+    if facts["storage"] is None:
+        yield TrialRecord(Path(facts["record"])), Path(facts["data_folder"]), lambda: None
+        return
+    mirror = Mirror(worker_folder(facts["storage"]), facts["storage"])
+    name = f"records/{facts['name']}"
+    mirror.pull("data")
+    mirror.pull(name)
+    try:
+        yield TrialRecord(mirror.local / name), mirror.local / "data", lambda: mirror.push(name)
+        mirror.push(name)
+    except Exception:
+        with suppress(StorageError):  # the first error is the one to tell
+            mirror.push(name)
+        raise
 
 
 @lru_cache(maxsize=2)
@@ -72,6 +111,14 @@ def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[
         "seconds": report.seconds,
         "gpu_seconds": report.seconds * (facts["gpus"] or 1),
     }
+
+
+def _judged(report: EpochReport, metric: str) -> float:
+    """The metric that the trial is stopped and selected on; without it, the trial would be judged by nothing."""
+    value = report.metrics.get(metric, math.nan)
+    if not math.isfinite(value):
+        raise TrialError(f"{metric} is {value} at epoch {report.epoch}: the validation frames do not define it")
+    return value
 
 
 def _finite(value: float) -> float:

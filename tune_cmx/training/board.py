@@ -1,5 +1,7 @@
 """TensorBoard events of one trial: scalars by epoch, and a row of the HParams table from the start."""
 
+import contextlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,30 +13,48 @@ from tune_cmx.config.trial import TrialConfig
 
 SHOWN = ("val/mAP", "val/mAP_50", "val/mAP_75")
 """The metric columns of the HParams table; each is also a scalar's name."""
+Row = Mapping[str, float]
+_log = logging.getLogger(__name__)
 
 
 class TrialBoard:
-    """Writes into the trial's folder. After a resumption the epochs of the history stand once, not twice."""
+    """Writes into the trial's folder. After a resumption the epochs of the history stand once, not twice.
 
-    def __init__(self, folder: Path, config: TrialConfig, history: Sequence[Mapping[str, float]]) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=1)
-        row = hparams(columns(config), dict.fromkeys(SHOWN, 0.0))  # type: ignore[no-untyped-call]
-        for summary in row:
-            assert self._writer.file_writer is not None
-            self._writer.file_writer.add_summary(summary)
-        for row in history:
-            self.add(row)
+    Curves are a copy of what the record has: where the disk takes none, the trial goes on, and they follow.
+    """
 
-    def add(self, row: Mapping[str, float]) -> None:
+    def __init__(self, folder: Path, config: TrialConfig, history: Sequence[Row]) -> None:
+        self._folder, self._config, self._history = folder, config, list(history)
+        self._writer: SummaryWriter | None = None
+        self._write([])
+
+    def add(self, row: Row) -> None:
         """One epoch's scalars, those that are defined."""
-        for name, value in row.items():
-            if name not in ("epoch", "fraction") and math.isfinite(value):
-                self._writer.add_scalar(name, value, int(row["epoch"]))
-        self._writer.flush()
+        self._history.append(row)
+        self._write([row])
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        """After a failure a new file is begun, with the whole history: a writer's thread does not outlive an error."""
+        try:
+            if self._writer is None:
+                self._writer, rows = SummaryWriter(str(self._folder), purge_step=1), self._history
+                for summary in hparams(columns(self._config), dict.fromkeys(SHOWN, 0.0)):  # type: ignore[no-untyped-call]
+                    assert self._writer.file_writer is not None
+                    self._writer.file_writer.add_summary(summary)
+            for row in rows:
+                for name, value in row.items():
+                    if name not in ("epoch", "fraction") and math.isfinite(value):
+                        self._writer.add_scalar(name, value, int(row["epoch"]))
+            self._writer.flush()
+        except OSError as error:
+            _log.warning("%s: the curves wait for the next epoch: %s", self._folder, error)
+            self._writer = None
 
     def close(self) -> None:
         """Write what is pending."""
-        self._writer.close()
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
 
 
 def columns(config: TrialConfig) -> dict[str, str | float]:

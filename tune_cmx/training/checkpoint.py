@@ -6,25 +6,32 @@ the steps taken, so that the epoch stands for all of them.
 
 import json
 import os
+import re
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
 from tune_cmx.errors import TrialError
+from tune_cmx.patience import on_disk
 from tune_cmx.seeding import generator_state, restore_generators
 
 _WEIGHTS, _STATE, _HISTORY = "model.safetensors", "state.pt", "history.json"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: Optimizer, *, epoch: int, seconds: float, history: list[dict[str, float]]
 ) -> None:
     """Write `folder/epoch_NNNN` whole or not at all, then remove older ones.
+
+    A disk that is full or away is waited for; until the new one is whole, the one before stays.
 
     Args:
         folder: The record's `checkpoint/`.
@@ -33,23 +40,74 @@ def save_checkpoint(
         epoch: Epochs finished.
         seconds: Spent so far over all sessions of the trial.
         history: The metrics of each epoch so far.
+
+    Raises:
+        TrialError: The disk did not come back in time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"epoch_{epoch:04d}"
-    partial = folder / f"{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial / _WEIGHTS)
-    torch.save({"optimizer": optimizer.state_dict(), "generators": generator_state()}, partial / _STATE)
+    unfinished = folder / f"{target.name}.partial"
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    state = {"optimizer": optimizer.state_dict(), "generators": generator_state()}
     progress = {"epoch": epoch, "seconds": seconds, "history": history}
-    (partial / _HISTORY).write_text(json.dumps(progress), encoding="utf-8")
-    for file in partial.iterdir():
-        _sync(file)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-    _sync(folder)
+
+    def attempt() -> None:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            _save_weights(weights, unfinished / _WEIGHTS)
+            _save_state(state, unfinished / _STATE)
+            (unfinished / _HISTORY).write_text(json.dumps(progress), encoding="utf-8")
+            for file in unfinished.iterdir():
+                _sync(file)
+            shutil.rmtree(target, ignore_errors=True)
+            unfinished.rename(target)
+            _sync(folder)
+        except Exception:
+            shutil.rmtree(unfinished, ignore_errors=True)  # on a full disk it takes room from others
+            raise
+
+    on_disk(target, attempt)
     for older in checkpoints(folder)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
+
+
+def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+class _Output:
+    """A file that keeps the error of a failed write, which torch.save reports as an `unexpected pos` without it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        """As a file's."""
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """As a file's."""
+        self._file.flush()
+
+
+def _save_state(state: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        output = _Output(file)
+        try:
+            torch.save(state, output)  # type: ignore[arg-type]  # it needs no more of a file than this
+        except RuntimeError as error:
+            raise (output.error or error) from error
 
 
 def _sync(path: Path) -> None:
@@ -94,4 +152,5 @@ def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer)
 def keep_weights_only(folder: Path) -> None:
     """Remove what only a resumption needs, about two thirds of the space."""
     for checkpoint in checkpoints(folder):
-        (checkpoint / _STATE).unlink(missing_ok=True)
+        state = checkpoint / _STATE
+        on_disk(state, partial(state.unlink, missing_ok=True))

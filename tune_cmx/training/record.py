@@ -1,6 +1,7 @@
 """The record of one trial: a folder that is readable without this software, and that nothing is ever lost from.
 
-`config.json` is written once, `metrics.csv` only grows, the rest is written to a temporary name and renamed.
+`config.json` is written once, `metrics.csv` only grows, the rest is written to a temporary name and renamed. A disk
+that is full or away is waited for (`patience.PATIENCE_S`); what was written before stays readable throughout.
 """
 
 import csv
@@ -9,22 +10,29 @@ import fcntl
 import gzip
 import io
 import json
+import logging
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from tune_cmx.config.parse import dump, read_trial
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import TrialError
+from tune_cmx.patience import on_disk
 
 Phase = Literal["search", "confirm", "single"]
 Row = dict[str, float]
 OVER = ("complete", "stopped", "failed")
 """The states of a trial that will not go on."""
+_LAST_WORDS_S = 5.0
+"""How long the note of a failure waits for the disk, which may be what failed."""
+_RESERVE, _RESERVE_BYTES = ".reserve", 2**16
+"""Room that a record holds while it is trained, given up for the note of a failure on a full disk."""
+_log = logging.getLogger(__name__)
 
 
 def now() -> str:
@@ -32,19 +40,37 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside, wait for the disk, rename: a reader sees the old content or the new, never a part."""
+def write_atomically(path: Path, content: str | bytes, *, patience_s: float | None = None) -> None:
+    """Write beside, wait for the disk, rename: a reader sees the old content or the new, never a part.
+
+    Args:
+        path: In a folder that exists.
+        content: Text is written as UTF-8.
+        patience_s: How long to wait for a disk that fails; None: `PATIENCE_S`.
+
+    Raises:
+        TrialError: It still fails; the old content is untouched.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+
+    def attempt() -> None:
+        try:
+            with partial.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)  # on a full disk it takes room from others
+            raise
+
+    on_disk(path, attempt, patience_s)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, patience_s: float | None = None) -> None:
     """JSON with nan as null, written atomically."""
-    write_atomically(path, json.dumps(_without_nan(content), indent=1) + "\n")
+    write_atomically(path, json.dumps(_without_nan(content), indent=1) + "\n", patience_s=patience_s)
 
 
 def _without_nan(content: Any) -> Any:
@@ -82,7 +108,7 @@ class TrialRecord:
             if kept != config:
                 write_json(folder / "config.json", dump(config))  # the data have moved
             return record
-        folder.mkdir(parents=True, exist_ok=True)
+        on_disk(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
         write_json(folder / "config.json", dump(config))
         state = {"id": folder.name, "seed": config.seed, "status": "planned", "reason": None, "created": now()}
         progress = {
@@ -99,14 +125,35 @@ class TrialRecord:
         """The configuration that the trial runs."""
         return read_trial(self.folder / "config.json")
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, patience_s: float | None = None) -> dict[str, Any]:
         """What `trial.json` says."""
-        content: dict[str, Any] = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
+        path = self.folder / "trial.json"
+        content: dict[str, Any] = json.loads(on_disk(path, path.read_bytes, patience_s))
         return content
 
     def update(self, **fields: Any) -> None:
         """Set fields of `trial.json`."""
         write_json(self.folder / "trial.json", {**self.state(), **fields})
+
+    def fail(self, reason: str, trace: str = "") -> None:
+        """Note that the trial failed, and why; nothing is raised.
+
+        Where the disk takes nothing more, the record stays as it was, and can be taken up as after a killed process.
+        The reason must then reach the user by another way as well.
+
+        Args:
+            reason: One sentence.
+            trace: The traceback, for `error.txt`.
+        """
+        with suppress(OSError):
+            (self.folder / _RESERVE).unlink(missing_ok=True)
+        try:
+            state = {**self.state(patience_s=_LAST_WORDS_S), "status": "failed", "reason": reason}
+            write_json(self.folder / "trial.json", state, patience_s=_LAST_WORDS_S)
+            if trace:
+                write_atomically(self.folder / "error.txt", trace, patience_s=_LAST_WORDS_S)
+        except (TrialError, OSError) as error:
+            _log.error("%s failed: %s; the record could not be told: %s", self.folder.name, reason, error)
 
     @property
     def over(self) -> bool:
@@ -123,18 +170,29 @@ class TrialRecord:
         Raises:
             TrialError: Another process still holds it.
         """
+        path = self.folder / ".lock"
+        with on_disk(path, lambda: path.open("w")) as lock:
+            on_disk(path, lambda: self._lock(lock, patience_s))
+            reserve = self.folder / _RESERVE
+            try:
+                with suppress(OSError):
+                    reserve.write_bytes(bytes(_RESERVE_BYTES))
+                yield
+            finally:
+                with suppress(OSError):
+                    reserve.unlink(missing_ok=True)
+
+    def _lock(self, lock: IO[str], patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
-        with (self.folder / ".lock").open("w") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if time.monotonic() > deadline:
-                        place = f"{self.folder}: another process is training this trial"
-                        raise TrialError(f"{place}; wait for it, or end it") from error
-                    time.sleep(0.2)
-            yield
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    place = f"{self.folder}: another process is training this trial"
+                    raise TrialError(f"{place}; wait for it, or end it") from error
+                time.sleep(0.2)
 
     def begin_session(self, first_epoch: int, **facts: Any) -> None:
         """Note that a process takes the trial up."""
@@ -173,23 +231,35 @@ class TrialRecord:
         path = self.folder / "metrics.csv"
         if not path.exists():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(file)
-            ]
+        lines = on_disk(path, path.read_bytes).decode().splitlines()
+        return [
+            {key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(lines)
+        ]
 
     def _append(self, row: Row) -> None:
+        """Let `metrics.csv` grow by the whole row, or, where the disk fails, by nothing."""
         path = self.folder / "metrics.csv"
+        kept = on_disk(path, lambda: path.stat().st_size if path.exists() else 0)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        if not path.exists() or not path.stat().st_size:
+        if not kept:
             writer.writerow(row)
         values = [int(value) if key == "epoch" else value for key, value in row.items()]
         writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in values])
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+
+        def attempt() -> None:
+            try:
+                with path.open("ab") as file:
+                    file.truncate(kept)  # what could not be cut back when the attempt before failed
+                    file.write(text.getvalue().encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(path, kept)
+                raise
+
+        on_disk(path, attempt)
 
     def write_results(self, config: TrialConfig, results: Mapping[str, Mapping[str, float]], parameters: int) -> None:
         """Write `final_results.json`, in the form that the group's scripts read.

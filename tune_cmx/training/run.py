@@ -3,8 +3,9 @@
 import contextlib
 import math
 import traceback
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,12 +28,12 @@ from tune_cmx.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from tune_cmx.training.loop import Batch, EpochReport, detect, fit
+from tune_cmx.training.distributed import Rank, lead_rank
+from tune_cmx.training.helpers import Helpers, Tasks
+from tune_cmx.training.loop import Batch, EpochReport, Seen, Trainer, detect, failure_reason, fit
 from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
-
-_CPU_ALLOCATOR = "DefaultCPUAllocator: "
 
 
 def run_trial(
@@ -46,12 +47,13 @@ def run_trial(
     Args:
         record: Planned; its `config.json` says what to train.
         prepared: The data set, audited and split.
-        device: As torch names it.
-        workers: Loader processes; 0 loads in this one.
+        device: As torch names it. Several processes (`schedule.processes`) take the visible cards from the first on.
+        workers: Loader processes, of each process that trains; 0 loads in that one.
 
     Raises:
-        TrialError: The loss is not finite, memory ran out, or another process holds the record.
-        DataError, ConfigError: The data or the configuration cannot be used together.
+        TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
+            process holds the record.
+        DataError, ConfigError: The data or the configuration cannot be used together, or there are too few cards.
     """
     with record.held():
         if record.over:
@@ -70,24 +72,10 @@ def run_trial(
 
 def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
     """Note the failure on the record; an error that names memory or a bug becomes a TrialError that says so."""
-    (record.folder / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    if _out_of_memory(error):
-        first_line = (str(error).splitlines() or ["none left"])[0]
-        reason = f"out of memory: {first_line.rpartition(_CPU_ALLOCATOR)[2]}; lower batch_size or image_size"
-    elif isinstance(error, TuneCmxError):
-        reason = str(error)
-    else:
-        reason = f"{type(error).__name__}: {error}"
-    record.update(status="failed", reason=reason)
+    reason = failure_reason(error)
+    record.fail(reason, "".join(traceback.format_exception(error)))
     place = f"trial {record.folder.name}: {reason}; config in {record.folder / 'config.json'}"
     return type(error)(place) if isinstance(error, TuneCmxError) else TrialError(place)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed; on the CPU torch says so in the text of a RuntimeError alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
-    )
 
 
 def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
@@ -97,13 +85,14 @@ def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
         yield EpochReport(int(row["epoch"]), config.schedule.epochs, row["seconds"], metrics)
 
 
-class _TrialData:
-    """The three parts of the split as this trial sees them."""
+class TrialData:
+    """The three parts of the split as a trial sees them; of the batches, the share of its process."""
 
-    def __init__(self, config: TrialConfig, prepared: Prepared, workers: int) -> None:
+    def __init__(self, config: TrialConfig, prepared: Prepared, workers: int, rank: Rank) -> None:
         split = prepared.split
-        self._seed = config.seed
-        self._loader = partial(build_loader, batch_size=config.schedule.batch_size, workers=workers)
+        self._rank = rank
+        self._order_seed = derive(config.seed, "order")
+        self._load = {"batch_size": config.schedule.batch_size, "workers": workers}
         order = modality_order(config)
         augment = config.data.augment
         self._train = PairedDataset(
@@ -114,19 +103,23 @@ class _TrialData:
             part: PairedDataset(prepared.data, ids, order, augment=None, seed=0) for part, ids in held_out.items()
         }
         self._truth = {part: ground_truth(prepared.data, ids, prepared.audit.sizes) for part, ids in held_out.items()}
-        self.steps_per_epoch = math.ceil(len(split.train) / config.schedule.batch_size)
 
     def batches(self, epoch: int) -> Iterable[Batch]:
         """Training batches; order and augmentation follow from seed and epoch alone."""
-        self._train.set_epoch(epoch)
-        loader: Iterable[Batch] = self._loader(self._train, shuffle=True, seed=derive(self._seed, "order"), epoch=epoch)
+        loader: Iterable[Batch]
+        if self._rank.processes == 1:
+            loader = build_loader(self._train, shuffle=True, seed=self._order_seed, epoch=epoch, **self._load)
+        else:
+            loader = self._rank.loader(self._train, seed=self._order_seed, epoch=epoch, **self._load)
         return loader
 
-    def score(self, model: nn.Module, part: str, device: torch.device) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """Metrics in points and COCO results of the model on `val` or `test`."""
-        dataset = self._held_out[part]
-        found = detect(model, self._loader(dataset, shuffle=False, seed=0, epoch=0), device)
-        return evaluate(found, self._truth[part]), found
+    def score(
+        self, model: nn.Module, part: str, device: torch.device
+    ) -> tuple[dict[str, float], float, list[dict[str, Any]]]:
+        """Metrics in points, milliseconds an image and COCO results of the model on `val` or `test`."""
+        loader = build_loader(self._held_out[part], shuffle=False, seed=0, epoch=0, **self._load)
+        found, milliseconds = detect(model, loader, device)
+        return evaluate(found, self._truth[part]), milliseconds, found
 
 
 def modality_order(config: TrialConfig) -> list[str]:
@@ -148,70 +141,133 @@ def build_trial_model(config: TrialConfig, prepared: Prepared) -> Detector:
     )
 
 
+def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, rank: Rank, saved: Path | None) -> Trainer:
+    """The model on its device, with optimizer and schedule, all of them and the generators as the checkpoint has them.
+
+    Args:
+        config: The trial's.
+        prepared: The data set, audited and split.
+        model: On the CPU.
+        rank: This process.
+        saved: The checkpoint to go on from; None: the beginning.
+    """
+    schedule = config.schedule
+    images = len(prepared.split.train)
+    steps_per_epoch = math.ceil(images / schedule.batch_size)
+    model.to(rank.device)
+    optimizer = build_optimizer(model, schedule)
+    scheduler = build_scheduler(optimizer, schedule, steps_per_epoch)
+    if saved is not None:
+        restore_checkpoint(saved, model, optimizer)
+    share = partial(rank.share, images=images, batch_size=schedule.batch_size) if rank.processes > 1 else None
+    return Trainer(model, optimizer, scheduler, steps_per_epoch, rank.device, schedule.clip_norm, share)
+
+
 def _train(record: TrialRecord, prepared: Prepared, device: torch.device, workers: int) -> Iterator[EpochReport]:
     config = record.config()
-    schedule = config.schedule
-    data = _TrialData(config, prepared, workers)
+    rank = lead_rank(config.schedule.processes, device)
+    data = TrialData(config, prepared, workers, rank)
     model = build_trial_model(config, prepared)
     if "parameters" not in record.state():
         record.update(parameters=parameters(model), audit_warnings=audit_model(model, model.backbone.encoder.bands))
-    model.to(device)
-    optimizer = build_optimizer(model, schedule)
-    scheduler = build_scheduler(optimizer, schedule, data.steps_per_epoch)
-
-    history: list[Row] = []
-    seconds_before = 0.0
-    saved = checkpoints(record.checkpoints)
-    if saved:
-        history, seconds_before = read_history(saved[-1])
-        restore_checkpoint(saved[-1], model, optimizer)
+    saved = next(reversed(checkpoints(record.checkpoints)), None)
+    trainer = build_trainer(config, prepared, model, rank, saved)
+    history, seconds_before = read_history(saved) if saved else ([], 0.0)
     record.complete_rows(history)
     record.begin_session(
         len(history) + 1,
         epochs=len(history),
         seconds=seconds_before,
-        device=_device_name(device),
+        device=_device_name(rank),
         code_version=code_version(),
         packages=package_versions(),
     )
     with contextlib.closing(TrialBoard(record.folder, config, history)) as board:
         yield from _reports(history, config)
-        for report in fit(
-            model,
-            optimizer,
-            scheduler,
-            batches=data.batches,
-            score=lambda: data.score(model, "val", device)[0],
-            epochs=schedule.epochs,
-            steps_per_epoch=data.steps_per_epoch,
-            device=device,
-            first_epoch=len(history) + 1,
-            seconds_before=seconds_before,
-            clip_norm=schedule.clip_norm,
-        ):
-            row: Row = {"epoch": report.epoch, "fraction": report.fraction, "seconds": report.seconds, **report.metrics}
-            history.append(row)
-            save_checkpoint(
-                record.checkpoints, model, optimizer, epoch=report.epoch, seconds=report.seconds, history=history
-            )
-            record.add_epoch(row, session_seconds=report.seconds - seconds_before)
-            board.add(row)
-            yield report
-    _finish(record, config, data, model, device)
+        if len(history) < config.schedule.epochs:
+            with _training(config, prepared, workers, rank, trainer, data, saved) as train:
+                for report in fit(
+                    train,
+                    lambda: _validation(*data.score(model, "val", rank.device)),
+                    epochs=config.schedule.epochs,
+                    first_epoch=len(history) + 1,
+                    seconds_before=seconds_before,
+                ):
+                    row = _row(report)
+                    history.append(row)
+                    save_checkpoint(
+                        record.checkpoints,
+                        model,
+                        trainer.optimizer,
+                        epoch=report.epoch,
+                        seconds=report.seconds,
+                        history=history,
+                    )
+                    record.add_epoch(row, session_seconds=report.seconds - seconds_before)
+                    board.add(row)
+                    yield report
+    _finish(record, config, data, model, rank.device)
 
 
-def _finish(record: TrialRecord, config: TrialConfig, data: _TrialData, model: nn.Module, device: torch.device) -> None:
+@contextlib.contextmanager
+def _training(
+    config: TrialConfig,
+    prepared: Prepared,
+    workers: int,
+    rank: Rank,
+    trainer: Trainer,
+    data: TrialData,
+    saved: Path | None,
+) -> Iterator[Callable[[int], Seen]]:
+    """What trains an epoch: this process, or several of which this one leads."""
+    if rank.processes == 1:
+        yield lambda epoch: trainer.epoch(epoch, data.batches(epoch))
+        return
+    with Helpers(rank, _help_train, config, prepared, workers, saved) as helpers:
+        joined = helpers.join(trainer)
+
+        def train(epoch: int) -> Seen:
+            helpers.begin(epoch)
+            return helpers.add(joined.epoch(epoch, data.batches(epoch)))
+
+        yield train
+
+
+def _help_train(
+    rank: Rank, tasks: Tasks, config: TrialConfig, prepared: Prepared, workers: int, saved: Path | None
+) -> None:
+    """What the other processes do: the same steps on their shares."""
+    data = TrialData(config, prepared, workers, rank)
+    trainer = tasks.join(build_trainer(config, prepared, build_trial_model(config, prepared), rank, saved))
+    for epoch in tasks:
+        rank.seed(config.seed, epoch)
+        tasks.done(trainer.epoch(epoch, data.batches(epoch)))
+
+
+def _validation(metrics: dict[str, float], milliseconds: float, _: list[dict[str, Any]]) -> dict[str, float]:
+    return {**metrics, "milliseconds": milliseconds}
+
+
+def _row(report: EpochReport) -> Row:
+    return {"epoch": report.epoch, "fraction": report.fraction, "seconds": report.seconds, **report.metrics}
+
+
+def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, model: nn.Module, device: torch.device) -> None:
     """Write the results on the split that the configuration reports, and end the record."""
     last = record.rows()[-1]
     results = {"val": {name: last[f"val/{name}"] for name in METRICS}}
-    results[config.report_split], detections = data.score(model, config.report_split, device)
+    results[config.report_split], _, detections = data.score(model, config.report_split, device)
     record.write_detections(detections)
     record.write_results(config, results, record.state()["parameters"]["total"])
     record.update(status="complete", finished=now())
     keep_weights_only(record.checkpoints)
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}"
-    return f"{device.type}, {torch.get_num_threads()} threads"
+def _device_name(rank: Rank) -> str:
+    device = rank.device
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {torch.get_num_threads()} threads"
+    )
+    return name if rank.processes == 1 else f"{rank.processes} x {name}"

@@ -2,70 +2,18 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tune_cmx.config.parse import validate
-from tune_cmx.config.space import Claim, EarlyStopping, Searcher, StudyFile, ends, parse_domain, sample
+from tune_cmx.config.space import Claim, Confirm, EarlyStopping, Searcher, StudyFile
 from tune_cmx.errors import ConfigError
 
-LINES = {"search.schedule.lr": 7}
-
-
-def domain(value: Any) -> Any:
-    return parse_domain("schedule.lr", value, "a.yaml", LINES)
-
 
 @pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ([1, 2], "needs one of {choice, uniform, loguniform, int} with a list"),
-        (0.1, "got 0.1"),
-        ({"choise": [1]}, "needs one of"),
-        ({"choice": [1], "int": [1, 2]}, "needs one of"),
-        ({"choice": []}, "at least 1"),
-        ({"choice": [1, 2, 1]}, "a value stands twice in choice"),
-        ({"choice": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]}, "a value stands twice in choice"),
-        ({"uniform": [2, 1]}, r"lower end first; got \[2.0, 1.0\]"),
-        ({"uniform": [1, 1]}, "lower end first"),
-        ({"uniform": [1]}, r"search\.schedule\.lr\.uniform"),
-        ({"uniform": [0, float("inf")]}, "finite"),
-        ({"loguniform": [0.0, 1.0]}, "loguniform needs a lower end above 0; got 0.0"),
-        ({"int": [1.5, 2]}, "valid integer"),
-    ],
+    "content",
+    [{"kind": "random"}, {"kind": "tpe"}, {"kind": "grid", "trials": 3}, {"kind": "random", "trials": 0}],
 )
-def test_a_domain_that_cannot_be_drawn_from_is_refused_with_its_place(value: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
-        domain(value)
-    assert str(caught.value).startswith("a.yaml:7: search.schedule.lr")
-
-
-@given(st.integers(0, 2**32), st.floats(1e-6, 1.0), st.floats(1.001, 1000))
-def test_draws_stay_within_their_range(seed: int, low: float, factor: float) -> None:
-    draw = np.random.default_rng(seed)
-    for kind in ("uniform", "loguniform"):
-        assert low * (1 - 1e-12) <= sample(domain({kind: [low, low * factor]}), draw) <= low * factor * (1 + 1e-12)
-    assert sample(domain({"int": [3, 5]}), draw) in (3, 4, 5)
-    assert sample(domain({"choice": ["a", [1]]}), draw) in ("a", [1])
-
-
-def test_both_ends_of_whole_numbers_are_drawn() -> None:
-    draw = np.random.default_rng(0)
-    assert {sample(domain({"int": [1, 3]}), draw) for _ in range(50)} == {1, 2, 3}
-
-
-def test_the_ends_of_a_domain_are_what_check_builds() -> None:
-    assert ends(domain({"choice": [3, 1, 2]})) == (3, 1, 2)
-    assert ends(domain({"loguniform": [1e-4, 1e-1]})) == (1e-4, 1e-1)
-    assert ends(domain({"int": [2, 9]})) == (2, 9)
-
-
-@pytest.mark.parametrize(
-    "content", [{"kind": "random"}, {"kind": "grid", "trials": 3}, {"kind": "random", "trials": 0}]
-)
-def test_trials_go_with_random_and_only_there(content: dict[str, Any]) -> None:
+def test_trials_go_with_drawn_searches_and_only_there(content: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="trials"):
         validate(Searcher, content, source="a.yaml")
 
@@ -111,9 +59,64 @@ def test_claims_are_about_what_the_rows_hold(metric: str) -> None:
     assert validate(Claim, content, source="a.yaml").metric == metric
 
 
-def test_a_study_needs_its_name_a_search_and_a_control() -> None:
+def test_a_study_needs_its_name_and_a_control() -> None:
     with pytest.raises(ConfigError) as caught:
         validate(StudyFile, {}, source="a.yaml")
-    assert str(caught.value).splitlines() == [f"a.yaml: {key}: is missing" for key in ("study", "search", "control")]
+    assert str(caught.value).splitlines() == [f"a.yaml: {key}: is missing" for key in ("study", "control")]
     with pytest.raises(ConfigError, match=r"a\.yaml: study: .* got 'Über alles'"):
         validate(StudyFile, {"study": "Über alles", "search": {"a": 1}, "control": {"a": 1}}, source="a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"kind": "random", "trials": 2, "priors": []}, "priors goes with kind: tpe"),
+        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP"]}, "two or more different ones"),
+        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP", "val/mAP"]}, "two or more different ones"),
+        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP", "watts"]}, "'watts' is none of val/mAP"),
+        (
+            {
+                "kind": "tpe",
+                "trials": 2,
+                "objectives": ["val/mAP", "parameters"],
+                "priors": [{"values": {"schedule.lr": 0.1}, "value": 50.0}],
+            },
+            "priors have one value",
+        ),
+    ],
+)
+def test_what_only_tpe_can_use_goes_with_it(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        validate(Searcher, content, source="a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"seeds": 3, "half_width": 0.5}, "two ways to say how many seeds"),
+        ({"pilot_seeds": 3}, "pilot_seeds go with half_width"),
+        ({"half_width": 0.5, "pilot_seeds": 8, "max_seeds": 6}, "at least pilot_seeds, 8; got 6"),
+        ({"half_width": 0}, "greater than 0"),
+        ({"half_width": 0.5, "pilot_seeds": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_seeds_are_given_or_follow_from_a_precision(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        validate(Confirm, content, source="a.yaml")
+
+
+@pytest.mark.parametrize(("content", "first"), [({}, 6), ({"seeds": 2}, 2), ({"half_width": 0.5}, 4)])
+def test_the_seeds_that_are_trained_whatever_comes_out(content: dict[str, Any], first: int) -> None:
+    assert validate(Confirm, content, source="a.yaml").first_seeds == first
+
+
+def test_tpe_promotes_before_it_draws_more() -> None:
+    content = {"study": "a", "search": {"schedule.lr": {"choice": [1]}}, "control": {"schedule.lr": 2}}
+    tpe = {"kind": "tpe", "trials": 4}
+    assert validate(StudyFile, content, source="a.yaml").early_stopping.first == "new"
+    assert validate(StudyFile, {**content, "searcher": tpe}, source="a.yaml").early_stopping.first == "promotion"
+    with pytest.raises(ConfigError, match="must be promotion with searcher tpe"):
+        validate(StudyFile, {**content, "searcher": tpe, "early_stopping": {"first": "new"}}, source="a.yaml")
+    for odd in ({"searcher": 3}, {"searcher": tpe, "early_stopping": 3}):
+        with pytest.raises(ConfigError):
+            validate(StudyFile, {**content, **odd}, source="a.yaml")

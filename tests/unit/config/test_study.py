@@ -10,7 +10,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tune_cmx.config.study import CONTROL, Study, differing, read_study
+from tune_cmx.config.arms import CONTROL, differing
+from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 
 SEARCH = {"model.fusion.stages": {"choice": [[1], [2, 3]]}}
@@ -298,5 +299,5 @@ def test_an_end_that_no_trial_could_have_is_named(read: Reader) -> None:
 
 def test_confirmation_seeds_are_none_that_the_search_used(read: Reader) -> None:
     study = read(seed=5, confirm={"finalists": 1, "seeds": 3})
-    assert study.confirm_seeds() == (1005, 1006, 1007)
+    assert study.seeds(3) == (1005, 1006, 1007)
     assert {arm.config.seed for arm in study.arms.values()} == {5}

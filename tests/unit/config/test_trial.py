@@ -91,6 +91,8 @@ def test_streams_of_nothing_of_strangers_or_of_one_twice_are_refused(text: str) 
     [
         ("schedule.epochs", 0, "greater than or equal to 1"),
         ("schedule.lr", 0.0, "greater than 0"),
+        ("schedule.processes", 0, "greater than or equal to 1"),
+        ("schedule.processes", 3, "divisible by processes, 3, each of which takes an equal share; got 16"),
         ("schedule.optimizer", "adam", "'sgd' or 'adamw'"),
         ("schedule.warmup_epochs", 15.0, "below epochs, 15"),
         ("data.fractions", [0.5, 0.5, 0.0], "add up to 1"),

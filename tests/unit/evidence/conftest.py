@@ -21,7 +21,7 @@ VAL_COLUMNS = ("val/mAP", "val/mAP_50", "val/mAP_small")
 
 def config_of(arm: str, seed: int, report_split: str) -> dict[str, Any]:
     config = TrialConfig(
-        model=ModelConfig(backbone="mit_nano", fusion=FUSIONS[arm]),
+        model=ModelConfig(backbone="mit_nano", fusion=FUSIONS.get(arm, CSSA_4)),
         schedule=ScheduleConfig(epochs=EPOCHS, batch_size=2),
         seed=seed,
         report_split=report_split,  # type: ignore[arg-type]
@@ -106,6 +106,7 @@ class StudyWriter:
         val: float = 30.0,
         test: float | None = None,
         epochs: int = EPOCHS,
+        milliseconds: float | None = None,
         **info: Any,
     ) -> None:
         """A record; it has final results if its status is complete, and on test if `test` is given."""
@@ -140,7 +141,7 @@ class StudyWriter:
         (place / "trial.json").write_text(json.dumps(content))
         split = "val" if test is None else "test"
         (place / "config.json").write_text(json.dumps(config_of(arm, seed, split)))
-        self._metrics(place, val, epochs)
+        self._metrics(place, val, epochs, milliseconds)
         if status == "complete":
             by_split = {"val": points(val)} if test is None else {"val": points(val), "test": points(test)}
             final = {
@@ -182,15 +183,45 @@ class StudyWriter:
         (self.folder / "study.json").write_text(json.dumps(self.study))
         return self.folder
 
-    def _metrics(self, place: Path, val: float, epochs: int) -> None:
+    def rungs(self, *decisions: Mapping[str, Any]) -> None:
+        """Lines of rungs.jsonl, in their order."""
+        (self.folder / "search").mkdir(parents=True)
+        filled = [{"arm": "", "rung": 2, "at": 2, "cutoff": None, **decision} for decision in decisions]
+        (self.folder / "search" / "rungs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in filled))
+
+    def extra_arm(self, arm: str, label: str, values: Mapping[str, Any]) -> None:
+        """An arm that differs from stages 4 in what its values say."""
+        config = config_of("stages-4", 0, "val")
+        for path, value in values.items():
+            *sections, last = path.split(".")
+            place = config
+            for section in sections:
+                place = place[section]
+            place[last] = value
+        self.study["arms"][arm] = {"label": label, "values": dict(values), "config": config, "differs": []}
+
+    def _metrics(self, place: Path, val: float, epochs: int, milliseconds: float | None) -> None:
         with (place / "metrics.csv").open("w", newline="") as file:
             writer = csv.writer(file)
+            timed = [] if milliseconds is None else ["val/milliseconds"]
             writer.writerow(
-                ["epoch", "fraction", "seconds", "lr", "train/loss", "val/mAP", "val/mAP_50", "val/mAP_small"]
+                ["epoch", "fraction", "seconds", "lr", "train/loss", "val/mAP", "val/mAP_50", "val/mAP_small", *timed]
             )
             for epoch in range(1, epochs + 1):
                 value = val * epoch / EPOCHS
-                writer.writerow([epoch, epoch / EPOCHS, 10.0, 0.02, 2.0 / epoch, value, value * 1.5, ""])
+                writer.writerow(
+                    [
+                        epoch,
+                        epoch / EPOCHS,
+                        10.0,
+                        0.02,
+                        2.0 / epoch,
+                        value,
+                        value * 1.5,
+                        "",
+                        *[milliseconds for _ in timed],
+                    ]
+                )
 
 
 def points(value: float) -> Mapping[str, float | None]:

@@ -17,9 +17,15 @@ def _console(*, terminal: bool) -> tuple[StudyConsole, io.StringIO]:
     return StudyConsole(Console(file=text, force_terminal=terminal, width=100, highlight=False), "val/mAP"), text
 
 
+def _start(shown: StudyConsole, trials: dict[str, tuple[str, int, int]], slots: int) -> None:
+    shown.start("Search", len(trials), slots)
+    for name, (label, epochs, known) in trials.items():
+        shown.add(name, label, epochs, known)
+
+
 def test_a_line_an_event_where_there_is_no_terminal() -> None:
     shown, text = _console(terminal=False)
-    shown.start("Search", TRIALS, 2)
+    _start(shown, TRIALS, 2)
     shown.epoch("a", 1, 12.345, 3.0)
     shown.end("b", "failed", "loss is nan at epoch 1, step 2")
     lines = text.getvalue().splitlines()
@@ -33,14 +39,14 @@ def test_a_line_an_event_where_there_is_no_terminal() -> None:
 
 def test_a_long_event_stays_one_line() -> None:
     shown, text = _console(terminal=False)
-    shown.start("Search", TRIALS, 1)
+    _start(shown, TRIALS, 1)
     shown.end("a", "failed", "word " * 60)
     assert len(text.getvalue().splitlines()) == 2
 
 
 def test_the_table_at_the_end() -> None:
     shown, text = _console(terminal=False)
-    shown.start("Search", TRIALS, 1)
+    _start(shown, TRIALS, 1)
     for epoch in range(1, 5):
         shown.epoch("a", epoch, 10.0, 20.0 * epoch)
     shown.end("a", "complete")
@@ -58,7 +64,7 @@ def test_the_table_at_the_end() -> None:
 
 def test_a_table_on_a_terminal() -> None:
     shown, text = _console(terminal=True)
-    shown.start("Search", TRIALS, 2)
+    _start(shown, TRIALS, 2)
     shown.epoch("a", 1, 12.0, 3.0)
     shown.end("b", "failed", "out of memory")
     shown.finish()
@@ -71,7 +77,7 @@ def test_a_table_on_a_terminal() -> None:
 def test_a_trial_is_seen_before_its_first_epoch() -> None:
     for terminal in (False, True):
         shown, text = _console(terminal=terminal)
-        shown.start("Search", TRIALS, 2)
+        _start(shown, TRIALS, 2)
         shown.begin("b")
         assert ("stages 2" if terminal else "stages 2: started") in text.getvalue()
         assert "stages 1" not in text.getvalue()
@@ -81,7 +87,7 @@ def test_a_trial_is_seen_before_its_first_epoch() -> None:
 def test_a_live_table_is_no_longer_than_a_screen() -> None:
     trials = {str(number): (f"arm {number}", 2, 0) for number in range(40)}
     shown, text = _console(terminal=True)
-    shown.start("Search", trials, 2)
+    _start(shown, trials, 2)
     for name in trials:
         shown.end(name, "stopped")
     shown.finish()
@@ -98,7 +104,7 @@ def _left(text: str) -> int:
 def test_epochs_of_an_earlier_session_do_not_count_for_the_time_left() -> None:
     """One epoch took half a second, and four are left; the five of the record took none of it."""
     shown, text = _console(terminal=False)
-    shown.start("Search", {"a": ("stages 1", 10, 5)}, 1)
+    _start(shown, {"a": ("stages 1", 10, 5)}, 1)
     time.sleep(0.6)
     for epoch in range(1, 7):
         shown.epoch("a", epoch, 10.0, 1.0 * epoch)
@@ -109,7 +115,7 @@ def test_epochs_of_an_earlier_session_do_not_count_for_the_time_left() -> None:
 def test_epochs_after_a_lost_worker_do_not_count_twice() -> None:
     """Two epochs took six tenths, and eight are left; the two reported again took none of it."""
     shown, text = _console(terminal=False)
-    shown.start("Search", {"a": ("stages 1", 10, 0)}, 1)
+    _start(shown, {"a": ("stages 1", 10, 0)}, 1)
     time.sleep(0.6)
     for epoch in (1, 2, 1, 2):
         shown.epoch("a", epoch, 10.0, 1.0 * epoch)

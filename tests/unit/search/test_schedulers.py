@@ -17,7 +17,9 @@ FULL = 20
 
 
 def _settings(reduction_factor: float = 2, grace: float = 2, compare_at: Any = "epoch") -> EarlyStopping:
-    return EarlyStopping(reduction_factor=reduction_factor, grace=grace, compare_at=compare_at)
+    """The stopping variant as it is published, which is Ray's."""
+    published: dict[str, Any] = {"spacing": None, "last": 1, "variant": "stop"}
+    return EarlyStopping(reduction_factor=reduction_factor, grace=grace, compare_at=compare_at, **published)
 
 
 def _asha(log: Path, settings: EarlyStopping, full: float = FULL) -> RecordedASHA:
@@ -29,7 +31,7 @@ def _trial(name: str) -> Trial:
 
 
 def _result(value: float, **at: float) -> dict[str, Any]:
-    return {METRIC: value, "epoch": 1, "fraction": 0.1, "gpu_seconds": 1.0, **at}
+    return {METRIC: value, "epoch": 2, "fraction": 0.1, "gpu_seconds": 1.0, **at}
 
 
 def _reports(draw: random.Random, order: str, trials: int) -> list[tuple[str, int, float]]:
@@ -61,7 +63,7 @@ def _reports(draw: random.Random, order: str, trials: int) -> list[tuple[str, in
         (_settings(2, 2), 8, [2, 4]),
         (_settings(2, 0.2, "fraction"), 1.0, [0.2, 0.4, 0.8]),
         (_settings(2, 0.25, "fraction"), 1.0, [0.25, 0.5]),
-        (_settings(3, 100, "gpu_seconds"), float("inf"), [100 * 3.0**k for k in range(12)]),
+        (_settings(3, 100, "gpu_seconds"), float("inf"), [100 * 3.0**k for k in range(24)]),
     ],
 )
 def test_rungs_lie_below_the_end(settings: EarlyStopping, full: float, expected: list[float]) -> None:
@@ -104,7 +106,9 @@ def test_a_search_taken_up_goes_on_as_if_it_had_not_been_left(tmp_path: Path) ->
         for number, (name, epoch, value) in enumerate(reports):
             if number % 7 == 0:
                 again = _asha(parts, _settings())
-                assert again.contents == whole.contents
+                assert [again.contents(rung) for rung in (2, 4, 8, 16)] == [
+                    whole.contents(rung) for rung in (2, 4, 8, 16)
+                ]
             if name in over:
                 continue
             result = _result(value, epoch=epoch, fraction=epoch / FULL)
@@ -129,6 +133,8 @@ def test_a_decision_is_on_the_disk_when_it_is_made(tmp_path: Path) -> None:
         "value": 5.0,
         "cutoff": None,
         "decision": GO_ON,
+        "phase": "search",
+        "bracket": 0,
     }
     assert second == {
         "trial": "b",
@@ -138,6 +144,8 @@ def test_a_decision_is_on_the_disk_when_it_is_made(tmp_path: Path) -> None:
         "value": 4.0,
         "cutoff": 5.0,
         "decision": STOP,
+        "phase": "search",
+        "bracket": 0,
     }
 
 
@@ -159,28 +167,28 @@ def test_a_line_that_a_crash_cut_short_does_not_count(tmp_path: Path, cut: int) 
     asha.on_trial_result(None, _trial("b"), _result(6.0, epoch=2))
     log.write_bytes(log.read_bytes()[:-cut])
     again = _asha(log, _settings())
-    assert again.contents[2] in ({"a": 5.0}, {"a": 5.0, "b": 6.0})
+    assert again.contents(2) in ({"a": 5.0}, {"a": 5.0, "b": 6.0})
     again.on_trial_result(None, _trial("b"), _result(6.0, epoch=2))
     again.on_trial_result(None, _trial("c"), _result(7.0, epoch=2))
     assert [decision.trial for decision in read_decisions(log)] == ["a", "b", "c"]
-    assert _asha(log, _settings()).contents[2] == {"a": 5.0, "b": 6.0, "c": 7.0}
+    assert _asha(log, _settings()).contents(2) == {"a": 5.0, "b": 6.0, "c": 7.0}
 
 
 def test_a_failed_report_enters_no_rung(tmp_path: Path) -> None:
     asha = _asha(tmp_path / "log", _settings())
     failed = {**_result(-1.0, epoch=4), "failed": "loss is nan"}
     assert asha.on_trial_result(None, _trial("a"), failed) == TrialScheduler.CONTINUE
-    assert not any(asha.contents.values())
+    assert not asha.contents(2)
     assert read_decisions(tmp_path / "log") == []
 
 
 @pytest.mark.parametrize(("epochs", "grace"), [(10, 0.1), (10, 0.3), (20, 0.15), (30, 0.1), (7, 1 / 7)])
 def test_a_rung_over_fractions_is_reached_at_its_epoch(tmp_path: Path, epochs: int, grace: float) -> None:
-    """0.1 · 3 is above 3/10 in floating point; the trial is compared at epoch 3 all the same."""
+    """0.1 · 3 is above 3/10 in floating point; the trial is compared at epoch 3 all the same, and never before 2."""
     asha = _asha(tmp_path / "log", _settings(3, grace, "fraction"), full=1.0)
     for epoch in range(1, epochs + 1):
         asha.on_trial_result(None, _trial("a"), _result(5.0, epoch=epoch, fraction=epoch / epochs))
-    expected = [round(rung * epochs) for rung in rungs(_settings(3, grace, "fraction"), 1.0)]
+    expected = [max(2, round(rung * epochs)) for rung in rungs(_settings(3, grace, "fraction"), 1.0)]
     assert [round(decision.at * epochs) for decision in read_decisions(tmp_path / "log")] == expected
 
 
@@ -204,4 +212,4 @@ def test_a_trial_at_its_end_is_compared_and_not_stopped(tmp_path: Path) -> None:
     asha.on_trial_result(None, _trial("a"), _result(5.0, gpu_seconds=11.0))
     last = _result(4.0, gpu_seconds=12.0, fraction=1.0)
     assert asha.on_trial_result(None, _trial("b"), last) == TrialScheduler.CONTINUE
-    assert asha.contents[10] == {"a": 5.0, "b": 4.0}
+    assert asha.contents(10) == {"a": 5.0, "b": 4.0}

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_cmx.config.study import CONTROL, read_study
+from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.study import read_study
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.schedulers import Decision
-from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, finalists, mark_stopped, open_folder
+from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, mark_stopped, open_folder
 from tune_cmx.training.record import TrialRecord
 
 Opener = Callable[..., StudyFolder]
@@ -76,11 +77,34 @@ def _train(record: TrialRecord, values: list[float], status: str) -> None:
     record.update(status=status)
 
 
-def _decide(opened: StudyFolder, record: TrialRecord, rung: float, decision: str) -> None:
+def _decide(opened: StudyFolder, record: TrialRecord, rung: float, decision: str) -> Decision:
     opened.decisions.parent.mkdir(parents=True, exist_ok=True)
     line = Decision(record.folder.name, str(record.state()["arm"]), rung, rung, 10.0, 12.5, decision)
     with opened.decisions.open("a") as file:
         file.write(json.dumps(vars(line)) + "\n")
+    return line
+
+
+GROWING: dict[str, Any] = {
+    "searcher": {"kind": "tpe", "trials": 3},
+    "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
+}
+
+
+def test_arms_that_a_search_drew_are_taken_up_with_their_records(opener: Opener) -> None:
+    opened = opener(**GROWING)
+    opened.write(status="searching", seconds=0.0)
+    arm = opened.study.arm({"model.fusion.stages": [2]})
+    record = opened.plan(arm, 0, "search")
+    again = opener(**GROWING)
+    assert again.study.arms[arm.id] == arm
+    assert again.plan(again.study.arms[arm.id], 0, "search").folder == record.folder
+
+
+def test_a_search_that_draws_must_keep_its_space(opener: Opener) -> None:
+    opener(**GROWING).write(status="searching", seconds=0.0)
+    with pytest.raises(ConfigError, match=r"search: model\.fusion\.stages: choice was \[\[1\], \[2\], \[3\]\]"):
+        opener(**{**GROWING, "search": {"model.fusion.stages": {"choice": [[1], [2]]}}})
 
 
 def test_a_search_never_reads_test_and_a_confirmation_reports_on_it(opened: StudyFolder) -> None:
@@ -101,41 +125,16 @@ def test_all_records_have_the_protocol_and_the_split(opened: StudyFolder) -> Non
     }
 
 
-def test_finalists_are_the_furthest_trained_and_then_the_best(opened: StudyFolder) -> None:
-    first, second, third = _searched(opened)
-    _train(first, [50.0, 50.0], "stopped")
-    _train(second, [0.0, 0.0, 10.0, 10.0, 30.0], "complete")
-    _train(third, [0.0, 0.0, 20.0, 20.0, 25.0], "complete")
-    assert finalists([first, second, third], "val/mAP", 3, 3) == ["stages-3", "stages-2", "stages-1"]
-    assert finalists([first, second, third], "val/mAP", 1, 2) == ["stages-2", "stages-3"]
-
-
-def test_of_equals_the_arm_drawn_first(opened: StudyFolder) -> None:
-    records = _searched(opened)
-    for record in records:
-        _train(record, [10.0] * 5, "complete")
-    assert finalists(records, "val/mAP", 3, 2) == ["stages-1", "stages-2"]
-
-
-def test_what_failed_or_never_ran_is_no_finalist(opened: StudyFolder) -> None:
-    first, second, third = _searched(opened)
-    _train(first, [50.0] * 4, "failed")
-    _train(second, [10.0] * 2, "stopped")
-    assert finalists([first, second, third], "val/mAP", 3, 3) == ["stages-2"]
-
-
 def test_where_and_why_a_trial_was_stopped(opened: StudyFolder) -> None:
     first, second, _ = _searched(opened)
     for record in (first, second):
         _train(record, [10.0, 10.0], "running")
-    _decide(opened, first, 2, "stop")
-    _decide(opened, second, 2, "go on")
-    for record in (first, second):
-        mark_stopped(record, opened.decisions)
+    mark_stopped(first, _decide(opened, first, 2, "stop"))
+    mark_stopped(second, None)
     state = first.state()
     assert state["status"] == "stopped"
     assert state["stopped"] == {"epoch": 2, "rung": 2, "value": 10.0, "cutoff": 12.5}
-    assert state["reason"] == "ASHA: 10.00 is below 12.50 at rung 2"
+    assert state["reason"] == "ASHA: 10.00 is not above 12.50 at rung 2"
     assert second.state()["status"] == "running"
 
 
@@ -143,8 +142,7 @@ def test_where_and_why_a_trial_was_stopped(opened: StudyFolder) -> None:
 def test_a_trial_that_is_over_stays_as_it_ended(opened: StudyFolder, status: str) -> None:
     record = _searched(opened)[0]
     _train(record, [10.0] * 2, status)
-    _decide(opened, record, 2, "stop")
-    mark_stopped(record, opened.decisions)
+    mark_stopped(record, _decide(opened, record, 2, "stop"))
     assert record.state()["status"] == status
 
 
@@ -175,11 +173,16 @@ def test_the_study_file(opened: StudyFolder) -> None:
     opened.write(status="confirming", finalists=["stages-2"], seconds=3.5)
     content = json.loads((opened.folder / STUDY_FILE).read_text())
     assert (content["status"], content["seconds"]) == ("confirming", 3.5)
-    assert content["selection"] == {"split": "val", "metric": "val/mAP", "finalists": ["stages-2"]}
+    assert content["selection"] == {
+        "split": "val",
+        "metric": "val/mAP",
+        "finalists": ["stages-2"],
+        "winner": None,
+    }
     assert content["question"] == "Which stage?"
     assert list(content["arms"]) == ["control", "stages-1", "stages-2", "stages-3"]
     assert all(path.startswith("model.fusion.") for path in content["arms"]["stages-1"]["differs"])
-    assert content["early_stopping"]["rungs"] == [2, 4]
+    assert content["early_stopping"]["rungs"] == [2, 3]
     assert not [path for path in content["protocol"] if path.startswith("model.fusion")]
     assert (opened.folder / SPACE_FILE).read_text().startswith("# Which stage?")
 
@@ -196,7 +199,7 @@ def test_the_same_study_is_taken_up(opener: Opener) -> None:
             {"fixed": {**SPACE["fixed"], "schedule": {"epochs": 5, "batch_size": 2, "lr": 0.5}}},
             r"arm control: schedule\.lr was 0\.02, is 0\.5 .*start a new study with another --output-dir",
         ),
-        ({"search": {"model.fusion.stages": {"choice": [[1], [2], [4]]}}}, r"arm stages-3 is gone \(and 1 more\)"),
+        ({"search": {"model.fusion.stages": {"choice": [[1], [2], [4]]}}}, r"arm stages-3 is gone \(and 2 more\)"),
         ({"search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}}}, "arm stages-4 is new"),
         ({"early_stopping": {"reduction_factor": 2, "grace": 3}}, r"early_stopping\.grace was 2.*, is 3"),
         ({"seed": 1}, r"arm control: seed was 0, is 1"),

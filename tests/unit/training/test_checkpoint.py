@@ -78,7 +78,14 @@ def test_a_save_that_breaks_off_leaves_the_one_before(tmp_path: Path) -> None:
     training.save(tmp_path, 1)
     with pytest.raises(TypeError):
         training.save(tmp_path, 2, [{"epoch": object()}])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_0001", "epoch_0002.partial"]
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_0001"]
+
+
+def test_what_a_killed_process_left_is_no_checkpoint_and_is_no_hindrance(tmp_path: Path) -> None:
+    training = _Training()
+    training.save(tmp_path, 1)
+    (tmp_path / "epoch_0002.partial").mkdir()
+    (tmp_path / "epoch_0002.partial" / "model.safetensors").write_bytes(b"half")
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch_0001"]
     training.save(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_0002"]

@@ -1,0 +1,41 @@
+"""What a trial takes, measured in a fresh process, on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tune_cmx.errors import TrialError
+from tune_cmx.training.memory import peak_memory
+
+if TYPE_CHECKING:
+    from conftest import Tiny
+
+    from tune_cmx.config.trial import TrialConfig
+    from tune_cmx.data.prepare import Prepared
+
+
+def sized(config: TrialConfig, side: int) -> TrialConfig:
+    detector = config.model.detector.model_copy(update={"image_size": side, "max_size": side})
+    return config.model_copy(update={"model": config.model.model_copy(update={"detector": detector})})
+
+
+@pytest.fixture
+def config(tiny: Tiny) -> TrialConfig:
+    return tiny.study().arms["stages-2"].config
+
+
+def test_larger_images_take_more_memory_and_time(prepared: Prepared, config: TrialConfig) -> None:
+    small, large = (peak_memory(sized(config, side), prepared, "cpu", steps=2) for side in (64, 256))
+    assert 2**20 < small.peak < large.peak < large.total
+    images = 4 * 5 * 4 * (256**2 - 64**2)  # a batch of four, five bands of floats: the least that must be there
+    assert large.peak - small.peak > images
+    assert 0 < small.step_seconds < large.step_seconds
+    assert small.total == large.total
+
+
+def test_what_does_not_fit_says_with_which_settings(prepared: Prepared, config: TrialConfig) -> None:
+    said = r"memory probe with batch_size 4 and image_size 100000: out of memory: .*; lower batch_size or image_size"
+    with pytest.raises(TrialError, match=said):
+        peak_memory(sized(config, 100_000), prepared, "cpu")

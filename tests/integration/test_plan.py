@@ -1,0 +1,30 @@
+"""A plan, held against the study that then runs."""
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from tune_cmx.cli import main
+from tune_cmx.cli.output import out
+
+if TYPE_CHECKING:
+    from conftest import Tiny
+
+
+def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a probe; of four trials, about half pass the rung at epoch 2."""
+    space = tiny.space(early_stopping={"reduction_factor": 2, "grace": 2, "last": 1, "smooth_epochs": 1})
+    text = io.StringIO()
+    monkeypatch.setattr(out, "__dict__", vars(Console(file=text, width=200, highlight=False)))
+    main(["plan", str(space), "--data", str(tiny.data), "--gpus", "0"])
+    lines = text.getvalue().splitlines()
+    assert any(line.startswith("seconds: a probe of ") and line.endswith("on this CPU") for line in lines)
+    planned = {line.rsplit(maxsplit=3)[0]: line.rsplit(maxsplit=3)[1] for line in lines if line.startswith("epochs")}
+    assert tiny.search(space) == 0
+    trained = [record.state() for record in tiny.records().values()]
+    search = sum(state["epochs"] for state in trained if state["phase"] == "search")
+    confirmed = sum(state["epochs"] for state in trained if state["phase"] == "confirm")
+    assert float(planned["epochs of the confirmation"]) == confirmed
+    assert float(planned["epochs in all"]) == pytest.approx(search + confirmed, rel=0.15)

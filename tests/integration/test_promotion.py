@@ -1,0 +1,163 @@
+"""The promoting variant of ASHA under Ray's own controller: pauses, promotions, lost workers, an interruption."""
+
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from tune_cmx.config.space import EarlyStopping
+from tune_cmx.search.schedulers import GO_ON, PAUSE, STOP, ClusterSlots, build_scheduler, read_decisions, stops
+
+EPOCHS, TRIALS = 9, 12
+LEVEL = {f"t{number:02d}": float(number * 7 % TRIALS) for number in range(TRIALS)}
+BEST = sorted(LEVEL, key=lambda name: -LEVEL[name])
+SETTINGS = EarlyStopping(reduction_factor=3, spacing=3, last=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+        patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def stand_in(config: dict[str, Any]) -> None:
+    """Trains nothing: reports its level plus the epoch, goes on from its own record, dies once where it is told to."""
+    facts = config["trial"]
+    record = Path(facts["folder"]) / facts["name"]
+    for epoch in range(1, EPOCHS + 1):
+        done = len(record.read_text().split()) if record.exists() else 0
+        if epoch > done:
+            with record.open("a") as file:
+                file.write(f"{epoch}\n")
+            if facts["dies_at"] == epoch:
+                os.kill(os.getpid(), signal.SIGKILL)
+        result = {"m": facts["level"] + epoch, "epoch": epoch, "fraction": epoch / EPOCHS}
+        if facts["fails_at"] == epoch:
+            tune.report({**result, "m": -1.0, "failed": "loss is nan"})
+            return
+        tune.report(result)
+
+
+class _Interrupt(tune.Callback):
+    """Ends the driver's loop, as Ctrl-C does, once so many decisions have been made."""
+
+    def __init__(self, log: Path, after: int) -> None:
+        self._log, self._after, self._sent = log, after, False
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if not self._sent and len(read_decisions(self._log)) >= self._after:
+            self._sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def _name(trial: Trial) -> str:
+    return str(trial.config["trial"]["name"])
+
+
+def _search(
+    folder: Path,
+    session: int,
+    *,
+    reuse: bool,
+    names: list[str] | None = None,
+    dies: dict[str, int] | None = None,
+    fails: dict[str, int] | None = None,
+    after: int | None = None,
+) -> Any:
+    (folder / "records").mkdir(exist_ok=True)
+    log = folder / "rungs.jsonl"
+    facts = [
+        {
+            "name": name,
+            "arm": f"arm-{name}",
+            "level": LEVEL[name],
+            "folder": str(folder / "records"),
+            "dies_at": (dies or {}).get(name),
+            "fails_at": (fails or {}).get(name),
+        }
+        for name in names or LEVEL
+    ]
+    scheduler = build_scheduler(
+        SETTINGS, metric="m", full=EPOCHS, log=log, slots=ClusterSlots({"CPU": 1}, ahead=1 if reuse else 0)
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(stand_in, {"cpu": 1}),
+        param_space={"trial": tune.grid_search(facts)},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, reuse_actors=reuse, trial_name_creator=_name, trial_dirname_creator=_name
+        ),
+        run_config=tune.RunConfig(
+            name=f"session-{session}",
+            storage_path=str(folder / "ray"),
+            verbose=0,
+            callbacks=[] if after is None else [_Interrupt(log, after)],
+            failure_config=tune.FailureConfig(max_failures=2),
+        ),
+    )
+    return tuner.fit()
+
+
+def _epochs(folder: Path) -> dict[str, int]:
+    """Epochs trained of each trial; none twice."""
+    trained = {name: (folder / "records" / name).read_text().split() for name in LEVEL}
+    assert all(Counter(epochs).most_common(1)[0][1] == 1 for epochs in trained.values())
+    return {name: len(epochs) for name, epochs in trained.items()}
+
+
+def _assert_sound(folder: Path) -> None:
+    """The upper third of each rung went on, everything else was stopped, nothing is in the log twice."""
+    lines = read_decisions(folder / "rungs.jsonl")
+    assert len({(one.trial, one.rung, one.decision) for one in lines}) == len(lines)
+    epochs = _epochs(folder)
+    assert {name for name, count in epochs.items() if count >= 3} >= set(BEST[:4])
+    assert epochs[BEST[0]] == EPOCHS
+    assert set(stops(lines)) == {name for name, count in epochs.items() if count < EPOCHS}
+    assert {one.decision for one in lines} == {PAUSE, GO_ON, STOP}
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_paused_trials_are_promoted_and_go_on_where_they_were(tmp_path: Path, reuse: bool) -> None:
+    found = _search(tmp_path, 1, reuse=reuse)
+    assert not found.errors
+    _assert_sound(tmp_path)
+    paused = {one.trial for one in read_decisions(tmp_path / "rungs.jsonl") if one.decision == PAUSE}
+    assert any(one.trial in paused and one.decision == GO_ON for one in read_decisions(tmp_path / "rungs.jsonl"))
+    assert sum(_epochs(tmp_path).values()) <= 12 * 2 + 6 * 4 + 3 * 3
+
+
+@pytest.mark.parametrize("after", [5, 14])
+def test_a_search_that_was_interrupted_goes_on_from_the_log(tmp_path: Path, after: int) -> None:
+    _search(tmp_path, 1, reuse=True, after=after)
+    before = (tmp_path / "rungs.jsonl").read_bytes()
+    lines = read_decisions(tmp_path / "rungs.jsonl")
+    assert len(lines) >= after
+    assert not stops(lines), "interrupted before its end"
+    _search(tmp_path, 2, reuse=True)
+    assert (tmp_path / "rungs.jsonl").read_bytes().startswith(before)
+    _assert_sound(tmp_path)
+
+
+def test_a_lost_worker_and_a_failed_trial_hold_nobody_up(tmp_path: Path) -> None:
+    found = _search(tmp_path, 1, reuse=True, dies={BEST[0]: 2, BEST[5]: 1, BEST[2]: 3}, fails={BEST[1]: 1})
+    assert not found.errors
+    lines = read_decisions(tmp_path / "rungs.jsonl")
+    assert BEST[1] not in {one.trial for one in lines}
+    assert len({(one.trial, one.rung, one.decision) for one in lines}) == len(lines)
+    epochs = _epochs(tmp_path)
+    assert epochs[BEST[0]] == EPOCHS
+    assert set(stops(lines)) == {name for name in LEVEL if epochs[name] < EPOCHS} - {BEST[1]}

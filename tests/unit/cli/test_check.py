@@ -1,0 +1,58 @@
+"""`tune-cmx check`, and the search-space files that neither it nor `search` takes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Refusal, Run
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("study:", "studdy:", "space.yaml:2: studdy: unknown key."),
+        ("epochs: 3", "epoch: 3", "space.yaml:3: schedule.epoch: unknown key."),
+        ("backbone:", "fusion: {kind: add}, backbone:", "space.yaml:4: search.model.fusion is both fixed"),
+        ("{kind: add}", "{kind: cssa, stages: [5], elsewhere: add}", "stages must be of 1, 2, 3, 4; got 5"),
+        ("{kind: add}", "{kind: ad}", "unknown fusion 'ad'. Known: add, concat, cssa, frm_ffm, se_gated."),
+        ("{kind: add}", "{kind: cssa, options: {ecca: true}}", "'cssa' has no option 'ecca'"),
+        ("mit_nano", "mit_b9", "mit_b9"),
+        ("epochs: 3", "epochs: 3, epochs: 4", "space.yaml:3: fixed.schedule.epochs stands twice, first in line 3"),
+        ("study: tiny", "study: [tiny", "not valid YAML"),
+        ("early_stopping: {kind: none}", "early_stopping: {grace: 3}", "must be below the 3 epochs"),
+        ("rgb | thermal,", "rgb | event,", "needs event; the data have rgb, thermal"),
+        ("batch_size: 2", "batch_size: 99", "is more than the 4 training frames"),
+    ],
+)
+def test_a_bad_file_gets_one_message_and_can_be_mended(
+    old: str, new: str, said: str, refusal: "Refusal", data: Path, space: Path, tmp_path: Path
+) -> None:
+    content = space.read_text()
+    assert old in content
+    space.write_text(content.replace(old, new, 1))
+    for command in ("check", "search"):
+        assert said in refusal(command, space, "--data", data)
+        assert not (tmp_path / "runs").exists()
+
+
+def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -> None:
+    code, output, error = run("check", space, "--data", data)
+    assert (code, error) == (0, "")
+    lines = output.splitlines()
+    assert lines[0].endswith("train 4 frames with 4 boxes, val 4 frames with 4 boxes, test 4 frames with 4 boxes")
+    assert "Which fusion?" in lines
+    assert any(line.startswith("fusion frm_ffm (control) ") for line in lines)
+    sentence = (
+        "search: 1 trial, 3 epochs if none is stopped; confirmation: control, 1 finalist on 6 fresh seeds, 36 epochs"
+    )
+    assert sentence in lines
+    assert lines[-1].endswith("space.yaml: the control and 1 arm can be built and compared")
+
+
+def test_check_says_the_same_each_time(run: "Run", space: Path) -> None:
+    space.write_text(space.read_text().replace("{kind: add}", "{kind: cssa}"))
+    first, second = run("check", space), run("check", space)
+    assert "warning: " in first[1]
+    assert first == second

@@ -1,0 +1,70 @@
+"""Help, the version, and commands that were mistyped."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tune_cmx
+
+if TYPE_CHECKING:
+    from conftest import Refusal, Run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train"], "name the images' folder with --data DIR"),
+        (["train", "--no-cssa", "--fusion-type", "cssa"], "contradict each other"),
+        (["train", "--stages", "1,2"], "--stages and --threshold go with --fusion-type"),
+        (["train", "--threshold", "0.5"], "--stages and --threshold go with --fusion-type"),
+        (["train", "--fusion-type", "add", "--threshold", "0.5"], "--threshold is CSSA's; --fusion-type is add"),
+        (["train", "--fusion-type", "cssa", "--stages", "two"], "--stages: needs whole numbers of 1..4"),
+        (["train", "--fusion-type", "cssa", "--stages", ""], "--stages: needs whole numbers of 1..4"),
+        (["train", "--fusion-type", "cssa", "--stages", "5"], "stages must be of 1, 2, 3, 4; got 5"),
+        (["train", "--preset", "fast"], "--preset: unknown preset 'fast'. Known: aggressive, conservative."),
+        (["train", "--epochs", "0"], "flags: schedule.epochs: Input should be greater than or equal to 1; got 0"),
+        (["train", "--split-by", "video"], "'sequence', 'block' or 'frame'; got 'video'"),
+        (["train", "--bands", "rgb"], "--bands: needs modality=channels"),
+        (["train", "--bands", "rgb=a"], "--bands: needs modality=channels"),
+        (["train", "--bands", "rgb=0 rgb=1"], "--bands: names a modality twice"),
+        (["train", "--set", "schedule.epochs"], "--set: needs path=value"),
+        (["train", "--set", "schedule.epoch=3"], "schedule.epoch: unknown key. Known: preset, epochs,"),
+        (["train", "--set", "schedule.epochs=[3"], "--set schedule.epochs:1: not valid YAML"),
+        (["train", "--set", "seed.a=1", "--set", "seed.a.b=2"], "nothing can be set below it"),
+        (["train", "--config", "gone.json"], "gone.json: cannot be read: No such file"),
+        (["check", "gone.yaml"], "gone.yaml: cannot be read: No such file"),
+        (["check", "."], ".: cannot be read: Is a directory"),
+        (["report", "gone"], "no study.json here"),
+        (["describe", "--frame", "320"], "--frame: needs rows x columns"),
+        (["describe", "--frame", "320x100"], "multiples of 32"),
+        (["describe", "--backbone", "resnet"], "resnet"),
+        (["data", "synth", "x", "--frames", "3", "--sequences", "4"], "1 <= sequences <= frames"),
+    ],
+)
+def test_a_mistyped_command_gets_one_message(arguments: list[str], said: str, refusal: "Refusal") -> None:
+    assert said in refusal(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["train", "--epoch"], ["search"], ["serch"], ["train", "--epochs", "many"]])
+def test_what_typer_refuses_ends_with_2_as_well(arguments: list[str], run: "Run") -> None:
+    code, _, error = run(*arguments)
+    assert code == 2
+    assert "Traceback" not in error
+
+
+def commands() -> list[list[str]]:
+    return [["check"], ["search"], ["train"], ["report"], ["describe"], ["data", "synth"]]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_the_help_of_each_command_shows_an_example(command: list[str], run: "Run") -> None:
+    code, output, _ = run(*command, "--help")
+    assert code == 0
+    assert f"tune-cmx {' '.join(command)} " in output.split("Example")[1]
+
+
+def test_help_names_every_command_and_the_version_is_the_packages(run: "Run") -> None:
+    code, output, _ = run("--help")
+    assert code == 0
+    assert all(command[0] in output for command in commands())
+    assert run("--version") == (0, f"tune-cmx {tune_cmx.__version__}\n", "")

@@ -1,0 +1,32 @@
+"""Commands on data sets: `data synth`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from tune_cmx.cli.output import out
+
+app = typer.Typer(no_args_is_help=True, help="Data sets.")
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
+    frames: Annotated[int, typer.Option(min=3)] = 240,
+    size: Annotated[int, typer.Option(min=32, help="Side of the frames in pixels.")] = 96,
+    sequences: Annotated[int, typer.Option(min=3)] = 24,
+    seed: Annotated[int, typer.Option()] = 0,
+    form: Annotated[
+        Literal["folders", "npy"], typer.Option(help="Folders rgb/, thermal/, event/, or .npy files of five bands.")
+    ] = "folders",
+) -> None:
+    """Make a small RGB + thermal + event set in which a third of the objects shows in one modality only.
+
+    Example: `tune-cmx data synth runs/synthetic`
+    """
+    from tune_cmx.data.synthetic import synthesize
+
+    path = synthesize(folder, frames=frames, size=size, sequences=sequences, seed=seed, form=form)
+    out.print(f"{frames} frames in {sequences} sequences: {escape(str(path))}", soft_wrap=True)

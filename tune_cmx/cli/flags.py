@@ -1,0 +1,109 @@
+"""Flags that commands share, and the settings they come to."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tune_cmx.config.parse import parse_value
+from tune_cmx.errors import ConfigError
+
+Space = Annotated[Path, typer.Argument(help="A search-space file, as in `search_spaces/`.", show_default=False)]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="Folder of rgb/, thermal/, event/, or of .npy files; or s3://bucket/folder."),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="Folder of YOLO labels; else `labels/` beside the images.")
+]
+Split = Annotated[
+    Path | None, typer.Option("--split", help="JSON with frame ids under train, val, test; taken as it is.")
+]
+SplitBy = Annotated[
+    str | None,
+    typer.Option("--split-by", help="sequence | block | frame; `frame` leaks and is stamped on every table."),
+]
+Classes = Annotated[str | None, typer.Option("--classes", help="Class names, comma-separated; else classes.txt.")]
+Sequences = Annotated[
+    str | None,
+    typer.Option("--sequences", help="CSV (id, sequence), or a regular expression with `(?P<sequence>...)`."),
+]
+Bands = Annotated[
+    str | None, typer.Option("--bands", help="Channels of .npy files by modality: `rgb=0,1,2 thermal=3 event=4`.")
+]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="`path=value` of the configuration; may be repeated.")]
+Device = Annotated[str | None, typer.Option("--device", help="As torch names it; else cuda where there is one.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes a trial; 0 loads in the trial's own.")]
+
+
+def data_settings(
+    data: str | None,
+    labels: Path | None,
+    split: Path | None,
+    split_by: str | None,
+    classes: str | None,
+    sequences: str | None,
+    bands: str | None,
+) -> dict[str, Any]:
+    """The flags about data as configuration paths; paths are made absolute, as a trial runs elsewhere."""
+    given = {
+        "data.root": data and (data if "://" in data else str(Path(data).resolve())),
+        "data.labels": labels and str(labels.resolve()),
+        "data.split": split and str(split.resolve()),
+        "data.split_by": split_by,
+        "data.classes": classes and [name.strip() for name in classes.split(",")],
+        "data.sequences": str(Path(sequences).resolve()) if sequences and Path(sequences).is_file() else sequences,
+        "data.bands": bands and _bands(bands),
+    }
+    return {path: value for path, value in given.items() if value}
+
+
+def _bands(text: str) -> dict[str, list[int]]:
+    try:
+        pairs = [part.split("=") for part in text.split()]
+        bands = {name: [int(channel) for channel in channels.split(",")] for name, channels in pairs}
+    except ValueError as error:
+        raise ConfigError(f"--bands: needs modality=channels, as in 'rgb=0,1,2 thermal=3'; got '{text}'") from error
+    if len(bands) < len(pairs):
+        raise ConfigError(f"--bands: names a modality twice; got '{text}'")
+    return bands
+
+
+def set_settings(items: list[str] | None) -> dict[str, Any]:
+    """`--set path=value`, the value as YAML reads it."""
+    settings: dict[str, Any] = {}
+    for item in items or []:
+        path, equals, value = item.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set: needs path=value, as in schedule.epochs=3; got '{item}'")
+        settings[path] = parse_value(value, source=f"--set {path}")
+    return settings
+
+
+def share_of_card(device: str | None, gpus_per_trial: float | None, *, here: bool) -> tuple[str, float]:
+    """What a trial computes on and its share of a card; the share alone says that it wants one."""
+    if gpus_per_trial is not None and not 0 <= gpus_per_trial <= 1:
+        raise ConfigError(f"--gpus-per-trial: from 0 to 1, as a trial trains on one card; got {gpus_per_trial:g}")
+    if device is None and gpus_per_trial is not None:
+        device = "cuda" if gpus_per_trial > 0 else "cpu"
+    chosen = device_named(device, here=here)
+    share = float(chosen == "cuda") if gpus_per_trial is None else gpus_per_trial
+    if chosen.startswith("cuda:"):
+        raise ConfigError(f"--device: Ray picks the card of each trial; take cuda in place of {chosen}")
+    if (chosen == "cuda") != (share > 0):
+        raise ConfigError(f"--device {chosen} and --gpus-per-trial {share:g} contradict each other; leave one out")
+    return chosen, share
+
+
+def device_named(name: str | None, *, here: bool) -> str:
+    """The device by name; `here`: it is this process that needs it."""
+    import torch
+
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        kind = torch.device(chosen).type
+    except RuntimeError as error:
+        raise ConfigError(f"--device: torch knows no '{chosen}'; as in cpu, cuda or cuda:1") from error
+    if here and kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device: '{chosen}', but torch finds no GPU here; take cpu")
+    return chosen

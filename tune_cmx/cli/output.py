@@ -1,0 +1,28 @@
+"""What commands say: sentences, warnings, counts, and the one message of an error."""
+
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+
+out = Console(file=sys.stdout, highlight=False)  # bound now: Ray's own lines are redirected away while it runs
+
+
+def say(text: str) -> None:
+    """A sentence: wrapped between words on a terminal, one line in a file or a pipe."""
+    out.print(text, soft_wrap=not out.is_terminal)
+
+
+def warn(text: str) -> None:
+    """A warning; its text is taken as it is, not as markup."""
+    say(f"[yellow]warning:[/yellow] {escape(text)}")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def complain(text: str) -> None:
+    """The one message that a command ends with, on stderr."""
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(text)}", soft_wrap=True)

@@ -1,0 +1,205 @@
+"""The command `plan`."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from tune_cmx.cli.flags import (
+    Bands,
+    Classes,
+    Data,
+    Labels,
+    Sequences,
+    Sets,
+    Space,
+    Split,
+    SplitBy,
+    Workers,
+    data_settings,
+    set_settings,
+)
+from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.prepare import prepare_data
+from tune_cmx.config.study import Study, read_study
+from tune_cmx.errors import ConfigError
+
+_HOUR_S, _MINUTE_S = 3600, 60
+
+
+def plan(
+    space: Space,
+    data: Data = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=0, help="GPUs of the study; 0: it runs on the CPU. Else those here.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, max=1, help="0.5 puts two trials on a card; else 1.")
+    ] = None,
+    cpus_per_trial: Annotated[
+        float, typer.Option(min=0.01, help="Without GPUs: cores of a trial, and so trials at a time.")
+    ] = 1,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="A study or records whose times hold here too; may be repeated."),
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="Time a few steps where no earlier records do.")
+    ] = True,
+    labels: Labels = None,
+    split: Split = None,
+    split_by: SplitBy = None,
+    classes: Classes = None,
+    sequences: Sequences = None,
+    bands: Bands = None,
+    workers: Workers = 0,
+    sets: Sets = None,
+) -> None:
+    """Say what a study will take before it runs: trials, epochs, hours, disk; expected, at worst, and against the grid.
+
+    Examples:
+
+    `tune-cmx plan search_spaces/cssa_stages.yaml --data DATA --gpus 4 --gpus-per-trial 0.5`
+
+    `tune-cmx plan search_spaces/cssa_stages.yaml --data DATA --gpus 4 --from runs/an-earlier-study`
+    """
+    settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    study = read_study(space, overrides={**settings, **set_settings(sets)})
+    from tune_cmx.search.estimate import estimate
+
+    places = _places(study, gpus, gpus_per_trial, cpus_per_trial, max_concurrent)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare_data(study.control.config.data, Path(folder))
+        costs = _costs(study, prepared, places, earlier or [], probe=probe, threads=cpus_per_trial, workers=workers)
+    show_estimate(study, estimate(study, costs, places), places, costs.times)
+
+
+def _places(
+    study: Study, gpus: int | None, gpus_per_trial: float | None, cpus_per_trial: float, max_concurrent: int | None
+) -> Any:
+    """Where trials run, and how many at a time."""
+    import torch
+
+    from tune_cmx.search.estimate import Places
+
+    count = torch.cuda.device_count() if gpus is None else gpus
+    processes = study.control.config.schedule.processes
+    if not count:
+        if gpus_per_trial:
+            raise ConfigError(f"--gpus-per-trial {gpus_per_trial:g} needs GPUs: name them with --gpus")
+        share = cpus_per_trial * processes
+        fitting = int(len(os.sched_getaffinity(0)) / share + 1e-9)
+    else:
+        share = float(processes) if processes > 1 else gpus_per_trial or 1.0
+        fitting = int(count / share + 1e-9) if share >= 1 else count * int(1 / share + 1e-9)
+    if fitting < 1:
+        have, flag = (counted(count, "GPU"), "--gpus") if count else ("the cores here", "--cpus-per-trial")
+        raise ConfigError(f"{flag}: a trial takes {share:g} of {have}; not one can run")
+    return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
+
+
+def _costs(
+    study: Study, prepared: Any, places: Any, earlier: list[Path], *, probe: bool, threads: float, workers: int
+) -> Any:
+    """What a trial takes: by earlier records where there are any, else by a probe."""
+    import torch
+
+    from tune_cmx.search.costs import Costs, ModelSizes, earlier_times, probed_times, seconds_to_check
+
+    device = "cuda" if places.gpu else "cpu"
+    control = study.control.config
+    times = earlier_times(earlier, prepared, control, device) if earlier else None
+    if times is None and not probe:
+        raise ConfigError(
+            f"--no-probe: no trial of {'--from' if earlier else 'an earlier study'} says how long an epoch takes on "
+            "these data at this image size; name one with --from, or leave --no-probe out"
+        )
+    if times is None:
+        if places.gpu and not torch.cuda.is_available():
+            warn("no GPU here to probe: the hours are this CPU's, and far too long; name records of a GPU with --from")
+        here = "cuda" if places.gpu and torch.cuda.is_available() else "cpu"
+        beside = max(1, int(1 / places.share + 1e-9)) if places.gpu else min(places.count, 4)
+        configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
+        say("probe: a few steps of the control and of the arms that compute most and least")
+        times = probed_times(
+            configs, prepared, here, side_by_side=beside, threads=max(1, int(threads)), workers=workers
+        )
+    check_s = seconds_to_check(control.model, prepared)
+    return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test), check_s=check_s)
+
+
+def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
+    """A table, and what it comes to in a sentence."""
+    from rich.table import Table
+
+    from tune_cmx.search.plan import rungs_text
+
+    unit = "GPU-hours" if places.gpu else "core-hours"
+    columns = {"expected": found.expected, "at worst": found.worst, "the whole grid": found.grid}
+    shown = {name: amount for name, amount in columns.items() if amount is not None}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for name in shown:
+        table.add_column(name, justify="right")
+    rows: dict[str, Callable[[Any], str]] = {
+        "trials": lambda amount: f"{amount.search_trials + amount.confirm_trials:.0f}",
+        "epochs of the search": lambda amount: "" if amount is found.grid else f"{amount.search_epochs:.0f}",
+        "epochs of the confirmation": lambda amount: "" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
+        "epochs in all": lambda amount: f"{amount.epochs:.0f}",
+        unit: lambda amount: hours_text(amount.busy_s * places.share),
+        f"time, {counted(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),
+        "disk": lambda amount: bytes_text(amount.disk_bytes),
+    }
+    for heading, text in rows.items():
+        table.add_row(heading, *(text(amount) for amount in shown.values()))
+    say(escape(study.question))
+    out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
+    say(rungs_text(study))
+    say(f"seconds: {escape(times.source)}")
+    say(_sum_up(study, found, places, unit))
+
+
+def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
+    expected, grid = found.expected, found.grid
+    low, high = found.epochs_span
+    against = ""
+    if grid is not None:
+        seeds = counted(study.file.confirm.first_seeds, "seed")
+        against = f", {expected.busy_s / grid.busy_s:.0%} of what every arm in full on {seeds} would take"
+    span = f"{expected.epochs:.0f} epochs" if low == high else f"{expected.epochs:.0f} epochs ({low} to {high})"
+    return (
+        f"[bold]plan: {study.file.study} takes about {span} and {time_text(expected.wall_s)}, "
+        f"{counted(places.count, 'trial')} at a time, {hours_text(expected.busy_s * places.share)} {unit}{against}; "
+        f"at worst {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)}[/bold]"
+    )
+
+
+def time_text(seconds: float) -> str:
+    """`50 s`, `3 min 20 s`, `4.2 h`, `53 h`."""
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{hours_text(seconds)} h"
+
+
+def hours_text(seconds: float) -> str:
+    """Hours to two digits, or whole ones: `0.042`, `4.2`, `53`."""
+    hours = seconds / _HOUR_S
+    if hours >= 9.95:
+        return f"{hours:.0f}"
+    return f"{hours:.1f}" if hours >= 0.995 else f"{hours:.2g}"
+
+
+def bytes_text(count: float) -> str:
+    """`41 MB`, `3.2 GB`, as disks are sold."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e6:.3g} MB"

@@ -1,0 +1,70 @@
+"""The data, audited and split before a command goes on."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.config.trial import DataConfig
+from tune_cmx.errors import ConfigError, DataError
+
+
+def prepare_data(config: DataConfig, folder: Path) -> Any:
+    """The `Prepared` data, their files in `folder`; says what they hold and warns of what is odd.
+
+    Raises:
+        ConfigError: The split file is missing.
+        DataError: The data cannot be used; the message names their folder.
+    """
+    from tune_cmx.data.prepare import prepare
+
+    if config.split is not None and not Path(config.split).is_file():
+        raise ConfigError(f"{config.split}: no such split file; JSON with frame ids under train, val and test")
+    with _audit_progress() as progress:
+        try:
+            prepared = prepare(config, folder, progress=progress)
+        except DataError as error:
+            if config.root is None or config.root in str(error):
+                raise
+            raise DataError(f"{config.root}: {error}") from error
+    summary = prepared.summary()
+    parts = ", ".join(
+        f"{part} {counted(count['frames'], 'frame')} with {count['boxes']} boxes"
+        for part, count in summary["counts"].items()
+    )
+    say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
+    for warning in summary["warnings"]:
+        warn(warning)
+    return prepared
+
+
+@contextmanager
+def prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> Iterator[Any]:
+    """The data in `folder/data`; of something new they are put there only once the block has found no fault.
+
+    So what an earlier attempt left is not taken for this one's, and a fault leaves nothing behind.
+    """
+    place = folder / "data"
+    if begun:
+        yield prepare_data(config, place)
+        return
+    with tempfile.TemporaryDirectory() as first:
+        prepared = prepare_data(config, Path(first))
+        yield prepared
+        place.mkdir(parents=True, exist_ok=True)
+        for file in Path(first).iterdir():
+            shutil.copyfile(file, place / file.name)
+
+
+@contextmanager
+def _audit_progress() -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("reading frames"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("audit", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,129 @@
+"""The command `search`."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tune_cmx.cli.earlier import data_of_session, earlier_session, study_place
+from tune_cmx.cli.flags import (
+    Bands,
+    Classes,
+    Data,
+    Device,
+    Labels,
+    Sequences,
+    Sets,
+    Space,
+    Split,
+    SplitBy,
+    Workers,
+    data_settings,
+    set_settings,
+    share_of_card,
+)
+from tune_cmx.cli.output import out
+from tune_cmx.cli.prepare import prepared_for
+from tune_cmx.cli.study import show_check, show_report
+from tune_cmx.config.study import read_study
+
+
+def search(
+    space: Space,
+    data: Data = None,
+    labels: Labels = None,
+    output_dir: Annotated[
+        str, typer.Option("--output-dir", help="The study goes into a folder of its name here; or s3://bucket/folder.")
+    ] = "runs",
+    split: Split = None,
+    split_by: SplitBy = None,
+    classes: Classes = None,
+    sequences: Sequences = None,
+    bands: Bands = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Take up the study of that name in --output-dir.")] = False,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="--resume if the study has begun: for what starts a job again by itself.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: failed trials go on from their last checkpoint.")
+    ] = False,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="0.5 puts two trials on a card; else 1, or 0 without GPU.")
+    ] = None,
+    cpus_per_trial: Annotated[
+        float, typer.Option(min=0.01, help="Also the trial's torch threads, rounded down to at least 1.")
+    ] = 1,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; else what the machine holds.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster; else this machine.")
+    ] = None,
+    wait_for_nodes: Annotated[
+        float, typer.Option(min=0, help="With --address: minutes to wait for a node that holds a trial.")
+    ] = 0,
+    device: Device = None,
+    workers: Workers = 0,
+    sets: Sets = None,
+) -> None:
+    """Search, confirm finalists and control on fresh seeds, and write the report.
+
+    Examples:
+
+    `tune-cmx search search_spaces/demo.yaml --data runs/synthetic`
+
+    `tune-cmx search search_spaces/cssa_stages.yaml --data DATA --gpus-per-trial 0.5`
+
+    `tune-cmx search search_spaces/cssa_stages.yaml --resume`
+    """
+    settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    overrides = {**settings, **set_settings(sets)}
+    study = read_study(space, overrides=overrides)
+    folder, mirror = study_place(output_dir, study.file.study)
+    before = earlier_session(folder, resume=resume, go_on=go_on)
+    if before and "data.root" not in overrides:
+        overrides = {**data_of_session(before), **overrides}
+        study = read_study(space, overrides=overrides)
+    if address is None:  # before Ray is imported; it would listen on every interface of the machine
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from tune_cmx.search.cluster import Resources
+    from tune_cmx.search.runner import run_study
+    from tune_cmx.search.study_folder import SPACE_FILE, open_folder
+
+    chosen, share = share_of_card(device, gpus_per_trial, here=address is None)
+    resources = Resources(
+        address=address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=share,
+        max_concurrent=max_concurrent,
+        device=chosen,
+        threads=max(1, int(cpus_per_trial)),
+        workers=workers,
+        wait_s=60 * wait_for_nodes,
+    )
+    with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
+        show_check(study, prepared)
+    if before is None:
+        (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
+    opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
+    from tune_cmx.search.console import StudyConsole
+
+    console = StudyConsole(out, study.file.early_stopping.metric)
+    if retry_failed:
+        opened.retry_failed()
+    done = run_study(opened, resources, console, before_s=before.get("seconds", 0.0) if before else 0.0)
+    show_report(folder, mirror)
+    if not done:
+        again = ["tune-cmx", *(word for word in _words_given() if word != "--resume"), "--resume"]
+        out.print(f"[yellow]interrupted[/yellow]; take it up with: {escape(shlex.join(again))}", soft_wrap=True)
+        raise typer.Exit(130)
+
+
+def _words_given() -> list[str]:
+    """The words of the command line, the command first; `scripts/search.py` leaves its own out."""
+    words = sys.argv[1:]
+    return words if words[:1] == ["search"] else ["search", *words]

@@ -1,0 +1,114 @@
+"""Commands on a study that train nothing: `check`, `report`."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from tune_cmx.cli.earlier import study_place
+from tune_cmx.cli.flags import (
+    Bands,
+    Classes,
+    Data,
+    Labels,
+    Sequences,
+    Sets,
+    Space,
+    Split,
+    SplitBy,
+    data_settings,
+    set_settings,
+)
+from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.prepare import prepare_data
+from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.study import Study, read_study
+
+
+def check(
+    space: Space,
+    data: Data = None,
+    labels: Labels = None,
+    split: Split = None,
+    split_by: SplitBy = None,
+    classes: Classes = None,
+    sequences: Sequences = None,
+    bands: Bands = None,
+    sets: Sets = None,
+) -> None:
+    """Build every arm's model on the CPU, set it against the control, audit the data: before GPU time is spent.
+
+    Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
+    """
+    settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    study = read_study(space, overrides={**settings, **set_settings(sets)})
+    if study.control.config.data.root is None:
+        show_check(study, None)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            show_check(study, prepare_data(study.control.config.data, Path(folder)))
+    arms = counted(len(study.searched), "arm")
+    say(f"[green]{escape(str(space))}: the control and {arms} can be built and compared[/green]")
+
+
+def show_check(study: Study, prepared: Any) -> list[list[str]]:
+    """Build and compare the arms, and say what was found.
+
+    Args:
+        study: Parsed.
+        prepared: The data; None where none are named.
+
+    Returns:
+        The ids of arms that are one function under several names, group by group.
+    """
+    from rich.table import Table
+
+    from tune_cmx.notes import together
+    from tune_cmx.search.check import build_arms
+    from tune_cmx.search.plan import rungs_text, size_text
+    from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("arm", overflow="fold")
+    for heading in ("parameters", "active", "epochs"):
+        table.add_column(heading, justify="right")
+    warnings: list[tuple[str, str]] = []
+    for arm in build_arms(study, prepared):
+        name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
+        table.add_row(escape(name), f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))
+        warnings += [(arm.label, warning) for warning in arm.warnings]
+    say(escape(study.question))
+    out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
+    twins = find_twins(study)
+    for warning in (*together(warnings), *twin_texts(twins)):
+        warn(warning)
+    for text in (size_text(study), rungs_text(study)):
+        say(text)
+    return twin_ids(twins)
+
+
+def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `runs/demo`, or its URI.")]) -> None:
+    """Write a study's report again, from its records alone.
+
+    Example: `tune-cmx report runs/demo`
+    """
+    output_dir, _, name = study.rstrip("/").rpartition("/")
+    show_report(*study_place(output_dir, name) if "://" in study else (Path(study).resolve(), None))
+
+
+def show_report(folder: Path, mirror: Any) -> None:
+    """Write the report, and say where it and the curves are; `mirror` brings it to storage, where there is one."""
+    from tune_cmx.evidence.report import write_report
+
+    path = write_report(folder)
+    failed = sum('"status": "failed"' in file.read_text() for file in (folder / "records").glob("*/trial.json"))
+    if failed:
+        say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
+        say("to let them go on from their last checkpoint: the same command with --resume --retry-failed")
+    if mirror is not None:
+        mirror.push("report")
+        say(f"copied to {escape(mirror.uri.partition('?')[0])}/report; here:")
+    out.print(f"curves: tensorboard --logdir {escape(str(folder / 'records'))}", soft_wrap=True)
+    out.print(f"[bold]report: {escape(str(path))}[/bold]", soft_wrap=True)

@@ -1,0 +1,239 @@
+"""Commands on one configuration: `train`, `describe`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tune_cmx.cli.earlier import earlier_trial
+from tune_cmx.cli.flags import (
+    Bands,
+    Classes,
+    Data,
+    Device,
+    Labels,
+    Sequences,
+    Sets,
+    Split,
+    SplitBy,
+    Workers,
+    data_settings,
+    device_named,
+    set_settings,
+)
+from tune_cmx.cli.output import out, warn
+from tune_cmx.cli.prepare import prepared_for
+from tune_cmx.config.parse import PRESETS, load_mapping, parse_trial
+from tune_cmx.config.paths import put
+from tune_cmx.config.trial import TrialConfig
+from tune_cmx.errors import ConfigError
+from tune_cmx.registry import lookup
+
+Config = Annotated[Path | None, typer.Option("--config", help="A trial's config.json; other flags go before it.")]
+Backbone = Annotated[str | None, typer.Option(help="mit_b0 .. mit_b5, mit_nano.")]
+FusionType = Annotated[
+    str | None, typer.Option("--fusion-type", help="frm_ffm, cssa, se_gated (also called gaff), add, concat.")
+]
+Stages = Annotated[str | None, typer.Option(help="Where the fusion stands, as in 2,3; frm_ffm elsewhere.")]
+Threshold = Annotated[float | None, typer.Option(help="CSSA's switching threshold.")]
+NoCssa = Annotated[bool, typer.Option("--no-cssa", help="States that no CSSA is in the model.")]
+Streams = Annotated[str | None, typer.Option(help="Modalities of the two streams, or of one: 'rgb | thermal+event'.")]
+
+
+def train(
+    config: Config = None,
+    data: Data = None,
+    labels: Labels = None,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", help="The trial's record; taken up where it is unfinished.")
+    ] = Path("runs/trial"),
+    backbone: Backbone = None,
+    epochs: Annotated[int | None, typer.Option(help="Length of the schedule.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Frames a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Schedule: {' | '.join(PRESETS)}.")] = None,
+    fusion_type: FusionType = None,
+    stages: Stages = None,
+    threshold: Threshold = None,
+    no_cssa: NoCssa = False,
+    streams: Streams = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", help="Shorter side in pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Report on test in place of val, once, at the end.")] = False,
+    split: Split = None,
+    split_by: SplitBy = None,
+    classes: Classes = None,
+    sequences: Sequences = None,
+    bands: Bands = None,
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="torch's threads on the CPU.")] = None,
+    workers: Workers = 0,
+    sets: Sets = None,
+) -> None:
+    """Train one configuration without Ray; a record that is unfinished goes on from its last epoch.
+
+    Examples:
+
+    `tune-cmx train --data IMAGES --labels LABELS --backbone mit_b1 --epochs 15 --batch-size 16 --lr 0.02
+    --fusion-type frm_ffm --no-cssa --output-dir DIR`
+
+    `tune-cmx train --config runs/demo/records/TRIAL/config.json --output-dir runs/again`
+    """
+    settings = {
+        "model.backbone": backbone,
+        "schedule.epochs": epochs,
+        "schedule.batch_size": batch_size,
+        "schedule.lr": lr,
+        "model.streams": streams,
+        "model.detector.image_size": image_size,
+        "seed": seed,
+        "report_split": "test" if test else None,
+        **data_settings(data, labels, split, split_by, classes, sequences, bands),
+        **set_settings(sets),
+    }
+    parsed = trial_config(
+        config,
+        settings,
+        preset=preset,
+        fusion_type=fusion_type,
+        stages=stages,
+        threshold=threshold,
+        no_cssa=no_cssa,
+    )
+    folder = output_dir.resolve()
+    begun = earlier_trial(folder, parsed)
+    chosen = device_named(device, here=True)
+    import torch
+
+    from tune_cmx.search.check import build_for
+    from tune_cmx.training.protocol import protocol, protocol_hash
+    from tune_cmx.training.record import TrialRecord
+    from tune_cmx.training.run import run_trial
+
+    if threads:
+        torch.set_num_threads(threads)
+    with prepared_for(parsed.data, folder, begun=begun) as prepared:
+        build_for(parsed.model, prepared)
+    hashes = prepared.hashes()
+    fields = protocol(parsed, (), hashes)
+    record = TrialRecord.plan(
+        folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
+    )
+    for epoch in run_trial(record, prepared, device=chosen, workers=workers):
+        shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
+        values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
+        out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)
+    out.print(f"[bold]results: {folder / 'final_results.json'}[/bold]", soft_wrap=True)
+
+
+def describe(
+    config: Config = None,
+    backbone: Backbone = None,
+    fusion_type: FusionType = None,
+    stages: Stages = None,
+    threshold: Threshold = None,
+    streams: Streams = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", help="Shorter side in pixels.")] = None,
+    frame: Annotated[str, typer.Option(help="Rows x columns that the FLOPs are counted for.")] = "320x416",
+    num_classes: Annotated[int, typer.Option("--num-classes", min=1)] = 1,
+    sets: Sets = None,
+) -> None:
+    """Parameters by part, counted from the built model, FLOPs, and an audit of one training step.
+
+    Examples:
+
+    `tune-cmx describe --backbone mit_b1`
+
+    `tune-cmx describe --backbone mit_b1 --fusion-type cssa --stages 2,3`
+    """
+    settings = {
+        "model.backbone": backbone,
+        "model.streams": streams,
+        "model.detector.image_size": image_size,
+        **set_settings(sets),
+    }
+    parsed = trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
+    from tune_cmx.models.describe import audit, flops, parameters
+    from tune_cmx.search.check import DEFAULT_BANDS, build_plain
+
+    height, width = _frame(frame)
+    detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)
+    model = parsed.model
+    kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
+    fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
+    out.print(f"{model.backbone}, {model.streams}{fused}, {_classes(num_classes)} and background", soft_wrap=True)
+    for part, count in parameters(detector).items():
+        out.print(f"{part:<14}{count:>14,}")
+    out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
+    for warning in audit(detector, detector.backbone.encoder.bands):
+        warn(warning)
+
+
+def _classes(number: int) -> str:
+    return "1 class" if number == 1 else f"{number} classes"
+
+
+def _frame(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError as error:
+        raise ConfigError(f"--frame: needs rows x columns, as in 320x416; got '{text}'") from error
+    if height % 32 or width % 32 or min(height, width) < 32:
+        raise ConfigError(f"--frame: both sides must be multiples of 32, as the network pads them; got '{text}'")
+    return height, width
+
+
+def trial_config(
+    config: Path | None,
+    settings: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    fusion_type: str | None = None,
+    stages: str | None = None,
+    threshold: float | None = None,
+    no_cssa: bool = False,
+) -> TrialConfig:
+    """A trial from a file and flags; a flag goes before the file."""
+    content, lines = load_mapping(config) if config else ({}, {})
+    given = {
+        **({} if preset is None else {f"schedule.{key}": value for key, value in _preset(preset).items()}),
+        **_fusion(fusion_type, stages, threshold),
+        **{path: value for path, value in settings.items() if value is not None},
+    }
+    if no_cssa and fusion_type == "cssa":
+        raise ConfigError("--no-cssa and --fusion-type cssa contradict each other; leave one out")
+    for path, value in sorted(given.items(), key=lambda item: item[0].count(".")):  # a section before its parts
+        put(content, path, value)
+        lines = {key: line for key, line in lines.items() if key != path and not key.startswith(f"{path}.")}
+    parsed = parse_trial(content, source=str(config or "flags"), lines=lines)
+    if no_cssa and any(stage.kind == "cssa" for stage in parsed.model.fusion.stage_fusions()):
+        raise ConfigError(f"--no-cssa, but {config or 'the configuration'} has CSSA; leave one out")
+    return parsed
+
+
+def _preset(name: str) -> dict[str, Any]:
+    return {"preset": name, **lookup(PRESETS, name, "--preset: unknown preset")}
+
+
+def _fusion(fusion_type: str | None, stages: str | None, threshold: float | None) -> dict[str, Any]:
+    """The flags about fusion as a configuration path."""
+    if fusion_type is None:
+        if stages is not None or threshold is not None:
+            raise ConfigError("--stages and --threshold go with --fusion-type, as in --fusion-type cssa --stages 2,3")
+        return {}
+    fusion: dict[str, Any] = {"kind": "se_gated" if fusion_type == "gaff" else fusion_type}
+    if stages is not None:
+        fusion |= {"stages": _stages(stages), "elsewhere": "frm_ffm"}
+    if threshold is not None:
+        if fusion_type != "cssa":
+            raise ConfigError(f"--threshold is CSSA's; --fusion-type is {fusion_type}")
+        fusion |= {"options": {"switching_threshold": threshold}}
+    return {"model.fusion": fusion}
+
+
+def _stages(text: str) -> list[int]:
+    try:
+        return [int(stage) for stage in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--stages: needs whole numbers of 1..4, as in 2,3; got '{text}'") from error

@@ -1,0 +1,108 @@
+"""An arm: all trials that share a configuration and differ in seed. Its name, and the table of a study's arms."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_cmx.config.parse import dump, flatten
+from tune_cmx.config.trial import TrialConfig
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """All trials that share a configuration and differ in seed."""
+
+    id: str
+    label: str
+    values: Mapping[str, Any]
+    """The searched values by dotted path; of the control, what it overrides."""
+    config: TrialConfig
+    """With the search's seed."""
+
+
+class Arms(Mapping[str, Arm]):
+    """The arms of a study by id, the control first; a search that decides as it goes adds to them."""
+
+    def __init__(self, control: Arm) -> None:
+        self._by_id = {control.id: control}
+        self._like = {_likeness(control.config): control}
+
+    def __getitem__(self, name: str) -> Arm:
+        return self._by_id[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def add(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
+        """The arm of this configuration: a new one, or the one that comes to the same."""
+        likeness = _likeness(config)
+        if likeness not in self._like:
+            arm = self._named(values, config)
+            self._like[likeness] = self._by_id[arm.id] = arm
+        return self._like[likeness]
+
+    def restore(self, arm: Arm) -> None:
+        """Take an arm into the table under the name that it had."""
+        if arm.id not in self._by_id:
+            self._like[_likeness(arm.config)] = self._by_id[arm.id] = arm
+
+    def _named(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
+        """An arm whose id no other has; the hash of its values tells it apart where their text does not."""
+        text = label(values)
+        name = _slug(text)
+        if name in self._by_id:
+            mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
+            name, text = f"{name[:52]}-{mark}", f"{text} ({mark})"
+        return Arm(name, text, values, config)
+
+
+def _likeness(config: TrialConfig) -> str:
+    """What a configuration comes to: two ways to write the same fusions, or fusions of a single stream, are one."""
+    content = dump(config)
+    two = len(config.model.stream_modalities()) > 1
+    content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None
+    content["schedule"].pop("preset")
+    return json.dumps(content, sort_keys=True)
+
+
+def label(values: Mapping[str, Any]) -> str:
+    """Searched values as a short text: `stages 1+2, switching_threshold 0.5`."""
+    return ", ".join(f"{path.split('.')[-1]} {value_text(value)}" for path, value in values.items())
+
+
+def value_text(value: Any) -> str:
+    """A searched value for people: `1+2`, `cssa 0.5`, `yes`."""
+    if isinstance(value, Mapping):
+        rest = {key: item for key, item in value.items() if key != "kind"}
+        inner = " ".join(
+            value_text(item) if key == "options" else f"{key} {value_text(item)}" for key, item in rest.items()
+        )
+        return " ".join(text for text in (str(value.get("kind", "")), inner) if text)
+    if isinstance(value, list | tuple):
+        return "+".join(value_text(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+    return slug if len(slug) <= 60 else f"{slug[:53]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def differing(config: TrialConfig, control: TrialConfig) -> tuple[str, ...]:
+    """The dotted paths, seed left out, in which two configurations differ."""
+    first, second = flatten(dump(config)), flatten(dump(control))
+    return tuple(
+        sorted(path for path in {*first, *second} if path != "seed" and first.get(path, "-") != second.get(path, "-"))
+    )

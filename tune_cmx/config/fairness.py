@@ -1,0 +1,158 @@
+"""What makes the comparison between arms unfair, or a search-space file contradict itself: refused before it costs."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tune_cmx.config.arms import Arm, Arms, differing
+from tune_cmx.config.domains import Choice, Domains
+from tune_cmx.config.parse import Lines, dump, flatten
+from tune_cmx.config.paths import below, get
+from tune_cmx.config.space import EarlyStopping
+from tune_cmx.errors import ConfigError
+from tune_cmx.registry import suggestion
+
+ARMS = "arms"
+"""`search.arms` lists the arms one by one, each as what it changes of the control, in one field or several."""
+_LEAST_EPOCHS = 2
+"""No trial is judged by less."""
+_STUDY_SETS: Mapping[str, str] = {
+    "seed": "each trial has its own; the study's stands at the top of the file, as in seed: 1",
+    "report_split": "the study sets it: the search reads val, the confirmation test",
+}
+_SECTIONS = ("model", "data", "schedule", "model.detector")
+
+
+def searched_paths(domains: Domains) -> tuple[str, ...]:
+    """The configuration paths that a search sets."""
+    arms = domains.get(ARMS)
+    if isinstance(arms, Choice):
+        return tuple(dict.fromkeys(path for arm in arms.choice for path in arm))
+    return tuple(domains)
+
+
+def refuse_fixed(path: str, place: str) -> None:
+    """What the study sets itself cannot be fixed by the file."""
+    if path in _STUDY_SETS:
+        raise ConfigError(f"{place}.{path}: {_STUDY_SETS[path]}")
+
+
+def refuse_set(key: str, taken: Sequence[str], source: str) -> None:
+    """The command line cannot set what the study sets, searches, or gives the control."""
+    if key in _STUDY_SETS:
+        raise ConfigError(f"--set {key}: {_STUDY_SETS[key]}")
+    for path in taken:
+        if below(key, path) or below(path, key):
+            raise ConfigError(
+                f"--set {key}: {source} has {path} under search or control; it cannot be set as well: change the file"
+            )
+
+
+def refuse_overlap(
+    fixed: Mapping[str, Any],
+    domains: Domains,
+    control: Mapping[str, Any],
+    source: str,
+    lines: Lines,
+    section: str = "search",
+) -> None:
+    """A key both fixed and searched, or searched twice, or left open by the control, is an error."""
+    if ARMS in domains:
+        _refuse_bad_arms(domains, source, lines)
+    for path in searched_paths(domains):
+        place = _searched_place(path, domains, source, lines, section)
+        _refuse_vary(path, place)
+        for leaf in flatten(fixed):
+            if below(leaf, path) or (below(path, leaf) and get(fixed, leaf) != {}):
+                raise ConfigError(f"{place} is both fixed ({leaf}) and searched; delete one")
+        for other in domains:
+            if other != path and below(other, path):
+                raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
+        if ARMS not in domains and not any(below(path, key) for key in control):
+            raise ConfigError(f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}")
+    for key in control:
+        _refuse_vary(key, f"{source}:{lines.get(f'control.{key}', '?')}: control.{key}")
+
+
+def _searched_place(path: str, domains: Domains, source: str, lines: Lines, section: str) -> str:
+    if ARMS in domains:
+        return f"{source}:{lines.get(f'{section}.{ARMS}', '?')}: {section}.{ARMS}: {path}"
+    return f"{source}:{lines.get(f'{section}.{path}', '?')}: {section}.{path}"
+
+
+def _refuse_vary(path: str, place: str) -> None:
+    """What arms cannot differ in: whole sections, the seed, and the data, which are split once for all arms."""
+    if path in _STUDY_SETS:
+        raise ConfigError(f"{place}: {_STUDY_SETS[path]}")
+    if path in _SECTIONS:
+        raise ConfigError(f"{place} would replace the whole section; name the field, as in model.fusion")
+    if below(path, "data") and not below(path, "data.augment"):
+        raise ConfigError(f"{place}: all arms share one data set and one split; of data, only data.augment can vary")
+
+
+def _refuse_bad_arms(domains: Domains, source: str, lines: Lines) -> None:
+    """`search.arms` is a choice of mappings of dotted paths, and stands alone."""
+    place = f"{source}:{lines.get(f'search.{ARMS}', '?')}: search.{ARMS}"
+    domain = domains[ARMS]
+    if len(domains) > 1 or not isinstance(domain, Choice):
+        raise ConfigError(f"{place}: stands alone, as {{choice: [{{model.streams: rgb}}, ...]}}")
+    for arm in domain.choice:
+        if not isinstance(arm, Mapping) or not arm:
+            raise ConfigError(f"{place}: each choice maps dotted paths to values, as {{model.streams: rgb}}; got {arm}")
+
+
+def refuse_unfair(arm: Arm, control: Arm, allowed: Sequence[str], source: str) -> None:
+    """An arm differs from the control in the factors alone.
+
+    Args:
+        arm: Any arm.
+        control: What it is compared with.
+        allowed: The factors, and what the file allows besides.
+        source: The file, for the message.
+    """
+    for path in differing(arm.config, control.config):
+        if not any(below(path, above) for above in allowed):
+            raise ConfigError(
+                f"{source}: arm '{arm.label}' differs from the control in {path}, which is no factor; "
+                f"give both one value under fixed, or name {path} under allow_differences"
+            )
+
+
+def refuse_unknown_allowance(allowed: Iterable[str], arms: Arms, source: str) -> None:
+    """`allow_differences` names fields that there are."""
+    known = {path for arm in arms.values() for path in flatten(dump(arm.config))}
+    for path in allowed:
+        if not any(below(field, path) for field in known):
+            near = suggestion(path, known)
+            raise ConfigError(f"{source}: allow_differences: '{path}' is no field of the configuration.{near}")
+
+
+def refuse_unequal_epochs(stopping: EarlyStopping, epochs: Sequence[int], source: str) -> None:
+    """Equal epochs are like points only of schedules of one length; nothing is judged by less than two epochs.
+
+    Args:
+        stopping: How trials are compared.
+        epochs: The lengths that schedules may have, the shortest first.
+        source: The file, for the message.
+    """
+    if stopping.kind == "none":
+        return
+    place = f"{source}: early_stopping"
+    full = {"epoch": float(epochs[-1]), "fraction": 1.0, "gpu_seconds": math.inf}[stopping.compare_at]
+    try:
+        stopping.refuse_empty_brackets(full)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    if stopping.compare_at == "epoch" and len(epochs) > 1:
+        raise ConfigError(
+            f"{place}.compare_at: the schedules have {', '.join(map(str, epochs))} "
+            "epochs; equal epochs are no fair comparison there: take compare_at: fraction or gpu_seconds"
+        )
+    if stopping.compare_at == "epoch" and stopping.grace >= epochs[0]:
+        raise ConfigError(f"{place}.grace: must be below the {epochs[0]} epochs; got {stopping.grace:g}")
+    if stopping.compare_at == "fraction" and stopping.grace * epochs[0] < _LEAST_EPOCHS * (1 - 1e-9):
+        least = _LEAST_EPOCHS / epochs[0]
+        raise ConfigError(
+            f"{place}.grace: {stopping.grace:g} of a schedule of {epochs[0]} epochs is less than {_LEAST_EPOCHS} "
+            f"epochs; needs at least {least:.3g}"
+        )

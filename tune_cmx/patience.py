@@ -1,0 +1,106 @@
+"""Waiting for storage that fails for a while: a disk, a network file system, an object store."""
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tune_cmx.errors import TrialError
+
+PATIENCE_S = 600.0
+"""How long a request or a write is tried again: a file server that restarts or fails over is back by then."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+PASSING = FULL | {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.EIO,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENOLCK,
+    errno.ENOTCONN,
+    errno.EREMOTEIO,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+"""Errors of a disk or a network file system that may pass; EROFS is how some mount themselves after an error."""
+
+Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+_jitter = random.SystemRandom()  # a trial's own generators must not be drawn from
+
+
+def patiently(
+    attempt: Callable[[], Result],
+    place: str,
+    *,
+    patience_s: float,
+    passes: Callable[[OSError], bool],
+    failure: Callable[[OSError, float], Exception],
+) -> Result:
+    """Try again, waiting longer each time, while the error is one that may pass.
+
+    Args:
+        attempt: Must be repeatable after it has failed anywhere.
+        place: What is read or written, for the log.
+        patience_s: How long in all; at 0 there is one attempt.
+        passes: Whether an error may pass by itself.
+        failure: What to raise in the end, from the last error and the seconds spent.
+    """
+    began = time.monotonic()
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            return attempt()
+        except OSError as error:
+            spent_s = time.monotonic() - began
+            left_s = patience_s - spent_s
+            if left_s <= 0 or not passes(error):
+                final = failure(error, spent_s)
+                if final is error:
+                    raise
+                raise final from error
+            if wait_s == FIRST_WAIT_S:
+                _log.warning("%s: %s; trying again for up to %.0f s", place, error, left_s)
+        time.sleep(min(wait_s * _jitter.uniform(0.75, 1.25), left_s))
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def on_disk(path: Path, attempt: Callable[[], Result], patience_s: float | None = None) -> Result:
+    """Read or write a part of a record, and wait for a disk that is full or away.
+
+    Args:
+        path: What is read or written, for the error.
+        attempt: Must be repeatable after it has failed anywhere.
+        patience_s: None: `PATIENCE_S`.
+
+    Raises:
+        TrialError: The disk still fails after that time.
+        OSError: One that does not pass by waiting, such as a file that is not there.
+    """
+
+    def failure(error: OSError, spent_s: float) -> Exception:
+        if error.errno not in PASSING:
+            return error
+        fix = "free some space there" if error.errno in FULL else "see that this storage works again"
+        return TrialError(
+            f"{path}: {error.strerror} for {spent_s:.0f} s; {fix}, then go on from the last checkpoint with "
+            "--resume --retry-failed"
+        )
+
+    return patiently(
+        attempt,
+        str(path),
+        patience_s=PATIENCE_S if patience_s is None else patience_s,
+        passes=lambda error: error.errno in PASSING,
+        failure=failure,
+    )

@@ -1,0 +1,97 @@
+"""Which arms a search ends with, and which of them wins once they are confirmed.
+
+Pure functions of validation metrics: the runner feeds them from records, scripts/replay.py from simulated curves.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SEARCH_WEIGHT = 0.5
+"""What a finalist's search run counts beside a confirmation run: it was chosen for being high, and is shorter.
+benchmarks/replay.md has the gain."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How far the search trained an arm, and what it saw."""
+
+    arm: str
+    fraction: float
+    """Of its schedule."""
+    values: Sequence[float]
+    """The selection metric on the validation split, an epoch each."""
+
+
+def smoothed(values: Sequence[float], smooth_epochs: int) -> float:
+    """The mean of the last epochs, at most `smooth_epochs` and at most half of all.
+
+    Early values rise so fast that a mean which reaches back to the first epochs says more about how a trial began than
+    about where it stands.
+
+    Args:
+        values: The metric from the first epoch on.
+        smooth_epochs: The longest mean.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values:
+        raise ValueError("smoothed: needs the value of one epoch at least; got none")
+    recent = values[-max(1, min(smooth_epochs, len(values) // 2)) :]
+    return sum(recent) / len(recent)
+
+
+def rank(results: Sequence[SearchResult], smooth_epochs: int) -> list[SearchResult]:
+    """The arms by merit: furthest trained first, then by the smoothed metric; ties stay in the order given.
+
+    What was stopped at an early rung lost to those that went on, so a higher value there does not count. An undefined
+    metric is below every other.
+    """
+
+    def merit(result: SearchResult) -> tuple[float, float]:
+        value = smoothed(result.values, smooth_epochs)
+        return result.fraction, -math.inf if math.isnan(value) else value
+
+    return sorted((result for result in results if result.values), key=merit, reverse=True)
+
+
+def finalists(results: Sequence[SearchResult], smooth_epochs: int, count: int) -> list[str]:
+    """The arms that the search ends with, the best first.
+
+    Args:
+        results: Of each trial that did not fail, in the order in which they were drawn.
+        smooth_epochs: The longest mean.
+        count: How many at most.
+    """
+    return [result.arm for result in rank(results, smooth_epochs)[:count]]
+
+
+def winner(
+    confirmed: Mapping[str, Sequence[Sequence[float]]], searched: Sequence[SearchResult], smooth_epochs: int
+) -> str | None:
+    """The finalist with the highest mean over its confirmation runs, and its search run as half a run.
+
+    Search runs count only if the search trained all finalists equally far. Ties go to the finalist named first. The
+    winner is a choice on validation values; what is claimed of it rests on the confirmation runs alone.
+
+    Args:
+        confirmed: The validation metric by epoch of each confirmation run, by finalist; the same number of runs each.
+        searched: What the search saw of the finalists.
+        smooth_epochs: The longest mean.
+
+    Returns:
+        The arm; None if nothing was confirmed.
+    """
+    runs = {arm: [smoothed(values, smooth_epochs) for values in curves] for arm, curves in confirmed.items() if curves}
+    if not runs:
+        return None
+    before = {result.arm: result for result in searched if result.arm in runs and result.values}
+    equal = len(before) == len(runs) and len({result.fraction for result in before.values()}) == 1
+    weight = SEARCH_WEIGHT if equal else 0.0
+
+    def merit(arm: str) -> float:
+        first = smoothed(before[arm].values, smooth_epochs) if weight else 0.0
+        return (sum(runs[arm]) + weight * first) / (len(runs[arm]) + weight)
+
+    return max(runs, key=merit)

@@ -1,0 +1,172 @@
+"""How much memory a trial takes, and so how many share a card."""
+
+import math
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from tune_cmx.config.trial import DetectorConfig, TrialConfig
+from tune_cmx.data.dataset import PairedDataset, collate
+from tune_cmx.data.prepare import Prepared
+from tune_cmx.errors import ConfigError, TrialError
+from tune_cmx.training.distributed import lead_rank
+from tune_cmx.training.helpers import end_with_parent
+from tune_cmx.training.loop import Batch, detect, failure_reason
+from tune_cmx.training.run import build_trainer, build_trial_model, modality_order
+
+USABLE = 0.9
+"""The fraction of a card's memory that trials share; the rest is for what no probe sees, such as fragmentation."""
+CONTEXT_BYTES = 2**29
+"""What CUDA keeps for each process beside its tensors: a reserve, not a measurement."""
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class MemoryProbe:
+    """What a few real steps of a trial took."""
+
+    peak: int
+    """Bytes at most. On a card with what CUDA keeps for the process; on the CPU beyond what it had before the start."""
+    total: int
+    """Bytes of the card, or of the machine."""
+    step_seconds: float
+    """Of one training step, without the reading of frames; the first step is not counted."""
+
+
+def peak_memory(config: TrialConfig, prepared: Prepared, device: str, *, steps: int = 4) -> MemoryProbe:
+    """Train a configuration for a few steps, and evaluate a batch, in a fresh process that leaves nothing behind.
+
+    The batch is made of those training frames that are largest for the network. Of a trial over several processes
+    it is the share of one.
+
+    Args:
+        config: The trial's.
+        prepared: The data set, audited and split.
+        device: As torch names it.
+        steps: Training steps, at least 2: the optimizer takes its memory in the first.
+
+    Raises:
+        TrialError: The trial does not fit, or cannot train for another reason.
+    """
+    assert steps >= 2
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=end_with_parent) as fresh:
+        try:
+            return fresh.submit(_probe, config, prepared, device, steps, torch.get_num_threads()).result()
+        except BrokenProcessPool as error:
+            asked = _asked(config)
+            raise TrialError(
+                f"memory probe with {asked}: its process was killed, as by a system out of memory; "
+                "lower batch_size or image_size"
+            ) from error
+
+
+def share(peak: int, total: int) -> float:
+    """The fraction of a card that a trial asks Ray for: 1/k, where k trials fit into 0.9 of it.
+
+    Args:
+        peak: Bytes that a trial takes, as of `peak_memory`.
+        total: Bytes of the card.
+
+    Raises:
+        ConfigError: Not even one fits.
+    """
+    fitting = math.floor(USABLE * total / peak)
+    if fitting < 1:
+        raise ConfigError(
+            f"a trial takes {peak / _GIB:.1f} GiB, and {USABLE:.0%} of the card's {total / _GIB:.1f} GiB are to be had"
+            "; lower schedule.batch_size or model.detector.image_size"
+        )
+    return 1 / fitting
+
+
+def limit_memory(fraction: float, device: str) -> None:
+    """Hold this process to its share of its card, so that it fails alone where it takes more; a no-op on the CPU.
+
+    Args:
+        fraction: Of the card, as of `share`; at 1 there is no limit.
+        device: As torch names it.
+    """
+    place = torch.device(device)
+    if place.type != "cuda" or fraction >= 1:
+        return
+    total = torch.cuda.get_device_properties(place).total_memory
+    torch.cuda.set_per_process_memory_fraction(tensor_fraction(fraction, total), place)
+
+
+def tensor_fraction(fraction: float, total: int) -> float:
+    """What of a process's share of a card is left for tensors, beside what CUDA keeps; as a fraction of the card.
+
+    Raises:
+        ConfigError: Nothing is left.
+    """
+    left = fraction - CONTEXT_BYTES / total
+    if left <= 0:
+        raise ConfigError(
+            f"a share of {fraction:g} of a card of {total / _GIB:.1f} GiB is less than what CUDA keeps for a process, "
+            f"{CONTEXT_BYTES / _GIB:g} GiB; raise --gpus-per-trial"
+        )
+    return left
+
+
+def _probe(config: TrialConfig, prepared: Prepared, device_name: str, steps: int, threads: int) -> MemoryProbe:
+    """The measurement, in the fresh process."""
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    before = 0 if device.type == "cuda" else _resident_peak()
+    try:
+        seconds = _steps(config, prepared, device, steps)
+    except Exception as error:
+        raise TrialError(f"memory probe with {_asked(config)}: {failure_reason(error)}") from error
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return MemoryProbe(torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES, total, seconds)
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return MemoryProbe(_resident_peak() - before, total, seconds)
+
+
+def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps: int) -> float:
+    """Train and evaluate; the seconds of a step."""
+    alone = config.model_copy(update={"schedule": config.schedule.model_copy(update={"processes": 1})})
+    model = build_trial_model(alone, prepared)
+    trainer = build_trainer(alone, prepared, model, lead_rank(1, device), None)
+    batch = _largest_batch(config, prepared)
+    trainer.epoch(1, [batch])
+    began = time.monotonic()
+    trainer.epoch(1, [batch] * (steps - 1))  # it reads the losses, and so waits for the card, at each step
+    seconds = (time.monotonic() - began) / (steps - 1)
+    detect(model, [batch], device)
+    return seconds
+
+
+def _largest_batch(config: TrialConfig, prepared: Prepared) -> Batch:
+    """One process's share of a batch, of the training frames that are largest after the resize."""
+    sizes, detector = prepared.audit.sizes, config.model.detector
+    ids = sorted(prepared.split.train, key=lambda id: _resized_area(detector, *sizes[id]), reverse=True)
+    count = config.schedule.batch_size // config.schedule.processes
+    repeated = (ids * math.ceil(count / len(ids)))[:count]
+    dataset = PairedDataset(prepared.data, repeated, modality_order(config), augment=None, seed=0)
+    return collate([dataset[index] for index in range(count)])
+
+
+def _resized_area(detector: DetectorConfig, height: int, width: int) -> float:
+    scale = min(detector.image_size / min(height, width), detector.max_size / max(height, width))
+    return height * width * scale**2
+
+
+def _asked(config: TrialConfig) -> str:
+    return f"batch_size {config.schedule.batch_size} and image_size {config.model.detector.image_size}"
+
+
+def _resident_peak() -> int:
+    """Bytes of memory that this process has had at most; Linux alone counts them for a process, not its forebears."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        raise TrialError("memory on the CPU is measured on Linux alone")
+    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
