@@ -1,7 +1,7 @@
-"""The search as a script, for `ray submit` and `ray job submit`; the same arguments as `tune-cmx search`.
+"""The search as a script, for `ray job submit`, `ray submit`, KubeRay and Slurm; the arguments of `tune-cmx search`.
 
 ray job submit --working-dir . -- python scripts/search.py search_spaces/cssa_stages.yaml --data /shared/DATA \
-    --output-dir /shared/runs --gpus-per-trial 0.5
+    --output-dir /shared/runs --gpus-per-trial 0.5 --go-on
 """
 
 import sys
