@@ -1,0 +1,408 @@
+"""What a search costs, and how good its winner is, on simulated learning curves in place of training.
+
+The scheduler, the choice of finalists and the choice of the winner are the package's own; only the curves, and the loop
+that hands out places as Ray's controller does, are stand-ins. benchmarks/replay_model.json defines the curves.
+
+python scripts/replay.py --date 2026-11-23
+"""
+
+import argparse
+import csv
+import json
+import math
+import multiprocessing
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from tune_cmx.config.space import Confirm, EarlyStopping
+from tune_cmx.evidence.markdown import Page
+from tune_cmx.search.finalists import SearchResult, finalists, rank, smoothed, winner
+from tune_cmx.search.schedulers import build_scheduler
+
+Order = Literal["random", "worst"]
+Values = NDArray[np.float64]
+ROOT = Path(__file__).parents[1]
+EPOCHS, AT_ONCE, CONFIRM_SEEDS, CLOSE = 15, 4, 2, 0.3
+NOISES: tuple[str, ...] = ("0.2", "0.4", "0.6")
+METRIC = "val/mAP_smooth"
+BATCH = 100
+"""Replays that a process takes at a time."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The distribution of learning curves that replay_model.json defines."""
+
+    means: Values
+    function: NDArray[np.int64]
+    """Which function each configuration is; the inter_shared twins are one."""
+    noise: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One drawing."""
+
+    true: Values
+    """True value of each configuration."""
+    runs: Values
+    """[run, configuration, epoch]; run 0 is the search's, the others are those of fresh seeds."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to search and confirm."""
+
+    name: str
+    stopping: EarlyStopping | None = None
+    """None: every trial in full."""
+    count: int = 0
+    """Finalists; none: the search's first is the winner."""
+    ray_grace: int = 0
+    """Above 0: Ray's own ASHAScheduler with this grace and reduction factor 3, on the last value; a reference, for this
+    package compares nothing at epoch 1."""
+    twins_once: bool = False
+    """Of two configurations that are the same function, train the first."""
+    everywhere: bool = False
+    """In every table, not only in that of noise 0.4 and random order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replay."""
+
+    cost: float
+    near_best: bool
+    near_grid: bool
+
+
+def read_model(path: Path) -> Model:
+    """Read replay_model.json."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    functions: dict[str, int] = {}
+    names = [
+        json.dumps({key: value for key, value in one.items() if key != "inter_shared"}, sort_keys=True)
+        for one in content["configurations"]
+    ]
+    return Model(
+        means=np.array([one["mean"] for one in content["configurations"]]),
+        function=np.array([functions.setdefault(name, len(functions)) for name in names]),
+        noise=content["noise"],
+    )
+
+
+def draw_curves(model: Model, noise: str, draw: np.random.Generator) -> Curves:
+    """Draw true values, and one run of the search and two of fresh seeds for each configuration."""
+    size = len(model.means)
+    sd = model.noise[noise]
+    epoch = np.arange(1, EPOCHS + 1)
+    gap = 20.19 * (epoch**-0.666 - EPOCHS**-0.666)
+    true = model.means + draw.normal(0, 0.25, model.function.max() + 1)[model.function]
+    of_configuration = draw.normal(0, sd["config_sd"], size)
+    runs = []
+    for _ in range(1 + CONFIRM_SEEDS):
+        offset = draw.normal(0, sd["half_sd"], size)
+        slow = np.exp(of_configuration + draw.normal(0, sd["run_sd"], size))
+        jitter = draw.normal(0, 1, (size, EPOCHS)) * sd["half_sd"] * (1 + 2 * gap / gap[0])
+        runs.append((true + offset)[:, None] - gap * slow[:, None] + jitter)
+    return Curves(true, np.array(runs))
+
+
+class StandInTrial:
+    """As much of a Ray trial as a scheduler touches."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.epoch = number, 0
+        self.trial_id = f"{number:03d}"
+        self.status: str = Trial.PENDING
+        self.config = {"trial": {"name": self.trial_id, "arm": self.trial_id}}
+
+    def set_status(self, status: str) -> None:
+        """As Ray's."""
+        self.status = status
+
+
+class StandInController:
+    """The loop of Ray's controller: a place that becomes free goes to what the scheduler chooses."""
+
+    search_alg = SimpleNamespace(is_finished=lambda: True)
+
+    def __init__(self, scheduler: Any, order: Sequence[int]) -> None:
+        self.scheduler = scheduler
+        self.trials = [StandInTrial(number) for number in order]
+        for trial in self.trials:
+            scheduler.on_trial_add(self, trial)
+
+    def get_trials(self) -> list[StandInTrial]:
+        """In the order of their arrival."""
+        return self.trials
+
+    def stop_trial(self, trial: StandInTrial) -> None:
+        """End a paused trial."""
+        self.scheduler.on_trial_remove(self, trial)
+        trial.status = Trial.TERMINATED
+
+    def run(self, report: Callable[[StandInTrial], dict[str, Any]]) -> dict[int, int]:
+        """Train until nothing is left; each epoch takes the same time.
+
+        Returns:
+            The epochs that each configuration was trained.
+        """
+        running: list[StandInTrial] = []
+        while self._fill(running):
+            for trial in list(running):
+                trial.epoch += 1
+                decision = TrialScheduler.CONTINUE
+                if trial.epoch < EPOCHS:
+                    decision = self.scheduler.on_trial_result(self, trial, report(trial))
+                if decision == TrialScheduler.CONTINUE and trial.epoch < EPOCHS:
+                    continue
+                running.remove(trial)
+                trial.status = Trial.PAUSED if decision == TrialScheduler.PAUSE else Trial.TERMINATED
+                if trial.status == Trial.TERMINATED:
+                    self.scheduler.on_trial_complete(self, trial, {})
+                self._fill(running)
+        return {trial.number: trial.epoch for trial in self.trials}
+
+    def _fill(self, running: list[StandInTrial]) -> int:
+        while len(running) < AT_ONCE and (chosen := self.scheduler.choose_trial_to_run(self)) is not None:
+            chosen.status = Trial.RUNNING
+            running.append(chosen)
+        return len(running)
+
+
+def search(setting: Setting, values: Values, order: Sequence[int]) -> list[SearchResult]:
+    """Train the configurations in the order of their arrival, as the scheduler lets them."""
+    if setting.stopping is None and not setting.ray_grace:
+        epochs = dict.fromkeys(order, EPOCHS)
+    else:
+        smooth = setting.stopping.smooth_epochs if setting.stopping else 1
+
+        def report(trial: StandInTrial) -> dict[str, Any]:
+            value = smoothed(values[trial.number, : trial.epoch].tolist(), smooth)
+            return {METRIC: value, "epoch": trial.epoch, "fraction": trial.epoch / EPOCHS}
+
+        epochs = StandInController(scheduler_of(setting), order).run(report)
+    return [
+        SearchResult(str(number), epochs[number] / EPOCHS, values[number, : epochs[number]].tolist())
+        for number in sorted(epochs)
+    ]
+
+
+def scheduler_of(setting: Setting) -> Any:
+    """The shipped scheduler, or Ray's own for the lines of reference."""
+    if setting.stopping is None:
+        return ASHAScheduler("epoch", METRIC, "max", EPOCHS, setting.ray_grace, 3)
+    return build_scheduler(setting.stopping, metric=METRIC, full=EPOCHS, log=None, slots=lambda: AT_ONCE)
+
+
+def replay(setting: Setting, model: Model, noise: str, order: Order, seed: tuple[int, int]) -> Outcome:
+    """One study on the curves of a seed; every setting meets the same ones."""
+    draw = np.random.default_rng([*seed, round(10 * float(noise))])
+    curves = draw_curves(model, noise, draw)
+    arrival = draw.permutation(len(model.means)) if order == "random" else np.argsort(curves.true, kind="stable")
+    if setting.twins_once:
+        first = set(np.unique(model.function, return_index=True)[1].tolist())
+        arrival = np.array([one for one in arrival if one in first])
+    results = search(setting, curves.runs[0], arrival.tolist())
+    epochs = round(EPOCHS * sum(result.fraction for result in results))
+    smooth = setting.stopping.smooth_epochs if setting.stopping else 1
+    best = rank(results, smooth)[0].arm
+    if setting.count:
+        chosen = finalists(results, smooth, setting.count)
+        confirmed = {arm: curves.runs[1:, int(arm)].tolist() for arm in chosen}
+        best = winner(confirmed, [result for result in results if result.arm in chosen], smooth) or best
+        epochs += len(chosen) * CONFIRM_SEEDS * EPOCHS
+    reached, grid = curves.true[int(best)], curves.true[int(np.argmax(curves.runs[0, :, -1]))]
+    return Outcome(
+        epochs / (len(model.means) * EPOCHS),
+        bool(reached >= curves.true.max() - CLOSE),
+        bool(reached >= grid - CLOSE),
+    )
+
+
+def settings() -> list[Setting]:
+    """The lines of the table; the last ones vary the default in one thing each."""
+    published: dict[str, Any] = {"reduction_factor": 3, "spacing": None, "last": 1, "smooth_epochs": 3}
+    default, count = EarlyStopping(), Confirm().finalists
+    keys = default.model_dump()
+
+    def varied(**changed: Any) -> EarlyStopping:
+        return EarlyStopping(**{**keys, **changed})
+
+    bare: dict[str, Any] = {**published, "variant": "stop", "smooth_epochs": 1}
+    return [
+        Setting("grid, one seed", everywhere=True),
+        Setting("ASHA 3, grace 1, no confirmation (Ray's)", ray_grace=1, everywhere=True),
+        Setting("ASHA 3, grace 2, no confirmation", EarlyStopping(**bare), everywhere=True),
+        Setting("stop, 3, mean of 3", EarlyStopping(**{**published, "variant": "stop"}), 3, everywhere=True),
+        Setting(
+            "promote, 3, mean of 3, promotions first",
+            EarlyStopping(**{**published, "first": "promotion"}),
+            3,
+            everywhere=True,
+        ),
+        Setting("promote, 3, mean of 3, new first", EarlyStopping(**published), 3),
+        Setting("promote, 4, mean of 3, new first", EarlyStopping(**{**published, "reduction_factor": 4}), 3),
+        Setting("promote, 3, mean of 3, ends at 8", EarlyStopping(**{**published, "spacing": 2, "last": 0.6}), 3),
+        Setting("default", default, count, everywhere=True),
+        Setting("default, promotions first", varied(first="promotion"), count, everywhere=True),
+        Setting("default, mean of 3", varied(smooth_epochs=3), count),
+        Setting("default, reduction factor 2", varied(reduction_factor=2), count),
+        Setting("default, reduction factor 2.6", varied(reduction_factor=2.6), count),
+        Setting("default, trained to the end", varied(last=1), count),
+        Setting("default, 2 finalists", default, 2),
+        Setting("default, 4 finalists", default, 4),
+        Setting("default, twins trained once", default, count, twins_once=True, everywhere=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of a line of the table."""
+
+    model: Path
+    setting: Setting
+    noise: str
+    order: Order
+    seed: int
+    numbers: range
+
+
+def work(task: Task) -> tuple[Task, list[Outcome]]:
+    """Run a part."""
+    model = read_model(task.model)
+    return task, [replay(task.setting, model, task.noise, task.order, (task.seed, number)) for number in task.numbers]
+
+
+def run_all(model: Path, replays: int, processes: int, seed: int) -> dict[tuple[str, Order, str], list[Outcome]]:
+    """All lines at all noises and orders; shows the progress on stderr."""
+    orders: tuple[Order, ...] = ("random", "worst")
+    tasks = [
+        Task(model, setting, noise, order, seed, range(start, min(start + BATCH, replays)))
+        for noise in NOISES
+        for order in orders
+        for setting in settings()
+        if setting.everywhere or (noise, order) == ("0.4", "random")
+        for start in range(0, replays, BATCH)
+    ]
+    found: dict[tuple[str, Order, str], list[Outcome]] = {}
+    began = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for done, (task, outcomes) in enumerate(pool.imap(work, tasks), 1):
+            found.setdefault((task.noise, task.order, task.setting.name), []).extend(outcomes)
+            if done % 20 == 0 or done == len(tasks):
+                print(f"\r{done} of {len(tasks)} parts, {time.monotonic() - began:.0f} s", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return found
+
+
+def rows(found: Mapping[tuple[str, Order, str], Sequence[Outcome]]) -> Iterator[dict[str, Any]]:
+    """A line of figures for each noise, order and setting."""
+    for (noise, order, name), outcomes in found.items():
+        best, grid = (np.mean([getattr(one, key) for one in outcomes]) for key in ("near_best", "near_grid"))
+        costs = [one.cost for one in outcomes]
+        yield {
+            "noise": noise,
+            "order": order,
+            "setting": name,
+            "replays": len(outcomes),
+            "cost": float(np.mean(costs)),
+            "cost_se": float(np.std(costs)) / math.sqrt(len(costs)),
+            "near_best": float(best),
+            "near_best_se": math.sqrt(best * (1 - best) / len(outcomes)),
+            "near_grid": float(grid),
+            "near_grid_se": math.sqrt(grid * (1 - grid) / len(outcomes)),
+        }
+
+
+def page_of(lines: Sequence[Mapping[str, Any]], replays: int, date: str) -> str:
+    """The table as a Markdown page."""
+    default = EarlyStopping()
+    page = Page()
+    page.heading("What a search costs, and how good its winner is", level=1)
+    page.paragraph(
+        f"`python scripts/replay.py --replays {replays} --date {date}`, {date}, two x86-64 CPU cores, "
+        f"Python {platform.python_version()}, ray {version('ray')}, numpy {np.__version__}. "
+        "The shipped scheduler, driven through its Ray interface, and the shipped choice of finalists and winner, on "
+        "simulated learning curves (benchmarks/replay_model.json): 88 configurations of 15 epochs, 4 trials at a time."
+    )
+    page.paragraph(
+        f"Cost: epochs of search and confirmation as a share of 88 · 15, with {CONFIRM_SEEDS} confirmation seeds; the "
+        f"control is not counted. Near best: the winner's true value is within {CLOSE} points of the best. Near grid: "
+        f"no more than {CLOSE} below that of what a one-seed grid picks. ± is the standard error. Worst order: "
+        "ascending true value. Every setting meets the same curves; the defaults were chosen on others. No "
+        "configuration's true value is known: the curves are a model, and so are these figures."
+    )
+    page.paragraph(
+        f"Default: promote, {default.first} first, rungs at {_rungs(default)}, the last one the end of the search, "
+        f"reduction factor {default.reduction_factor:g}, mean of at most the last {default.smooth_epochs} epochs and "
+        f"half of those trained, {Confirm().finalists} finalists. 'Twins trained once' leaves out one of two "
+        "configurations that are the same function, which the software names before the start; the other lines count "
+        "all 88."
+    )
+    for noise in dict.fromkeys(line["noise"] for line in lines):
+        for order in dict.fromkeys(line["order"] for line in lines):
+            page.heading(f"Noise {noise}, {order} order of arrival")
+            page.table(
+                ["setting", "hours of the grid, %", "near best", "near grid"],
+                [
+                    [
+                        str(line["setting"]),
+                        f"{100 * line['cost']:.1f} ± {100 * line['cost_se']:.1f}",
+                        f"{line['near_best']:.3f} ± {line['near_best_se']:.3f}",
+                        f"{line['near_grid']:.3f} ± {line['near_grid_se']:.3f}",
+                    ]
+                    for line in lines
+                    if line["noise"] == noise and line["order"] == order
+                ],
+            )
+    return page.text()
+
+
+def _rungs(stopping: EarlyStopping) -> str:
+    return ", ".join(f"{point:g}" for point in stopping.rungs(EPOCHS))
+
+
+def main() -> None:
+    """Run the table and write replay.md and replay.csv."""
+    parser = argparse.ArgumentParser(
+        description="Replay searches on simulated learning curves: cost and quality of the shipped scheduler.",
+        epilog="example: python scripts/replay.py --replays 200 --output-dir .",
+    )
+    parser.add_argument("--replays", type=int, default=2000, help="studies a line of the table (default: 2000)")
+    parser.add_argument("--processes", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--seed", type=int, default=1, help="of the curves (default: 1)")
+    parser.add_argument("--model", type=Path, default=ROOT / "benchmarks" / "replay_model.json", help="the curves")
+    parser.add_argument("--output-dir", type=Path, default=ROOT / "benchmarks", help="where replay.md and .csv go")
+    parser.add_argument("--date", default=time.strftime("%Y-%m-%d"), help="the date on the page (default: today)")
+    options = parser.parse_args()
+    if options.replays < 1 or options.processes < 1:
+        parser.error(f"--replays and --processes: at least 1; got {options.replays} and {options.processes}")
+    lines = list(rows(run_all(options.model, options.replays, options.processes, options.seed)))
+    page = page_of(lines, options.replays, options.date)
+    (options.output_dir / "replay.md").write_text(page, encoding="utf-8")
+    with (options.output_dir / "replay.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: round(value, 5) if isinstance(value, float) else value for key, value in line.items()}
+            for line in lines
+        )
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
