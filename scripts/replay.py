@@ -28,8 +28,9 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tune_cmx.config.space import Confirm, EarlyStopping
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.search.finalists import SearchResult, finalists, rank, smoothed, winner
+from tune_cmx.search.finalists import SearchResult, finalists, rank, winner
 from tune_cmx.search.schedulers import build_scheduler
+from tune_cmx.smoothing import smoothed
 
 Order = Literal["random", "worst"]
 Values = NDArray[np.float64]

@@ -16,6 +16,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "notes": set(),
     "patience": {"errors"},
+    "smoothing": set(),
     "storage": {"errors", "patience"},
     "two_stage": set(),
     "seeding": set(),
@@ -27,9 +28,9 @@ BELOW: dict[str, set[str]] = {
     "training": {"config", "data", "errors", "evaluation", "models", "patience", "registry", "seeding"},
     "search": {
         *("config", "data", "errors", "models", "notes", "patience"),
-        *("registry", "seeding", "storage", "training", "two_stage"),
+        *("registry", "seeding", "smoothing", "storage", "training", "two_stage"),
     },
-    "evidence": {"errors", "notes", "registry", "two_stage"},
+    "evidence": {"errors", "notes", "registry", "smoothing", "two_stage"},
 }
 """What each part may import of the package; cli may import all, and nothing imports cli."""
 FOREIGN = {

@@ -103,6 +103,7 @@ def search(
         device=chosen,
         threads=max(1, int(cpus_per_trial)),
         workers=workers,
+        processes=study.control.config.schedule.processes,
         wait_s=60 * wait_for_nodes,
     )
     with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:

@@ -86,6 +86,8 @@ def _refuse_vary(path: str, place: str) -> None:
         raise ConfigError(f"{place}: {_STUDY_SETS[path]}")
     if path in _SECTIONS:
         raise ConfigError(f"{place} would replace the whole section; name the field, as in model.fusion")
+    if path == "schedule.processes":
+        raise ConfigError(f"{place}: is protocol, as BatchNorm sees what one process has; give all arms one value")
     if below(path, "data") and not below(path, "data.augment"):
         raise ConfigError(f"{place}: all arms share one data set and one split; of data, only data.augment can vary")
 

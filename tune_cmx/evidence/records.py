@@ -11,6 +11,7 @@ import pandas as pd
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.rows import flatten
+from tune_cmx.smoothing import smoothed
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
 SPLITS = ("val", "test")
@@ -87,11 +88,11 @@ class Trial:
         return self.results.get(split or (self.reported_on or ""), {}).get(name)
 
     def last(self, metric: str, epochs: int = 1) -> float | None:
-        """The mean of a column of metrics.csv over the last so many epochs that have it."""
+        """The mean of a column of metrics.csv over the last epochs that have it, as the search takes it."""
         if metric not in self.metrics:
             return None
-        values = self.metrics[metric].dropna().tail(epochs)
-        return float(values.mean()) if len(values) else None
+        values = self.metrics[metric].dropna().tolist()
+        return smoothed(values, epochs) if values else None
 
 
 @dataclass(frozen=True)

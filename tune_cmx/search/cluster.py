@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tune_cmx.errors import ConfigError
+from tune_cmx.errors import ConfigError, StorageError
+from tune_cmx.storage import check_writable, is_uri
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,29 +41,53 @@ class Resources:
     threads: int
     workers: int
     """Loader processes of a trial."""
+    processes: int = 1
+    """Of a trial; each takes a whole card, where it has several."""
     wait_s: float = 0.0
     """How long to wait for a node that holds a trial, as where a cluster grows with what is asked of it."""
 
-    def of_trial(self, processes: int) -> dict[str, float]:
-        """What Ray sets aside for a trial: a whole card for each process, where it has several."""
-        gpus = self.gpus_per_trial if processes == 1 else float(processes) * (self.gpus_per_trial > 0)
-        return {"cpu": self.cpus_per_trial * processes, "gpu": gpus}
+    @property
+    def cpus_here(self) -> int | None:
+        """CPUs that a cluster of this machine alone is told of, so that it holds as many trials as are wanted.
+
+        None: all that it has, as no lower limit is set, or it is none of whole CPUs.
+        """
+        wanted = (self.max_concurrent or 0) * self.of_trial["CPU"]
+        whole = 1 <= wanted <= len(os.sched_getaffinity(0)) and wanted == int(wanted)
+        return int(wanted) if self.address is None and whole else None
+
+    @property
+    def at_most(self) -> int | None:
+        """Trials at a time, where the cluster's size does not say it. Ray keeps a worker for the next trial only while
+        one waits for a place in the cluster."""
+        return None if self.cpus_here else self.max_concurrent
+
+    @property
+    def of_trial(self) -> dict[str, float]:
+        """What Ray sets aside for a trial, by Ray's names."""
+        gpus = self.gpus_per_trial if self.processes == 1 else float(self.processes) * (self.gpus_per_trial > 0)
+        return {"CPU": self.cpus_per_trial * self.processes, "GPU": gpus}
 
 
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[None]:
+def ray_cluster(resources: Resources) -> Iterator[None]:
     """Ray for the length of a study. SIGTERM, as `ray job stop` sends it, ends the study like Ctrl-C.
+
+    Args:
+        resources: Where, and how many trials at a time.
 
     Raises:
         ConfigError: There is no cluster at the address.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    address = resources.address
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init("local", num_cpus=resources.cpus_here, include_dashboard=False, **quiet)
         else:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address, **quiet)
     except ConnectionError as error:
         raise ConfigError(f"--address: no Ray cluster at '{address}': {error}") from error
     main = threading.current_thread() is threading.main_thread()
@@ -73,32 +100,71 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def slots(resources: Resources, processes: int) -> int:
+def slots(resources: Resources) -> int:
     """How many trials run at once.
 
     Args:
         resources: What each asks for.
-        processes: Of a trial, the most that any has.
 
     Raises:
         ConfigError: No node of the cluster holds even one.
     """
-    need = resources.of_trial(processes)
+    need = resources.of_trial
     fits = _fits(need)
     deadline = time.monotonic() + resources.wait_s
     if not any(fits) and resources.wait_s:
-        request_resources(bundles=[{"CPU": need["cpu"], "GPU": need["gpu"]}])
+        request_resources(bundles=[need])
     while not any(fits) and time.monotonic() < deadline:
         time.sleep(_ASK_AGAIN_S)
         fits = _fits(need)
     if not any(fits):
         have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         raise ConfigError(
-            f"a trial asks for {need['cpu']:g} CPUs and {need['gpu']:g} GPUs on one node; the cluster has "
+            f"a trial asks for {need['CPU']:g} CPUs and {need['GPU']:g} GPUs on one node; the cluster has "
             f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g} on {len(fits)} nodes; "
             "lower --cpus-per-trial or --gpus-per-trial, or wait for nodes with --wait-for-nodes MINUTES"
         )
     return min(sum(fits), resources.max_concurrent or sum(fits))
+
+
+def check_nodes(place: Path | str, data: str | None) -> None:
+    """Have every node write to the study's storage and look at the data: found wrong before anything is trained.
+
+    Args:
+        place: The study's folder, in which its `study.json` lies, or its URI.
+        data: The data's folder or URI.
+
+    Raises:
+        ConfigError: A node does not see them; names the node and what is missing there.
+    """
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    look = ray.remote(num_cpus=0)(_missing_here)
+    asked = {
+        node["NodeManagerAddress"]: look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(str(place), data)
+        for node in nodes
+        if node["Alive"]
+    }
+    for address, answer in asked.items():
+        missing = ray.get(answer)
+        if missing:
+            raise ConfigError(
+                f"node {address}: {missing}; data and --output-dir must lie on storage that all nodes see"
+            )
+
+
+def _missing_here(place: str, data: str | None) -> str | None:
+    """What this machine does not see of a study's places."""
+    if not is_uri(place) and not (Path(place) / "study.json").is_file():
+        return f"{place} is not there, or is another folder than the driver's"
+    try:
+        check_writable(place)
+    except StorageError as error:
+        return str(error)
+    if data is not None and not is_uri(data) and not Path(data).exists():
+        return f"the data's folder {data} is not there"
+    return None
 
 
 def _fits(need: dict[str, float]) -> list[int]:
@@ -109,9 +175,9 @@ def _fits(need: dict[str, float]) -> list[int]:
 
 def _on_node(have: dict[str, float], need: dict[str, float]) -> int:
     """Trials that a node holds; several on a card never share two cards."""
-    fits = [int(have.get("CPU", 0) / need["cpu"] + 1e-9)]
-    if 0 < need["gpu"] <= 1:
-        fits.append(int(have.get("GPU", 0)) * int(1 / need["gpu"] + 1e-9))
-    elif need["gpu"]:
-        fits.append(int(have.get("GPU", 0) / need["gpu"] + 1e-9))
+    fits = [int(have.get("CPU", 0) / need["CPU"] + 1e-9)]
+    if 0 < need["GPU"] <= 1:
+        fits.append(int(have.get("GPU", 0)) * int(1 / need["GPU"] + 1e-9))
+    elif need["GPU"]:
+        fits.append(int(have.get("GPU", 0) / need["GPU"] + 1e-9))
     return min(fits)

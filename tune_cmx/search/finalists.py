@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tune_cmx.smoothing import smoothed
+
 SEARCH_WEIGHT = 0.5
 """What a finalist's search run counts beside a confirmation run: it was chosen for being high, and is shorter.
 benchmarks/replay.md has the gain."""
@@ -21,25 +23,6 @@ class SearchResult:
     """Of its schedule."""
     values: Sequence[float]
     """The selection metric on the validation split, an epoch each."""
-
-
-def smoothed(values: Sequence[float], smooth_epochs: int) -> float:
-    """The mean of the last epochs, at most `smooth_epochs` and at most half of all.
-
-    Early values rise so fast that a mean which reaches back to the first epochs says more about how a trial began than
-    about where it stands.
-
-    Args:
-        values: The metric from the first epoch on.
-        smooth_epochs: The longest mean.
-
-    Raises:
-        ValueError: There are no values.
-    """
-    if not values:
-        raise ValueError("smoothed: needs the value of one epoch at least; got none")
-    recent = values[-max(1, min(smooth_epochs, len(values) // 2)) :]
-    return sum(recent) / len(recent)
 
 
 def rank(results: Sequence[SearchResult], smooth_epochs: int) -> list[SearchResult]:

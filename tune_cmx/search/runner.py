@@ -14,7 +14,7 @@ from typing import Any
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import SearchPhase
 from tune_cmx.errors import TrialError
-from tune_cmx.search.cluster import Resources, ray_cluster
+from tune_cmx.search.cluster import Resources, check_nodes, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna_journal import STORAGE
@@ -56,7 +56,11 @@ def run_study(
     def note(status: str, **progress: Any) -> None:
         opened.write(status=status, seconds=before_s + time.monotonic() - began, **progress)
 
-    with ray_cluster(resources.address):
+    with ray_cluster(resources):
+        if resources.address is not None:
+            note("searching")
+            place = opened.folder if opened.mirror is None else opened.mirror.uri
+            check_nodes(place, opened.study.control.config.data.root)
         course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
         try:
             chosen = course.search()

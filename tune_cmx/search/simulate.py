@@ -14,8 +14,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.finalists import SearchResult, smoothed
+from tune_cmx.search.finalists import SearchResult
 from tune_cmx.search.schedulers import PromotingASHA, build_scheduler
+from tune_cmx.smoothing import smoothed
 
 _METRIC = "value"
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -278,19 +278,3 @@ def _change(key: str, then: Any, here: Any) -> str:
     if isinstance(then, Mapping) or isinstance(here, Mapping):
         return f"{key} {'is new' if then is None else 'is gone'}"
     return f"{key} was {then}, is {here}"
-
-
-def finalists(records: Sequence[TrialRecord], metric: str, smooth_epochs: int, count: int) -> list[str]:
-    """The arms that the search ends with: furthest trained first, then by the smoothed validation metric.
-
-    Failed trials do not count. Ties go to the arm drawn first.
-    """
-
-    def merit(record: TrialRecord) -> tuple[float, float]:
-        rows = record.rows()
-        recent = [row[metric] for row in rows[-smooth_epochs:]]
-        return rows[-1]["fraction"], sum(recent) / len(recent)
-
-    able = [record for record in records if record.state()["status"] in ("complete", "stopped") and record.rows()]
-    ranked = sorted(able, key=merit, reverse=True)
-    return [str(record.state()["arm"]) for record in ranked[:count]]

@@ -14,7 +14,7 @@ from ray import tune
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.prepare import Prepared, load_prepared
 from tune_cmx.errors import StorageError, TrialError, TuneCmxError
-from tune_cmx.search.finalists import smoothed
+from tune_cmx.smoothing import smoothed
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
 from tune_cmx.training.loop import EpochReport

@@ -2,12 +2,13 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.search import BasicVariantGenerator
 
 from tune_cmx.search.cluster import Resources, slots
 from tune_cmx.search.console import StudyConsole
@@ -48,10 +49,9 @@ class TrialRunner:
         """
         waiting = [record for record in records if not record.over]
         if waiting:
-            processes = [record.config().schedule.processes for record in waiting]
-            self._start(title, len(waiting), max(processes))
-            facts = [self._join(record, count) for record, count in zip(waiting, processes, strict=True)]
-            self._tune(phase, stopping, max(processes), {"trial": {"grid_search": _Planned(facts)}})
+            self._start(title, len(waiting))
+            facts = [self._join(record) for record in waiting]
+            self._tune(phase, stopping, facts)
         return all(record.over for record in records)
 
     def run_drawn(self, phase: str, title: str, trials: int, searcher: Callable[["Join"], TpeSearch]) -> bool:
@@ -64,22 +64,21 @@ class TrialRunner:
             searcher: Makes it, given how a planned record joins the phase.
         """
         self._joined = []
-        processes = self.opened.study.control.config.schedule.processes
-        at_once = self._start(title, trials, processes)
-        search = searcher(lambda record: self._join(record, record.config().schedule.processes))
-        self._tune(phase, True, processes, {}, search, trials, at_once)
+        at_once = self._start(title, trials)
+        search = searcher(self._join)
+        self._tune(phase, True, search=search, trials=trials, drawn_at_once=at_once)
         search.settle()
         for note in search.notes:
             self.console.say(note)
         return all(record.over for record in self._joined)
 
-    def _start(self, title: str, trials: int, processes: int) -> int:
-        at_once = slots(self.resources, processes)
+    def _start(self, title: str, trials: int) -> int:
+        at_once = slots(self.resources)
         self.console.start(title, trials, at_once)
         return at_once
 
-    def _join(self, record: TrialRecord, processes: int) -> Facts:
-        """A trial of so many processes joins the phase; what its worker must know."""
+    def _join(self, record: TrialRecord) -> Facts:
+        """A trial joins the phase; what its worker must know."""
         self._joined.append(record)
         state = record.state()
         seed = f" (seed {state['seed']})" if state["phase"] == "confirm" else ""
@@ -96,28 +95,24 @@ class TrialRunner:
             "device": self.resources.device,
             "threads": self.resources.threads,
             "workers": self.resources.workers,
-            "gpus": self.resources.of_trial(processes)["gpu"],
+            "gpus": self.resources.of_trial["GPU"],
         }
 
     def _tune(
         self,
         phase: str,
         stopping: bool,
-        processes: int,
-        space: Mapping[str, Any],
+        facts: Sequence[Facts] = (),
         search: TpeSearch | None = None,
-        trials: int = 1,
+        trials: int = 0,
         drawn_at_once: int | None = None,
     ) -> None:
         study = self.opened.study
         metric = smooth_name(study.file.early_stopping.metric)
-        use = self.resources.of_trial(processes)
+        use = self.resources.of_trial
         reuse = self.resources.device == "cpu"  # a process keeps a card's memory, and a broken context
-        at_once = ClusterSlots(
-            {"CPU": use["cpu"], "GPU": use["gpu"]},
-            at_most=self.resources.max_concurrent,
-            ahead=int(reuse),  # Ray keeps a worker only while a trial waits for it
-        )
+        ahead = int(reuse)  # Ray keeps a worker only while a trial waits for it
+        at_once = ClusterSlots(use, at_most=self.resources.at_most, ahead=ahead)
         scheduler = None
         if stopping:
             scheduler = build_scheduler(
@@ -130,18 +125,18 @@ class TrialRunner:
                 slots=at_once,
             )
         promotes = scheduler is not None and study.file.early_stopping.variant == "promote"
+        most = None if promotes else self.resources.at_most  # Ray counts paused trials as running
         storage = self.opened.folder.resolve() / "search" / "ray"
         sessions = len(list(storage.glob(f"{phase}-*"))) if storage.exists() else 0
         tuner = tune.Tuner(
-            tune.with_resources(self.trainable, use),
-            param_space=dict(space),
+            tune.with_resources(self.trainable, {"cpu": use["CPU"], "gpu": use["GPU"]}),
+            param_space={"trial": dict.fromkeys(facts[0])} if facts else {},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
-                search_alg=search,
-                num_samples=trials,
+                search_alg=search or _in_order(facts, most),
+                num_samples=trials or len(facts),
                 reuse_actors=reuse,
-                # Ray counts paused trials as running, and would wait for them
-                max_concurrent_trials=drawn_at_once or (None if promotes else self.resources.max_concurrent),
+                max_concurrent_trials=drawn_at_once,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
             ),
@@ -162,11 +157,9 @@ class TrialRunner:
 Join = Callable[[TrialRecord], Facts]
 
 
-class _Planned(list[Facts]):
-    """A grid that Ray takes as it is: it copies the whole grid for each trial of it, the square of their number."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Planned":
-        return self
+def _in_order(facts: Sequence[Facts], at_once: int | None) -> BasicVariantGenerator:
+    """Trials one after the other. Of a grid of N trials Ray would copy the whole for each, which is N² copies."""
+    return BasicVariantGenerator(points_to_evaluate=[{"trial": one} for one in facts], max_concurrent=at_once or 0)
 
 
 def _name(trial: Trial) -> str:

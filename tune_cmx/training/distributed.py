@@ -97,12 +97,11 @@ def lead_rank(processes: int, device: torch.device) -> Rank:
 
 
 class _Joined(Trainer):
-    """A trainer whose gradients are averaged with others', without DDP's warnings that cost speed at most."""
+    """A trainer whose gradients are averaged with others', without DDP's warning of what costs speed at most."""
 
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
             return super().epoch(epoch, batches)
 
 

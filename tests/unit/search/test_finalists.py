@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tune_cmx.search.finalists import SearchResult, finalists, rank, smoothed, winner
+from tune_cmx.search.finalists import SearchResult, finalists, rank, winner
+from tune_cmx.smoothing import smoothed
 
 
 def _result(arm: str, fraction: float, *values: float) -> SearchResult:
