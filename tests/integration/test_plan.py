@@ -18,7 +18,8 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     space = tiny.space(early_stopping={"reduction_factor": 2, "grace": 2, "last": 1, "smooth_epochs": 1})
     text = io.StringIO()
     monkeypatch.setattr(out, "__dict__", vars(Console(file=text, width=200, highlight=False)))
-    main(["plan", str(space), "--data", str(tiny.data), "--gpus", "0"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["plan", str(space), "--data", str(tiny.data), "--gpus", "0"])
     lines = text.getvalue().splitlines()
     assert any(line.startswith("seconds: a probe of ") and line.endswith("on this CPU") for line in lines)
     planned = {line.rsplit(maxsplit=3)[0]: line.rsplit(maxsplit=3)[1] for line in lines if line.startswith("epochs")}

@@ -80,10 +80,16 @@ def set_settings(items: list[str] | None) -> dict[str, Any]:
     return settings
 
 
-def share_of_card(device: str | None, gpus_per_trial: float | None, *, here: bool) -> tuple[str, float]:
-    """What a trial computes on and its share of a card; the share alone says that it wants one."""
-    if gpus_per_trial is not None and not 0 <= gpus_per_trial <= 1:
-        raise ConfigError(f"--gpus-per-trial: from 0 to 1, as a trial trains on one card; got {gpus_per_trial:g}")
+MEASURED = "auto"
+"""As --gpus-per-trial: the share follows from the memory that the largest trial takes."""
+
+
+def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple[str, float]:
+    """What a trial computes on and its share of a card, a whole one if it is yet to be measured.
+
+    The share alone says that the trial wants a card.
+    """
+    gpus_per_trial = None if given is None else _share_given(given)
     if device is None and gpus_per_trial is not None:
         device = "cuda" if gpus_per_trial > 0 else "cpu"
     chosen = device_named(device, here=here)
@@ -93,6 +99,19 @@ def share_of_card(device: str | None, gpus_per_trial: float | None, *, here: boo
     if (chosen == "cuda") != (share > 0):
         raise ConfigError(f"--device {chosen} and --gpus-per-trial {share:g} contradict each other; leave one out")
     return chosen, share
+
+
+def _share_given(text: str) -> float:
+    try:
+        share = 1.0 if text == MEASURED else float(text)
+    except ValueError as error:
+        raise ConfigError(f"--gpus-per-trial: needs a number from 0 to 1, or {MEASURED}; got '{text}'") from error
+    if not 0 <= share <= 1:
+        raise ConfigError(
+            f"--gpus-per-trial: from 0 to 1, as a process trains on one card; got {share:g}; for a trial over several "
+            "cards set schedule.processes in the file"
+        )
+    return share
 
 
 def device_named(name: str | None, *, here: bool) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from tune_cmx.cli.earlier import data_of_session, earlier_session, study_place
 from tune_cmx.cli.flags import (
+    MEASURED,
     Bands,
     Classes,
     Data,
@@ -52,7 +53,8 @@ def search(
         bool, typer.Option("--retry-failed", help="With --resume: failed trials go on from their last checkpoint.")
     ] = False,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="0.5 puts two trials on a card; else 1, or 0 without GPU.")
+        str | None,
+        typer.Option(help="0.5 puts two trials on a card, `auto` as many as fit its memory; else 1, or 0 without GPU."),
     ] = None,
     cpus_per_trial: Annotated[
         float, typer.Option(min=0.01, help="Also the trial's torch threads, rounded down to at least 1.")
@@ -104,6 +106,7 @@ def search(
         threads=max(1, int(cpus_per_trial)),
         workers=workers,
         processes=study.control.config.schedule.processes,
+        measure_share=gpus_per_trial == MEASURED and study.control.config.schedule.processes == 1,
         wait_s=60 * wait_for_nodes,
     )
     with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:

@@ -58,7 +58,7 @@ def is_result(field: str) -> bool:
 def higher_is_better(metric: str) -> bool:
     """False for times, losses and parameter counts."""
     name = metric.rpartition("/")[2]
-    return not (name in TIMES or "loss" in name.lower() or name.startswith("params"))
+    return not (name in TIMES or name == "milliseconds" or "loss" in name.lower() or name.startswith("params"))
 
 
 def covered(field: str, paths: Iterable[str]) -> bool:

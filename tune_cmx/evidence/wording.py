@@ -50,7 +50,7 @@ def unit(metric: str) -> str:
     name = metric.rpartition("/")[2]
     if name.startswith("mAP") or name in SIZES:
         return " points"
-    return {"hours": " h"}.get(name, " s" if name in TIMES else "")
+    return {"hours": " h", "milliseconds": " ms"}.get(name, " s" if name in TIMES else "")
 
 
 def count(n: int, noun: str) -> str:

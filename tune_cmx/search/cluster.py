@@ -43,6 +43,8 @@ class Resources:
     """Loader processes of a trial."""
     processes: int = 1
     """Of a trial; each takes a whole card, where it has several."""
+    measure_share: bool = False
+    """The share of a card follows from the memory that the largest trial takes, measured before the start."""
     wait_s: float = 0.0
     """How long to wait for a node that holds a trial, as where a cluster grows with what is asked of it."""
 

@@ -26,12 +26,15 @@ Values = NDArray[np.float64]
 REPETITIONS = 100
 _IN_FULL = EarlyStopping(kind="none")
 SESSION_S, PHASE_S = 20.0, 4.0
-"""The command's own start, Ray's start and end, and the report; and what each search, and the confirmation, adds. Two
-x86-64 CPU cores, 2026-11-24: benchmarks/plan.md."""
+"""The command's own imports, Ray's start and end, and the report; and what each search, and the confirmation, adds:
+for two idle x86-64 CPU cores. On busy ones it is several times as much (benchmarks/plan.md)."""
 REPORT_S = 0.1
-"""An epoch's report to Ray, and what the driver writes down of it, before the next epoch."""
-_RECORD_BYTES, _FRAME_BYTES = 150_000, 2_000
-"""A record without its checkpoint; the detections on a frame."""
+"""A reserve for an epoch's report to Ray, and for what the driver writes down of it, before the next epoch."""
+_SPREAD = _HOPED = 0.7
+"""Standard deviation of the arms' levels, in points; and by how much an arm that a claim names is hoped to be better:
+it is a finalist more often than another, and costs nothing more then."""
+_RECORD_BYTES, _FRAME_BYTES = 60_000, 2_000
+"""A record without its checkpoint, with what Ray keeps of the trial; the detections on a frame."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class _Play:
     def _course(self, arm: Arm, generator: np.random.Generator, *, most: bool = False, seed: int = 0) -> Course:
         """A trial of an arm; `most`: as long as the search trains it at most."""
         epochs = arm.config.schedule.epochs
-        values = _curve(epochs, generator)
+        values = _curve(epochs, generator, _HOPED if arm.id in self._claimed else 0.0)
         costs, gpu = self._costs, self._places.gpu
         return Course(
             name=arm.id if not seed else f"{arm.id} {seed}",
@@ -247,14 +250,14 @@ class _Play:
         )
 
 
-def _curve(epochs: int, generator: np.random.Generator) -> list[float]:
-    """A learning curve in points: a rise that slows down, with the spread of arms and epochs of about half a point.
+def _curve(epochs: int, generator: np.random.Generator, above: float) -> list[float]:
+    """A learning curve in points, its level so far above the others' mean: a rise that slows down, with noise.
 
     Of the form of benchmarks/replay_model.json at noise 0.4; how steep it is does not move the epochs of a search.
     """
     epoch = np.arange(1, epochs + 1)
     gap = 20 * (epoch**-0.666 - epochs**-0.666)
     noise = generator.normal(0, 0.28, epochs) * (1 + 2 * gap / max(gap[0], 1e-9))
-    level, steepness = generator.normal(0, 0.7), math.exp(generator.normal(0, 0.06))
+    level, steepness = generator.normal(above, _SPREAD), math.exp(generator.normal(0, 0.06))
     values: list[float] = (level - steepness * gap + noise).tolist()
     return values

@@ -36,6 +36,7 @@ from tune_cmx.config.parse import dump
 from tune_cmx.config.space import OBJECTIVES
 from tune_cmx.config.space import Searcher as SearcherConfig
 from tune_cmx.errors import ConfigError
+from tune_cmx.search.optuna_history import History
 from tune_cmx.search.optuna_journal import open_storage, quiet
 from tune_cmx.search.optuna_priors import TERMS, VALUES, observations_of
 from tune_cmx.search.optuna_space import distribution, parameter, suggest, text
@@ -117,6 +118,7 @@ class TpeSearch(Searcher):
             self._study_id = self._storage.get_study_id_from_name(study_name)
             self._begin(searcher, storage)
             self._waiting = deque(self._taken_up())
+            self._copy = History(directions)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's leaves FINISHED out
         """The next record; None while as many train as may; FINISHED when there is no other."""
@@ -307,13 +309,12 @@ class TpeSearch(Searcher):
         return None
 
     def _history(self) -> optuna.Study:
-        """All that TPE may learn from, in a study of its own, where draws leave nothing behind in the storage."""
-        history = optuna.create_study(directions=self._study.directions)
+        """All that TPE may learn from."""
         last = {trial.number for trial in self._own()}
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state != TrialState.FAIL and (PRIOR in trial.user_attrs or trial.number in last):
-                history.add_trial(trial)
-        return history
+                self._copy.follow(trial)
+        return self._copy.study
 
     def _draw(self, history: optuna.Study, seed: int) -> dict[str, Any]:
         """Values by TPE, trials that are running counted as bad ones, so that others are drawn far from them."""

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tune_cmx.config.arms import CONTROL
@@ -19,6 +19,7 @@ from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna_journal import STORAGE
 from tune_cmx.search.optuna_search import Outcome, TpeSearch
+from tune_cmx.search.sharing import measured_share
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner
@@ -61,6 +62,11 @@ def run_study(
             note("searching")
             place = opened.folder if opened.mirror is None else opened.mirror.uri
             check_nodes(place, opened.study.control.config.data.root)
+        if resources.measure_share:
+            note("searching")  # a probe reads the data's split from the folder
+            gpus_per_trial, sentence = measured_share(opened, resources.device)
+            resources = replace(resources, gpus_per_trial=gpus_per_trial)
+            console.say(sentence)
         course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
         try:
             chosen = course.search()

@@ -48,8 +48,8 @@ def train(config: dict[str, Any], run: Callable[..., Generator[EpochReport, None
     facts = config["trial"]
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # to write a checkpoint out before the next trial
     torch.set_num_threads(facts["threads"])
-    limit_memory(facts["gpus"], facts["device"])
     try:
+        limit_memory(facts["gpus"] or 1, facts["device"])
         with _held_copy(facts) as (record, data_folder, publish):
             prepared = _prepared(record.config().data.model_dump_json(), str(data_folder))
             values: list[float] = []

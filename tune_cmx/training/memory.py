@@ -66,6 +66,13 @@ def peak_memory(config: TrialConfig, prepared: Prepared, device: str, *, steps: 
             ) from error
 
 
+def card_total(device: str) -> int:
+    """Bytes of the card, or of the machine where the device is its CPU."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def share(peak: int, total: int) -> float:
     """The fraction of a card that a trial asks Ray for: 1/k, where k trials fit into 0.9 of it.
 
@@ -124,10 +131,10 @@ def _probe(config: TrialConfig, prepared: Prepared, device_name: str, steps: int
     except Exception as error:
         raise TrialError(f"memory probe with {_asked(config)}: {failure_reason(error)}") from error
     if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        return MemoryProbe(torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES, total, seconds)
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return MemoryProbe(_resident_peak() - before, total, seconds)
+        peak = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
+    else:
+        peak = _resident_peak() - before
+    return MemoryProbe(peak, card_total(device_name), seconds)
 
 
 def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps: int) -> float:

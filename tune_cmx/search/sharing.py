@@ -1,0 +1,99 @@
+"""How many trials share a card, by the memory that the largest of them takes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tune_cmx.config.trial import TrialConfig
+from tune_cmx.data.prepare import load_prepared
+from tune_cmx.errors import TrialError, TuneCmxError
+from tune_cmx.models.describe import parameters
+from tune_cmx.search.check import build_for
+from tune_cmx.search.study_folder import StudyFolder
+from tune_cmx.storage import Mirror
+from tune_cmx.storage.cache import worker_folder
+from tune_cmx.training.memory import card_total, peak_memory, share
+
+_GIB = 2**30
+
+
+def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> tuple[float, str]:
+    """A trial's share of a card: 1/k, where k of the largest trials fit the smallest card of the cluster.
+
+    The control and the arm with the most parameters are trained for a few steps on a node of the cluster.
+
+    Args:
+        opened: The study's folder.
+        device: What trials compute on.
+        cards: Whether the nodes' GPUs are asked for; False: a probe runs on any node, as on the CPU in tests.
+
+    Returns:
+        The share, and a sentence on it.
+
+    Raises:
+        TrialError: A trial does not fit, or cannot train for another reason.
+        ConfigError: Not even one trial fits the smallest card.
+    """
+    study = opened.study
+    configs = [study.control.config, *(study.arms[name].config for name in study.searched)]
+    configs += [config for _, config in study.range_ends()]
+    storage = opened.mirror.uri if opened.mirror else None
+    probe = ray.remote(num_cpus=1, num_gpus=int(cards), max_retries=0)(_probe)
+    peaks = []
+    for config in _largest(configs, opened):
+        answer: int | str = ray.get(
+            probe.remote(config.model_dump_json(), str(opened.prepared.folder), storage, device)
+        )
+        if isinstance(answer, str):
+            raise TrialError(answer)
+        peaks.append(answer)
+    total = min(_totals(device, cards=cards))
+    found = share(max(peaks), total)
+    return found, (
+        f"memory: the largest trial takes {max(peaks) / _GIB:.1f} GiB of a card's {total / _GIB:.1f}: "
+        f"{round(1 / found)} a card, --gpus-per-trial {found:.4g}"
+    )
+
+
+def _largest(configs: Iterable[TrialConfig], opened: StudyFolder) -> list[TrialConfig]:
+    """The control, and the configuration that computes the most: the largest images first, then the most parameters."""
+    first, *others = configs
+    if not others:
+        return [first]
+
+    def size(config: TrialConfig) -> tuple[int, int]:
+        detector = config.model.detector
+        pixels = config.schedule.batch_size * detector.image_size * detector.max_size
+        return pixels, parameters(build_for(config.model, opened.prepared))["total"]
+
+    return [first, max(others, key=size)]
+
+
+def _probe(config_json: str, data_folder: str, storage: str | None, device: str) -> int | str:
+    """Bytes at the peak, or why there are none: an error of ours would reach the driver with a page of Ray's."""
+    config = TrialConfig.model_validate_json(config_json)
+    folder = Path(data_folder)
+    try:
+        if storage is not None:
+            mirror = Mirror(worker_folder(storage), storage)
+            mirror.pull("data")
+            folder = mirror.local / "data"
+        return peak_memory(config, load_prepared(config.data, folder), device).peak
+    except TuneCmxError as error:
+        return str(error)
+
+
+def _totals(device: str, *, cards: bool) -> list[int]:
+    """Bytes of a card of each node that has some."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    ask = ray.remote(num_cpus=0, num_gpus=int(cards))(card_total)
+    asked = [
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(device)
+        for node in nodes
+        if node["Alive"] and (node["Resources"].get("GPU", 0) >= 1 or not cards)
+    ]
+    found: list[int] = ray.get(asked)
+    return found
