@@ -40,5 +40,5 @@ def test_a_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
     ):
         check_nodes(tmp_path / "elsewhere", None)
     (tmp_path / "study.json").write_text("{}")
-    with pytest.raises(ConfigError, match="the data's folder .*absent is not there"):
+    with pytest.raises(ConfigError, match=r"the data's folder .*absent is not there"):
         check_nodes(tmp_path, str(tmp_path / "absent"))
