@@ -27,7 +27,6 @@ PASSING = FULL | {
     errno.ENETUNREACH,
     errno.ENOLCK,
     errno.ENOTCONN,
-    errno.EREMOTEIO,
     errno.EROFS,
     errno.ESTALE,
     errno.ETIMEDOUT,

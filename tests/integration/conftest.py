@@ -76,7 +76,7 @@ class Tiny:
                 start_new_session=True,
             )
 
-    def search(self, space: Path, *flags: str, timeout: float = 150) -> int:
+    def search(self, space: Path, *flags: str, timeout: float = 400) -> int:
         """The same, to its end."""
         process = self.start(space, *flags)
         try:
@@ -107,7 +107,7 @@ class Tiny:
         return (checkpoint / "model.safetensors").read_bytes()
 
     @staticmethod
-    def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
         """Poll a file's state, often enough to act in the middle of an epoch."""
         deadline = time.monotonic() + seconds
         while not condition():

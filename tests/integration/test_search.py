@@ -164,7 +164,7 @@ def test_a_killed_worker(tiny: Tiny, alone: Tiny) -> None:
         record = tiny.records()[VICTIM]
         os.kill(_holder(record), signal.SIGKILL)
         rows = (record.folder / "metrics.csv").read_bytes()
-        assert process.wait(150) == 0, tiny.log()
+        assert process.wait(400) == 0, tiny.log()
     finally:
         process.kill()
     assert "its worker was lost, it goes on from its checkpoint" in tiny.log()

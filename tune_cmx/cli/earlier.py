@@ -32,6 +32,22 @@ def study_place(output_dir: str, name: str) -> tuple[Path, "Mirror | None"]:
     return mirror.local, mirror
 
 
+def study_copy(uri: str) -> tuple[Path, "Mirror"]:
+    """A copy of a study on storage, beside the one that a search of it may be using.
+
+    Raises:
+        ConfigError: No study is there.
+    """
+    from tune_cmx.storage import Mirror
+    from tune_cmx.storage.cache import reader_folder
+
+    mirror = Mirror(reader_folder(uri), uri)
+    if not mirror.exists("study.json"):
+        raise ConfigError(f"{uri.partition('?')[0]}: no study is there; name its folder, as in s3://bucket/runs/demo")
+    mirror.pull_all()
+    return mirror.local, mirror
+
+
 def earlier_session(folder: Path, *, resume: bool, go_on: bool) -> dict[str, Any] | None:
     """The study's file from before; there must be one to resume, and none to start, and with `go_on` there may be."""
     path = folder / "study.json"

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ from tune_cmx.cli.output import out
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import show_check, show_report
 from tune_cmx.config.study import read_study
+from tune_cmx.errors import ConfigError
 
 
 def search(
@@ -82,6 +84,12 @@ def search(
 
     `tune-cmx search search_spaces/cssa_stages.yaml --resume`
     """
+    _refuse_idle(
+        {
+            "--retry-failed": ("--resume", retry_failed and not (resume or go_on)),
+            "--wait-for-nodes": ("--address", wait_for_nodes > 0 and address is None),
+        }
+    )
     settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
     overrides = {**settings, **set_settings(sets)}
     study = read_study(space, overrides=overrides)
@@ -92,6 +100,12 @@ def search(
         study = read_study(space, overrides=overrides)
     if address is None:  # before Ray is imported; it would listen on every interface of the machine
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    processes = study.control.config.schedule.processes
+    if processes > 1 and gpus_per_trial not in (None, "0", "1"):
+        raise ConfigError(
+            f"--gpus-per-trial {gpus_per_trial}: schedule.processes is {processes}, and each takes a whole card; leave "
+            "the flag out"
+        )
     from tune_cmx.search.cluster import Resources
     from tune_cmx.search.runner import run_study
     from tune_cmx.search.study_folder import SPACE_FILE, open_folder
@@ -105,15 +119,16 @@ def search(
         device=chosen,
         threads=max(1, int(cpus_per_trial)),
         workers=workers,
-        processes=study.control.config.schedule.processes,
-        measure_share=gpus_per_trial == MEASURED and study.control.config.schedule.processes == 1,
+        processes=processes,
+        measure_share=gpus_per_trial == MEASURED,
         wait_s=60 * wait_for_nodes,
     )
     with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
-        show_check(study, prepared)
+        twins = show_check(study, prepared)
     if before is None:
         (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
     opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
+    opened.progress["twins"] = twins
     from tune_cmx.search.console import StudyConsole
 
     console = StudyConsole(out, study.file.early_stopping.metric)
@@ -125,6 +140,13 @@ def search(
         again = ["tune-cmx", *(word for word in _words_given() if word != "--resume"), "--resume"]
         out.print(f"[yellow]interrupted[/yellow]; take it up with: {escape(shlex.join(again))}", soft_wrap=True)
         raise typer.Exit(130)
+
+
+def _refuse_idle(flags: Mapping[str, tuple[str, bool]]) -> None:
+    """A flag that would do nothing without another one is a mistake."""
+    for flag, (other, idle) in flags.items():
+        if idle:
+            raise ConfigError(f"{flag} does nothing without {other}; add it, or leave {flag} out")
 
 
 def _words_given() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tune_cmx.cli.earlier import study_place
+from tune_cmx.cli.earlier import study_copy
 from tune_cmx.cli.flags import (
     Bands,
     Classes,
@@ -94,8 +94,7 @@ def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `r
 
     Example: `tune-cmx report runs/demo`
     """
-    output_dir, _, name = study.rstrip("/").rpartition("/")
-    show_report(*study_place(output_dir, name) if "://" in study else (Path(study).resolve(), None))
+    show_report(*study_copy(study) if "://" in study else (Path(study).resolve(), None))
 
 
 def show_report(folder: Path, mirror: Any) -> None:

@@ -26,13 +26,13 @@ def objectives(records: StudyRecords) -> tuple[str, ...]:
 
 
 def points(records: StudyRecords) -> list[Point]:
-    """The complete trials of the search that have every objective, as of their last epoch, which the searcher saw."""
+    """The trials that the search trained to its end, with every objective as of their last epoch."""
     names = objectives(records)
     found = []
     for trial in records.of_phase("search"):
         values = [_value(trial, name) for name in names]
         known = tuple(value for value in values if value is not None and math.isfinite(value))
-        if trial.status == "complete" and len(known) == len(names):
+        if trial.searched_to_the_end and len(known) == len(names):
             found.append(Point(trial, known))
     return found
 

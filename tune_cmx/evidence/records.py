@@ -87,6 +87,12 @@ class Trial:
         split, _, name = metric.rpartition("/")
         return self.results.get(split or (self.reported_on or ""), {}).get(name)
 
+    @property
+    def searched_to_the_end(self) -> bool:
+        """Whether the search trained it as far as it trains any; that may be before its schedule ends."""
+        at_the_end = self.status == "stopped" and bool(self.stopped) and (self.stopped or {}).get("cutoff") is None
+        return self.status == "complete" or at_the_end
+
     def last(self, metric: str, epochs: int = 1) -> float | None:
         """The mean of a column of metrics.csv over the last epochs that have it, as the search takes it."""
         if metric not in self.metrics:

@@ -24,7 +24,8 @@ def search_section(page: Page, records: StudyRecords) -> None:
         page.paragraph("No search trials are on record.")
         return
     stopping = records.study.get("early_stopping") or {}
-    stopped, paused = (sum(trial.status == status for trial in trials) for status in ("stopped", "paused"))
+    stopped = sum(trial.status == "stopped" and not trial.searched_to_the_end for trial in trials)
+    paused = sum(trial.status == "paused" for trial in trials)
     waiting = f", {paused} paused" if paused else ""
     page.paragraph(
         f"{_searcher_words(records.study.get('searcher') or {}, len(trials))} "

@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_cmx.errors import ConfigError, StorageError
@@ -119,6 +120,8 @@ def slots(resources: Resources) -> int:
     while not any(fits) and time.monotonic() < deadline:
         time.sleep(_ASK_AGAIN_S)
         fits = _fits(need)
+    if resources.wait_s:
+        request_resources(bundles=[])  # what was asked for would be kept for ever
     if not any(fits):
         have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         raise ConfigError(
@@ -142,17 +145,21 @@ def check_nodes(place: Path | str, data: str | None) -> None:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     look = ray.remote(num_cpus=0)(_missing_here)
     asked = {
-        node["NodeManagerAddress"]: look.options(
+        node["NodeID"]: look.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(str(place), data)
         for node in nodes
         if node["Alive"]
     }
-    for address, answer in asked.items():
-        missing = ray.get(answer)
+    addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
+    for name, answer in asked.items():
+        try:
+            missing = ray.get(answer)
+        except RayError:  # the node has gone meanwhile
+            continue
         if missing:
             raise ConfigError(
-                f"node {address}: {missing}; data and --output-dir must lie on storage that all nodes see"
+                f"node {addresses[name]}: {missing}; data and --output-dir must lie on storage that all nodes see"
             )
 
 

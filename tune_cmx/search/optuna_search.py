@@ -103,6 +103,8 @@ class TpeSearch(Searcher):
         self._propose, self._outcome = propose, outcome
         self.notes: list[str] = []
         """What the user should be told, in sentences."""
+        self.exhausted = False
+        """Whether there is nothing more to draw."""
         self._slots: int | None = None
         self._live: dict[str, tuple[int, str]] = {}
         """What Ray has, by its id: the trial's id in the storage, and its record's name."""
@@ -285,6 +287,7 @@ class TpeSearch(Searcher):
                 self._storage.set_trial_user_attr(stored, RECORD, facts["name"])
             self._live[trial_id] = (stored, facts["name"])
             return facts
+        self.exhausted = True
         asked = len(self.asked())
         if asked < self._trials:
             self.notes.append(f"searcher.trials asks for {self._trials}, but the space has only {asked} different ones")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.config.space import EarlyStopping
+from tune_cmx.patience import on_disk
 
 GO_ON, PAUSE, STOP = "go on", "pause", "stop"
 FIRST_EPOCH = 2
@@ -160,11 +161,19 @@ class RungMemory:
             self.latest[decision.trial] = decision
         if self._log is None:
             return
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(decision)) + "\n" for decision in decisions)
-            file.flush()
-            os.fsync(file.fileno())
+        log = self._log
+        lines = "".join(json.dumps(asdict(decision)) + "\n" for decision in decisions).encode()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        kept = log.stat().st_size if log.exists() else 0
+
+        def append() -> None:
+            with log.open("ab") as file:
+                file.truncate(kept)  # what an attempt before this one left of a line
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+
+        on_disk(log, append)
 
     def decision(
         self,

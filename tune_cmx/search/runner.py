@@ -13,8 +13,8 @@ from typing import Any
 
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import SearchPhase
-from tune_cmx.errors import TrialError
-from tune_cmx.search.cluster import Resources, check_nodes, ray_cluster
+from tune_cmx.errors import ConfigError, TrialError
+from tune_cmx.search.cluster import Resources, check_nodes, ray_cluster, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna_journal import STORAGE
@@ -58,25 +58,32 @@ def run_study(
         opened.write(status=status, seconds=before_s + time.monotonic() - began, **progress)
 
     with ray_cluster(resources):
-        if resources.address is not None:
-            note("searching")
-            place = opened.folder if opened.mirror is None else opened.mirror.uri
-            check_nodes(place, opened.study.control.config.data.root)
-        if resources.measure_share:
-            note("searching")  # a probe reads the data's split from the folder
-            gpus_per_trial, sentence = measured_share(opened, resources.device)
-            resources = replace(resources, gpus_per_trial=gpus_per_trial)
-            console.say(sentence)
-        course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
         try:
+            note("searching")  # nodes look for the study's file, and a probe reads the data's split beside it
+            resources = _fitted(opened, resources, console)
+            course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
             chosen = course.search()
             course.confirm(chosen)
             winning = course.winner(chosen)
-        except _Interrupted:
+        except (_Interrupted, KeyboardInterrupt):
+            opened.settle()
             note("interrupted")
             return False
     note("complete", winner=winning)
     return True
+
+
+def _fitted(opened: StudyFolder, resources: Resources, console: StudyConsole) -> Resources:
+    """The resources as the cluster has them: its nodes asked for the study's places, a share of a card measured."""
+    slots(resources)  # there is a node, or one has been waited for
+    if resources.address is not None:
+        place = opened.folder if opened.mirror is None else opened.mirror.uri
+        check_nodes(place, opened.study.control.config.data.root)
+    if not resources.measure_share:
+        return resources
+    gpus_per_trial, sentence = measured_share(opened, resources.device)
+    console.say(sentence)
+    return replace(resources, gpus_per_trial=gpus_per_trial)
 
 
 @dataclass
@@ -124,7 +131,11 @@ class _Course:
 
         def searcher(join: Callable[[TrialRecord], Facts]) -> TpeSearch:
             def propose(values: dict[str, Any]) -> Facts | None:
-                arm = study.arm(values)
+                try:
+                    arm = study.arm(values)
+                except ConfigError as error:  # valid at the ends of its ranges, and not in this combination
+                    self.runner.console.say(f"not drawn: {error}")
+                    return None
                 if arm.id == CONTROL:
                     return None
                 record = self.opened.plan(arm, study.file.seed, "search")
@@ -158,7 +169,7 @@ class _Course:
 
     def _refuse_none(self, records: Sequence[TrialRecord]) -> None:
         states = [record.state() for record in records]
-        if all(state["status"] == "failed" for state in states):
+        if states and all(state["status"] == "failed" for state in states):
             self.note("failed")
             raise TrialError(f"every trial of the search failed, the first with: {states[0]['reason']}")
 
@@ -168,21 +179,30 @@ class _Course:
         study, settings = self.opened.study, self.opened.study.file.confirm
         names = list(dict.fromkeys([CONTROL, *chosen, *study.claimed()]))
         self.note("confirming", finalists=list(chosen))
-        pilot = study.seeds(settings.first_seeds)
-        repeats = self._repeat(names, pilot, "Confirmation on fresh seeds, in full")
+        repeats = self._repeat(names, study.seeds(settings.first_seeds), "Confirmation on fresh seeds, in full")
         if settings.half_width is None:
             return
+        if "two_stage" not in self.opened.progress:  # fixed once, whatever an earlier session's failures come to later
+            self._fix_seeds(repeats)
+        seeds = self.opened.confirm_seeds()
+        self._repeat(names, seeds, f"Confirmation, {len(seeds)} seeds as the pilot asks for")
+
+    def _fix_seeds(self, pilot: Mapping[str, list[TrialRecord]]) -> None:
+        """Write the number of seeds that the pilot's runs ask for into `study.json`."""
+        study, settings = self.opened.study, self.opened.study.file.confirm
+        assert settings.half_width is not None
         metric = f"test/{study.file.early_stopping.metric.rpartition('/')[2]}"
-        values = {name: {record.state()["seed"]: _tested(record, metric) for record in repeats[name]} for name in names}
+        values = {
+            name: {record.state()["seed"]: _tested(record, metric) for record in runs} for name, runs in pilot.items()
+        }
         fixed = fix_seeds(
-            {name: values[name] for name in names if name != CONTROL},
+            {name: found for name, found in values.items() if name != CONTROL},
             values[CONTROL],
-            pilot_seeds=pilot,
+            pilot_seeds=study.seeds(settings.first_seeds),
             half_width=settings.half_width,
             max_seeds=settings.max_seeds,
         )
         self.note("confirming", two_stage={"metric": metric, **asdict(fixed)})
-        self._repeat(names, self.opened.confirm_seeds(), f"Confirmation, {fixed.seeds} seeds as the pilot asks for")
 
     def winner(self, chosen: Sequence[str]) -> str | None:
         """The finalist that the validation split puts first; what is claimed of it rests on test."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_cmx.config.trial import TrialConfig
@@ -44,9 +45,7 @@ def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> t
     probe = ray.remote(num_cpus=1, num_gpus=int(cards), max_retries=0)(_probe)
     peaks = []
     for config in _largest(configs, opened):
-        answer: int | str = ray.get(
-            probe.remote(config.model_dump_json(), str(opened.prepared.folder), storage, device)
-        )
+        answer = _answer(probe.remote(config.model_dump_json(), str(opened.prepared.folder), storage, device))
         if isinstance(answer, str):
             raise TrialError(answer)
         peaks.append(answer)
@@ -82,8 +81,17 @@ def _probe(config_json: str, data_folder: str, storage: str | None, device: str)
             mirror.pull("data")
             folder = mirror.local / "data"
         return peak_memory(config, load_prepared(config.data, folder), device).peak
-    except TuneCmxError as error:
+    except (TuneCmxError, OSError, ValueError) as error:
         return str(error)
+
+
+def _answer(asked: Any) -> int | str:
+    """What a probe found, or what became of it."""
+    try:
+        found: int | str = ray.get(asked)
+    except RayError as error:
+        return f"memory probe: its worker was lost: {str(error).splitlines()[0]}"
+    return found
 
 
 def _totals(device: str, *, cards: bool) -> list[int]:

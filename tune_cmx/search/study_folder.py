@@ -24,7 +24,7 @@ from tune_cmx.training.record import Phase, TrialRecord, now, write_json
 STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
 _MEMORY = (DECISIONS, STORAGE)
 """What scheduler and searcher remember."""
-_COURSE = ("status", "seconds", "phases", "two_stage", "twins", "resources")
+_COURSE = ("status", "seconds", "phases", "two_stage", "twins")
 
 
 @dataclass
@@ -80,7 +80,8 @@ class StudyFolder:
             return
         name = f"records/{record.folder.name}"
         if whole:
-            self.mirror.pull(name, checkpoints=False)
+            if self.mirror.exists(f"{name}/trial.json"):
+                self.mirror.pull(name, checkpoints=False)
             return
         for file in ("trial.json", "metrics.csv"):
             if self.mirror.exists(f"{name}/{file}"):
@@ -194,6 +195,8 @@ class StudyFolder:
         """Mark what ASHA stopped, where the driver died before it could, and what no process trains any more."""
         stops = {found.trial: found for found in read_decisions(self.decisions) if found.decision == STOP}
         for record in self.records():
+            if not record.over:
+                self.refresh(record, whole=True)  # a worker may have gone on for some seconds
             mark_stopped(record, stops.get(record.folder.name))
             if record.state()["status"] == "running":
                 record.update(status="interrupted", reason="its process ended before the trial did")
@@ -256,6 +259,14 @@ def _refuse_change(opened: StudyFolder) -> None:
         return
     kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     opened.progress.update({key: kept[key] for key in _COURSE if key in kept})
+    if kept.get("two_stage"):
+        for key in ("half_width", "pilot_seeds", "max_seeds"):
+            then, now_is = kept["confirm"][key], getattr(opened.study.file.confirm, key)
+            if then != now_is:
+                raise ConfigError(
+                    f"{opened.folder}: confirm.{key} was {then}, is {now_is}; the pilot has fixed the number of seeds: "
+                    "put it back, or start a new study with another --output-dir"
+                )
     before = _identity(kept["protocol"], kept["early_stopping"], kept.get("space", {}), kept["arms"])
     here = opened.identity()
     new = {key for key in {*here} - {*before} if opened.study.grows and key.startswith("arm ")}  # since it was written

@@ -1,5 +1,6 @@
 """What a Ray worker runs: one planned record, trained on and reported an epoch at a time."""
 
+import fcntl
 import math
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -23,8 +24,7 @@ from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
 
 WORST = -1.0
-"""Reported where a metric that nothing hangs on is undefined, and by a trial that failed: Ray ends the experiment at a
-missing value."""
+"""Reported by a trial that failed: Ray ends the experiment at a missing value."""
 
 
 def smooth_name(metric: str) -> str:
@@ -84,15 +84,25 @@ def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[TrialRecord, Path, Calla
         return
     mirror = Mirror(worker_folder(facts["storage"]), facts["storage"])
     name = f"records/{facts['name']}"
-    mirror.pull("data")
-    mirror.pull(name)
-    try:
-        yield TrialRecord(mirror.local / name), mirror.local / "data", lambda: mirror.push(name)
-        mirror.push(name)
-    except Exception:
-        with suppress(StorageError):  # the first error is the one to tell
+    with _copy_of_mine(mirror.local / "locks" / facts["name"]):
+        mirror.pull("data")
+        mirror.pull(name)
+        try:
+            yield TrialRecord(mirror.local / name), mirror.local / "data", lambda: mirror.push(name)
             mirror.push(name)
-        raise
+        except Exception:
+            with suppress(StorageError):  # the first error is the one to tell
+                mirror.push(name)
+            raise
+
+
+@contextmanager
+def _copy_of_mine(lock: Path) -> Iterator[None]:
+    """Wait for a worker of this machine that outlives its driver by some seconds, and still writes to the copy."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @lru_cache(maxsize=2)
@@ -102,9 +112,9 @@ def _prepared(data_json: str, folder: str) -> Prepared:
 
 
 def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[str, Any]:
-    """A report as Ray wants it: every metric, each a finite number."""
+    """What scheduler, searcher and screen ask for; each of a trial's metrics costs the driver memory until the end."""
     return {
-        **{name: _finite(value) for name, value in report.metrics.items()},
+        facts["metric"]: report.metrics[facts["metric"]],
         smooth_name(facts["metric"]): smooth,
         "epoch": report.epoch,
         "fraction": report.fraction,
@@ -119,7 +129,3 @@ def _judged(report: EpochReport, metric: str) -> float:
     if not math.isfinite(value):
         raise TrialError(f"{metric} is {value} at epoch {report.epoch}: the validation frames do not define it")
     return value
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else WORST

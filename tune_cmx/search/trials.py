@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.search import BasicVariantGenerator
 
+from tune_cmx.errors import TuneCmxError
 from tune_cmx.search.cluster import Resources, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.keeper import RecordKeeper
@@ -70,7 +72,8 @@ class TrialRunner:
         search.settle()
         for note in search.notes:
             self.console.say(note)
-        return all(record.over for record in self._joined)
+        drawn = search.exhausted or len(search.asked()) >= trials
+        return drawn and all(record.over for record in self._joined)
 
     def _start(self, title: str, trials: int) -> int:
         at_once = slots(self.resources)
@@ -111,7 +114,8 @@ class TrialRunner:
         metric = smooth_name(study.file.early_stopping.metric)
         use = self.resources.of_trial
         reuse = self.resources.device == "cpu"  # a process keeps a card's memory, and a broken context
-        ahead = int(reuse)  # Ray keeps a worker only while a trial waits for it
+        # Ray keeps a worker, and a cluster grows, only while a trial waits for a place
+        ahead = int(reuse or self.resources.address is not None)
         at_once = ClusterSlots(use, at_most=self.resources.at_most, ahead=ahead)
         scheduler = None
         if stopping:
@@ -148,9 +152,15 @@ class TrialRunner:
                 verbose=0,
             ),
         )
-        with contextlib.redirect_stdout(io.StringIO()):  # Ray announces itself even at verbose=0
-            tuner.fit()
-        self.console.finish()
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # Ray announces itself even at verbose=0
+                tuner.fit()
+        except TuneError as error:
+            if isinstance(error.__context__, TuneCmxError | OSError):  # what went wrong here, not a page on Ray
+                raise error.__context__ from error
+            raise
+        finally:
+            self.console.finish()
         self.opened.settle()
 
 

@@ -19,6 +19,11 @@ def worker_folder(uri: str) -> Path:
     return cache_folder() / "workers" / _short(uri)
 
 
+def reader_folder(uri: str) -> Path:
+    """A study's copy for who only reads it."""
+    return cache_folder() / "read" / _short(uri)
+
+
 def data_folder() -> Path:
     """Data sets, each in a folder of its own."""
     return cache_folder() / "data"

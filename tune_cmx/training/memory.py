@@ -102,8 +102,9 @@ def limit_memory(fraction: float, device: str) -> None:
     place = torch.device(device)
     if place.type != "cuda" or fraction >= 1:
         return
-    total = torch.cuda.get_device_properties(place).total_memory
-    torch.cuda.set_per_process_memory_fraction(tensor_fraction(fraction, total), place)
+    index = torch.cuda.current_device() if place.index is None else place.index  # torch takes no bare "cuda" here
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(tensor_fraction(fraction, total), index)
 
 
 def tensor_fraction(fraction: float, total: int) -> float:

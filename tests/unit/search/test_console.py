@@ -136,3 +136,12 @@ def test_epochs_after_a_lost_worker_do_not_count_twice() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_table_is_not_drawn_for_every_event() -> None:
+    shown, text = _console(terminal=True)
+    _start(shown, TRIALS, 2)
+    for epoch in range(200):
+        shown.epoch("a", epoch, 12.0, 3.0)
+    shown.finish()
+    assert text.getvalue().count("val/mAP") < 100  # the table's head

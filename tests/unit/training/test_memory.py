@@ -1,6 +1,9 @@
 """Shares of a card by measured memory."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +47,18 @@ def test_what_cuda_keeps_for_each_process_is_taken_from_its_share() -> None:
 
 def test_the_cpu_has_no_shares_to_hold_a_trial_to() -> None:
     limit_memory(0.001, "cpu")
+
+
+def test_a_trial_on_a_card_is_held_to_its_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's part stands in where there is no card: it takes the index that Ray leaves, never the bare device."""
+    held: list[tuple[int, float]] = []
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 2**30))
+    monkeypatch.setattr(
+        torch._C, "_cuda_setMemoryFraction", lambda share, index: held.append((index, share)), raising=False
+    )
+    limit_memory(0.5, "cuda")
+    assert held == [(0, pytest.approx(0.5 - 0.5 / 80))]
+    limit_memory(1, "cuda")
+    assert len(held) == 1
