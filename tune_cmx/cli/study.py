@@ -49,7 +49,8 @@ def check(
     else:
         with tempfile.TemporaryDirectory() as folder:
             show_check(study, prepare_data(study.control.config.data, Path(folder)))
-    arms = counted(len(study.searched), "arm")
+    drawn = study.file.searcher.kind == "tpe"
+    arms = "each choice and range end" if drawn else counted(len(study.searched), "arm")
     say(f"[green]{escape(str(space))}: the control and {arms} can be built and compared[/green]")
 
 
@@ -67,6 +68,7 @@ def show_check(study: Study, prepared: Any) -> list[list[str]]:
 
     from tune_cmx.notes import together
     from tune_cmx.search.check import build_arms
+    from tune_cmx.search.optuna_priors import observations_of
     from tune_cmx.search.plan import rungs_text, size_text
     from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
 
@@ -75,6 +77,9 @@ def show_check(study: Study, prepared: Any) -> list[list[str]]:
     for heading in ("parameters", "active", "epochs"):
         table.add_column(heading, justify="right")
     warnings: list[tuple[str, str]] = []
+    if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
+        selection = (study.file.early_stopping.metric,)
+        observations_of(study.file.searcher, study.phases[0].domains, study.file.searcher.objectives or selection)
     for arm in build_arms(study, prepared):
         name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
         table.add_row(escape(name), f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))

@@ -226,7 +226,7 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     control = _config(fixed, file.control, file.seed, source, _lines_below(lines, "fixed", "control"))
     arms = Arms(Arm(CONTROL, label(file.control), dict(file.control), control))
     study = Study(file, _question(path), arms, source, fixed, phases, lines)
-    if file.searcher.kind != "tpe" and not study.draw(phases[0]):
+    if not study.draw(phases[0]) and file.searcher.kind != "tpe":
         raise ConfigError(
             f"{source}: every arm that the search draws is the control itself; there is nothing to compare"
         )
@@ -323,6 +323,13 @@ def _draw(phase: SearchPhase, searcher: Searcher, seed: int, source: str) -> lis
             f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
         )
     if searcher.kind == "tpe":
+        choices = {path: domain for path, domain in phase.domains.items() if isinstance(domain, Choice)}
+        size = len(grid(choices)) if len(choices) == len(phase.domains) else None
+        assert searcher.trials is not None
+        if size is not None and size < searcher.trials:
+            raise ConfigError(
+                f"{source}: searcher.trials: the space has only {size} different trials; got {searcher.trials}"
+            )
         return []
     generator = np.random.default_rng(seed)
     assert searcher.trials is not None

@@ -1,10 +1,14 @@
 """The size of a study before it runs, in words."""
 
 import math
+from collections.abc import Sequence
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.config.study import Study
 from tune_cmx.search.schedulers import rungs
+
+_SHOWN = 6
+"""Rungs that are written out."""
 
 
 def schedule_end(study: Study) -> float:
@@ -82,9 +86,15 @@ def rungs_text(study: Study) -> str:
     dealt = f"; {stopping.brackets} brackets, each beginning one rung later" if stopping.brackets > 1 else ""
     return (
         f"early stopping: ASHA ({stopping.variant}) on {stopping.metric}{mean}, "
-        f"{'a rung' if len(points) == 1 else 'rungs'} at {', '.join(f'{point:g}' for point in points)} {unit}: "
+        f"{'a rung' if len(points) == 1 else 'rungs'} at {_points_text(points)} {unit}: "
         f"{what}{end}{dealt}"
     )
 
 
 _FIRST = {"new": "new trials before it", "promotion": "before new trials"}
+
+
+def _points_text(points: Sequence[float]) -> str:
+    """All of a few rungs, the first and the last of many."""
+    words = [f"{point:g}" for point in points]
+    return ", ".join(words if len(words) <= _SHOWN else [*words[: _SHOWN - 1], "…", words[-1]])

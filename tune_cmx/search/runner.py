@@ -51,6 +51,13 @@ def run_study(
     Returns:
         Whether all is done; False after an interruption, and the study can be taken up again.
     """
+    with opened.alone():
+        return _run(opened, resources, console, before_s, trainable)
+
+
+def _run(
+    opened: StudyFolder, resources: Resources, console: StudyConsole, before_s: float, trainable: Trainable
+) -> bool:
     began = time.monotonic()
     opened.settle()
 

@@ -1,8 +1,10 @@
 """A study's folder: `study.json`, which the report reads, and the planned records of its trials."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +88,23 @@ class StudyFolder:
         for file in ("trial.json", "metrics.csv"):
             if self.mirror.exists(f"{name}/{file}"):
                 self.mirror.pull(f"{name}/{file}")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep a second search of the same study out, as when a job is started again before the first has ended.
+
+        Raises:
+            ConfigError: One is running.
+        """
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(
+                    f"{self.folder}: a search of this study is running; wait for it, end it, or take another "
+                    "--output-dir"
+                ) from error
+            yield
 
     def record(self, name: str) -> TrialRecord:
         """The record of that name."""

@@ -66,7 +66,8 @@ class TrialRunner:
             searcher: Makes it, given how a planned record joins the phase.
         """
         self._joined = []
-        at_once = self._start(title, trials)
+        over = sum(record.over for record in self.opened.records() if record.state()["phase"] == "search")
+        at_once = self._start(title, trials - over)
         search = searcher(self._join)
         self._tune(phase, True, search=search, trials=trials, drawn_at_once=at_once)
         search.settle()

@@ -13,9 +13,9 @@ Records need locks, appends and renames, which object stores lack. They are writ
    failed) it pushes when the trial no longer writes.
 
 The driver and the workers of a machine have one local folder each. The storage is the truth: what was not pushed is
-done again. A record is pushed in the order configuration, checkpoint, other files, `metrics.csv`, `trial.json`, and read
-in the opposite one, so that a reader never sees an epoch whose checkpoint is not there. A checkpoint is complete once it
-has its `history.json`, and only then are older ones removed.
+done again. A record is pushed in the order configuration, checkpoint, other files, `metrics.csv`, `trial.json`, and
+read in the opposite one, so that a reader never sees an epoch whose checkpoint is not there. A checkpoint is complete
+once it has its `history.json`, and only then are older ones removed.
 """
 
 from tune_cmx.storage.data import fetch_data

@@ -147,3 +147,8 @@ def test_less_than_two_epochs_of_grace_are_refused(read: Reader) -> None:
     stopping = {"compare_at": "fraction", "grace": 0.1}
     with pytest.raises(ConfigError, match=r"grace: 0\.1 of a schedule of 15 epochs is less than 2 epochs; .* 0\.133"):
         read(search={STAGES: {"choice": [[1], [2]]}}, early_stopping=stopping)
+
+
+def test_more_trials_than_the_space_has_are_refused(read: Reader) -> None:
+    with pytest.raises(ConfigError, match="the space has only 8 different trials; got 9"):
+        read(fixed=FIXED, search=CONDITIONAL, searcher={"kind": "tpe", "trials": 9})

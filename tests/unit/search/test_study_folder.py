@@ -86,7 +86,7 @@ def _decide(opened: StudyFolder, record: TrialRecord, rung: float, decision: str
 
 
 GROWING: dict[str, Any] = {
-    "searcher": {"kind": "tpe", "trials": 3},
+    "searcher": {"kind": "tpe", "trials": 2},
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
 }
 
@@ -209,3 +209,11 @@ def test_another_study_is_refused(opener: Opener, changes: dict[str, Any], messa
     opener().write(status="searching", seconds=0.0)
     with pytest.raises(ConfigError, match=message):
         opener(**changes)
+
+
+def test_a_second_search_of_the_same_study_is_kept_out(opener: Opener) -> None:
+    said = "a search of this study is running; wait for it, end it"
+    with opener().alone(), pytest.raises(ConfigError, match=said), opener().alone():
+        pass
+    with opener().alone():
+        pass
