@@ -129,7 +129,7 @@ def test_the_entrypoint_is_a_search_that_goes_on(manifests: dict[str, dict[str, 
         (container,) = group["template"]["spec"]["containers"]
         asked = container["resources"]
         assert asked["limits"] == asked["requests"]
-        assert int(asked["limits"]["nvidia.com/gpu"]) >= options["gpus_per_trial"] > 0
+        assert int(asked["limits"]["nvidia.com/gpu"]) >= float(options["gpus_per_trial"]) > 0
         assert int(asked["limits"]["cpu"]) >= options["cpus_per_trial"]
     assert min(group["replicas"] for group in workers) == 0
     assert max(group["minReplicas"] for group in workers) > 0  # a search refuses to start where no GPU is
@@ -193,7 +193,7 @@ def test_the_submission_in_the_launchers_header_is_a_search_that_goes_on() -> No
     arguments = words[words.index("--") + 1 : words.index("--go-on") + 1]
     options = parsed(["search", *arguments])
     assert options["address"] == "auto"
-    assert options["gpus_per_trial"] == 0.5
+    assert options["gpus_per_trial"] == "0.5"
 
 
 # ---------------------------------------------------------------- docs/cluster.md

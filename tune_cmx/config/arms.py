@@ -31,6 +31,7 @@ class Arms(Mapping[str, Arm]):
     def __init__(self, control: Arm) -> None:
         self._by_id = {control.id: control}
         self._like = {_likeness(control.config): control}
+        self._labels = {control.label}
 
     def __getitem__(self, name: str) -> Arm:
         return self._by_id[name]
@@ -45,20 +46,20 @@ class Arms(Mapping[str, Arm]):
         """The arm of this configuration: a new one, or the one that comes to the same."""
         likeness = _likeness(config)
         if likeness not in self._like:
-            arm = self._named(values, config)
-            self._like[likeness] = self._by_id[arm.id] = arm
+            self.restore(self._named(values, config))
         return self._like[likeness]
 
     def restore(self, arm: Arm) -> None:
         """Take an arm into the table under the name that it had."""
         if arm.id not in self._by_id:
             self._like[_likeness(arm.config)] = self._by_id[arm.id] = arm
+            self._labels.add(arm.label)
 
     def _named(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
-        """An arm whose id no other has; the hash of its values tells it apart where their text does not."""
+        """An arm whose id and label no other has; the hash of its values tells it apart where their text does not."""
         text = label(values)
         name = _slug(text)
-        if name in self._by_id:
+        if name in self._by_id or text in self._labels:
             mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
             name, text = f"{name[:52]}-{mark}", f"{text} ({mark})"
         return Arm(name, text, values, config)
