@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/tune-cmx search $(STUDY) --data runs/synthetic --output-dir runs
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TESTS)
 
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests

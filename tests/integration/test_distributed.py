@@ -92,6 +92,7 @@ def weights(record: TrialRecord) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [4, 1])
 def test_one_step_takes_the_mean_of_the_gradients_over_the_images_of_all(
     tiny: Tiny, prepared: Prepared, config: TrialConfig, images: int
@@ -158,6 +159,7 @@ def test_a_helper_that_is_killed_fails_the_trial_at_once(tiny: Tiny, prepared: P
     assert (state["status"], state["reason"]) == ("failed", "the process of rank 1, of 2, was killed by SIGKILL")
 
 
+@pytest.mark.slow
 def test_a_helper_that_fails_gives_its_reason(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     """A frame that is gone after the audit, and that the second process is the one to read."""
     order = epoch_order(len(prepared.split.train), seed=derive(config.seed, "order"), epoch=1)
@@ -173,6 +175,7 @@ def test_a_helper_that_fails_gives_its_reason(tiny: Tiny, prepared: Prepared, co
     assert "in the process of rank 1:\nTraceback" in (record.folder / "error.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_helpers_end_with_the_iteration_and_listen_on_loopback_alone(
     tiny: Tiny, prepared: Prepared, config: TrialConfig, interrupted: bool, monkeypatch: pytest.MonkeyPatch
@@ -208,6 +211,7 @@ def listening(pid: int | None) -> list[str]:
     return [row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
 
 
+@pytest.mark.slow
 def test_helpers_end_with_a_lead_that_is_killed(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     record = plan(tiny.folder / "trial", with_schedule(config, epochs=1000))
     script = (

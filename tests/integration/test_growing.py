@@ -7,9 +7,12 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Tiny
 
+pytestmark = pytest.mark.slow  # whole studies
 STAGES, THRESHOLD = "model.fusion.stages", "model.fusion.options.switching_threshold"
 KIND = "model.fusion.kind"
 

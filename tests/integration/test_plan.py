@@ -13,6 +13,8 @@ from tune_cmx.cli.output import out
 if TYPE_CHECKING:
     from conftest import Tiny
 
+pytestmark = pytest.mark.slow  # whole studies
+
 
 def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkeypatch: pytest.MonkeyPatch) -> None:
     """By a probe; of four trials, about half pass the rung at epoch 2."""

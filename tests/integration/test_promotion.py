@@ -140,6 +140,7 @@ def test_paused_trials_are_promoted_and_go_on_where_they_were(tmp_path: Path, re
     assert sum(_epochs(tmp_path).values()) <= 12 * 2 + 6 * 4 + 3 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [5, 14])
 def test_a_search_that_was_interrupted_goes_on_from_the_log(tmp_path: Path, after: int) -> None:
     _search(tmp_path, 1, reuse=True, after=after)
@@ -152,6 +153,7 @@ def test_a_search_that_was_interrupted_goes_on_from_the_log(tmp_path: Path, afte
     _assert_sound(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_lost_worker_and_a_failed_trial_hold_nobody_up(tmp_path: Path) -> None:
     found = _search(tmp_path, 1, reuse=True, dies={BEST[0]: 2, BEST[5]: 1, BEST[2]: 3}, fails={BEST[1]: 1})
     assert not found.errors

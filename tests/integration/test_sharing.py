@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tune_cmx.data.prepare import Prepared
 
+pytestmark = pytest.mark.slow  # whole studies
+
 
 def test_the_largest_trial_says_how_many_share_a_card(tiny: Tiny, prepared: Prepared) -> None:
     sizes = ("model.detector.image_size", "model.detector.max_size")

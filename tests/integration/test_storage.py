@@ -109,6 +109,7 @@ def test_a_trial_that_goes_on_on_another_machine(tiny: Tiny, prepared: Prepared,
     assert [(part["first_epoch"], part["last_epoch"]) for part in planned.state()["lineage"]] == [(1, 1), (2, 3)]
 
 
+@pytest.mark.slow
 def test_a_study_whose_data_and_results_are_on_storage(
     tiny: Tiny, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

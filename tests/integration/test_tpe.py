@@ -177,6 +177,7 @@ def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend)).trials
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("variant", ["stop", "promote"])
 @pytest.mark.usefixtures("cluster")
@@ -198,6 +199,7 @@ def test_a_search_on_ray(tmp_path: Path, variant: Literal["stop", "promote"]) ->
     assert pickle.loads((tmp_path / "ray" / "tuner.pkl").read_bytes())["_tune_config"].search_alg.__dict__ == {}
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_opens_the_storage(tmp_path: Path) -> None:
     records = Records(tmp_path / "records")
     search = records.search(tmp_path / STORAGE, 3)
@@ -256,6 +258,7 @@ def test_tpe_finds_more_than_random_draws(tmp_path: Path) -> None:
     assert statistics.mean(found) > statistics.mean(random) + 1
 
 
+@pytest.mark.slow
 def test_draws_hang_neither_on_the_process_nor_on_its_hash_seed(tmp_path: Path) -> None:
     program = (
         "import importlib.util, pathlib, sys\n"

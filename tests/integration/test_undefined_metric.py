@@ -7,8 +7,12 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Tiny
+
+pytestmark = pytest.mark.slow  # whole studies
 
 
 def test_trials_fail_and_say_so_where_no_validation_frame_has_a_box(tiny: Tiny) -> None:

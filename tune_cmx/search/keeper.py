@@ -1,8 +1,12 @@
 """What the driver sees of the trials, put on the screen and on their records."""
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
@@ -10,6 +14,25 @@ from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.schedulers import PAUSE, STOP, Decision, PromotingASHA, RecordedASHA, trial_facts
 from tune_cmx.search.study_folder import StudyFolder, mark_stopped
 from tune_cmx.training.record import TrialRecord
+
+_ASK_AGAIN_S = 2.0
+
+
+class ClusterWatch(tune.Callback):
+    """Ends a study whose cluster on this machine has died, as Ctrl-C does: Ray would wait for a node for ever."""
+
+    def __init__(self) -> None:
+        self._asked, self._ended = time.monotonic(), False
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """Ask every few seconds."""
+        if self._ended or time.monotonic() - self._asked < _ASK_AGAIN_S:
+            return
+        self._asked = time.monotonic()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        if not any(node["Alive"] for node in nodes):
+            self._ended = True
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 class RecordKeeper(tune.Callback):

@@ -14,7 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 from tune_cmx.errors import TuneCmxError
 from tune_cmx.search.cluster import Resources, slots
 from tune_cmx.search.console import StudyConsole
-from tune_cmx.search.keeper import RecordKeeper
+from tune_cmx.search.keeper import ClusterWatch, RecordKeeper
 from tune_cmx.search.optuna_search import TpeSearch
 from tune_cmx.search.plan import schedule_end
 from tune_cmx.search.schedulers import ClusterSlots, build_scheduler, trial_facts
@@ -131,6 +131,7 @@ class TrialRunner:
             )
         promotes = scheduler is not None and study.file.early_stopping.variant == "promote"
         most = None if promotes else self.resources.at_most  # Ray counts paused trials as running
+        keeper = RecordKeeper(self.opened, self.console, scheduler, metric, WORKER_LOSSES)
         storage = self.opened.folder.resolve() / "search" / "ray"
         sessions = len(list(storage.glob(f"{phase}-*"))) if storage.exists() else 0
         tuner = tune.Tuner(
@@ -148,7 +149,7 @@ class TrialRunner:
             run_config=tune.RunConfig(
                 name=f"{phase}-{sessions + 1:02d}",
                 storage_path=str(storage),
-                callbacks=[RecordKeeper(self.opened, self.console, scheduler, metric, WORKER_LOSSES)],
+                callbacks=[keeper] if self.resources.address else [keeper, ClusterWatch()],
                 failure_config=tune.FailureConfig(max_failures=WORKER_LOSSES),
                 verbose=0,
             ),
