@@ -28,14 +28,12 @@ from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evaluation import METRICS
-from tune_cmx.search.cluster import Resources
+from tune_cmx.evidence.records import METRICS
+from tune_cmx.search.cluster import Resources, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import open_folder
 from tune_cmx.search.trainable import train
-from tune_cmx.training.board import TrialBoard
-from tune_cmx.training.loop import EpochReport
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
 
@@ -51,8 +49,11 @@ def train_nothing(
     *,
     device: str = "cpu",
     workers: int = 0,  # noqa: ARG001
-) -> Generator[EpochReport, None, None]:
+) -> Generator[Any, None, None]:
     """What `run_trial` does to a record, without data, model and checkpoints; the metric follows from the arm."""
+    from tune_cmx.training.board import TrialBoard  # the driver, as that of a search, loads no torch
+    from tune_cmx.training.loop import EpochReport
+
     with record.held():
         config, rows = record.config(), record.rows()
         seconds = rows[-1]["seconds"] if rows else 0.0
@@ -156,8 +157,9 @@ def measure_study(arguments: argparse.Namespace) -> None:
     resources = Resources(
         None, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=None, device="cpu", threads=1, workers=0
     )
-    if not run_study(opened, resources, console, trainable=train_stand_in):
-        raise SystemExit("the study was interrupted")
+    with ray_cluster(resources):
+        if not run_study(opened, resources, console, trainable=train_stand_in):
+            raise SystemExit("the study was interrupted")
     cpu_s, trials_s, searched_mib = time.process_time() - cpu_s, age_s() - console.begun_s, peak_mib()
     report_s, report_cpu_s = time.monotonic(), time.process_time()
     from tune_cmx.evidence.report import write_report  # as the command does, only now

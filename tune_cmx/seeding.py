@@ -1,44 +1,9 @@
-"""One seed in; the process's torch, numpy and python generators set, and their state out and in again."""
+"""One seed in; a seed for each purpose out."""
 
 import hashlib
-import random
-from typing import Any
-
-import numpy as np
-import torch
 
 
 def derive(seed: int, *names: str | int) -> int:
     """A seed of 63 bits for one purpose, the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def seed_all(seed: int) -> None:
-    """Set every global generator; a trial's initial weights, drop path and sampling follow from it."""
-    random.seed(derive(seed, "python"))
-    np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002  libraries draw from the global one
-    torch.manual_seed(derive(seed, "torch"))
-
-
-def generator_state() -> dict[str, Any]:
-    """The global generators' state, in types that `torch.load(weights_only=True)` takes."""
-    version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    return {
-        "python": [version, list(internal), gauss],
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_generators(state: dict[str, Any]) -> None:
-    """Set the global generators as `generator_state` found them."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])  # it may have more cards, or fewer

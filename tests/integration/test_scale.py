@@ -17,7 +17,7 @@ from ray import cloudpickle
 from rich.console import Console
 
 from tune_cmx.data.prepare import prepare
-from tune_cmx.search.cluster import Resources
+from tune_cmx.search.cluster import Resources, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.rungs import read_decisions, stops
 from tune_cmx.search.runner import run_study
@@ -58,7 +58,8 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         console = StudyConsole(Console(file=io.StringIO()), "val/mAP")
         with pytest.MonkeyPatch.context() as patch:
             counted = _count(patch)
-            assert run_study(opened, RESOURCES, console, trainable=benchmark.train_stand_in)
+            with ray_cluster(RESOURCES):
+                assert run_study(opened, RESOURCES, console, trainable=benchmark.train_stand_in)
         return opened, counted
 
     return run

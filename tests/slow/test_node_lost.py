@@ -40,7 +40,7 @@ from pathlib import Path
 from rich.console import Console
 from tune_cmx.config.study import read_study
 from tune_cmx.data.prepare import prepare
-from tune_cmx.search.cluster import Resources
+from tune_cmx.search.cluster import Resources, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import open_folder
@@ -50,7 +50,8 @@ study = read_study(folder / "space.yaml", overrides={"data.root": str(folder / "
 prepared = prepare(study.control.config.data, folder / "runs" / "tiny" / "data")
 opened = open_folder(folder / "runs" / "tiny", study, prepared, folder / "space.yaml")
 cards = Resources(address, cpus_per_trial=1, gpus_per_trial=1, max_concurrent=None, device="cpu", threads=1, workers=0)
-raise SystemExit(not run_study(opened, cards, StudyConsole(Console(), "val/mAP")))
+with ray_cluster(cards):
+    raise SystemExit(not run_study(opened, cards, StudyConsole(Console(), "val/mAP")))
 """
 
 pytestmark = pytest.mark.slow

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -30,7 +31,9 @@ from tune_cmx.cli.flags import (
 )
 from tune_cmx.cli.output import out
 from tune_cmx.cli.prepare import prepared_for
-from tune_cmx.cli.study import show_check, show_report
+from tune_cmx.cli.study import begin_check, show_check, show_report
+from tune_cmx.cli.torch_process import torch_process
+from tune_cmx.cli.warm_start import WarmStarts, warm_started
 from tune_cmx.config.study import read_study
 from tune_cmx.errors import ConfigError
 
@@ -73,6 +76,7 @@ def search(
     device: Device = None,
     workers: Workers = 0,
     sets: Sets = None,
+    warm_start: WarmStarts = None,
 ) -> None:
     """Search, confirm finalists and control on fresh seeds, and write the report.
 
@@ -98,6 +102,7 @@ def search(
     if before and "data.root" not in overrides:
         overrides = {**data_of_session(before), **overrides}
         study = read_study(space, overrides=overrides)
+    study = warm_started(study, warm_start, before)
     if address is None:  # before Ray is imported; it would listen on every interface of the machine
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     processes = study.control.config.schedule.processes
@@ -106,35 +111,39 @@ def search(
             f"--gpus-per-trial {gpus_per_trial}: schedule.processes is {processes}, and each takes a whole card; leave "
             "the flag out"
         )
-    from tune_cmx.search.cluster import Resources
-    from tune_cmx.search.runner import run_study
-    from tune_cmx.search.study_folder import SPACE_FILE, open_folder
+    with ExitStack() as stack:
+        ask = stack.enter_context(torch_process())
+        answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
+        from tune_cmx.search.cluster import Resources, ray_cluster
+        from tune_cmx.search.console import StudyConsole
+        from tune_cmx.search.runner import run_study
+        from tune_cmx.search.study_folder import SPACE_FILE, open_folder
 
-    chosen, share = share_of_card(device, gpus_per_trial, here=address is None)
-    resources = Resources(
-        address=address,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=share,
-        max_concurrent=max_concurrent,
-        device=chosen,
-        threads=max(1, int(cpus_per_trial)),
-        workers=workers,
-        processes=processes,
-        measure_share=gpus_per_trial == MEASURED,
-        wait_s=60 * wait_for_nodes,
-    )
-    with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
-        twins = show_check(study, prepared)
-    if before is None:
-        (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
-    opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
-    opened.progress["twins"] = twins
-    from tune_cmx.search.console import StudyConsole
-
-    console = StudyConsole(out, study.file.early_stopping.metric)
-    if retry_failed:
-        opened.retry_failed()
-    done = run_study(opened, resources, console, before_s=before.get("seconds", 0.0) if before else 0.0)
+        chosen, share = answer()
+        resources = Resources(
+            address=address,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=share,
+            max_concurrent=max_concurrent,
+            device=chosen,
+            threads=max(1, int(cpus_per_trial)),
+            workers=workers,
+            processes=processes,
+            measure_share=gpus_per_trial == MEASURED,
+            wait_s=60 * wait_for_nodes,
+        )
+        with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
+            checked = begin_check(study, prepared, ask)
+            stack.enter_context(ray_cluster(resources))  # it begins while the models are built
+            twins = show_check(study, checked())
+        if before is None:
+            (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
+        opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
+        opened.progress["twins"] = twins
+        console = StudyConsole(out, study.file.early_stopping.metric)
+        if retry_failed:
+            opened.retry_failed()
+        done = run_study(opened, resources, console, before_s=before.get("seconds", 0.0) if before else 0.0)
     show_report(folder, mirror)
     if not done:
         again = ["tune-cmx", *(word for word in _words_given() if word != "--resume"), "--resume"]

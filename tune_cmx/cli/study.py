@@ -1,6 +1,7 @@
 """Commands on a study that train nothing: `check`, `report`."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from tune_cmx.cli.flags import (
 )
 from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
+from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import Study, read_study
 
@@ -42,24 +44,35 @@ def check(
 
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
-    settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
-    study = read_study(space, overrides={**settings, **set_settings(sets)})
-    if study.control.config.data.root is None:
-        show_check(study, None)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            show_check(study, prepare_data(study.control.config.data, Path(folder)))
+    overrides = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    study = read_study(space, overrides={**overrides, **set_settings(sets)})
+    with torch_process() as ask, tempfile.TemporaryDirectory() as folder:
+        settings = study.control.config.data
+        prepared = None if settings.root is None else prepare_data(settings, Path(folder))
+        show_check(study, begin_check(study, prepared, ask)())
     drawn = study.file.searcher.kind == "tpe"
     arms = "each choice and range end" if drawn else counted(len(study.searched), "arm")
     say(f"[green]{escape(str(space))}: the control and {arms} can be built and compared[/green]")
 
 
-def show_check(study: Study, prepared: Any) -> list[list[str]]:
-    """Build and compare the arms, and say what was found.
+def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
+    """Have every arm's model built; what waits for `search.check.Checked`.
 
     Args:
         study: Parsed.
         prepared: The data; None where none are named.
+        ask: Where the models are built.
+    """
+    from tune_cmx.search.optuna_priors import observations_of
+
+    if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
+        selection = (study.file.early_stopping.metric,)
+        observations_of(study.file.searcher, study.phases[0].domains, study.file.searcher.objectives or selection)
+    return ask(checked_study, study, prepared)
+
+
+def show_check(study: Study, checked: Any) -> list[list[str]]:
+    """Say what was found.
 
     Returns:
         The ids of arms that are one function under several names, group by group.
@@ -67,31 +80,31 @@ def show_check(study: Study, prepared: Any) -> list[list[str]]:
     from rich.table import Table
 
     from tune_cmx.notes import together
-    from tune_cmx.search.check import build_arms
-    from tune_cmx.search.optuna_priors import observations_of
     from tune_cmx.search.plan import rungs_text, size_text
-    from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("arm", overflow="fold")
     for heading in ("parameters", "active", "epochs"):
         table.add_column(heading, justify="right")
-    warnings: list[tuple[str, str]] = []
-    if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
-        selection = (study.file.early_stopping.metric,)
-        observations_of(study.file.searcher, study.phases[0].domains, study.file.searcher.objectives or selection)
-    for arm in build_arms(study, prepared):
+    for arm in checked.arms:
         name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
         table.add_row(escape(name), f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))
-        warnings += [(arm.label, warning) for warning in arm.warnings]
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
-    twins = find_twins(study)
-    for warning in (*together(warnings), *twin_texts(twins)):
+    warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
+    for warning in (*together(warnings), *checked.twin_texts):
         warn(warning)
     for text in (size_text(study), rungs_text(study)):
         say(text)
-    return twin_ids(twins)
+    twins: list[list[str]] = checked.twins
+    return twins
+
+
+def checked_study(study: Study, prepared: Any) -> Any:
+    """What `search.check.check_study` finds; it is named here so that only who asks loads torch."""
+    from tune_cmx.search.check import check_study
+
+    return check_study(study, prepared)
 
 
 def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `runs/demo`, or its URI.")]) -> None:

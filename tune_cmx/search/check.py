@@ -1,7 +1,6 @@
 """What can be known of a study before it costs anything: every model built, every arm set against the control."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 
@@ -12,21 +11,22 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import audit, parameters
 from tune_cmx.models.detector import Detector, build_detector
+from tune_cmx.search.built import BuiltArm, Checked
+from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
 
 DEFAULT_BANDS: Mapping[str, int] = dict(zip(MODALITIES, (3, 1, 1), strict=True))
 """Bands a modality, where no data set says."""
 
 
-@dataclass(frozen=True)
-class BuiltArm:
-    """An arm's model in numbers."""
+def check_study(study: Study, prepared: Prepared | None) -> Checked:
+    """Build every arm, and find those that are one function.
 
-    id: str
-    label: str
-    total: int
-    active: int
-    epochs: int
-    warnings: tuple[str, ...]
+    Raises:
+        ConfigError: As `build_arms` does.
+    """
+    arms = tuple(build_arms(study, prepared))
+    twins = find_twins(study)
+    return Checked(arms, twin_ids(twins), twin_texts(twins))
 
 
 def stream_bands(model: ModelConfig, bands: Mapping[str, int]) -> tuple[int, ...]:

@@ -14,12 +14,11 @@ from typing import Any
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import SearchPhase
 from tune_cmx.errors import ConfigError, TrialError
-from tune_cmx.search.cluster import Resources, check_nodes, ray_cluster, slots
+from tune_cmx.search.cluster import Resources, check_nodes, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna_journal import STORAGE
 from tune_cmx.search.optuna_search import Outcome, TpeSearch
-from tune_cmx.search.sharing import measured_share
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner
@@ -39,7 +38,7 @@ def run_study(
     before_s: float = 0.0,
     trainable: Trainable = train,
 ) -> bool:
-    """Search, choose the finalists, confirm them with the control.
+    """Search, choose the finalists, confirm them with the control; inside of a `ray_cluster`.
 
     Args:
         opened: The study's folder.
@@ -64,18 +63,17 @@ def _run(
     def note(status: str, **progress: Any) -> None:
         opened.write(status=status, seconds=before_s + time.monotonic() - began, **progress)
 
-    with ray_cluster(resources):
-        try:
-            note("searching")  # nodes look for the study's file, and a probe reads the data's split beside it
-            resources = _fitted(opened, resources, console)
-            course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
-            chosen = course.search()
-            course.confirm(chosen)
-            winning = course.winner(chosen)
-        except (_Interrupted, KeyboardInterrupt):
-            opened.settle()
-            note("interrupted")
-            return False
+    try:
+        note("searching")  # nodes look for the study's file, and a probe reads the data's split beside it
+        resources = _fitted(opened, resources, console)
+        course = _Course(opened, TrialRunner(opened, resources, console, trainable), note)
+        chosen = course.search()
+        course.confirm(chosen)
+        winning = course.winner(chosen)
+    except (_Interrupted, KeyboardInterrupt):
+        opened.settle()
+        note("interrupted")
+        return False
     note("complete", winner=winning)
     return True
 
@@ -88,6 +86,8 @@ def _fitted(opened: StudyFolder, resources: Resources, console: StudyConsole) ->
         check_nodes(place, opened.study.control.config.data.root)
     if not resources.measure_share:
         return resources
+    from tune_cmx.search.sharing import measured_share  # it loads torch, for which a driver has no other use
+
     gpus_per_trial, sentence = measured_share(opened, resources.device)
     console.say(sentence)
     return replace(resources, gpus_per_trial=gpus_per_trial)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from ray import tune
 
 from tune_cmx.config.trial import DataConfig
@@ -18,10 +17,10 @@ from tune_cmx.errors import StorageError, TrialError, TuneCmxError
 from tune_cmx.smoothing import smoothed
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
-from tune_cmx.training.loop import EpochReport
-from tune_cmx.training.memory import limit_memory
 from tune_cmx.training.record import TrialRecord
-from tune_cmx.training.run import run_trial
+
+if TYPE_CHECKING:
+    from tune_cmx.training.loop import EpochReport
 
 WORST = -1.0
 """Reported by a trial that failed: Ray ends the experiment at a missing value."""
@@ -33,9 +32,10 @@ def smooth_name(metric: str) -> str:
 
 
 Trainable = Callable[[dict[str, Any]], None]
+Reports = Generator["EpochReport", None, None]
 
 
-def train(config: dict[str, Any], run: Callable[..., Generator[EpochReport, None, None]] = run_trial) -> None:
+def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> None:
     """Train `config["trial"]`, facts from the runner: record, data folder, storage, device, threads, metric, gpus.
 
     An error of the trial is on its record and in its last report; it is not raised, for Ray would take it for a lost
@@ -43,8 +43,14 @@ def train(config: dict[str, Any], run: Callable[..., Generator[EpochReport, None
 
     Args:
         config: Ray's; it holds nothing else.
-        run: `run_trial`, or what stands in for it where nothing is to be trained.
+        run: What stands in for `run_trial` where nothing is to be trained.
     """
+    import torch  # the driver, which names this function to Ray, needs no torch
+
+    from tune_cmx.training.memory import limit_memory
+    from tune_cmx.training.run import run_trial
+
+    run = run or run_trial
     facts = config["trial"]
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # to write a checkpoint out before the next trial
     torch.set_num_threads(facts["threads"])
@@ -111,7 +117,7 @@ def _prepared(data_json: str, folder: str) -> Prepared:
     return load_prepared(DataConfig.model_validate_json(data_json), Path(folder))
 
 
-def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[str, Any]:
+def _payload(report: "EpochReport", facts: dict[str, Any], smooth: float) -> dict[str, Any]:
     """What scheduler, searcher and screen ask for; each of a trial's metrics costs the driver memory until the end."""
     return {
         facts["metric"]: report.metrics[facts["metric"]],
@@ -123,7 +129,7 @@ def _payload(report: EpochReport, facts: dict[str, Any], smooth: float) -> dict[
     }
 
 
-def _judged(report: EpochReport, metric: str) -> float:
+def _judged(report: "EpochReport", metric: str) -> float:
     """The metric that the trial is stopped and selected on; without it, the trial would be judged by nothing."""
     value = report.metrics.get(metric, math.nan)
     if not math.isfinite(value):

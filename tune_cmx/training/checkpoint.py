@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from tune_cmx.errors import TrialError
 from tune_cmx.patience import on_disk
-from tune_cmx.seeding import generator_state, restore_generators
+from tune_cmx.training.generators import generator_state, restore_generators
 
 _WEIGHTS, _STATE, _HISTORY = "model.safetensors", "state.pt", "history.json"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")

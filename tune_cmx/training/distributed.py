@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader
 
 from tune_cmx.data.dataset import PairedDataset, Sample, collate, epoch_order
 from tune_cmx.errors import ConfigError
-from tune_cmx.seeding import derive, seed_all
+from tune_cmx.seeding import derive
+from tune_cmx.training.generators import seed_all
 from tune_cmx.training.loop import Batch, Seen, Share, Trainer
 
 PATIENCE_S = 600.0

@@ -19,7 +19,7 @@ from tune_cmx.evaluation import METRICS, evaluate
 from tune_cmx.models.describe import audit as audit_model
 from tune_cmx.models.describe import parameters
 from tune_cmx.models.detector import Detector, build_detector
-from tune_cmx.seeding import derive, seed_all
+from tune_cmx.seeding import derive
 from tune_cmx.training.board import TrialBoard
 from tune_cmx.training.checkpoint import (
     checkpoints,
@@ -29,6 +29,7 @@ from tune_cmx.training.checkpoint import (
     save_checkpoint,
 )
 from tune_cmx.training.distributed import Rank, lead_rank
+from tune_cmx.training.generators import seed_all
 from tune_cmx.training.helpers import Helpers, Tasks
 from tune_cmx.training.loop import Batch, EpochReport, Seen, Trainer, detect, failure_reason, fit
 from tune_cmx.training.optim import build_optimizer, build_scheduler

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from tune_cmx.errors import TrialError
-from tune_cmx.seeding import seed_all
 from tune_cmx.training.checkpoint import (
     checkpoints,
     keep_weights_only,
@@ -23,6 +22,7 @@ from tune_cmx.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
+from tune_cmx.training.generators import seed_all
 
 
 class _Training:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tune_cmx.seeding import derive, generator_state, restore_generators, seed_all
+from tune_cmx.seeding import derive
+from tune_cmx.training.generators import generator_state, restore_generators, seed_all
 
 
 def _draw() -> tuple[float, float, float, list[float]]:

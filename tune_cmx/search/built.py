@@ -1,0 +1,26 @@
+"""What is known of a study's models once they were built, in a form that needs no torch to be read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BuiltArm:
+    """An arm's model in numbers."""
+
+    id: str
+    label: str
+    total: int
+    active: int
+    epochs: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study whose models were built."""
+
+    arms: tuple[BuiltArm, ...]
+    twins: list[list[str]]
+    """Ids of arms that are one function under several names, group by group."""
+    twin_texts: list[str]
+    """A sentence on each factor without effect."""
