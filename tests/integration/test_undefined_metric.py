@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
+
+from tune_cmx.config.study import read_study
+from tune_cmx.data.prepare import prepare
+from tune_cmx.errors import TrialError
+from tune_cmx.search.cluster import Resources, ray_cluster
+from tune_cmx.search.console import StudyConsole
+from tune_cmx.search.runner import run_study
+from tune_cmx.search.study_folder import open_folder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -15,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow  # whole studies
 
 
-def test_trials_fail_and_say_so_where_no_validation_frame_has_a_box(tiny: Tiny) -> None:
+def test_a_search_without_validation_boxes_is_refused_and_its_trials_would_fail(tiny: Tiny) -> None:
     data = tiny.folder / "set"
     shutil.copytree(tiny.data, data)
     names = sorted(path.stem for path in (data / "labels").glob("*.txt"))
@@ -26,10 +36,17 @@ def test_trials_fail_and_say_so_where_no_validation_frame_has_a_box(tiny: Tiny) 
     split.write_text(json.dumps(parts))
     tiny = replace(tiny, data=data)
     space = tiny.space(search={"model.fusion.stages": {"choice": [[1], [2]]}})
-    assert tiny.search(space, "--split", str(split)) != 0
+    assert tiny.search(space, "--split", str(split)) == 2
+    assert "no validation frame has a box, so val/mAP is not defined" in " ".join(tiny.log().split())
+    assert not tiny.records()
+    study = read_study(space, overrides={"data.root": str(data), "data.split": str(split)})
+    prepared = prepare(study.control.config.data, tiny.folder / "tiny" / "data")
+    opened = open_folder(tiny.folder / "tiny", study, prepared, space)
+    resources = Resources(None, 1, 0, None, device="cpu", threads=1, workers=0)
+    with ray_cluster(resources), pytest.raises(TrialError, match=r"every trial .* failed.*val/mAP is nan"):
+        run_study(opened, resources, StudyConsole(Console(file=io.StringIO()), "val/mAP"))
     states = {name: record.state() for name, record in tiny.records().items()}
     assert set(states) == {"search-stages-1-s0", "search-stages-2-s0"}
     for state in states.values():
         assert (state["status"], state["epochs"]) == ("failed", 1)
         assert "val/mAP is nan at epoch 1: the validation frames do not define it" in state["reason"]
-    assert "every trial of the search failed, the first with: val/mAP is nan" in " ".join(tiny.log().split())

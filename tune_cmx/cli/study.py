@@ -27,6 +27,7 @@ from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import Study, read_study
+from tune_cmx.errors import DataError
 
 
 def check(
@@ -62,12 +63,21 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
         study: Parsed.
         prepared: The data; None where none are named.
         ask: Where the models are built.
+
+    Raises:
+        DataError: No validation frame has a box.
+        ConfigError: What the search begins with cannot be read, or a model cannot be built.
     """
     from tune_cmx.search.optuna_priors import observations_of
 
     if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
         selection = (study.file.early_stopping.metric,)
         observations_of(study.file.searcher, study.phases[0].domains, study.file.searcher.objectives or selection)
+    if prepared is not None and not prepared.summary()["counts"]["val"]["boxes"]:
+        raise DataError(
+            f"{prepared.data.root}: no validation frame has a box, so {study.file.early_stopping.metric} is not "
+            "defined there and no trial could be judged; divide the frames otherwise, with --split FILE or --split-by"
+        )
     return ask(checked_study, study, prepared)
 
 
@@ -94,6 +104,8 @@ def show_check(study: Study, checked: Any) -> list[list[str]]:
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
     for warning in (*together(warnings), *checked.twin_texts):
         warn(warning)
+    if study.file.confirm.first_seeds == 1:
+        warn("confirm.seeds is 1: without replicates no difference can be tested, and no claim made")
     for text in (size_text(study), rungs_text(study)):
         say(text)
     twins: list[list[str]] = checked.twins

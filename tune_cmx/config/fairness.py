@@ -8,7 +8,7 @@ from tune_cmx.config.arms import Arm, Arms, differing
 from tune_cmx.config.domains import Choice, Domains
 from tune_cmx.config.parse import Lines, dump, flatten
 from tune_cmx.config.paths import below, get
-from tune_cmx.config.space import EarlyStopping
+from tune_cmx.config.space import EarlyStopping, StudyFile
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import suggestion
 
@@ -69,7 +69,11 @@ def refuse_overlap(
             if other != path and below(other, path):
                 raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
         if ARMS not in domains and not any(below(path, key) for key in control):
-            raise ConfigError(f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}")
+            near = suggestion(path, control)
+            meant = f" Is control.{near[15:-2]} meant for it?" if near else ""
+            raise ConfigError(
+                f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}.{meant}"
+            )
     for key in control:
         _refuse_vary(key, f"{source}:{lines.get(f'control.{key}', '?')}: control.{key}")
 
@@ -127,6 +131,37 @@ def refuse_unknown_allowance(allowed: Iterable[str], arms: Arms, source: str) ->
         if not any(below(field, path) for field in known):
             near = suggestion(path, known)
             raise ConfigError(f"{source}: allow_differences: '{path}' is no field of the configuration.{near}")
+
+
+def refuse_idle_numbers(file: StudyFile, trials: Sequence[int], epochs: Sequence[int], source: str) -> None:
+    """A number that says more than there is would be cut down in silence.
+
+    Args:
+        file: As given.
+        trials: Of each phase, at most.
+        epochs: The lengths that schedules may have, the shortest first.
+        source: The file, for the message.
+    """
+    confirm, stopping = file.confirm, file.early_stopping
+    if "finalists" in confirm.model_fields_set and confirm.finalists > sum(trials):
+        raise ConfigError(
+            f"{source}: confirm.finalists: the search has only {sum(trials)} arms; got {confirm.finalists}"
+        )
+    if "smooth_epochs" in stopping.model_fields_set and stopping.smooth_epochs > epochs[-1]:
+        raise ConfigError(
+            f"{source}: early_stopping.smooth_epochs: no schedule has more than {epochs[-1]} epochs; "
+            f"got {stopping.smooth_epochs}"
+        )
+    for phase, count in zip(file.phases, trials, strict=False):
+        if "keep" not in phase.model_fields_set:
+            continue
+        if phase is file.phases[-1]:
+            raise ConfigError(
+                f"{source}: phase {phase.name}: keep is for the phase after it, and there is none; "
+                "confirm.finalists says how many arms the search ends with"
+            )
+        if phase.keep > count:
+            raise ConfigError(f"{source}: phase {phase.name}: keep: it has only {count} trials; got {phase.keep}")
 
 
 def refuse_unequal_epochs(stopping: EarlyStopping, epochs: Sequence[int], source: str) -> None:

@@ -21,6 +21,7 @@ from tune_cmx.config.domains import Choice, Domains, extremes, grid, parse_domai
 from tune_cmx.config.fairness import (
     ARMS,
     refuse_fixed,
+    refuse_idle_numbers,
     refuse_overlap,
     refuse_set,
     refuse_unequal_epochs,
@@ -237,6 +238,7 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     for place, config in study.range_ends():
         refuse_unfair(Arm(place, place, {}, config), study.control, study.allowed(), source)
     refuse_unequal_epochs(file.early_stopping, study.lengths(), source)
+    refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source)
     return study
 
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,7 +132,7 @@ class TrialRunner:
             )
         promotes = scheduler is not None and study.file.early_stopping.variant == "promote"
         most = None if promotes else self.resources.at_most  # Ray counts paused trials as running
-        keeper = RecordKeeper(self.opened, self.console, scheduler, metric, WORKER_LOSSES)
+        keeper = RecordKeeper(self.opened, self.console, scheduler, study.file.early_stopping.metric, WORKER_LOSSES)
         storage = self.opened.folder.resolve() / "search" / "ray"
         sessions = len(list(storage.glob(f"{phase}-*"))) if storage.exists() else 0
         tuner = tune.Tuner(
@@ -155,7 +156,7 @@ class TrialRunner:
             ),
         )
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # Ray announces itself even at verbose=0
+            with contextlib.redirect_stdout(io.StringIO()), _without_the_interrupted():
                 tuner.fit()
         except TuneError as error:
             if isinstance(error.__context__, TuneCmxError | OSError):  # what went wrong here, not a page on Ray
@@ -164,6 +165,22 @@ class TrialRunner:
         finally:
             self.console.finish()
         self.opened.settle()
+
+
+@contextlib.contextmanager
+def _without_the_interrupted() -> Iterator[None]:
+    """Ray's log without its list of trials that did not complete; the study's last lines say it. Beside that Ray
+    announces itself on stdout even at `verbose=0`."""
+
+    def wanted(entry: logging.LogRecord) -> bool:
+        return not str(entry.msg).startswith("Trials did not complete")
+
+    log = logging.getLogger("ray.tune.tune")
+    log.addFilter(wanted)
+    try:
+        yield
+    finally:
+        log.removeFilter(wanted)
 
 
 Join = Callable[[TrialRecord], Facts]

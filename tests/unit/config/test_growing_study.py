@@ -92,6 +92,14 @@ def test_the_ends_of_later_phases_are_built_before_the_start(read: Reader) -> No
             {"phases": [TWO_PHASES["phases"][0], {"name": "epochs", "search": {"schedule.epochs": {"choice": [9]}}}]},
             "the control leaves it open",
         ),
+        (
+            {"phases": [TWO_PHASES["phases"][0], {**TWO_PHASES["phases"][1], "keep": 1}]},
+            "keep is for the phase after it, and there is none",
+        ),
+        (
+            {"phases": [{**TWO_PHASES["phases"][0], "keep": 40}, TWO_PHASES["phases"][1]]},
+            r"phase stages: keep: it has only \d+ trials; got 40",
+        ),
     ],
 )
 def test_phases_that_contradict_themselves_are_refused(keys: dict[str, Any], said: str, read: Reader) -> None:
