@@ -1,7 +1,6 @@
 """Mean average precision as COCO counts it, by pycocotools, in points."""
 
 import contextlib
-import copy
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,17 +29,26 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
     Raises:
         DataError: A detection is on an image that the ground truth has not.
     """
-    images = {image["id"] for image in truth["images"]}
-    strange = next((item["image_id"] for item in detections if item["image_id"] not in images), None)
-    if strange is not None:
-        raise DataError(f"a detection is on image {strange}, which is not among the {len(images)} of the ground truth")
     with contextlib.redirect_stdout(io.StringIO()):
-        counted = COCOeval(_coco(truth), _results(detections, truth), "bbox")
+        counted = counter(detections, truth)
         counted.evaluate()
         counted.accumulate()
         counted.summarize()
     points = [float("nan") if value < 0 else 100 * float(value) for value in counted.stats[: len(METRICS)]]
     return dict(zip(METRICS, points, strict=True))
+
+
+def counter(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCOeval:
+    """pycocotools' evaluation of detections, before anything is matched; it prints as it goes.
+
+    Raises:
+        DataError: A detection is on an image that the ground truth has not.
+    """
+    images = {image["id"] for image in truth["images"]}
+    strange = next((item["image_id"] for item in detections if item["image_id"] not in images), None)
+    if strange is not None:
+        raise DataError(f"a detection is on image {strange}, which is not among the {len(images)} of the ground truth")
+    return COCOeval(_coco(truth), _results(detections, truth), "bbox")
 
 
 def coco_truth(
@@ -103,7 +111,8 @@ def to_detections(image_id: int, boxes: ArrayLike, scores: ArrayLike, labels: Ar
 
 def _coco(content: Mapping[str, Any]) -> COCO:
     coco = COCO()
-    coco.dataset = copy.deepcopy(dict(content))  # pycocotools writes into it
+    boxes = [dict(box) for box in content["annotations"]]  # pycocotools writes into them
+    coco.dataset = {**content, "annotations": boxes}
     coco.createIndex()
     return coco
 

@@ -87,5 +87,17 @@ def test_maps_of_two_shapes_are_refused(kind: str) -> None:
         _fusion(kind)(rgb, aux)
 
 
+def test_statistics_are_fractions_of_each_image_and_cost_training_nothing(kind: str) -> None:
+    rgb, aux = _maps(3, 16, 6, 6)
+    fusion = _fusion(kind)
+    assert fusion(rgb, aux).statistics == {}
+    together, alone = (fusion.eval()(rgb[part], aux[part]).statistics for part in (slice(None), slice(1, 2)))
+    for name, values_B in together.items():
+        assert values_B.shape == (3,)
+        assert not values_B.requires_grad
+        assert ((values_B >= 0) & (values_B <= 1)).all()
+        torch.testing.assert_close(values_B[1:2], alone[name])
+
+
 def test_audit_notes_are_lines_for_a_person(kind: str) -> None:
     assert all(note and "\n" not in note for note in _fusion(kind).audit_notes(*_maps(2, 16, 6, 6)))

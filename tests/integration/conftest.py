@@ -40,7 +40,7 @@ SPACE: dict[str, Any] = {
     "confirm": {"finalists": 1, "seeds": 1},
 }
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
-NOT_NUMBERS = ("seconds", "images_per_second", "val/milliseconds")
+NOT_NUMBERS = ("seconds", "images_per_second", "memory_mib", "val/milliseconds")
 """Columns of `metrics.csv` that hang on the machine's mood."""
 
 

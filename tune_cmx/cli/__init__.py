@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tune_cmx import __version__
-from tune_cmx.cli import data, plan, search, study, trial
+from tune_cmx.cli import board, data, plan, search, study, trial
 from tune_cmx.cli.output import complain, out
 from tune_cmx.errors import TrialError, TuneCmxError
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Search over fusion in RGB + thermal + event detectors, against an FRM+FFM control trained in the same way.",
     pretty_exceptions_enable=False,
 )
-for command in (study.check, plan.plan, search.search, study.report, trial.train, trial.describe):
+for command in (study.check, plan.plan, search.search, study.report, board.board, trial.train, trial.describe):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

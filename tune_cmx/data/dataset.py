@@ -1,7 +1,6 @@
 """Frames as tensors: pixels within 0..1, boxes in pixels, and an order that hangs on seed and epoch alone."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from tune_cmx.data.layout import PairedData
 from tune_cmx.data.pixels import Pixels, full_scale, read_frame
 from tune_cmx.data.transforms import apply_geometry, draw_geometry
 from tune_cmx.errors import DataError
-from tune_cmx.evaluation import coco_truth
 
 Target = dict[str, Tensor]
 Sample = tuple[Tensor, Target]
@@ -140,25 +138,6 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
 def collate(samples: Sequence[Sample]) -> Batch:
     """Frames may differ in size, so they stay apart."""
     return [image for image, _ in samples], [target for _, target in samples]
-
-
-def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Ground truth in COCO's form; an image's number is its place in `ids`, as in the dataset's targets.
-
-    Args:
-        data: The set.
-        ids: Frames, in the order that the dataset has them.
-        sizes: Height and width by frame id, as `Audit.sizes`.
-    """
-    frames = {frame.id: frame for frame in data.frames}
-    images, boxes, labels = [], [], []
-    for index, id in enumerate(ids):
-        found = read_labels(data, frames[id])
-        height, width = sizes[id]
-        images.append((index, id, height, width))
-        boxes.append(found.boxes * np.array([width, height] * 2))
-        labels.append(found.classes + 1)
-    return coco_truth(images, boxes, labels, data.classes)
 
 
 def _as_float(pixels: Pixels) -> Tensor:

@@ -1,6 +1,7 @@
 """Audit a data set once, split it, and keep both in a folder that every trial of a study reads."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import Audit, audit, statistics
 from tune_cmx.data.layout import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
+from tune_cmx.data.truth import ground_truth, keep_truth
 from tune_cmx.errors import DataError
 from tune_cmx.storage import fetch_data, is_uri
 from tune_cmx.storage.cache import data_folder
@@ -61,7 +63,7 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
 
     Args:
         config: Where the data are, and how to divide them.
-        folder: Receives `split.json` and `audit.json`.
+        folder: Receives `split.json`, `audit.json` and the ground truth of `val` and `test`, which a report reads.
         progress: Told frames done and frames in all.
 
     Raises:
@@ -81,7 +83,7 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _AUDIT).write_text(json.dumps(found.to_json()), encoding="utf-8")
     write_split(split, folder / _SPLIT)
-    return Prepared(data, found, split, folder)
+    return _with_truth(Prepared(data, found, split, folder))
 
 
 def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
@@ -92,6 +94,25 @@ def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
             f"{config.split}: is not the split that {folder} was prepared with; "
             f"leave it out to go on with {prepared.split_file}, or take another --output-dir"
         )
+    return _with_truth(prepared)
+
+
+def _with_truth(prepared: Prepared) -> Prepared:
+    """Put the ground truth beside the split, or set it against the one that is there.
+
+    Raises:
+        DataError: The labels are not those of the audit, or of the ground truth that is there.
+    """
+    for part, ids in (("val", prepared.split.val), ("test", prepared.split.test)):
+        truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
+        boxes = Counter(ids[box["image_id"]] for box in truth["annotations"])
+        changed = [id for id in ids if boxes[id] != prepared.audit.boxes[id]]
+        if changed:
+            raise DataError(
+                f"{prepared.data.root}: the labels of {len(changed)} frames changed since {prepared.folder} was "
+                f"prepared, such as {changed[0]}; restore them, or start a new study"
+            )
+        keep_truth({"info": prepared.hashes(), **truth}, prepared.folder / f"truth_{part}.json.gz")
     return prepared
 
 

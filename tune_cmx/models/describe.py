@@ -1,6 +1,7 @@
 """What a detector is made of, what it costs, and what in it cannot learn."""
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tune_cmx.config.trial import DetectorConfig
 from tune_cmx.models.detector import Detector
 from tune_cmx.models.fusion import Fusion
+from tune_cmx.models.fusion.base import cannot_learn
 
 _BATCH = 2  # batch normalisation needs more than one value a channel
 _ROIS = 16  # proposals an image; enough to reach every parameter of the box head
-_NAMED = 4  # parameters named in one warning
 
 
 def parameters_by_part(detector: Detector) -> dict[str, int]:
@@ -49,10 +51,15 @@ def audit(detector: Detector, bands: Sequence[int], image_size: int = 96) -> lis
     for part, module in _parts(stepped).items():
         idle = [name for name, parameter in module.named_parameters() if parameter.grad is None]
         if idle:
-            further = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
-            names = f"{', '.join(idle[:_NAMED])}{further}"
-            warnings.append(f"{_words(part, module)}: no gradient in one training step, cannot learn: {names}")
+            said = module.without_gradient(idle) if isinstance(module, Fusion) else cannot_learn(idle)
+            warnings.append(f"{_words(part, module)}: {said}")
     return warnings + notes
+
+
+def network_size(detector: DetectorConfig, height: float, width: float) -> tuple[int, int]:
+    """Height and width of a frame as the network receives it, resized and padded to multiples of 32."""
+    scale = min(detector.image_size / min(height, width), detector.max_size / max(height, width))
+    return math.ceil(height * scale / 32) * 32, math.ceil(width * scale / 32) * 32
 
 
 def flops(detector: Detector, height: int, width: int) -> float:

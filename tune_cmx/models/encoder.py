@@ -3,7 +3,7 @@
 Axes: B batch, C channels or bands, H W rows and columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class Encoder(nn.Module):
             {name: MixTransformer(shape, count, config.drop_path) for name, count in zip(names, bands, strict=True)}
         )
         self.fusions = nn.ModuleList(_fusions(config, shape))
+        self._noted: dict[str, tuple[Tensor, int]] = {}
 
     def forward(self, image_BCHW: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Run all stages.
@@ -78,7 +79,27 @@ class Encoder(nn.Module):
             maps = [output.rgb_BCHW, output.aux_BCHW] if separate else [output.fused_BCHW, output.fused_BCHW]
             pyramid[str(stage - 1)] = output.fused_BCHW
             losses |= {f"fusion{stage}_{name}": loss for name, loss in output.losses.items()}
+            self._note(stage, output.statistics)
         return pyramid, losses
+
+    def _note(self, stage: int, statistics: Mapping[str, Tensor]) -> None:
+        """Add to the sums, where the maps are: nothing waits for them."""
+        for name, values_B in statistics.items():
+            key = f"stage{stage}_{name}"
+            total, images = self._noted.get(key, (0, 0))
+            self._noted[key] = total + values_B.double().sum(), images + len(values_B)
+
+    def take_statistics(self) -> dict[str, float]:
+        """What the fusions said of themselves in evaluation mode since this was last asked.
+
+        Returns:
+            Means over the images, fractions 0..1, by names such as `stage1_from_aux`.
+        """
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return {}
+        means = torch.stack([total / images for total, images in noted.values()])
+        return dict(zip(noted, means.tolist(), strict=True))
 
 
 def _fusions(config: ModelConfig, shape: MitShape) -> list[Fusion]:

@@ -17,7 +17,7 @@ from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig, StageFusion, TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
-from tune_cmx.models.describe import audit, flops, parameters
+from tune_cmx.models.describe import audit, flops, network_size, parameters
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.mit import MIT
 from tune_cmx.registry import lookup
@@ -91,12 +91,6 @@ class ModelSizes:
             count = sum(parameter.numel() for parameter in built.parameters())
             self._fusions[key] = ModelSize(count, counter.get_total_flops() / 1e9)
         return self._fusions[key]
-
-
-def network_size(detector: DetectorConfig, height: float, width: float) -> tuple[int, int]:
-    """Height and width of a frame as the network receives it, resized and padded to multiples of 32."""
-    scale = min(detector.image_size / min(height, width), detector.max_size / max(height, width))
-    return math.ceil(height * scale / 32) * 32, math.ceil(width * scale / 32) * 32
 
 
 @dataclass(frozen=True)

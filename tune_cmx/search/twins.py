@@ -110,7 +110,8 @@ class _Fingerprints:
 
 
 def _fingerprint(fusion: StageFusion, channels: int, heads: int) -> Fingerprint:
-    """Outputs in evaluation mode, then in training mode with the same random numbers, in a few numbers.
+    """Outputs in evaluation mode, then in training mode with the same random numbers, and what flows back from those
+    to the inputs, in a few numbers: two gates may be one function, and yet learn in two ways.
 
     All parameters are moved by noise, in their order, and the channels' means lie apart: so a branch that starts at
     zero shows, and a gate that hardly ever opens at the start does.
@@ -120,30 +121,32 @@ def _fingerprint(fusion: StageFusion, channels: int, heads: int) -> Fingerprint:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=noise, dtype=torch.float64)
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         built = build_fusion(fusion.kind, channels, fusion.options, heads=heads).double()
         weights = list(built.parameters())
         counts = [weight.numel() for weight in weights]
         for weight, move in zip(weights, torch.split(drawn(sum(counts)), counts), strict=True):
-            weight.add_(move.view_as(weight) / max(weight[0].numel(), 4) ** 0.5)
+            weight.data.add_(move.view_as(weight) / max(weight[0].numel(), 4) ** 0.5)
         maps = [drawn(_BATCH, channels, _SIDE, _SIDE) + 3 * drawn(_BATCH, channels, 1, 1) for _ in range(2)]
-        seen: list[float] = [sum(counts)]
+        maps = [map_BCHW.requires_grad_() for map_BCHW in maps]
+        seen = [torch.tensor([sum(counts)])]
         for training in (False, True):
             torch.default_generator.manual_seed(0)
             output = built.train(training)(*maps)
-            for map_BCHW in (output.rgb_BCHW, output.aux_BCHW, output.fused_BCHW):
-                seen += _shadows(map_BCHW)
-            seen += [float(loss) for loss in output.losses.values()]
-    return tuple(seen)
+            found = [_shadows(map_BCHW) for map_BCHW in (output.rgb_BCHW, output.aux_BCHW, output.fused_BCHW)]
+            found += [loss[None] for loss in output.losses.values()]
+            seen += found
+        back = torch.autograd.grad(torch.cat(found).sum(), maps, materialize_grads=True)
+        seen += [_shadows(map_BCHW) for map_BCHW in back]
+    return tuple(number for numbers in seen for number in numbers.tolist())
 
 
-def _shadows(map_BCHW: Tensor) -> list[float]:
+def _shadows(map_BCHW: Tensor) -> Tensor:
     """Weighted sums of a map's values; the weights hang on its size alone."""
     noise = torch.Generator().manual_seed(1)
     weights = torch.randn(_SHADOWS, map_BCHW.numel(), generator=noise, dtype=map_BCHW.dtype)
-    sums: list[float] = (weights @ map_BCHW.flatten()).tolist()
-    return sums
+    return weights @ map_BCHW.flatten()
 
 
 def _apart_from_fusions(config: TrialConfig) -> str:

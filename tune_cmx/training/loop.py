@@ -1,9 +1,11 @@
 """Epochs of training, each followed by a report; and evaluation of a detector over a loader."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,14 +18,17 @@ from tune_cmx.evaluation import to_detections
 
 Batch = tuple[Sequence[Tensor], Sequence[Mapping[str, Tensor]]]
 _CPU_ALLOCATOR = "DefaultCPUAllocator: "
+_PAGES = Path("/proc/self/statm")
+"""Linux's count of this process's pages; the second number is of those in memory."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
     """What one epoch gave.
 
-    `metrics` has `train/loss` and its parts, `val/mAP` and the like in percent points, `val/milliseconds`, `lr`, and
-    `images_per_second`; a metric that the data do not define, such as `val/mAP_small` without small objects, is nan.
+    `metrics` has `train/loss` and its parts, `lr`, `images_per_second` and `memory_mib`; and what the scoring gave:
+    `val/mAP` and the like in percent points, `val/milliseconds`, fractions such as `gates/stage1_from_aux`. A metric
+    that the data do not define, such as `val/mAP_small` without small objects, is nan.
     """
 
     epoch: int
@@ -57,6 +62,46 @@ class Seen(NamedTuple):
     """At the last step."""
 
 
+class _Awaited(NamedTuple):
+    """A step's loss on its way from the card."""
+
+    step: int
+    loss: Tensor
+    """On the CPU; to be read once it has arrived."""
+    arrived: torch.cuda.Event | None
+
+    @classmethod
+    def sent(cls, step: int, loss: Tensor) -> "_Awaited":
+        """Begin the way, and wait for nothing."""
+        copy = loss.detach().to("cpu", non_blocking=True)
+        on_card = loss.device.type == "cuda"
+        return cls(step, copy, torch.cuda.current_stream(loss.device).record_event() if on_card else None)
+
+    def value(self) -> float:
+        """The number, once it is there."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return float(self.loss)
+
+
+@dataclass
+class _Sums:
+    """Of the losses over an epoch's images, kept where the model is and read once."""
+
+    names: tuple[str, ...] = ()
+    totals: Tensor | None = None
+
+    def add(self, losses: Mapping[str, Tensor], images: int) -> None:
+        """One step's, each a mean over so many images."""
+        parts = torch.stack([part.detach() for part in losses.values()]).double() * images
+        assert self.totals is None or self.names == tuple(losses), "a step's losses have other names than the last's"
+        self.names, self.totals = tuple(losses), parts if self.totals is None else self.totals + parts
+
+    def read(self) -> dict[str, float]:
+        """By name; none where there was no step."""
+        return {} if self.totals is None else dict(zip(self.names, self.totals.tolist(), strict=True))
+
+
 @dataclass
 class Trainer:
     """A model, and how its weights are changed.
@@ -83,18 +128,23 @@ class Trainer:
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         """Take an optimizer step for each batch.
 
+        The host does not wait for a step's loss: it is looked at before the next step's forward, when the card has
+        long computed it, and the sums are fetched once at the end.
+
         Raises:
             TrialError: A loss is not finite.
         """
         self.model.train()
-        sums: dict[str, float] = {}
+        sums = _Sums()
         images_seen = 0
+        awaited: _Awaited | None = None
         for step, (images, targets) in enumerate(batches):
+            self._check(awaited, epoch)
             self.scheduler.step_update((epoch - 1) * self.steps_per_epoch + step)
             on_device = [dict(zip(t, _to(t.values(), self.device), strict=True)) for t in targets]
             losses = self.model(_to(images, self.device), on_device)
             total = torch.stack(list(losses.values())).sum()
-            self._check(float(total.detach()), epoch, step)
+            awaited = _Awaited.sent(step, total)
             counted, weight = self.share(step) if self.share else (len(images), 1.0)
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total * weight)
@@ -102,21 +152,25 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
             self.optimizer.step()
             images_seen += counted
-            for name, part in {"loss": total, **losses}.items():
-                sums[name] = sums.get(name, 0.0) + float(part.detach()) * counted
-        return Seen(images_seen, sums, float(self.optimizer.param_groups[0]["lr"]))
+            sums.add({"loss": total, **losses}, counted)
+        self._check(awaited, epoch)
+        return Seen(images_seen, sums.read(), float(self.optimizer.param_groups[0]["lr"]))
 
-    def _check(self, loss: float, epoch: int, step: int) -> None:
+    def _check(self, awaited: _Awaited | None, epoch: int) -> None:
+        if awaited is None:
+            return
+        loss = awaited.value()
         if not math.isfinite(loss):
             last = self._last_finite
             before = "the first of this run" if last is None else f"last finite value {last:.4g}"
-            raise TrialError(f"loss is {loss} at epoch {epoch}, step {step + 1}; {before}")
+            raise TrialError(f"loss is {loss} at epoch {epoch}, step {awaited.step + 1}; {before}")
         self._last_finite = loss
 
 
 def fit(
     train: Callable[[int], Seen],
     score: Callable[[], Mapping[str, float]],
+    memory_mib: Callable[[], float],
     *,
     epochs: int,
     first_epoch: int = 1,
@@ -126,11 +180,13 @@ def fit(
 
     Args:
         train: Trains the epoch of that number.
-        score: Called after each epoch; its metrics join the report as `val/...`.
+        score: Called after each epoch; its metrics join the report.
+        memory_mib: The memory that the epoch took, its scoring included; called once before the first as well.
         epochs: The whole schedule.
         first_epoch: After a resumption, the one after the last finished.
         seconds_before: Spent by earlier sessions of the trial.
     """
+    memory_mib()
     began = time.monotonic()
     for epoch in range(first_epoch, epochs + 1):
         epoch_began = time.monotonic()
@@ -139,12 +195,28 @@ def fit(
         metrics = {f"train/{name}": value / seen.images for name, value in seen.losses.items()}
         metrics["lr"] = seen.lr
         metrics["images_per_second"] = seen.images / train_seconds
-        metrics.update({f"val/{name}": value for name, value in score().items()})
+        scored = score()
+        metrics["memory_mib"] = memory_mib()
+        metrics.update(scored)
         yield EpochReport(epoch, epochs, seconds_before + time.monotonic() - began, metrics)
 
 
 def _to(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
     return [tensor.to(device, non_blocking=True) for tensor in tensors]
+
+
+def memory_mib(device: torch.device) -> float:
+    """Of a card, the most that tensors took since this was last asked; else what this process has resident now.
+
+    On the CPU it is nan where the system has no `/proc`.
+    """
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak / 2**20
+    if not _PAGES.exists():
+        return math.nan
+    return int(_PAGES.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @torch.no_grad()

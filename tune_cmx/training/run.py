@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import statistics
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
@@ -12,15 +13,16 @@ import torch
 from torch import nn
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.dataset import PairedDataset, build_loader, ground_truth
+from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS, evaluate
 from tune_cmx.models.describe import audit as audit_model
-from tune_cmx.models.describe import parameters
+from tune_cmx.models.describe import flops, network_size, parameters
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.seeding import derive
-from tune_cmx.training.board import TrialBoard
+from tune_cmx.training.board import TrialBoard, is_shown
 from tune_cmx.training.checkpoint import (
     checkpoints,
     keep_weights_only,
@@ -28,13 +30,16 @@ from tune_cmx.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
+from tune_cmx.training.curves import counts_by_score
 from tune_cmx.training.distributed import Rank, lead_rank
 from tune_cmx.training.generators import seed_all
 from tune_cmx.training.helpers import Helpers, Tasks
-from tune_cmx.training.loop import Batch, EpochReport, Seen, Trainer, detect, failure_reason, fit
+from tune_cmx.training.loop import Batch, EpochReport, Seen, Trainer, detect, failure_reason, fit, memory_mib
 from tune_cmx.training.optim import build_optimizer, build_scheduler
+from tune_cmx.training.pictures import Pictures
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
+from tune_cmx.training.score import Score
 
 
 def run_trial(
@@ -104,6 +109,7 @@ class TrialData:
             part: PairedDataset(prepared.data, ids, order, augment=None, seed=0) for part, ids in held_out.items()
         }
         self._truth = {part: ground_truth(prepared.data, ids, prepared.audit.sizes) for part, ids in held_out.items()}
+        self._pictures = Pictures(self._held_out["val"], self._truth["val"])
 
     def batches(self, epoch: int) -> Iterable[Batch]:
         """Training batches; order and augmentation follow from seed and epoch alone."""
@@ -114,13 +120,15 @@ class TrialData:
             loader = self._rank.loader(self._train, seed=self._order_seed, epoch=epoch, **self._load)
         return loader
 
-    def score(
-        self, model: nn.Module, part: str, device: torch.device
-    ) -> tuple[dict[str, float], float, list[dict[str, Any]]]:
-        """Metrics in points, milliseconds an image and COCO results of the model on `val` or `test`."""
+    def score(self, model: Detector, part: str, device: torch.device) -> Score:
+        """How the model does on `val` or `test`."""
         loader = build_loader(self._held_out[part], shuffle=False, seed=0, epoch=0, **self._load)
         found, milliseconds = detect(model, loader, device)
-        return evaluate(found, self._truth[part]), milliseconds, found
+        return Score(evaluate(found, self._truth[part]), milliseconds, model.backbone.encoder.take_statistics(), found)
+
+    def show(self, board: TrialBoard, epoch: int, found: list[dict[str, Any]]) -> None:
+        """A few frames of `val` with what was found there, and each class's counts."""
+        board.show(epoch, self._pictures.draw(found), counts_by_score(found, self._truth["val"]))
 
 
 def modality_order(config: TrialConfig) -> list[str]:
@@ -164,13 +172,23 @@ def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, ran
     return Trainer(model, optimizer, scheduler, steps_per_epoch, rank.device, schedule.clip_norm, share)
 
 
+def _usual_frame(prepared: Prepared) -> tuple[float, float]:
+    """Median height and width of the data's frames, in pixels."""
+    heights, widths = zip(*prepared.audit.sizes.values(), strict=True)
+    return statistics.median(heights), statistics.median(widths)
+
+
 def _train(record: TrialRecord, prepared: Prepared, device: torch.device, workers: int) -> Iterator[EpochReport]:
     config = record.config()
     rank = lead_rank(config.schedule.processes, device)
     data = TrialData(config, prepared, workers, rank)
     model = build_trial_model(config, prepared)
     if "parameters" not in record.state():
-        record.update(parameters=parameters(model), audit_warnings=audit_model(model, model.backbone.encoder.bands))
+        record.update(
+            parameters=parameters(model),
+            gflops=flops(model, *network_size(config.model.detector, *_usual_frame(prepared))),
+            audit_warnings=audit_model(model, model.backbone.encoder.bands),
+        )
     saved = next(reversed(checkpoints(record.checkpoints)), None)
     trainer = build_trainer(config, prepared, model, rank, saved)
     history, seconds_before = read_history(saved) if saved else ([], 0.0)
@@ -183,18 +201,20 @@ def _train(record: TrialRecord, prepared: Prepared, device: torch.device, worker
         code_version=code_version(),
         packages=package_versions(),
     )
-    with contextlib.closing(TrialBoard(record.folder, config, history)) as board:
+    with contextlib.closing(TrialBoard(record.folder, config, history, record.state().get("values"))) as board:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
+            validation = _Validation(data, model, rank.device)
             with _training(config, prepared, workers, rank, trainer, data, saved) as train:
                 for report in fit(
                     train,
-                    lambda: _validation(*data.score(model, "val", rank.device)),
+                    validation,
+                    partial(memory_mib, rank.device),
                     epochs=config.schedule.epochs,
                     first_epoch=len(history) + 1,
                     seconds_before=seconds_before,
                 ):
-                    row = _row(report)
+                    row = _row(report, history)
                     history.append(row)
                     save_checkpoint(
                         record.checkpoints,
@@ -206,6 +226,7 @@ def _train(record: TrialRecord, prepared: Prepared, device: torch.device, worker
                     )
                     record.add_epoch(row, session_seconds=report.seconds - seconds_before)
                     board.add(row)
+                    validation.show(board, report.epoch, config.schedule.epochs)
                     yield report
     _finish(record, config, data, model, rank.device)
 
@@ -245,20 +266,36 @@ def _help_train(
         tasks.done(trainer.epoch(epoch, data.batches(epoch)))
 
 
-def _validation(metrics: dict[str, float], milliseconds: float, _: list[dict[str, Any]]) -> dict[str, float]:
-    return {**metrics, "milliseconds": milliseconds}
+class _Validation:
+    """Scores the model on `val` after each epoch, and shows some of what it found."""
+
+    def __init__(self, data: TrialData, model: Detector, device: torch.device) -> None:
+        self._data, self._model, self._device = data, model, device
+        self._found: list[dict[str, Any]] = []
+
+    def __call__(self) -> dict[str, float]:
+        score = self._data.score(self._model, "val", self._device)
+        self._found = score.detections
+        return score.row()
+
+    def show(self, board: TrialBoard, epoch: int, epochs: int) -> None:
+        found, self._found = self._found, []  # they take much memory, and training goes on
+        if is_shown(epoch, epochs):
+            self._data.show(board, epoch, found)
 
 
-def _row(report: EpochReport) -> Row:
-    return {"epoch": report.epoch, "fraction": report.fraction, "seconds": report.seconds, **report.metrics}
+def _row(report: EpochReport, history: Sequence[Row]) -> Row:
+    """Its columns; those of the epochs before, where another version of this software began the trial."""
+    row = {"epoch": report.epoch, "fraction": report.fraction, "seconds": report.seconds, **report.metrics}
+    return {name: row.get(name, math.nan) for name in history[0]} if history else row
 
 
-def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, model: nn.Module, device: torch.device) -> None:
+def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, model: Detector, device: torch.device) -> None:
     """Write the results on the split that the configuration reports, and end the record."""
     last = record.rows()[-1]
-    results = {"val": {name: last[f"val/{name}"] for name in METRICS}}
-    results[config.report_split], _, detections = data.score(model, config.report_split, device)
-    record.write_detections(detections)
+    score = data.score(model, config.report_split, device)
+    results = {"val": {name: last[f"val/{name}"] for name in METRICS}, str(config.report_split): dict(score.metrics)}
+    record.write_detections(score.detections)
     record.write_results(config, results, record.state()["parameters"]["total"])
     record.update(status="complete", finished=now())
     keep_weights_only(record.checkpoints)

@@ -17,8 +17,9 @@ from threading import BrokenBarrierError
 import torch
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.dataset import PairedDataset, build_loader, ground_truth
+from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.training.checkpoint import save_checkpoint

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from tune_cmx.config.trial import AugmentConfig
-from tune_cmx.data.dataset import PairedDataset, build_loader, ground_truth
+from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.layout import open_data
+from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import DataError
 
 ALL = ["rgb", "thermal", "event"]

@@ -45,11 +45,22 @@ def test_audit_has_nothing_to_say_of_the_control() -> None:
 def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
     lines = audit(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add")), (3, 2))
     assert lines[0] == (
-        "fusion stage 2 (CssaFusion): no gradient in one training step, cannot learn: "
-        "eca_rgb.conv.weight, eca_aux.conv.weight"
+        "fusion stage 2 (CssaFusion): gate 'hard' gives eca_rgb.conv.weight, eca_aux.conv.weight no gradient: they "
+        "stay as drawn, and the threshold acts through a random filter; `gate: straight_through` trains them"
     )
-    assert lines[1].startswith("fusion stage 2 (CssaFusion): threshold 0.5, gate 'hard': ")
+    assert lines[1].endswith("% of the channels are switched in exactly one stream at the start; only these matter")
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("gate", ["straight_through", "weighted"])
+def test_audit_has_only_the_share_to_tell_of_a_gate_that_learns(gate: str) -> None:
+    cssa = FusionConfig(kind="cssa", stages=(1, 4), elsewhere="frm_ffm", options={"gate": gate})
+    detector = _detector(fusion=cssa)
+    lines = audit(detector, (3, 2))
+    assert [line.split(" (CssaFusion): ")[0] for line in lines] == ["fusion stage 1", "fusion stage 4"]
+    assert all("in exactly one stream" in line for line in lines)
+    counts = parameters(detector)
+    assert counts["active"] == counts["total"]
 
 
 def test_audit_names_what_was_frozen_without_listing_it_all() -> None:

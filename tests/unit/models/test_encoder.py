@@ -143,3 +143,22 @@ def test_a_shape_error_names_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FUSIONS, "toy", (ToyOptions, Lopsided))
     with pytest.raises(ShapeError, match="encoder stage 2: rgb is "):
         _encoder(fusion=FusionConfig(kind="toy"))(torch.rand(1, 5, 64, 64))
+
+
+def test_gates_are_told_by_stage_as_means_over_the_images() -> None:
+    encoder = _encoder(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add"))
+    images = [_image(seed) for seed in range(3)]
+    with torch.no_grad():
+        encoder(torch.cat(images[:2]))
+        encoder(images[2])
+        together = encoder.take_statistics()
+        apart = []
+        for image in images:
+            encoder(image)
+            apart.append(encoder.take_statistics())
+    assert list(together) == ["stage2_exactly_one", "stage2_from_aux", "stage2_from_rgb"]
+    for name, mean in together.items():
+        assert mean == pytest.approx(sum(one[name] for one in apart) / 3)
+    assert encoder.take_statistics() == {}
+    encoder.train()(torch.cat(images))
+    assert encoder.take_statistics() == {}

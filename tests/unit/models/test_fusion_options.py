@@ -42,7 +42,9 @@ def test_defaults_stand_for_what_is_left_out() -> None:
         ("cssa", {"switching_threshold": 1.5}, "less than or equal to 1; got 1.5 for 'cssa'"),
         ("cssa", {"switching_threshold": "0.5"}, "got '0.5'"),
         ("cssa", {"eca_kernel": 4}, "must be odd"),
-        ("cssa", {"gate": "soft"}, "'hard'; got 'soft'"),
+        ("cssa", {"eca_kernel": "ecas"}, "model.fusion.options.eca_kernel: Value error, must be odd"),
+        ("cssa", {"eca_kernel": True}, "or 'rule'; got True"),
+        ("cssa", {"gate": "soft"}, "'hard', 'straight_through' or 'weighted'; got 'soft'"),
         ("se_gated", {"se_reduction": 0}, "greater than or equal to 1; got 0"),
         ("add", {"eca": True}, "'add' has no options; got 'eca'"),
     ],
@@ -84,8 +86,46 @@ def test_cssa_tells_the_share_of_channels_that_matter() -> None:
     torch.manual_seed(0)
     maps = torch.full((1, 2, 3, 3), 1.0), torch.full((1, 2, 3, 3), -1.0)
     maps[1][:, 1] = 1.0
-    (note,) = build_fusion("cssa", 2, {"eca": False}).audit_notes(*maps)
-    assert note.startswith("threshold 0.5, gate 'hard': 50% of the channels are switched in exactly one stream")
+    fusion = build_fusion("cssa", 2, {"eca": False})
+    (note,) = fusion.audit_notes(*maps)
+    assert note.startswith("50% of the channels are switched in exactly one stream")
+    statistics = {name: values.tolist() for name, values in fusion.eval()(*maps).statistics.items()}
+    assert statistics == {"exactly_one": [0.5], "from_aux": [0.0], "from_rgb": [0.5]}
+
+
+def _eca_gradient(gate: str) -> list[Tensor | None]:
+    torch.manual_seed(0)
+    fusion = build_fusion("cssa", 32, {"gate": gate, "spatial_attention": False}).double()
+    rgb, aux = (x.double().requires_grad_() for x in _maps())
+    fusion(rgb, aux).fused_BCHW.square().sum().backward()
+    return [parameter.grad for parameter in fusion.parameters()]
+
+
+def test_a_hard_gate_gives_eca_no_gradient_and_the_others_do() -> None:
+    assert _eca_gradient("hard") == [None, None]
+    for gate in ("straight_through", "weighted"):
+        assert all(grad is not None and grad.abs().min() > 0 for grad in _eca_gradient(gate))
+
+
+def test_the_straight_through_gradient_is_that_of_a_weighted_mean() -> None:
+    """With d the own channel less the other's, g the gradient at a stream's output: w's is the sum of g · d."""
+    torch.manual_seed(0)
+    fusion = build_fusion("cssa", 32, {"gate": "straight_through", "eca": False, "spatial_attention": False})
+    rgb, aux = (x.requires_grad_() for x in _maps())
+    fused = fusion(rgb, aux).fused_BCHW
+    upward = torch.linspace(-1, 1, fused.numel()).view_as(fused)
+    (rgb_grad,) = torch.autograd.grad(fused, rgb, upward)
+    mean = rgb.detach().mean(dim=(2, 3)).sigmoid()
+    through = (upward / 2 * (rgb - aux)).sum(dim=(2, 3)) * mean * (1 - mean) / 20  # sigmoid's slope, over 5 x 4 places
+    kept_rgb, kept_aux = ((x.detach().mean(dim=(2, 3)) >= 0).float()[:, :, None, None] for x in (rgb, aux))
+    plain = upward / 2 * (kept_rgb + 1 - kept_aux)
+    torch.testing.assert_close(rgb_grad, plain + through[:, :, None, None].expand_as(plain))
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(32, 3), (64, 3), (128, 5), (160, 5), (320, 5), (512, 5), (1024, 5)])
+def test_ecas_own_rule_gives_the_kernel(channels: int, kernel: int) -> None:
+    fusion = build_fusion("cssa", channels, {"eca_kernel": "rule"})
+    assert [parameter.numel() for parameter in fusion.parameters()] == [kernel, kernel]
 
 
 def test_se_gated_keeps_a_channel_in_the_middle() -> None:

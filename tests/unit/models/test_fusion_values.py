@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +37,19 @@ def _filled(module: nn.Module) -> nn.Module:
 def _cases() -> dict[str, Tensor]:
     x1, x2 = _wave(np.sin, 0.01), _wave(np.cos, 0.013)
     with torch.no_grad():
-        rgb, aux = _filled(FeatureRectification(64))(x1, x2)
+        rgb, aux, _ = _filled(FeatureRectification(64))(x1, x2)
         found = {"frm rgb": rgb, "frm aux": aux, "ffm": _filled(FeatureFusion(64, heads=1))(x1, x2)}
         for threshold in (0.3, 0.5, 0.7):
-            cssa = _filled(build_fusion("cssa", 64, {"switching_threshold": threshold}))
-            found[f"cssa {threshold}"] = cssa(x1, x2).fused_BCHW
+            found[f"cssa {threshold}"] = _cssa(x1, x2, switching_threshold=threshold)
+        found["cssa 0.5 weighted"] = _cssa(x1, x2, gate="weighted")
+        found["cssa weighted unswitched"] = _cssa(x1, x2, gate="weighted", switching=False)
+        found["cssa 0.5 kernel 5"] = _cssa(x1, x2, eca_kernel=5)
     return found
+
+
+def _cssa(x1: Tensor, x2: Tensor, **options: Any) -> Tensor:
+    fused: Tensor = _filled(build_fusion("cssa", 64, options))(x1, x2).fused_BCHW
+    return fused
 
 
 def test_outputs_are_the_published_mechanisms() -> None:
@@ -60,6 +68,13 @@ def test_parameters_of_a_stage(row: dict[str, str]) -> None:
         with torch.device("meta"):
             fusion = build_fusion(row["kind"], channels, json.loads(row["options"]), heads=1)
         assert sum(p.numel() for p in fusion.parameters()) == int(row[str(channels)])
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_straight_through_is_hard_on_the_way_forward(threshold: float) -> None:
+    x1, x2 = _wave(np.sin, 0.01), _wave(np.cos, 0.013)
+    hard, through = (_cssa(x1, x2, switching_threshold=threshold, gate=gate) for gate in ("hard", "straight_through"))
+    assert torch.equal(hard, through)
 
 
 def test_ffm_with_several_heads_differs_from_one() -> None:

@@ -13,9 +13,9 @@ from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
-from tune_cmx.models.describe import flops
+from tune_cmx.models.describe import flops, network_size
 from tune_cmx.search.check import build_plain
-from tune_cmx.search.costs import Costs, ModelSizes, earlier_times, network_size
+from tune_cmx.search.costs import Costs, ModelSizes, earlier_times
 from tune_cmx.search.estimate import Amount, Estimate, Places, estimate
 from tune_cmx.search.plan import most_epochs, size_text
 from tune_cmx.training.record import TrialRecord

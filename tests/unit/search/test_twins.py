@@ -152,3 +152,8 @@ def test_fusions_of_different_names_can_be_one_function(read: Reader) -> None:
     study = read("add", {}, search={"model.fusion": {"choice": choices}}, fixed={"model": {"backbone": "mit_nano"}})
     (found,) = find_twins(study)
     assert [arm.id for arm in found.arms] == ["control", study.searched[0]]
+
+
+def test_gates_that_are_one_function_and_learn_in_two_ways_are_no_twins(read: Reader) -> None:
+    gates = ["hard", "straight_through", "weighted"]
+    assert find_twins(read("cssa", {STAGES: [[1], [4]], f"{OPTIONS}.gate": gates})) == []

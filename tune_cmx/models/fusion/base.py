@@ -3,7 +3,7 @@
 Axes: B batch, C channels, H W rows and columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tune_cmx.errors import ShapeError
+
+_NAMED = 4
+"""Parameters named in one warning."""
 
 
 class FusionOptions(BaseModel):
@@ -40,6 +43,20 @@ class FusionOutput:
     """What the feature pyramid receives."""
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     """Further training losses, scalars by name; usually none."""
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the gates do, a fraction 0..1 for each image (B) by name, without gradient; in evaluation mode alone.
+    `from_aux` and `from_rgb`: how much of the other stream is taken into the RGB and into the auxiliary stream."""
+
+
+def by_image(gate: Tensor) -> Tensor:
+    """The mean of each image's values, as `FusionOutput.statistics` takes it: from B and any further axes to B."""
+    return gate.detach().flatten(1).float().mean(dim=1)
+
+
+def cannot_learn(names: Sequence[str]) -> str:
+    """What an audit says of parameters that got no gradient, where no more is known of them."""
+    further = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"no gradient in one training step, cannot learn: {', '.join(names[:_NAMED])}{further}"
 
 
 class Fusion(nn.Module):
@@ -72,3 +89,11 @@ class Fusion(nn.Module):
     def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[str]:  # noqa: ARG002  # a subclass uses them
         """What an audit should tell a person of this fusion at these inputs; usually nothing."""
         return []
+
+    def without_gradient(self, names: Sequence[str]) -> str:
+        """What an audit says of parameters that got no gradient: which they are, why, and the fix where one is known.
+
+        Args:
+            names: Of those parameters, at least one.
+        """
+        return cannot_learn(names)

@@ -3,18 +3,23 @@
 Axes: B batch, C channels (of both streams in `both`), H W rows and columns; 1 stands for an axis pooled away.
 """
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape
+from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
+
+_RULE = "rule"
 
 
-def _odd(kernel: int) -> int:
-    if kernel % 2 == 0:
-        raise ValueError(f"must be odd, so that a channel stands in the middle of its neighbours; got {kernel}")
+def _odd_or_rule(kernel: Any) -> Any:
+    odd = isinstance(kernel, int) and not isinstance(kernel, bool) and kernel >= 1 and kernel % 2 == 1
+    if not odd and kernel != _RULE:
+        raise ValueError(f"must be odd, so that a channel stands in the middle of its neighbours, or '{_RULE}'")
     return kernel
 
 
@@ -27,16 +32,24 @@ class CssaOptions(FusionOptions):
     Untrained weights lie about 0.5: at the paper's own 0.002 nothing is ever switched. The default is the middle of
     the three values (0.3, 0.5, 0.7) that this project's users compared.
     """
-    gate: Literal["hard"] = "hard"
-    """`hard`, as published: a comparison, through which no gradient reaches ECA."""
-    eca_kernel: Annotated[int, Field(ge=1), AfterValidator(_odd)] = 3
-    """Neighbouring channels that share in a weight. 3 as in public code; ECA's own rule gives 5 from C = 128 on."""
+    gate: Literal["hard", "straight_through", "weighted"] = "hard"
+    """How a weight acts. `hard`, as published: by a comparison, through which no gradient reaches ECA.
+    `straight_through`: by the same comparison, but the gradient is that of a weighted mean of the two channels.
+    `weighted`: each channel is multiplied by its weight, as ECA itself does, before the comparison."""
+    eca_kernel: Annotated[int | Literal["rule"], BeforeValidator(_odd_or_rule)] = 3
+    """Neighbouring channels that share in a weight. 3 as in public code; `rule`: ECA's own, 5 from C = 128 on."""
     eca: bool = True
     """False: a channel's weight is the sigmoid of its mean, without the convolution over channels."""
     switching: bool = True
-    """False: no channel is replaced. ECA's weights have no other use, so that it is not built either."""
+    """False: no channel is replaced. ECA's weights have no other use but in `weighted`, and it is not built either."""
     spatial_attention: bool = True
     """False: the output is the plain mean of the switched streams."""
+
+
+def _kernel_by_rule(channels: int) -> int:
+    """ECA's: |log2(C) + 1| / 2 without its fraction, or the next odd number (arXiv:1910.03151, gamma 2, b 1)."""
+    size = int(abs(math.log2(channels) + 1) / 2)
+    return size if size % 2 else size + 1
 
 
 class _ChannelWeights(nn.Module):
@@ -65,47 +78,88 @@ def _attend(both_BCHW: Tensor) -> Tensor:
     return both_BCHW * mean_B1HW.sigmoid() * peak_B1HW.sigmoid()
 
 
+def _switch(own_BCHW: Tensor, other_BCHW: Tensor, kept_BC: Tensor) -> Tensor:
+    """`own` where a channel is kept, 1, `other` where it is not, 0; with the gradient of the mean that `kept` weighs.
+
+    At 0 and 1 lerp gives either end to the last bit.
+    """
+    return torch.lerp(other_BCHW, own_BCHW, kept_BC[:, :, None, None].to(own_BCHW.dtype))
+
+
 class CssaFusion(Fusion):
     """Replace each stream's weak channels by the other's, weigh places, average. Both streams go on unchanged.
 
     As both streams are averaged, switching every channel is the same function as switching none: only a channel that
-    is switched in exactly one stream matters. `audit_notes` tells their share.
+    is switched in exactly one stream matters. `audit_notes` tells their share, and `statistics` holds it as
+    `exactly_one`, beside what share of channels each stream took from the other.
     """
 
     def __init__(self, stage: StageShape, options: CssaOptions) -> None:
         super().__init__(stage, options)
         self.options = options
-        if options.switching:
-            self.eca_rgb = self._weights(options)
-            self.eca_aux = self._weights(options)
+        self._weighs = options.gate == "weighted"
+        if options.switching or self._weighs:
+            self.eca_rgb = self._weights(stage, options)
+            self.eca_aux = self._weights(stage, options)
 
     @staticmethod
-    def _weights(options: CssaOptions) -> nn.Module:
-        return _ChannelWeights(options.eca_kernel) if options.eca else _SigmoidWeights()
+    def _weights(stage: StageShape, options: CssaOptions) -> nn.Module:
+        if not options.eca:
+            return _SigmoidWeights()
+        kernel = _kernel_by_rule(stage.channels) if options.eca_kernel == _RULE else options.eca_kernel
+        assert isinstance(kernel, int)
+        return _ChannelWeights(kernel)
 
     def fuse(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> FusionOutput:
-        both_BCHW = torch.cat([rgb_BCHW, aux_BCHW], dim=1)
-        if self.options.switching:
-            rgb_BC11, aux_BC11 = (mask_BC[:, :, None, None] for mask_BC in self._switched(rgb_BCHW, aux_BCHW))
-            both_BCHW = torch.cat(
-                [torch.where(rgb_BC11, aux_BCHW, rgb_BCHW), torch.where(aux_BC11, rgb_BCHW, aux_BCHW)], dim=1
-            )
+        first_BCHW, second_BCHW = rgb_BCHW, aux_BCHW
+        statistics: Mapping[str, Tensor] = {}
+        if self.options.switching or self._weighs:
+            rgb_BC, aux_BC = self._channel_weights(rgb_BCHW, aux_BCHW)
+            if self._weighs:
+                first_BCHW, second_BCHW = rgb_BCHW * rgb_BC[:, :, None, None], aux_BCHW * aux_BC[:, :, None, None]
+            if self.options.switching:
+                first_BCHW, second_BCHW = self._switched(first_BCHW, second_BCHW, rgb_BC, aux_BC)
+                statistics = {} if self.training else self._statistics(rgb_BC, aux_BC)
         if self.options.spatial_attention:
-            both_BCHW = _attend(both_BCHW)
-        first_BCHW, second_BCHW = both_BCHW.chunk(2, dim=1)
-        return FusionOutput(rgb_BCHW, aux_BCHW, (first_BCHW + second_BCHW) / 2)
+            first_BCHW, second_BCHW = _attend(torch.cat([first_BCHW, second_BCHW], dim=1)).chunk(2, dim=1)
+        return FusionOutput(rgb_BCHW, aux_BCHW, (first_BCHW + second_BCHW) / 2, statistics=statistics)
 
     def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[str]:
         if not self.options.switching:
             return []
-        rgb_BC, aux_BC = self._switched(rgb_BCHW, aux_BCHW)
-        share = (rgb_BC ^ aux_BC).float().mean().item()
-        setting = f"threshold {self.options.switching_threshold:g}, gate '{self.options.gate}'"
-        return [f"{setting}: {share:.0%} of the channels are switched in exactly one stream; only these matter"]
+        share = self._statistics(*self._channel_weights(rgb_BCHW, aux_BCHW))["exactly_one"].mean().item()
+        return [f"{share:.0%} of the channels are switched in exactly one stream at the start; only these matter"]
 
-    def _switched(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Which channels of each stream are replaced, as masks of B and C."""
+    def without_gradient(self, names: Sequence[str]) -> str:
+        if self.options.gate != "hard":
+            return super().without_gradient(names)
+        return (
+            f"gate 'hard' gives {', '.join(names)} no gradient: they stay as drawn, and the threshold acts through a "
+            "random filter; `gate: straight_through` trains them"
+        )
+
+    def _channel_weights(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        rgb_BC: Tensor = self.eca_rgb(rgb_BCHW.mean(dim=(2, 3)))
+        aux_BC: Tensor = self.eca_aux(aux_BCHW.mean(dim=(2, 3)))
+        return rgb_BC, aux_BC
+
+    def _switched(self, rgb_BCHW: Tensor, aux_BCHW: Tensor, rgb_BC: Tensor, aux_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """Both maps, where a channel's weight is below the threshold the other's."""
         threshold = self.options.switching_threshold
-        rgb_BC = self.eca_rgb(rgb_BCHW.mean(dim=(2, 3)))
-        aux_BC = self.eca_aux(aux_BCHW.mean(dim=(2, 3)))
-        return rgb_BC < threshold, aux_BC < threshold
+        if self.options.gate == "straight_through":
+            rgb_kept_BC, aux_kept_BC = (
+                (weights_BC >= threshold).to(weights_BC.dtype) + (weights_BC - weights_BC.detach())
+                for weights_BC in (rgb_BC, aux_BC)
+            )
+            return _switch(rgb_BCHW, aux_BCHW, rgb_kept_BC), _switch(aux_BCHW, rgb_BCHW, aux_kept_BC)
+        rgb_BC11, aux_BC11 = (weights_BC[:, :, None, None] < threshold for weights_BC in (rgb_BC, aux_BC))
+        return torch.where(rgb_BC11, aux_BCHW, rgb_BCHW), torch.where(aux_BC11, rgb_BCHW, aux_BCHW)
+
+    def _statistics(self, rgb_BC: Tensor, aux_BC: Tensor) -> dict[str, Tensor]:
+        threshold = self.options.switching_threshold
+        from_aux_BC, from_rgb_BC = rgb_BC < threshold, aux_BC < threshold
+        return {
+            "exactly_one": by_image(from_aux_BC ^ from_rgb_BC),
+            "from_aux": by_image(from_aux_BC),
+            "from_rgb": by_image(from_rgb_BC),
+        }

@@ -3,10 +3,12 @@
 Axes: B batch, C channels, H W rows and columns, N tokens (H * W), G heads, D E channels of one head.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape
+from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
 from tune_cmx.models.init import init_weights
 
 _LAMBDA_CHANNEL = 0.5
@@ -58,14 +60,23 @@ class FeatureRectification(nn.Module):
         self.spatial_weights = _SpatialWeights(channels)
         self.apply(init_weights)
 
-    def forward(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The two corrected maps, same shapes as given."""
+    def forward(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+        """The two corrected maps, same shapes as given; and in evaluation mode how much each took from the other."""
         both_BCHW = torch.cat([rgb_BCHW, aux_BCHW], dim=1)
         rgb_channel, aux_channel = self.channel_weights(both_BCHW)
         rgb_spatial, aux_spatial = self.spatial_weights(both_BCHW)
+        gates = (
+            {}
+            if self.training
+            else {
+                "from_aux": _LAMBDA_CHANNEL * by_image(aux_channel) + _LAMBDA_SPATIAL * by_image(aux_spatial),
+                "from_rgb": _LAMBDA_CHANNEL * by_image(rgb_channel) + _LAMBDA_SPATIAL * by_image(rgb_spatial),
+            }
+        )
         return (
             rgb_BCHW + _LAMBDA_CHANNEL * aux_channel * aux_BCHW + _LAMBDA_SPATIAL * aux_spatial * aux_BCHW,
             aux_BCHW + _LAMBDA_CHANNEL * rgb_channel * rgb_BCHW + _LAMBDA_SPATIAL * rgb_spatial * rgb_BCHW,
+            gates,
         )
 
 
@@ -171,5 +182,5 @@ class FrmFfmFusion(Fusion):
         self.ffm = FeatureFusion(stage.channels, stage.heads)
 
     def fuse(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> FusionOutput:
-        rgb_BCHW, aux_BCHW = self.frm(rgb_BCHW, aux_BCHW)
-        return FusionOutput(rgb_BCHW, aux_BCHW, self.ffm(rgb_BCHW, aux_BCHW))
+        rgb_BCHW, aux_BCHW, gates = self.frm(rgb_BCHW, aux_BCHW)
+        return FusionOutput(rgb_BCHW, aux_BCHW, self.ffm(rgb_BCHW, aux_BCHW), statistics=gates)

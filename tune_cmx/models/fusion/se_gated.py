@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape
+from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
 
 
 class SeGatedOptions(FusionOptions):
@@ -58,7 +58,11 @@ class SeGatedFusion(Fusion):
 
     def fuse(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> FusionOutput:
         both_BCHW = torch.cat([rgb_BCHW, aux_BCHW], dim=1)
-        gated_rgb_BCHW = self.se_rgb(rgb_BCHW) + self.gate_rgb(both_BCHW).sigmoid() * aux_BCHW
-        gated_aux_BCHW = self.se_aux(aux_BCHW) + self.gate_aux(both_BCHW).sigmoid() * rgb_BCHW
+        from_aux_BCHW, from_rgb_BCHW = self.gate_rgb(both_BCHW).sigmoid(), self.gate_aux(both_BCHW).sigmoid()
+        gated_rgb_BCHW = self.se_rgb(rgb_BCHW) + from_aux_BCHW * aux_BCHW
+        gated_aux_BCHW = self.se_aux(aux_BCHW) + from_rgb_BCHW * rgb_BCHW
         fused_BCHW = self.merge(torch.cat([gated_rgb_BCHW, gated_aux_BCHW], dim=1))
-        return FusionOutput(rgb_BCHW, aux_BCHW, fused_BCHW)
+        if self.training:
+            return FusionOutput(rgb_BCHW, aux_BCHW, fused_BCHW)
+        gates = {"from_aux": by_image(from_aux_BCHW), "from_rgb": by_image(from_rgb_BCHW)}
+        return FusionOutput(rgb_BCHW, aux_BCHW, fused_BCHW, statistics=gates)

@@ -1,0 +1,69 @@
+"""`tune-cmx board`: TensorBoard on a study's records."""
+
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tune_cmx.cli.earlier import study_copy
+from tune_cmx.cli.output import out
+from tune_cmx.errors import ConfigError
+
+_MARKS = ("study.json", "trial.json")
+"""Of a study, and of one trial by itself."""
+
+
+def board(
+    study: Annotated[str, typer.Argument(help="A study's folder, a folder of studies, or a study's URI.")],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Else 6006, or the next that is free; 0: any.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in, with no password.")
+    ] = "127.0.0.1",
+) -> None:
+    """Start TensorBoard: curves, the table of factors, precision against recall, pictures. Ctrl-C ends it.
+
+    Example: `tune-cmx board runs/demo`
+    """
+    folder = study_copy(study)[0] if "://" in study else Path(study).resolve()
+    logdir = logdir_of(folder)
+    from tensorboard import program  # type: ignore[import-untyped]
+
+    server = program.TensorBoard()
+    try:
+        given = () if port is None else ("--port", str(port))
+        server.configure((None, "--logdir", str(logdir), "--host", host, *given))
+        address = server.launch()
+    except (program.TensorBoardServerException, ValueError, SystemExit) as error:
+        place = f"--host {host}" if port is None else f"--port {port}, --host {host}"
+        # where the address is none of this machine, werkzeug prints why and exits
+        reason = "see above" if isinstance(error, SystemExit) else " ".join(str(error).split())
+        raise ConfigError(f"{place}: TensorBoard cannot listen there: {reason}; take another") from error
+    try:
+        if "://" in study:
+            out.print("a copy, as the storage is now; start it again for what comes later", soft_wrap=True)
+        said = f"[bold]TensorBoard of {escape(str(logdir))}: {escape(address)}[/bold]  (Ctrl-C ends it)"
+        out.print(said, soft_wrap=True)
+        Event().wait()
+    except KeyboardInterrupt:
+        out.print("ended")
+
+
+def logdir_of(folder: Path) -> Path:
+    """Where TensorBoard is to look.
+
+    Args:
+        folder: A study's, a trial's, or one that holds some of these.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    if (folder / "study.json").exists():
+        return folder / "records"
+    if any((place / mark).exists() for mark in _MARKS for place in (folder, *folder.glob("*/"))):
+        return folder
+    what = "no study is in it" if folder.is_dir() else "there is no such folder"
+    raise ConfigError(f"{folder}: {what}; name a study's folder, as in runs/demo, or one of studies, as in runs")

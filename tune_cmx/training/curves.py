@@ -1,0 +1,82 @@
+"""How many detections of each class are right, by the score from which on they count."""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+THRESHOLDS = 101
+"""Scores 0, 0.01, .., 1; TensorBoard takes them to be spread so."""
+IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one class, at each of the `THRESHOLDS` scores."""
+
+    right: NDArray[np.int64]
+    """Detections with at least that score that match an object at IoU 0.5, each object once."""
+    wrong: NDArray[np.int64]
+    """Those that match none."""
+    objects: int
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """0 where nothing is detected."""
+        precision: NDArray[np.float64] = self.right / np.maximum(self.right + self.wrong, 1)
+        return precision
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """The share of the objects that is found."""
+        return self.right / max(self.objects, 1)
+
+
+def counts_by_score(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, Counts]:
+    """Counts by class name, of the classes that have objects; matched as pycocotools does.
+
+    Args:
+        detections: COCO results, as `evaluate` takes them.
+        truth: COCO ground truth.
+    """
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    objects = [annotation["category_id"] for annotation in truth["annotations"]]
+    counted = [number for number in names if number in objects]
+    scores = np.linspace(0, 1, THRESHOLDS)
+    matched = _matched(detections, truth, counted) if detections else {}
+    found = {}
+    for number in counted:
+        score, right = matched.get(number, (np.zeros(0), np.zeros(0, dtype=bool)))
+        counts = score[None, :] >= scores[:, None]
+        found[names[number]] = Counts(
+            (counts & right).sum(axis=1), (counts & ~right).sum(axis=1), objects.count(number)
+        )
+    return found
+
+
+def _matched(
+    detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], classes: Sequence[int]
+) -> dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Scores of each class's detections, and whether each found an object."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO()
+        reference.dataset = {**truth, "annotations": [dict(annotation) for annotation in truth["annotations"]]}
+        reference.createIndex()
+        run = COCOeval(reference, reference.loadRes([dict(detection) for detection in detections]), "bbox")
+        run.params.iouThrs = np.array([IOU])
+        run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
+        run.params.catIds = list(classes)
+        run.evaluate()
+    by_class: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
+    for number in classes:
+        images = [image for image in run.evalImgs if image is not None and image["category_id"] == number]
+        if images:
+            score = np.concatenate([np.asarray(image["dtScores"], dtype=np.float64) for image in images])
+            by_class[number] = score, np.concatenate([image["dtMatches"][0] > 0 for image in images])
+    return by_class
