@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-TESTS ?= tests/unit tests/contract tests/integration
+FAST := tests/unit tests/contract
 STUDY := search_spaces/demo.yaml
 
 .PHONY: demo test lint lock slow
@@ -13,7 +13,8 @@ demo: $(READY)
 	$(BIN)/tune-cmx search $(STUDY) --data runs/synthetic --output-dir runs
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow" $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" tests/integration
 
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests

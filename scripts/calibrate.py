@@ -1,6 +1,7 @@
 """Simulations that show whether the shipped statistics keep what they promise; each prints a Markdown page.
 
 python scripts/calibrate.py two-stage --date 2026-11-23 > benchmarks/two_stage.md
+python scripts/calibrate.py claims --date 2026-11-24 > benchmarks/calibration.md
 """
 
 import argparse
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from calibrate_claims import claims_page
 from numpy.typing import NDArray
 
 from tune_cmx.evidence.markdown import Page
@@ -143,12 +145,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print one calibration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kind = kinds.add_parser("two-stage", help="confirmation by precision: coverage of Stein's rule")
-    kind.add_argument("--replications", type=int, default=20_000)
-    kind.add_argument("--seed", type=int, default=0)
-    kind.add_argument("--date", required=True, help="of the run, as it stands in the page")
+    pages = {
+        "two-stage": (two_stage_page, 20_000, "confirmation by precision: coverage of Stein's rule"),
+        "claims": (claims_page, 2_000, "verdicts: false ones, power, coverage; about four minutes"),
+    }
+    for name, (_, replications, help_text) in pages.items():
+        kind = kinds.add_parser(name, help=help_text)
+        kind.add_argument("--replications", type=int, default=replications)
+        kind.add_argument("--seed", type=int, default=0)
+        kind.add_argument("--date", required=True, help="of the run, as it stands in the page")
     chosen = parser.parse_args(arguments)
-    print(two_stage_page(chosen.replications, chosen.seed, chosen.date), end="")
+    print(pages[chosen.kind][0](chosen.replications, chosen.seed, chosen.date), end="")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,8 @@ def _naive_covers(values: list[float], draw: np.random.Generator, truth: float, 
         n, total, squares = n + 1, total + value, squares + value**2
 
 
-def test_the_calibration_prints_a_row_for_each_setting_and_rule() -> None:
+def test_the_calibration_prints_a_row_for_each_setting_and_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))  # as Python does for a script
     script = runpy.run_path(str(ROOT / "scripts" / "calibrate.py"))
     rows = script["two_stage_rows"](20, 0)
     assert len(rows) == 2 * 2 * 4

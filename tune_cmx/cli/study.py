@@ -139,5 +139,5 @@ def show_report(folder: Path, mirror: Any) -> None:
     if mirror is not None:
         mirror.push("report")
         say(f"copied to {escape(mirror.uri.partition('?')[0])}/report; here:")
-    out.print(f"curves: tensorboard --logdir {escape(str(folder / 'records'))}", soft_wrap=True)
-    out.print(f"[bold]report: {escape(str(path))}[/bold]", soft_wrap=True)
+    out.print(f"curves: tune-cmx board {escape(str(folder))}", soft_wrap=True)
+    out.print(f"[bold]report: {escape(str(path.with_suffix('.html')))}[/bold]", soft_wrap=True)

@@ -8,7 +8,7 @@ import pandas as pd
 from tune_cmx.evidence.case import Answer
 from tune_cmx.evidence.records import StudyRecords
 from tune_cmx.evidence.study_claims import resume_command
-from tune_cmx.evidence.wording import count, interval, listed, p_value, signed, unit
+from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
 
 
 def leading_arm(records: StudyRecords, arms: pd.DataFrame) -> str | None:
@@ -64,13 +64,20 @@ def _about(records: StudyRecords, row: Mapping[Hashable, Any]) -> str:
     if verdict == "CONTRADICTED":
         return f"On {metric}, {label} is below the control {figures}: CONTRADICTED."
     if verdict == "INCONCLUSIVE":
-        seeds = row["seeds_needed"]
-        where = " in a new confirmation" if row["pilot_pairs"] else ""  # this one's number is fixed
-        more = f"; about {seeds} seeds an arm{where} would settle a difference of this size" if seeds else ""
+        more = _seeds_words(row, metric)
         return f"On {metric}, these runs do not tell {label} and the control apart {figures}: INCONCLUSIVE{more}."
     if verdict == "INSUFFICIENT_REPLICATION" and min(row["n"], row["control_n"]) < 2:
         return f"On {metric}, n = 1: no claim can be made of {label} against the control: INSUFFICIENT_REPLICATION."
     return f"On {metric}, nothing can be said of {label} against the control: {verdict} ({row['why']})."
+
+
+def _seeds_words(row: Mapping[Hashable, Any], metric: str) -> str:
+    seeds, effect, hours = (row[column] for column in ("seeds_needed", "seeds_needed_for", "gpu_hours_needed"))
+    if not seeds:
+        return ""
+    where = " in a new confirmation" if row["pilot_pairs"] else ""  # this one's number is fixed
+    cost = f" ({number(hours, 1)} GPU-hours for the runs not there yet)" if hours else ""
+    return f"; about {seeds} seeds an arm{where} would settle a true difference of {effect:g}{unit(metric)}{cost}"
 
 
 def _of_the_rest(records: StudyRecords, arms: pd.DataFrame, lead: str) -> str:

@@ -1,12 +1,14 @@
 """A claim read against a table: which rows it speaks of."""
 
 import fnmatch
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.rows import Row, arm_of, by_arm, matches
+from tune_cmx.evidence.table import MetricTable, Table
 from tune_cmx.registry import suggestion
 
 NEEDS = {
@@ -36,11 +38,14 @@ class Case:
     """Empty for `best` and `value`."""
     rivals: dict[str, list[Row]]
     """For `best`: every other arm, by name."""
-    rows: list[Row]
-    """The whole table: comparisons are counted in it."""
+    table: MetricTable
+    """All rows: comparisons are counted in them."""
     names: tuple[str, str]
     """Of the treatment and of the control, for sentences."""
     factor: tuple[str, ...]
+    """Fields in which the sides may differ."""
+    own_factor: tuple[str, ...]
+    """Those of them that the claim itself names."""
     match_on: tuple[str, ...]
     candidates: int
     """How many arms a `best_of` could choose from; 1 where nothing was chosen."""
@@ -78,7 +83,7 @@ def answer(verdict: str, numbers: Mapping[str, Any], why: str) -> Answer:
 
 def read_case(
     claim: Mapping[str, Any],
-    rows: list[Row],
+    table: Table,
     control: str | None,
     factor: Sequence[str],
     pilot: Iterable[int] = (),
@@ -87,7 +92,7 @@ def read_case(
 
     Args:
         claim: As design and documentation give its form.
-        rows: Plain rows.
+        table: Of all runs.
         control: The arm that the word `control` stands for.
         factor: Fields in which arms may differ where the claim names no `factor`.
         pilot: Seeds of the pilot that fixed the number of all.
@@ -96,25 +101,27 @@ def read_case(
         ConfigError: The claim has an unknown key, lacks one, or its two sides share runs.
     """
     _check_form(claim)
-    kind, metric = str(claim["kind"]), str(claim["metric"])
+    kind, metric = claim["kind"], claim["metric"]
+    seen, own_factor = table.on(metric), _names(claim.get("factor"))
     treatment_of = _condition(claim["treatment"], control)
     control_of = _condition(claim["control"], control) if "control" in NEEDS[kind] else None
-    control_rows = _select(rows, control_of) if control_of is not None else []
-    treatment = _select(rows, treatment_of)
+    control_rows = _select(seen, control_of) if control_of is not None else []
+    treatment = _select(seen, treatment_of)
+    of_control = {id(row) for row in control_rows}
     if "best_of" in treatment_of:
-        treatment = [row for row in treatment if not any(row is other for other in control_rows)]
-    if any(row is other for row in treatment for other in control_rows):
+        treatment = [row for row in treatment if id(row) not in of_control]
+    if any(id(row) in of_control for row in treatment):
         raise ConfigError(
             f"claim '{claim_text(claim)}': treatment and control share runs; narrow one of {dict(treatment_of)} "
             f"and {dict(control_of or {})}"
         )
     among = str(claim.get("among") or "arm")
-    own = by_arm(treatment, among)
-    rivals = {name: group for name, group in by_arm(rows, among).items() if name not in own} if kind == "best" else {}
     match_on = _names(claim.get("match_on"))
-    unknown = [field for field in match_on if not any(field in row for row in rows)]
-    if rows and unknown:
-        raise ConfigError(f"claim '{claim_text(claim)}': match_on names '{unknown[0]}', which no row has")
+    for key, fields in (("match_on", match_on), ("among", [among])):
+        unknown = [field for field in fields if not any(field in row for row in seen.rows)]
+        if seen.rows and unknown:
+            raise ConfigError(f"claim '{claim_text(claim)}': {key} names '{unknown[0]}', which no row has")
+    rivals = _rivals(seen, treatment, among) if kind == "best" else {}
     missing = [_name(treatment_of)] if not treatment else []
     if control_of is not None and not control_rows:
         missing.append(_name(control_of))
@@ -127,9 +134,10 @@ def read_case(
         treatment=treatment,
         control=control_rows,
         rivals=rivals,
-        rows=rows,
+        table=seen,
         names=(_name(treatment_of), _name(control_of) if control_of is not None else ""),
-        factor=(*(_names(claim.get("factor")) or tuple(factor)), *([among] if kind == "best" else [])),
+        factor=(*(own_factor or tuple(factor)), *([among] if kind == "best" else [])),
+        own_factor=own_factor,
         match_on=match_on,
         candidates=max((len(by_arm(group)) for group in chosen_from), default=1),
         missing=tuple(missing),
@@ -151,15 +159,22 @@ def claim_text(claim: Mapping[str, Any]) -> str:
 
 def _check_form(claim: Mapping[str, Any]) -> None:
     kind = claim.get("kind")
-    if kind not in NEEDS:
-        raise ConfigError(f"claim: unknown kind '{kind}'. Known: {', '.join(NEEDS)}.{suggestion(str(kind), NEEDS)}")
+    if not isinstance(kind, str) or kind not in NEEDS:
+        raise ConfigError(f"claim: unknown kind {kind!r}. Known: {', '.join(NEEDS)}.{suggestion(str(kind), NEEDS)}")
     for key in claim:
         if key not in KEYS:
             known = ", ".join(sorted(KEYS))
-            raise ConfigError(f"claim of kind {kind}: unknown key '{key}'. Known: {known}.{suggestion(key, KEYS)}")
+            raise ConfigError(f"claim of kind {kind}: unknown key {key!r}. Known: {known}.{suggestion(str(key), KEYS)}")
     for key in ("metric", *NEEDS[kind]):
         if claim.get(key) in (None, "", {}):
             raise ConfigError(f"claim of kind {kind}: '{key}' is missing")
+    for key in ("metric", "among"):
+        if claim.get(key) is not None and not isinstance(claim[key], str):
+            raise ConfigError(f"claim of kind {kind}: {key} must be the name of one field; got {claim[key]!r}")
+    for key in ("factor", "match_on"):
+        names = claim.get(key)
+        if not (names is None or isinstance(names, str) or _are_names(names)):
+            raise ConfigError(f"claim of kind {kind}: {key} must be a field's name or a list of them; got {names!r}")
     for key in ("margin", "tolerance"):
         if claim.get(key) is not None and not (_is_number(claim[key]) and claim[key] > 0):
             raise ConfigError(f"claim of kind {kind}: {key} must be a number above 0; got {claim[key]!r}")
@@ -170,8 +185,17 @@ def _check_form(claim: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"claim of kind {kind}: {side} must be an arm's name or field: value pairs; got {claim[side]!r}"
             )
-    if not isinstance(claim.get("among") or "arm", str):
-        raise ConfigError(f"claim of kind {kind}: among must be the name of one field; got {claim['among']!r}")
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _rivals(table: MetricTable, treatment: list[Row], among: str) -> dict[str, list[Row]]:
+    """Every other arm; among the values of another field, rows that do not have it are no rivals."""
+    own = by_arm(treatment, among)
+    known = [row for row in table.rows if row.get(among) is not None]
+    return {name: rows for name, rows in by_arm(known, among).items() if name not in own}
 
 
 def _condition(side: Condition, control: str | None) -> Mapping[str, Any]:
@@ -180,12 +204,14 @@ def _condition(side: Condition, control: str | None) -> Mapping[str, Any]:
     return side
 
 
-def _select(rows: list[Row], condition: Mapping[str, Any]) -> list[Row]:
+def _select(table: MetricTable, condition: Mapping[str, Any]) -> list[Row]:
+    if set(condition) == {"arm"}:
+        return table.arms.get(str(condition["arm"]), [])
     fields = {field: value for field, value in condition.items() if field != "best_of"}
     pattern = condition.get("best_of")
     return [
         row
-        for row in rows
+        for row in table.rows
         if (pattern is None or fnmatch.fnmatchcase(arm_of(row), str(pattern))) and matches(row, fields)
     ]
 
@@ -209,7 +235,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _float(claim: Mapping[str, Any], key: str) -> float | None:

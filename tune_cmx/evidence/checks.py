@@ -10,7 +10,7 @@ from typing import Any
 
 from tune_cmx.evidence.case import Answer, Case, answer
 from tune_cmx.evidence.damage import counted_twice, row_damage
-from tune_cmx.evidence.rows import Row, arm_of, by_arm, differing_fields, higher_is_better
+from tune_cmx.evidence.rows import TIMES, Row, arm_of, by_arm, differing_fields, higher_is_better, pair_key
 from tune_cmx.evidence.wording import count, listed, number
 
 
@@ -28,6 +28,12 @@ def damaged_record(case: Case) -> Answer | None:
         damage = row_damage(row, case.metric)
         if damage is not None:
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, f"{_run(row)}: {damage}")
+        cumulative = row.get("cumulative_seconds")
+        if case.metric == "hours" and isinstance(cumulative, int | float):
+            hours = cumulative / 3600
+            if abs(row["hours"] - hours) > 0.01 * hours:
+                why = f"{_run(row)}: its hours are {number(row['hours'])}, its cumulative seconds {number(hours)} hours"
+                return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
         if case.kind == "ratio" and row[case.metric] <= 0:
             why = f"{_run(row)}: a ratio needs numbers above 0; its {case.metric} is {row[case.metric]}"
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
@@ -43,16 +49,18 @@ def refuted_by_one_run(case: Case) -> Answer | None:
     if case.kind != "best" or len(case.treatment) != 1:
         return None
     sign = 1 if higher_is_better(case.metric) else -1
-    single = {name: rows[0][case.metric] for name, rows in case.rivals.items() if len(rows) == 1}
+    rivals = by_arm(row for rows in case.rivals.values() for row in rows)
+    single = {name: rows[0][case.metric] for name, rows in rivals.items() if len(rows) == 1}
     if not single:
         return None
     top = max(single, key=lambda name: sign * single[name])
     own = case.treatment[0][case.metric]
     if sign * (single[top] - own) <= 0:
         return None
+    value, arm = max(((row[case.metric], arm_of(row)) for row in case.compared), key=lambda found: sign * found[0])
     extreme = "overall_max" if sign > 0 else "overall_min"
     why = f"{top} has {number(single[top])}, {case.names[0]} has {number(own)}"
-    return answer("CONTRADICTED", {extreme: single[top], f"{extreme}_arm": top, **_gaps(case)}, why)
+    return answer("CONTRADICTED", {extreme: value, f"{extreme}_arm": arm, **_gaps(case)}, why)
 
 
 def ratio_of_single_runs(case: Case) -> Answer | None:
@@ -60,7 +68,7 @@ def ratio_of_single_runs(case: Case) -> Answer | None:
     if case.kind != "ratio" or len(case.treatment) != 1 or len(case.control) != 1:
         return None
     ratio = case.treatment[0][case.metric] / case.control[0][case.metric]
-    fields = differing_fields(case.compared, case.factor, case.match_on)
+    fields = _differing(case)
     claimed = f" (claimed: {number(case.value, 3)})" if case.value is not None else ""
     confound = f"; the runs also differ in {listed(fields)}" if fields else ""
     why = f"one run over one run is {number(ratio, 3)}{claimed}{confound}"
@@ -69,20 +77,25 @@ def ratio_of_single_runs(case: Case) -> Answer | None:
 
 def different_protocol(case: Case) -> Answer | None:
     """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes arms."""
-    fields = differing_fields(case.compared, case.factor, case.match_on)
+    fields = _differing(case)
     if fields:
-        why = f"the runs differ in {listed(fields)}, which the claim does not name as its factor"
-        return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, why)
+        of_filter = [field for field in fields if any(field in name for name in case.names)]
+        advice = f"; if the claim is about {listed(of_filter)}, name it as `factor`" if of_filter else ""
+        why = f"the runs differ in {_with_values(case.compared, fields)}, which the claim does not name as its factor"
+        return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, f"{why}{advice}")
     if case.match_on or case.candidates > 1:
         return None
     for name, rows in case.groups.items():
-        if name in case.rivals:
-            continue
         arms = by_arm(rows)
+        fields = differing_fields(rows, {case.metric, *case.factor} - {*case.own_factor}) if case.own_factor else []
         if len(arms) > 1:
-            fields = differing_fields(rows, ())
-            why = f"'{name}' covers {len(arms)} arms ({listed(arms)}), whose runs are no replicates: name one, or match"
-            return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, why)
+            mixed = f"'{name}' covers {len(arms)} arms ({listed(arms)})"
+        elif fields:
+            mixed = f"the runs of '{name}' differ in {_with_values(rows, fields)}"
+        else:
+            continue
+        why = f"{mixed}, so they are no replicates: name one arm, or match on what differs"
+        return answer("NOT_COMPARABLE", {"mismatched_fields": fields or ["arm"], **_gaps(case)}, why)
     return None
 
 
@@ -90,8 +103,12 @@ def chosen_where_reported(case: Case) -> Answer | None:
     """SELECTION_BIASED: chosen on the split that is reported, or the top of several."""
     for row in case.compared:
         reported = reported_split(row, case.metric)
-        if reported is not None and row.get("selected_on") == reported:
-            n = len(by_arm(case.rows))
+        if reported is not None and _selection_split(row) == reported:
+            controls = by_arm(case.control)
+            n = sum(
+                arm not in controls and any(_selection_split(run) == reported for run in runs)
+                for arm, runs in case.table.arms.items()
+            )
             why = (
                 f"{arm_of(row)} was chosen on {reported} and is reported on {reported}, among {count(n, 'arm')}: "
                 "the figure holds the luck of the choice; report on a split that did not choose"
@@ -110,7 +127,7 @@ def too_few_runs(case: Case) -> Answer | None:
     if case.paired_by_pilot:
         n = _fewest_pairs(case, ("seed",), case.pilot)
         what = f"{count(n, 'pilot seed')} with a run on both sides"
-    elif case.match_on:
+    elif case.match_on and case.kind != "value":
         n = _fewest_pairs(case, case.match_on)
         what = f"{count(n, 'matched pair')} of {listed(case.match_on)}"
     else:
@@ -134,9 +151,30 @@ CHECKS: tuple[Callable[[Case], Answer | None], ...] = (
 
 
 def reported_split(row: Row, metric: str) -> str | None:
-    """The split that the metric was taken on: its prefix, or what the row says."""
-    prefix = metric.partition("/")[0]
-    return prefix if prefix != metric else row.get("reported_on")
+    """The split that the metric was taken on: its prefix, or what the row says; None: times and sizes are of none."""
+    split, _, name = metric.rpartition("/")
+    if split:
+        return split
+    return None if name in TIMES or name.startswith("params") else row.get("reported_on")
+
+
+def _selection_split(row: Row) -> str | None:
+    """The split of `selected_on`, which may name a metric with it, as `val/mAP`."""
+    chosen_on = row.get("selected_on")
+    return None if chosen_on is None else str(chosen_on).partition("/")[0]
+
+
+def _differing(case: Case) -> list[str]:
+    return differing_fields(case.compared, (*case.factor, case.metric), case.match_on)
+
+
+def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
+    """`epochs (15, 25), lr (0.005, unknown)`."""
+    words = []
+    for field in fields:
+        values = dict.fromkeys("unknown" if row.get(field) is None else str(row[field]) for row in rows)
+        words.append(f"{field} ({listed(list(values)[:4])}{', …' if len(values) > 4 else ''})")
+    return listed(words)
 
 
 def train_command(case: Case) -> str:
@@ -155,7 +193,7 @@ def train_command(case: Case) -> str:
 def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | None = None) -> int:
     """Pairs that agree in the fields; of these seeds alone, where they are given."""
     keys = [
-        {tuple(row.get(field) for field in fields) for row in rows if seeds is None or row.get("seed") in seeds}
+        {pair_key(row, fields) for row in rows if seeds is None or row.get("seed") in seeds} - {None}
         for rows in case.groups.values()
     ]
     return min(len(keys[0] & other) for other in keys)

@@ -11,13 +11,13 @@ import pandas as pd
 
 from tune_cmx.evidence.case import Answer, read_case
 from tune_cmx.evidence.checks import CHECKS
-from tune_cmx.evidence.rows import as_rows
+from tune_cmx.evidence.table import Table
 from tune_cmx.evidence.verdicts import TESTS
 
 
 def evaluate_claim(
     claim: Mapping[str, Any],
-    rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+    rows: Table | pd.DataFrame | Iterable[Mapping[str, Any]],
     *,
     control: str | None = None,
     factor: Sequence[str] = (),
@@ -27,7 +27,8 @@ def evaluate_claim(
 
     Args:
         claim: `kind`, `metric`, `treatment` and what the kind needs besides.
-        rows: One row a run; fields that are neither results nor bookkeeping are the protocol.
+        rows: One row a run; fields that are neither results nor bookkeeping are the protocol. A `Table` of them
+            serves many claims without being read again.
         control: The arm that the word `control` stands for in the claim.
         factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
         pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
@@ -38,8 +39,9 @@ def evaluate_claim(
 
     Raises:
         ConfigError: The claim itself cannot be read.
+        DataError: A row cannot be read.
     """
-    case = read_case(claim, as_rows(rows), control, factor, pilot)
+    case = read_case(claim, rows if isinstance(rows, Table) else Table(rows), control, factor, pilot)
     for check in CHECKS:
         objection = check(case)
         if objection is not None:

@@ -5,12 +5,13 @@ import statistics
 import pandas as pd
 
 from tune_cmx.evidence.records import StudyRecords
-from tune_cmx.evidence.rows import Row, by_arm
+from tune_cmx.evidence.rows import Row
 from tune_cmx.evidence.study_claims import evaluate_study_claim, study_rows
+from tune_cmx.evidence.table import Table
 
 COLUMNS = (
     *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
-    *("pairs", "pilot_pairs", "verdict", "why", "seeds_needed"),
+    *("pairs", "pilot_pairs", "verdict", "why", "seeds_needed", "seeds_needed_for", "gpu_hours_needed"),
 )
 
 
@@ -28,14 +29,14 @@ def compare_arms(records: StudyRecords, metric: str | None = None) -> pd.DataFra
         control, CONTRADICTED that it is below. Unknown numbers are None.
     """
     metric = metric or records.primary_metric
-    arms = by_arm(study_rows(records, metric))
-    rows = [_arm_row(records, arm, runs, metric) for arm, runs in arms.items()]
-    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    order = table.assign(below=table["arm"] != records.control, height=pd.to_numeric(table["mean"]))
-    return table.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
+    table = Table(study_rows(records, metric))
+    rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
+    arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    order = arms.assign(below=arms["arm"] != records.control, height=pd.to_numeric(arms["mean"]))
+    return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
 
 
-def _arm_row(records: StudyRecords, arm: str, runs: list[Row], metric: str) -> dict[str, object]:
+def _arm_row(records: StudyRecords, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
     values = [float(run[metric]) for run in runs if run.get(metric) is not None]
     row: dict[str, object] = {
         **dict.fromkeys(COLUMNS),
@@ -48,7 +49,7 @@ def _arm_row(records: StudyRecords, arm: str, runs: list[Row], metric: str) -> d
     if arm == records.control:
         return {**row, "verdict": "control"}
     claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "control": "control"}
-    found = evaluate_study_claim(records, claim)
+    found = evaluate_study_claim(records, claim, table)
     numbers = found["numbers"]
     low, high = numbers.get("ci95") or (None, None)
     return {
@@ -63,5 +64,5 @@ def _arm_row(records: StudyRecords, arm: str, runs: list[Row], metric: str) -> d
         "pilot_pairs": numbers.get("pilot_pairs"),
         "verdict": found["verdict"],
         "why": found["why"],
-        "seeds_needed": numbers.get("seeds_needed"),
+        **{name: numbers.get(name) for name in ("seeds_needed", "seeds_needed_for", "gpu_hours_needed")},
     }

@@ -1,46 +1,69 @@
-"""Markdown that reads well as plain text: tables with aligned columns, each under the study's stamps."""
+"""A page in the making, and the page as Markdown that reads well as plain text."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tune_cmx.evidence.parts import Bullets, Heading, Image, Paragraph, Part, Table
+
 
 @dataclass
 class Page:
-    """A Markdown text in the making.
+    """Parts in their order; their texts are Markdown.
 
     `stamps` are sentences that no table may stand without.
     """
 
     stamps: Sequence[str] = ()
-    parts: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     def heading(self, text: str, level: int = 2) -> None:
-        self.parts.append(f"{'#' * level} {text}")
+        self.parts.append(Heading(text, level))
 
     def paragraph(self, text: str) -> None:
-        self.parts.append(text)
+        self.parts.append(Paragraph(text))
 
     def bullets(self, items: Iterable[str]) -> None:
-        self.parts.append("\n".join(f"- {item}" for item in items))
+        self.parts.append(Bullets(tuple(items)))
 
     def numbered(self, items: Iterable[str]) -> None:
-        self.parts.append("\n".join(f"{place}. {item}" for place, item in enumerate(items, 1)))
+        self.parts.append(Bullets(tuple(items), numbered=True))
 
     def image(self, path: str, text: str) -> None:
-        self.parts.append(f"![{text}]({path})")
+        """Add a picture that lies beside the page."""
+        self.parts.append(Image(path, text))
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-        """Add a table; the first `left` columns hold words, the others numbers, set to the right."""
-        self.parts.extend(f"> **{stamp}**" for stamp in self.stamps)
-        cells = [[_escaped(cell) for cell in row] for row in (header, *rows)]
-        widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(header))]
-        ruler = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-        lines = [_line(row, widths, left) for row in (cells[0], ruler, *cells[1:])]
-        self.parts.append("\n".join(lines))
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, in_paper: bool = True) -> None:
+        """Add a table; the first `left` columns hold words, the others numbers, set to the right.
+
+        `in_paper`: False keeps it out of tables.tex, as tables of single runs.
+        """
+        cells = tuple(tuple(str(cell) for cell in row) for row in rows)
+        self.parts.append(Table(tuple(header), cells, left, tuple(self.stamps), in_paper))
 
     def text(self) -> str:
-        """The whole page."""
-        return "\n\n".join(self.parts) + "\n"
+        """The page as Markdown."""
+        return "\n\n".join(_markdown(part) for part in self.parts) + "\n"
+
+
+def _markdown(part: Part) -> str:
+    match part:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Paragraph(text):
+            return text
+        case Bullets(items, numbered):
+            return "\n".join(f"{f'{place}.' if numbered else '-'} {item}" for place, item in enumerate(items, 1))
+        case Image(path, text):
+            return f"![{text}]({path})"
+        case Table():
+            return "\n\n".join([*(f"> **{stamp}**" for stamp in part.stamps), _table(part)])
+
+
+def _table(table: Table) -> str:
+    cells = [[_escaped(cell) for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(table.header))]
+    ruler = ["-" * width if column < table.left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return "\n".join(_line(row, widths, table.left) for row in (cells[0], ruler, *cells[1:]))
 
 
 def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
@@ -52,4 +75,4 @@ def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return " ".join(str(cell).replace("|", "\\|").split())
+    return " ".join(cell.replace("|", "\\|").split())

@@ -1,8 +1,9 @@
-"""The report's pictures."""
+"""The report's pictures of arms and of learning curves, legible on a narrow screen and on paper."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,36 +11,71 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tune_cmx.evidence.front import LOWER_IS_BETTER, Point, front, objectives, points
 from tune_cmx.evidence.records import StudyRecords, Trial
 from tune_cmx.evidence.wording import unit
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
+DASHES = ("solid", (0, (4, 1.5)))
 CONTROL_COLOUR = "#000000"
-OTHER_COLOUR = "#b0b0b0"
+OTHER_COLOUR = "#a8a8a8"
+NAMED = len(COLOURS) * len(DASHES)
+"""Arms that can be told apart beside the control; of more, only finalists are named."""
 TIME_COLUMNS = {"epoch": "epoch", "fraction": "fraction", "gpu_seconds": "seconds"}
-TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "seconds of training"}
+TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "training time, seconds"}
+WIDTH = 5.4
+"""Inches. Shown 360 pixels wide, type of 9.5 points is then 9 pixels high."""
+HEIGHT = 3.3
+"""Inches, of the axes of the curves."""
+TYPE, SMALL_TYPE = 9.5, 8.5
 
 
-def plot_arms(table: pd.DataFrame, metric: str, stamps: Sequence[str], path: Path) -> bool:
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn, in every picture alike."""
+
+    colour: str
+    dashes: object = "solid"
+    named: bool = True
+
+
+def arm_looks(records: StudyRecords) -> dict[str, Look]:
+    """A look for each arm, the control first, then finalists in their order, then the others as the study has them."""
+    others = [arm for arm in dict.fromkeys([*records.finalists, *_arms(records)]) if arm != records.control]
+    named = others if len(others) <= NAMED else [arm for arm in others if arm in records.finalists][:NAMED]
+    looks = {str(records.control): Look(CONTROL_COLOUR)}
+    for place, arm in enumerate(named):
+        dashes, colour = divmod(place, len(COLOURS))
+        looks[arm] = Look(COLOURS[colour], DASHES[dashes])
+    return {**looks, **{arm: Look(OTHER_COLOUR, named=False) for arm in others if arm not in looks}}
+
+
+def plot_arms(records: StudyRecords, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
     """Each arm's difference from the control with its 95 % interval; False where there is none to draw."""
-    drawn = table[table["difference"].notna()].iloc[::-1]
-    if drawn.empty:
+    drawn = table[table["difference"].notna()].iloc[::-1].to_dict("records")
+    if not drawn:
         return False
-    figure, axes = _figure(7.5, 1.3 + 0.45 * len(drawn))
-    for place, row in enumerate(drawn.to_dict("records")):
-        colour = COLOURS[0] if row["verdict"] in ("SUPPORTED", "CONTRADICTED") else "#707070"
-        axes.plot(row["difference"], place, "o", color=colour)
-        if row["ci95_low"] is not None:
-            axes.plot([row["ci95_low"], row["ci95_high"]], [place, place], color=colour, linewidth=2)
+    looks, metric = arm_looks(records), records.primary_metric
+    figure, axes = _figure(1.0 + 0.62 * len(drawn))
     axes.axvline(0, color=CONTROL_COLOUR, linewidth=1, linestyle="--")
-    names = [f"{row['label']}\nn = {row['n']}, {row['verdict']}" for row in drawn.to_dict("records")]
-    axes.set_yticks(range(len(drawn)), names, fontsize=8)
-    axes.set_ylim(-0.6, len(drawn) - 0.4)
-    axes.set_xlabel(
-        f"difference from the control in {metric},{unit(metric)} (bar: 95 % interval over seeds)", fontsize=8
-    )
+    for place, row in enumerate(drawn):
+        colour = looks[str(row["arm"])].colour
+        decided = row["verdict"] in ("SUPPORTED", "CONTRADICTED")
+        if row["ci95_low"] is not None:
+            axes.plot([row["ci95_low"], row["ci95_high"]], [place, place], color=colour, linewidth=2.2)
+        axes.plot(
+            row["difference"], place, "o", color=colour, markerfacecolor=colour if decided else "white", markersize=7
+        )
+        words = f"{row['label']}: {row['verdict']}, n = {row['n']}"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line at 0 stays out of the words
+        axes.annotate(
+            words, (0, place), (0, 9), axes.get_yaxis_transform(), "offset points", fontsize=SMALL_TYPE, bbox=box
+        )
+    axes.set_yticks([])
+    axes.set_ylim(-0.5, len(drawn) - 0.2)
+    axes.margins(x=0.08)
+    axes.set_xlabel(f"{metric}: difference from the control,{unit(metric)}", fontsize=TYPE)
+    axes.spines["left"].set_visible(False)
     _finish(figure, axes, stamps, path)
     return True
 
@@ -53,118 +89,81 @@ def plot_curves(records: StudyRecords, stamps: Sequence[str], path: Path) -> boo
     drawn = [trial for trial in records.of_phase("search") if {column, metric} <= set(trial.metrics.columns)]
     if not drawn:
         return False
-    named = [records.control, *(arm for arm in records.finalists if arm != records.control)][: 1 + len(COLOURS)]
-    colours = dict(zip(named, (CONTROL_COLOUR, *COLOURS), strict=False))
-    figure, axes = _figure(7.5, 4.2)
-    for rung in stopping.get("rungs") or []:
-        axes.axvline(rung, color="#dddddd", linewidth=1, zorder=0)
-    labelled: set[str] = set()
-    for trial in sorted(drawn, key=lambda trial: trial.arm in colours):
-        _draw_curve(axes, records, trial, column, colours, labelled)
-    axes.plot([], [], "x", color="#505050", label="stopped early")
-    axes.set_xlabel(
-        TIME_LABELS.get(clock, "epoch") + (" (grey lines: rungs)" if stopping.get("rungs") else ""), fontsize=8
-    )
+    looks = arm_looks(records)
+    figure, axes = _figure(HEIGHT)
+    _draw_rungs(axes, stopping.get("rungs") or [])
+    for trial in sorted(drawn, key=lambda trial: looks[trial.arm].named):  # the named ones above the others
+        _draw_curve(axes, trial, column, metric, looks[trial.arm])
+    axes.set_xlabel(TIME_LABELS.get(clock, "epoch"), fontsize=TYPE)
     if column == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(f"{metric}, points, one search run each", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.set_ylabel(f"{metric},{unit(metric)}", fontsize=TYPE)
+    _legend(figure, axes, records, [trial.arm for trial in drawn], looks)
     _finish(figure, axes, stamps, path)
     return True
 
 
-def plot_front(records: StudyRecords, stamps: Sequence[str], path: Path) -> bool:
-    """The complete search trials by objective, the front numbered; False where there is none to draw."""
-    names = objectives(records)
-    candidates = points(records)
-    if not names or not candidates:
-        return False
-    chosen = front(candidates, names)
-    figure = Figure(figsize=(1.5 + 4.6 * (len(names) - 1), 4.2), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(names) - 1, squeeze=False)[0]
-    for other, axes in enumerate(panels, 1):
-        _draw_front(axes, names, other, candidates, chosen)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    if stamps:
-        figure.suptitle("\n".join(stamps), fontsize=8, color="#b00000")
-    figure.savefig(path)
-    return True
+def _arms(records: StudyRecords) -> Iterable[str]:
+    return dict.fromkeys([*records.arms, *(trial.arm for trial in records.trials)])
 
 
-def _draw_front(
-    axes: Axes, names: Sequence[str], other: int, candidates: Sequence[Point], chosen: Sequence[Point]
-) -> None:
-    scale, label = {"parameters": (1e-6, "parameters, millions"), "milliseconds": (1, "milliseconds an image")}.get(
-        names[other], (1, f"{names[other]}, points")
-    )
-
-    def place(point: Point) -> tuple[float, float]:
-        return point.values[other] * scale, point.values[0]
-
-    behind = [place(point) for point in candidates if point not in chosen]
-    if behind:
-        axes.plot(*zip(*behind, strict=True), "o", color=OTHER_COLOUR, markersize=5, label="surpassed")
-    ahead = [place(point) for point in chosen]
-    lower = names[other] in LOWER_IS_BETTER
-    axes.plot(*zip(*ahead, strict=True), "o", color=COLOURS[0], markersize=6, label="front")
-    if len(names) == 2:  # of three objectives a panel shows two, and no line separates there
-        steps: Any = "steps-post" if lower else "steps-pre"
-        axes.plot(*zip(*sorted(ahead), strict=True), color=COLOURS[0], linewidth=1, drawstyle=steps)
-    for place_number, spot in enumerate(ahead, 1):
+def _draw_rungs(axes: Axes, rungs: Sequence[float]) -> None:
+    for place, rung in enumerate(rungs):
+        axes.axvline(rung, color="#c9c9c9", linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+        words = f"rung {rung:g}" if place == 0 else f"{rung:g}"
         axes.annotate(
-            str(place_number),
-            spot,
-            xytext=(-5 if lower else 5, 4),
-            textcoords="offset points",
-            ha="right" if lower else "left",
-            fontsize=8,
-            color=COLOURS[0],
+            words, (rung, 1), (0, 3), axes.get_xaxis_transform(), "offset points", ha="center", fontsize=SMALL_TYPE
         )
-    axes.margins(0.12)
-    axes.set_xlabel(label, fontsize=8)
-    axes.set_ylabel(f"{names[0]}, points, one search run each", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="best")
 
 
-def _draw_curve(
-    axes: Axes, records: StudyRecords, trial: Trial, column: str, colours: dict[str | None, str], labelled: set[str]
-) -> None:
+def _draw_curve(axes: Axes, trial: Trial, column: str, metric: str, look: Look) -> None:
     times = trial.metrics[column]
     if column == "seconds" and times.sum() < 1.2 * trial.seconds:  # seconds of each epoch, not since the start
         times = times.cumsum()
-    values = trial.metrics[records.selection_metric]
-    colour = colours.get(trial.arm, OTHER_COLOUR)
-    name = records.label(trial.arm) if trial.arm in colours else "other arms"
-    if trial.arm == records.control and name != "control":
-        name = f"{name} (control)"
-    axes.plot(
-        times,
-        values,
-        color=colour,
-        linewidth=1.6 if trial.arm in colours else 0.8,
-        marker="." if len(times) < 30 else None,
-        markersize=4,
-        label=None if name in labelled else name,
-    )
-    labelled.add(name)
-    if trial.status == "stopped" and values.notna().any():
+    values = trial.metrics[metric]
+    width = 1.8 if look.named else 0.8
+    axes.plot(times, values, color=look.colour, linestyle=look.dashes, linewidth=width, marker=".", markersize=3.5)
+    mark = "o" if trial.searched_to_the_end else "x" if trial.status == "stopped" else ""
+    if mark and values.notna().any():
         last = values.last_valid_index()
         axes.plot(
-            times.loc[last], values.loc[last], "x", color=colour if trial.arm in colours else "#505050", markersize=7
+            times.loc[last],
+            values.loc[last],
+            mark,
+            color=look.colour,
+            markersize=7 if look.named else 4.5,
+            markeredgewidth=1.8 if look.named else 1,
         )
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+def _legend(figure: Figure, axes: Axes, records: StudyRecords, arms: Sequence[str], looks: Mapping[str, Look]) -> None:
+    """Under the axes, for which the figure grows, in the order of the looks; long names make it one column."""
+    names: dict[str, str] = {}
+    for arm, look in looks.items():
+        if arm in arms and look.named:
+            names[arm] = records.label(arm)
+            if arm == records.control and names[arm] != "control":
+                names[arm] = f"control: {names[arm]}"
+            axes.plot([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8, label=names[arm])
+    if any(not looks[arm].named for arm in arms):
+        axes.plot([], [], color=OTHER_COLOUR, linewidth=0.8, label=f"{len(set(arms) - set(names))} other arms")
+    axes.plot([], [], "x", color="#404040", markeredgewidth=1.8, label="stopped at a rung")
+    axes.plot([], [], "o", color="#404040", label="went on to the end of the search")
+    columns = 1 if max(map(len, [*names.values(), ""])) > 32 else 2
+    rows = math.ceil(len(axes.get_legend_handles_labels()[1]) / columns)
+    figure.set_figheight(HEIGHT + 0.19 * rows)
+    figure.legend(loc="outside lower left", ncols=columns, fontsize=SMALL_TYPE, frameon=False)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
 def _finish(figure: Figure, axes: Axes, stamps: Sequence[str], path: Path) -> None:
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=SMALL_TYPE)
     axes.spines[["top", "right"]].set_visible(False)
     if stamps:
-        axes.set_title("\n".join(stamps), fontsize=8, color="#b00000")
+        figure.suptitle("\n".join(stamps), fontsize=SMALL_TYPE, color="#b00000", wrap=True)
     figure.savefig(path)

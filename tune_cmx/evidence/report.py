@@ -1,91 +1,114 @@
 """A study's report, made from its records alone."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from tune_cmx.evidence.answer import answer_text
 from tune_cmx.evidence.caveats import stamps, warnings
+from tune_cmx.evidence.claim_groups import claims_section
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.conduct import (
     confirmation_section,
     failures_section,
-    hours_section,
-    parameters_section,
     protocol_section,
 )
+from tune_cmx.evidence.cost import cost_section
+from tune_cmx.evidence.data_interval import data_interval_section
+from tune_cmx.evidence.factors import factors_section
 from tune_cmx.evidence.front import front_section
+from tune_cmx.evidence.html import html_text
+from tune_cmx.evidence.importance import importance_section
+from tune_cmx.evidence.imported import imported_page, is_imported
+from tune_cmx.evidence.latex import latex_tables
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.phases import phases_section
-from tune_cmx.evidence.plots import plot_arms, plot_curves, plot_front
+from tune_cmx.evidence.planned import planned_section
+from tune_cmx.evidence.plots import plot_arms, plot_curves
 from tune_cmx.evidence.records import StudyRecords, read_study, trials_table
 from tune_cmx.evidence.search_report import search_section
-from tune_cmx.evidence.sections import arms_table, claims_table, side_by_side
+from tune_cmx.evidence.sections import arms_section, side_by_side
+from tune_cmx.evidence.sizes import sizes_section
 from tune_cmx.evidence.study_claims import evaluate_study_claims
+from tune_cmx.evidence.wording import count
 
 ARMS_PLOT = "arms.png"
 CURVES_PLOT = "curves.png"
-FRONT_PLOT = "front.png"
 
 
 def write_report(study_folder: Path) -> Path:
-    """Write `report/report.md`, `report/trials.csv` and the plots into the study's folder.
+    """Write `report.md`, `report.html`, `tables.tex`, `trials.csv` and the pictures into the study's `report/`.
 
     An unfinished study has a report too; it says what is missing.
+
+    Returns:
+        The path of `report.md`; the other files lie beside it.
 
     Raises:
         DataError: The folder holds no study.
         ConfigError: One of the study's claims cannot be read.
     """
     records = read_study(study_folder)
-    arms = compare_arms(records)
     place = records.folder / "report"
     place.mkdir(exist_ok=True)
-    marks = stamps(records)
-    drawn = {
-        ARMS_PLOT: plot_arms(arms, records.primary_metric, marks, place / ARMS_PLOT),
-        CURVES_PLOT: plot_curves(records, marks, place / CURVES_PLOT),
-        FRONT_PLOT: plot_front(records, marks, place / FRONT_PLOT),
-    }
+    page = imported_page(records) if is_imported(records) else study_page(records, compare_arms(records), place)
     trials_table(records).to_csv(place / "trials.csv", index=False)
     path = place / "report.md"
-    path.write_text(report_text(records, arms, [name for name, done in drawn.items() if done]), encoding="utf-8")
+    path.write_text(page.text(), encoding="utf-8")
+    (place / "report.html").write_text(html_text(_title(records), page.parts, place), encoding="utf-8")
+    (place / "tables.tex").write_text(latex_tables(page.parts), encoding="utf-8")
     return path
 
 
-def report_text(records: StudyRecords, arms: pd.DataFrame, pictures: Collection[str] = ()) -> str:
-    """The report in Markdown.
+def study_page(records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> Page:
+    """The report's parts, in the order in which they are read.
 
     Args:
         records: A study.
         arms: Its arms as `compare_arms` gives them.
-        pictures: File names of the plots that stand beside the report.
+        place: The report's folder, which receives the pictures; None: without them, and without the sections that
+            rest on them.
     """
     claims = evaluate_study_claims(records)
     page = Page(stamps=stamps(records))
-    page.heading(str(records.study.get("study", records.folder.name)), level=1)
+    page.heading(_title(records), level=1)
     if records.study.get("question"):
         page.paragraph(str(records.study["question"]))
     if records.study.get("status") != "complete":
         page.paragraph(f"**The study is not complete (status: {records.study.get('status', 'unknown')}).**")
     page.heading("Answer")
     page.paragraph(answer_text(records, arms, claims))
-    page.heading("Warnings")
-    page.bullets(warnings(records) or ["None."])
-    side_by_side(page, records, arms)
-    arms_table(page, records, arms)
-    if ARMS_PLOT in pictures:
-        page.image(ARMS_PLOT, "Differences from the control with their 95 % intervals")
-    claims_table(page, claims)
-    search_section(page, records)
-    if CURVES_PLOT in pictures:
-        page.image(CURVES_PLOT, "Learning curves of the search, with a cross where a trial was stopped")
-    phases_section(page, records)
-    front_section(page, records, FRONT_PLOT if FRONT_PLOT in pictures else None)
-    confirmation_section(page, records)
+    found = warnings(records)
+    if found:
+        page.paragraph(f"{count(len(found), 'warning')} to read with it: [Warnings](#warnings).")
+    _results(page, records, arms, place)
+    claims_section(page, records, arms, claims)
+    planned_section(page, records)
     failures_section(page, records)
-    parameters_section(page, records)
-    hours_section(page, records)
+    page.heading("Warnings")
+    page.bullets(found or ["None."])
     protocol_section(page, records)
-    return page.text()
+    return page
+
+
+def _results(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> None:
+    drawn = place is not None and plot_arms(records, arms, page.stamps, place / ARMS_PLOT)
+    arms_section(page, records, arms, ARMS_PLOT if drawn else None)
+    side_by_side(page, records, arms)
+    data_interval_section(page, records)
+    if place is not None:
+        factors_section(page, records, arms, place)
+    sizes_section(page, records, arms)
+    if place is not None:
+        cost_section(page, records, place)
+    drawn = place is not None and plot_curves(records, page.stamps, place / CURVES_PLOT)
+    search_section(page, records, CURVES_PLOT if drawn else None)
+    phases_section(page, records)
+    confirmation_section(page, records)
+    if place is not None:
+        front_section(page, records, place)
+        importance_section(page, records, place)
+
+
+def _title(records: StudyRecords) -> str:
+    return str(records.study.get("study", records.folder.name))

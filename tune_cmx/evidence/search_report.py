@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.conduct import link
+from tune_cmx.evidence.imported import warm_start_words
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.phases import search_phases
 from tune_cmx.evidence.records import StudyRecords, Trial
@@ -16,9 +17,12 @@ VARIANTS = {
 }
 
 
-def search_section(page: Page, records: StudyRecords) -> None:
-    """Every search trial, the highest first, and what was stopped when; phase by phase."""
-    page.heading("Search")
+def search_section(page: Page, records: StudyRecords, curves: str | None) -> None:
+    """The learning curves, then every search trial, the highest first, and what was stopped when; phase by phase.
+
+    `curves` is the picture's file name, where there is one.
+    """
+    page.heading("Search and learning curves")
     trials = records.of_phase("search")
     if not trials:
         page.paragraph("No search trials are on record.")
@@ -34,6 +38,8 @@ def search_section(page: Page, records: StudyRecords) -> None:
         f"Single runs that served to choose; none is a replicate in the tables above. "
         f"Finalists, in order: {listed(records.label(arm) for arm in records.finalists) or 'none yet'}."
     )
+    if curves:
+        page.image(curves, "Learning curves of the search; a cross marks a stop at a rung")
     for phase in search_phases(records):
         if phase.name:
             page.heading(f"Phase {phase.name}", level=3)
@@ -58,7 +64,7 @@ def _trials(page: Page, records: StudyRecords, trials: Iterable[Trial], stopping
         ]
         for trial in sorted(trials, key=lambda trial: -_value(trial, metric, smooth))
     ]
-    page.table(header, rows, left=3)
+    page.table(header, rows, left=3, in_paper=False)
 
 
 def _value(trial: Trial, metric: str, smooth: int) -> float:
@@ -81,6 +87,8 @@ def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> str:
         words += f"; it began with {count(len(priors), 'prior observation')}, no replicate of any arm: {listed(priors)}"
     if searcher.get("continues"):
         words += f"; it began with the finished trials of {searcher['continues']}"
+    if warm_start_words(searcher):
+        words += f"; {warm_start_words(searcher)}"
     return f"{words}."
 
 

@@ -1,4 +1,4 @@
-"""The parts of the report that compare arms: control and best arm, the table of arms, the claims."""
+"""The parts of the report that compare arms: the table of arms, and the first-ranked one beside the control."""
 
 import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.answer import leading_arm, was_selected
-from tune_cmx.evidence.case import Answer
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.precision import precision_words
 from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
@@ -27,8 +26,8 @@ Print = Callable[[float | None], str]
 
 
 def side_by_side(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
-    """Control and best arm: means over seeds on test, then on val, and the cost of each."""
-    page.heading("Control and best arm")
+    """Control and first-ranked arm: means over seeds on test, then on val, and the cost of each."""
+    page.heading("Control and first-ranked arm")
     lead = leading_arm(records, arms)
     control_runs = [trial for trial in records.confirmed if trial.arm == records.control]
     if lead is None or not control_runs:
@@ -36,11 +35,11 @@ def side_by_side(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
         page.paragraph(f"Cannot be filled in: no complete confirmation run of {missing}.")
         return
     lead_runs = [trial for trial in records.confirmed if trial.arm == lead]
-    page.paragraph(_what_best_means(records, lead))
+    page.paragraph(_what_first_means(records, lead))
     control_label = records.label(str(records.control))
     header = [
         "control" if control_label == "control" else f"control: {control_label}",
-        f"best arm: {records.label(lead)}",
+        f"first-ranked: {records.label(lead)}",
         "difference",
     ]
     runs = f"means over seeds ± sd; n = {len(control_runs)} and {len(lead_runs)}"
@@ -56,12 +55,12 @@ def side_by_side(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
         chosen = " (the split that chose)" if split == records.selection_split else ""
         page.paragraph(f"On {split}{chosen}, in points, {runs}:")
         page.table(["metric", *header], rows)
-    page.paragraph(f"Only {records.primary_metric} is tested, in the next table; the other rows carry no claim.")
+    page.paragraph(f"Only {records.primary_metric} is tested, in the table of arms; the other rows carry no claim.")
 
 
-def arms_table(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
-    """Every confirmed arm against the control on the primary metric."""
-    page.heading("Arms")
+def arms_section(page: Page, records: StudyRecords, arms: pd.DataFrame, picture: str | None) -> None:
+    """Every confirmed arm against the control on the primary metric; `picture` is the plot's file name, if any."""
+    page.heading("Arms against the control")
     if arms.empty:
         page.paragraph("No arm has a complete confirmation run.")
         return
@@ -79,43 +78,26 @@ def arms_table(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
     )
     header = ["arm", "verdict", "n", "mean", "sd", "difference", "95 % interval", "p", "p adjusted", "exact p"]
     page.table(header, [_arm_cells(row) for row in arms.to_dict("records")], left=2)
-    reasons = [
-        f"{row['label']}: {row['why']}"
-        for row in arms.to_dict("records")
-        if row["verdict"] not in ("control", "SUPPORTED", "CONTRADICTED")
-    ]
-    if reasons:
-        page.bullets(reasons)
+    page.paragraph("Each verdict's reason, and what would change it: [Claims](#claims).")
+    if picture:
+        page.image(picture, "Differences from the control; bars are 95 % intervals over seeds, filled dots are decided")
     precision = precision_words(records, arms)
     if precision:
         page.paragraph(precision)
 
 
-def claims_table(page: Page, claims: Sequence[tuple[str, Answer]]) -> None:
-    """The study's own claims."""
-    page.heading("Claims")
-    if not claims:
-        page.paragraph("The study makes no claims of its own.")
-        return
-    page.table(
-        ["claim", "verdict"], [[f"{i}. {text}", found["verdict"]] for i, (text, found) in enumerate(claims, 1)], 2
-    )
-    page.paragraph("Why, in the same order:")
-    page.numbered(f"{found['verdict']}: {found['why']}" for _, found in claims)
-
-
-def _what_best_means(records: StudyRecords, lead: str) -> str:
+def _what_first_means(records: StudyRecords, lead: str) -> str:
     if was_selected(records, lead):
         skipped = records.finalists[: records.finalists.index(lead)]
         without = [records.label(arm) for arm in skipped if arm != records.control]
         note = f" Ranked above it, but without complete confirmation runs: {listed(without)}." if without else ""
         return (
-            f"Best arm here means: ranked first by the search on {records.selection_metric}, the control aside. It was "
+            f"First-ranked means: ranked first by the search on {records.selection_metric}, the control aside. It was "
             "chosen before the runs below, which are fresh seeds; whether it is above the control is the verdict's to "
             f"say.{note}{_winner_words(records, lead)}"
         )
     return (
-        "The records name no finalist with confirmed runs; shown is the arm with the highest "
+        "The records name no finalist with confirmed runs; ranked first is here the arm with the highest "
         f"{records.primary_metric}, so its figures hold the luck of that choice."
     )
 

@@ -9,6 +9,7 @@ from tune_cmx.evidence.claims import evaluate_claim
 from tune_cmx.evidence.precision import pilot_seeds
 from tune_cmx.evidence.records import METRICS, SPLITS, StudyRecords, Trial
 from tune_cmx.evidence.rows import Row, as_rows, covered, flatten, matches
+from tune_cmx.evidence.table import Table
 
 
 def study_rows(records: StudyRecords, metric: str) -> list[Row]:
@@ -52,14 +53,19 @@ def evaluate_study_claims(records: StudyRecords) -> list[tuple[str, Answer]]:
     return [(claim_text(claim), evaluate_study_claim(records, claim)) for claim in claims]
 
 
-def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any]) -> Answer:
+def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
     """The claim answered by the confirmed runs.
 
     A `best_of` stands for the first finalist that its pattern covers, unless the claim is about the split that chose
     it: the choice was made on the search's runs, and the confirmation ran on fresh seeds.
+
+    Args:
+        records: A study.
+        claim: As its file has it.
+        table: Of `study_rows` for this metric, where other claims share it.
     """
     metric = str(claim.get("metric"))
-    rows = study_rows(records, metric)
+    rows = table or Table(study_rows(records, metric))
     fresh_split = metric.partition("/")[0] != records.selection_split
     resolved = {side: _resolve(records, value) if fresh_split else value for side, value in claim.items()}
     found = evaluate_claim(
@@ -107,5 +113,8 @@ def _held(path: str, protocol: Mapping[str, Any]) -> bool:
 def _outcomes(trial: Trial) -> dict[str, Any]:
     named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
     plain = {name: trial.result(name) for name in METRICS}
-    times = {"seconds": trial.seconds, "hours": trial.seconds / 3600} if trial.seconds else {}
+    hours = trial.seconds / 3600
+    on_gpu = not str(trial.info.get("device") or "").startswith("cpu")
+    gpus = (trial.flat_config.get("schedule.processes") or 1) if on_gpu else 0
+    times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": hours * gpus} if trial.seconds else {}
     return {**named, **plain, **times, "params_total": trial.parameters("total")}

@@ -2,11 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.case import Answer, Case, answer
-from tune_cmx.evidence.damage import is_full_run
 from tune_cmx.evidence.difference import (
     Comparison,
     Interval,
@@ -15,13 +14,10 @@ from tune_cmx.evidence.difference import (
     compare_two_stage,
     holm,
     mean_interval,
-    seeds_for_margin,
-    seeds_to_detect,
 )
-from tune_cmx.evidence.rows import Row, arm_of, by_arm, higher_is_better
+from tune_cmx.evidence.rows import Row, arm_of, higher_is_better, pair_key
+from tune_cmx.evidence.seeds import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
 from tune_cmx.evidence.wording import count, interval, number, p_value, signed, unit
-
-ALPHA = 0.05
 
 
 def decide_superiority(case: Case) -> Answer:
@@ -36,8 +32,8 @@ def decide_superiority(case: Case) -> Answer:
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, f"{why}; 90 % interval inside the margin of {case.margin:g}")
-    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / comparisons, own.freedom)
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds, own)}")
+    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.control))
+    return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
 
 
 def decide_equivalence(case: Case) -> Answer:
@@ -52,8 +48,8 @@ def decide_equivalence(case: Case) -> Answer:
         return answer("EQUIVALENT", numbers, why)
     if own.ci90[0] > case.margin or own.ci90[1] < -case.margin:
         return answer("CONTRADICTED", numbers, why)
-    seeds = seeds_for_margin(own.difference, case.margin, own.sd, own.n_pairs is not None, own.freedom)
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{why}; {_seeds(seeds, own)}")
+    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.control))
+    return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
 
 
 def decide_best(case: Case) -> Answer:
@@ -75,9 +71,9 @@ def decide_best(case: Case) -> Answer:
         return answer("CONTRADICTED", numbers, why)
     if not open_rivals:
         return answer("SUPPORTED", numbers, f"above every one of {count(len(compared), 'other arm')}; nearest, {why}")
-    seeds = seeds_to_detect(own.difference, own.sd, own.n_pairs is not None, ALPHA / len(compared), own.freedom)
+    more, words = seeds_needed(case, own, len(compared), (case.treatment, case.rivals[rival]))
     not_told = f"not told apart from {count(len(open_rivals), 'arm')} of {len(compared)}"
-    return answer("INCONCLUSIVE", {**numbers, "seeds_needed": seeds}, f"{not_told}; {why}; {_seeds(seeds, own)}")
+    return answer("INCONCLUSIVE", {**numbers, **more}, f"{not_told}; {why}; {words}")
 
 
 def decide_ratio(case: Case) -> Answer:
@@ -85,11 +81,13 @@ def decide_ratio(case: Case) -> Answer:
     logged = [
         [{**row, case.metric: math.log(row[case.metric])} for row in side] for side in (case.treatment, case.control)
     ]
-    outcome = compare_in(case, logged[0], logged[1])
+    outcome, raw = _compare(case, logged[0], logged[1]), compare_in(case, case.treatment, case.control)
     assert outcome is not None
+    assert raw is not None
     ratio, ci95, ci90 = math.exp(outcome.difference), _exp(outcome.ci95), _exp(outcome.ci90)
     numbers = {"ratio": ratio, "ci95": ci95, "ci90": ci90, "n_per_arm": _fewest(case)}
-    return _against_value(case, f"ratio {number(ratio, 3)}", ci95, ci90, numbers)
+    found = _against_value(case, f"ratio {number(ratio, 3)}", ci95, ci90, numbers)
+    return _with_seeds(found, *seeds_for_ratio(case, outcome, raw)) if found["verdict"] == "INCONCLUSIVE" else found
 
 
 def decide_value(case: Case) -> Answer:
@@ -97,7 +95,8 @@ def decide_value(case: Case) -> Answer:
     values = [row[case.metric] for row in case.treatment]
     mean, ci95, ci90 = statistics.fmean(values), mean_interval(values), mean_interval(values, 0.90)
     numbers = {"mean": mean, "ci95": ci95, "ci90": ci90, "n_per_arm": len(values)}
-    return _against_value(case, f"mean {number(mean)}", ci95, ci90, numbers)
+    found = _against_value(case, f"mean {number(mean)}", ci95, ci90, numbers)
+    return _with_seeds(found, *seeds_for_value(case, values)) if found["verdict"] == "INCONCLUSIVE" else found
 
 
 TESTS: dict[str, Callable[[Case], Answer]] = {
@@ -115,6 +114,11 @@ def compare_in(case: Case, treatment: Sequence[Row], control: Sequence[Row]) -> 
     By Stein's two-stage rule over the seeds that both sides have, where a pilot fixed their number; else paired where
     `match_on` or the seeds allow it; else by Welch.
     """
+    key = (case.match_on, case.pilot, tuple(map(id, treatment)), tuple(map(id, control)))  # the table keeps its rows
+    return case.table.remembered(key, lambda: _compare(case, treatment, control))
+
+
+def _compare(case: Case, treatment: Sequence[Row], control: Sequence[Row]) -> Comparison | None:
     metric = case.metric
     if case.paired_by_pilot:
         return _compare_by_pilot(treatment, control, metric, case.pilot)
@@ -158,7 +162,9 @@ def _paired_differences(
 def _values_by_key(rows: Sequence[Row], metric: str, fields: Sequence[str]) -> dict[tuple[Any, ...], list[float]]:
     values: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        values.setdefault(tuple(row.get(field) for field in fields), []).append(float(row[metric]))
+        key = pair_key(row, fields)
+        if key is not None:
+            values.setdefault(key, []).append(float(row[metric]))
     return values
 
 
@@ -167,12 +173,12 @@ def _against_control(case: Case) -> tuple[Comparison, list[Comparison]]:
     own = compare_in(case, case.treatment, case.control)
     assert own is not None, "too_few_runs lets no such case through"
     named = {arm_of(row) for row in case.compared}
-    others = [
-        compare_in(case, runs, case.control)
-        for arm, rows in by_arm(case.rows).items()
-        if arm not in named and len(runs := [row for row in rows if is_full_run(row, case.metric)]) > 1
-    ]
+    others = [compare_in(case, rows, case.control) for arm, rows in case.table.repeated.items() if arm not in named]
     return own, [other for other in others if other is not None]
+
+
+def _with_seeds(found: Answer, numbers: Mapping[str, Any], words: str) -> Answer:
+    return answer(found["verdict"], {**found["numbers"], **numbers}, f"{found['why']}; {words}")
 
 
 def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbers: dict[str, Any]) -> Answer:
@@ -234,16 +240,7 @@ def _test_words(outcome: Comparison) -> str:
 
 def _with_partner(case: Case) -> list[Row]:
     sides = [_values_by_key(side, case.metric, case.match_on) for side in case.groups.values()]
-    return [
-        row for row in case.compared if all(tuple(row.get(field) for field in case.match_on) in side for side in sides)
-    ]
-
-
-def _seeds(seeds: int | None, outcome: Comparison) -> str:
-    if seeds is None:
-        return "no reasonable number of seeds would settle it"
-    fresh = " in a new confirmation" if outcome.pilot_pairs is not None else ""  # this one's number is fixed
-    return f"about {seeds} seeds an arm{fresh} would settle it (80 % power, were this the true difference)"
+    return [row for row in case.compared if all(pair_key(row, case.match_on) in side for side in sides)]
 
 
 def _fewest(case: Case) -> int:

@@ -1,4 +1,4 @@
-"""What TPE begins with: observations in the file, and the finished trials of an earlier study."""
+"""What TPE begins with: observations in the file, trials of --warm-start, the finished trials of an earlier search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from tune_cmx.config.domains import Domains, refuse_outside
 from tune_cmx.config.space import Searcher
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna_journal import studies_of
+from tune_cmx.search.warm_start import WarmSearcher
 
 VALUES, TERMS = "values", "terms"
 """Attributes in the storage: of a trial, its searched values; of a search, what cannot change."""
@@ -40,6 +41,11 @@ def observations_of(
         place = f"searcher.priors, number {number}"
         refuse_outside(domains, prior.values, place)
         found.append(Observation(place, prior.values, [prior.value]))
+    if isinstance(searcher, WarmSearcher):
+        warm = searcher.warm_start
+        found += [Observation(trial.name, trial.values, [trial.value]) for trial in warm.used]
+        left_out = f"; {len(warm.left_out)} more are left out" if warm.left_out else ""
+        notes.append(f"the search begins with {len(warm.used)} trials of {', '.join(warm.folders)}{left_out}")
     if searcher.continues is not None:
         folder = Path(searcher.continues)
         earlier, outside = _earlier(folder, domains, objectives)

@@ -1,5 +1,6 @@
 """What `tune-cmx search` finds in its way before Ray is started."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ def test_a_search_that_failed_on_its_data_starts_when_they_are_mended(
     def begin(*_: object, **__: object) -> None:
         raise Begun
 
-    from tune_cmx.search import runner
+    from tune_cmx.search import cluster, runner
 
+    monkeypatch.setattr(cluster, "ray_cluster", contextlib.nullcontext)
     monkeypatch.setattr(runner, "run_study", begin)
     label = data / "labels" / "f03.txt"
     sound = label.read_text()

@@ -53,7 +53,8 @@ def test_what_typer_refuses_ends_with_2_as_well(arguments: list[str], run: "Run"
 
 
 def commands() -> list[list[str]]:
-    return [["check"], ["search"], ["train"], ["report"], ["describe"], ["data", "synth"]]
+    names = ("check", "plan", "search", "report", "claims", "import", "board", "train", "describe")
+    return [*([name] for name in names), ["data", "synth"]]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

@@ -263,5 +263,5 @@ def decided(writer: StudyWriter) -> StudyWriter:
 
 @pytest.fixture
 def answer_of() -> Callable[[str], str]:
-    """The part of a report between the headings Answer and Warnings."""
-    return lambda text: text.split("## Answer")[1].split("## Warnings")[0]
+    """The first paragraph under the heading Answer."""
+    return lambda text: text.split("## Answer\n\n")[1].split("\n\n")[0]

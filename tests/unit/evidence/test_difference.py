@@ -1,19 +1,22 @@
-"""Intervals, exact p values, Holm's correction and seeds needed, against figures worked by hand."""
+"""Intervals, exact p values and Holm's correction, against figures worked by hand."""
 
 import math
+from itertools import combinations, product
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from tune_cmx.evidence.difference import (
     compare_independent,
     compare_paired,
     holm,
     mean_interval,
-    seeds_for_margin,
-    seeds_to_detect,
 )
+
+VALUES = st.integers(-400, 400).map(lambda value: value / 100)
 
 
 def test_paired_t_interval_worked_by_hand() -> None:
@@ -99,23 +102,35 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(p_values: list[float]) -> N
     assert by_p == sorted(by_p)
 
 
-def test_seeds_of_the_textbook() -> None:
-    """Effect of one sd, two-sided 0.05, power 0.8: 17 a group, or 10 pairs (Cohen's tables)."""
-    assert seeds_to_detect(1, 1, paired=False, alpha=0.05) == 17
-    assert seeds_to_detect(-1, 1, paired=True, alpha=0.05) == 10
+@settings(max_examples=30)
+@given(st.lists(VALUES, min_size=2, max_size=6), st.lists(VALUES, min_size=2, max_size=6))
+def test_intervals_and_p_are_scipys(first: list[float], second: list[float]) -> None:
+    assume(min(np.ptp(first), np.ptp(second)) > 0.015)  # scipy warns of less
+    ours, theirs = compare_independent(first, second), stats.ttest_ind(first, second, equal_var=False)
+    assert ours.p == pytest.approx(theirs.pvalue, abs=1e-9)
+    assert ours.ci95 == pytest.approx(tuple(theirs.confidence_interval(0.95)), abs=1e-6)
+    paired = stats.ttest_1samp(first, 0.0)
+    assert compare_paired(first).p == pytest.approx(paired.pvalue, abs=1e-9)
+    assert compare_paired(first).ci90 == pytest.approx(tuple(paired.confidence_interval(0.90)), abs=1e-6)
 
 
-def test_seeds_that_no_budget_has() -> None:
-    assert seeds_to_detect(0, 1, paired=True, alpha=0.05) is None
-    assert seeds_to_detect(0.001, 1, paired=True, alpha=0.05) is None
-    assert seeds_for_margin(0.5, 0.5, 0.3, paired=False) is None
-
-
-def test_a_difference_near_the_margin_needs_more_seeds() -> None:
-    near, far = seeds_for_margin(0.4, 0.5, 0.3, False), seeds_for_margin(0.1, 0.5, 0.3, False)
-    assert near is not None
-    assert far is not None
-    assert near > far
+@settings(max_examples=30)
+@given(st.lists(VALUES, min_size=2, max_size=4), st.lists(VALUES, min_size=2, max_size=4))
+def test_exact_p_are_those_counted_one_by_one(first: list[float], second: list[float]) -> None:
+    both, k = [*first, *second], len(first)
+    observed = abs(np.mean(first) - np.mean(second)) - 1e-9
+    divisions = [set(chosen) for chosen in combinations(range(len(both)), k)]
+    differences = [
+        np.mean([both[place] for place in chosen])
+        - np.mean([both[place] for place in range(len(both)) if place not in chosen])
+        for chosen in divisions
+    ]
+    wanted = float(np.mean([abs(difference) >= observed for difference in differences]))
+    assert compare_independent(first, second).exact_p == pytest.approx(wanted)
+    flips = [
+        abs(np.mean(np.multiply(signs, first))) >= abs(np.mean(first)) - 1e-9 for signs in product((1, -1), repeat=k)
+    ]
+    assert compare_paired(first).exact_p == pytest.approx(float(np.mean(flips)))
 
 
 def test_interval_of_a_mean() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tune_cmx.evidence.claims import evaluate_claim
 from tune_cmx.evidence.compare import compare_arms
-from tune_cmx.evidence.difference import compare_paired, compare_two_stage, seeds_to_detect
+from tune_cmx.evidence.difference import compare_paired, compare_two_stage
 from tune_cmx.evidence.records import read_study
-from tune_cmx.evidence.report import report_text
+from tune_cmx.evidence.report import study_page
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -39,7 +39,7 @@ def confirmed(writer: StudyWriter) -> StudyWriter:
 
 def report_of(writer: StudyWriter) -> str:
     records = read_study(writer.write())
-    return report_text(records, compare_arms(records))
+    return study_page(records, compare_arms(records), None).text()
 
 
 def section(text: str, heading: str) -> str:
@@ -78,7 +78,7 @@ def test_without_a_pilot_on_record_everything_stays(confirmed: StudyWriter) -> N
     usual = compare_paired([*SPREAD, *LATER])
     assert [row["ci95_low"], row["ci95_high"]] == pytest.approx(list(usual.ci95), abs=1e-4)
     assert row["pilot_pairs"] is None
-    assert "the pilot is not finished" in section(report_of(confirmed), "Arms")
+    assert "the pilot is not finished" in section(report_of(confirmed), "Arms against the control")
 
 
 def test_seeds_that_one_side_lost_are_left_out(confirmed: StudyWriter) -> None:
@@ -95,12 +95,12 @@ def test_an_arm_with_one_pilot_pair_makes_no_claim(confirmed: StudyWriter, answe
     confirmed.arm("stages-4", [31.0, 33.0, 32.0], first_seed=103)
     confirmed.study["selection"]["finalists"] = ["stages-4"]
     text = report_of(confirmed)
-    assert "INSUFFICIENT_REPLICATION (no claim)" in section(text, "Arms")
+    assert "INSUFFICIENT_REPLICATION (no claim)" in section(text, "Arms against the control")
     assert "1 pilot seed with a run on both sides" in answer_of(text)
 
 
 def test_the_report_says_how_the_number_came_about(confirmed: StudyWriter) -> None:
-    text = section(report_of(confirmed), "Arms")
+    text = section(report_of(confirmed), "Arms against the control")
     assert "by Stein's two-stage t over shared seeds" in text
     assert "The number of seeds, 6, was fixed once" in text
     assert "95 % interval of ± 0.45 points on test/mAP" in text
@@ -116,7 +116,7 @@ def test_the_report_says_that_the_maximum_bound(confirmed: StudyWriter) -> None:
     sentence = (
         "The wanted precision was not reached: an interval of ± 0.2 points takes 23 seeds, and max_seeds allowed 6"
     )
-    assert sentence in section(text, "Arms")
+    assert sentence in section(text, "Arms against the control")
     assert sentence in section(text, "Warnings")
 
 
@@ -129,25 +129,6 @@ def test_runs_short_of_the_number_are_warned_of(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(seeds=9, wanted=9)
     warnings = section(report_of(confirmed), "Warnings")
     assert "fewer confirmation runs than the 9 planned: control (6), stages 1 (6)" in warnings
-
-
-def test_seeds_needed_are_more_than_were_run() -> None:
-    """The pilot's sd is twice that of all: by the usual test 6 pairs would do, though these 8 did not."""
-    pilot, later = [-0.2, 0.8, 0.0, 0.9], [0.35, 0.4, 0.3, 0.45]
-    control = [30.0] * 8
-    table = [*rows("A", [c + d for c, d in zip(control, [*pilot, *later], strict=True)]), *rows("B", control)]
-    found = evaluate_claim(SUPERIORITY, table, pilot=[100, 101, 102, 103])
-    assert found["verdict"] == "INCONCLUSIVE"
-    assert found["numbers"]["seeds_needed"] > 8
-    assert "8 pairs, sd 0.56 of the 4 in the pilot" in found["why"]
-    assert "seeds an arm in a new confirmation would settle it" in found["why"]
-
-
-def test_fewer_degrees_of_freedom_need_more_seeds() -> None:
-    usual, two_stage = seeds_to_detect(1, 1, True, 0.05), seeds_to_detect(1, 1, True, 0.05, freedom=3)
-    assert usual == 10
-    assert two_stage is not None
-    assert two_stage > usual
 
 
 def test_holm_runs_over_the_two_stage_p() -> None:

@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.compare import compare_arms
-from tune_cmx.evidence.front import front, points
+from tune_cmx.evidence.front import front, front_section, points
+from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import read_study
-from tune_cmx.evidence.report import report_text, write_report
+from tune_cmx.evidence.report import study_page, write_report
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
 
 THRESHOLD = "model.fusion.options.switching_threshold"
+SEARCH = "Search and learning curves"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def report_of(writer: StudyWriter) -> str:
     records = read_study(writer.write())
-    return report_text(records, compare_arms(records))
+    return study_page(records, compare_arms(records), None).text()
+
+
+def front_of(writer: StudyWriter) -> str:
+    page = Page()
+    front_section(page, read_study(writer.write()), writer.folder)
+    return page.text()
 
 
 def section(text: str, heading: str) -> str:
@@ -92,14 +100,14 @@ def several(writer: StudyWriter) -> StudyWriter:
 
 
 def test_the_promoting_variant_is_named(promoting: StudyWriter) -> None:
-    text = section(report_of(promoting), "Search")
+    text = section(report_of(promoting), SEARCH)
     assert "Searcher: grid." in text
     assert "promoting variant: a trial pauses at a rung" in text
     assert "bracket" not in text
 
 
 def test_a_paused_trial_that_goes_on_or_stops_counts_once(promoting: StudyWriter) -> None:
-    text = section(report_of(promoting), "Search")
+    text = section(report_of(promoting), SEARCH)
     _, rungs = cells(text)
     assert rungs == [
         ["rung", "trials reached", "went on", "paused", "stopped", "lowest that went on", "highest that did not"],
@@ -112,7 +120,7 @@ def test_a_paused_trial_of_an_unfinished_study(promoting: StudyWriter) -> None:
     promoting.trial("s-p", "stages-1", "search", epochs=2, status="paused")
     promoting.study["status"] = "interrupted"
     text = report_of(promoting)
-    assert "5 trials, 0 stopped early, 1 paused" in section(text, "Search")
+    assert "5 trials, 0 stopped early, 1 paused" in section(text, SEARCH)
     assert "waits at a rung" in section(text, "Failed and unfinished trials")
 
 
@@ -122,7 +130,7 @@ def test_the_stopping_variant_is_named_also_in_studies_older_than_the_key(
 ) -> None:
     if variant:
         undecided.study["early_stopping"]["variant"] = variant
-    assert "stopping variant: a trial below the upper 1/3" in section(report_of(undecided), "Search")
+    assert "stopping variant: a trial below the upper 1/3" in section(report_of(undecided), SEARCH)
 
 
 def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) -> None:
@@ -134,7 +142,7 @@ def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) 
     (promoting.folder / "search" / "rungs.jsonl").unlink()
     (promoting.folder / "search").rmdir()
     promoting.rungs(*lines)
-    text = section(report_of(promoting), "Search")
+    text = section(report_of(promoting), SEARCH)
     assert "rungs 2, 6; 2 brackets, the later ones from rung 6 on; promoting" in text
     assert [row[:3] for row in cells(text)[1]] == [
         ["bracket", "rung", "trials reached"],
@@ -147,11 +155,11 @@ def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) 
 def test_a_stop_without_a_cutoff_shows_its_value(writer: StudyWriter) -> None:
     stop = {"epoch": 2, "rung": 2, "value": 9.5, "cutoff": None}
     writer.trial("s-4", "stages-4", "search", epochs=2, status="stopped", stopped=stop)
-    assert cells(section(report_of(writer), "Search"))[0][1][2] == "rung 2: 9.50"
+    assert cells(section(report_of(writer), SEARCH))[0][1][2] == "rung 2: 9.50"
 
 
 def test_search_tables_stand_by_phase(phased: StudyWriter) -> None:
-    text = section(report_of(phased), "Search")
+    text = section(report_of(phased), SEARCH)
     first, second = text.split("### Phase placement")[1].split("### Phase threshold")
     assert [row[0] for row in cells(first)[0]][1:] == ["[stages 4](../records/s-4/)", "[stages 1](../records/s-1/)"]
     assert {row[0].partition("]")[0] for row in cells(second)[0]} == {
@@ -171,14 +179,12 @@ def test_phases_say_what_they_varied_kept_and_cost(phased: StudyWriter) -> None:
         ["all", "-", "-", "4", "4", "20", "3.3 min"],
     ]
     assert "would have 6 arms, 36 epochs in full on one seed; the phases have 4" in text
-    hours = section(report_of(phased), "Hours")
-    assert "each of the 5 arms of all phases, control included, in full on 3 seeds" in hours
 
 
 def test_the_phase_that_is_not_over_holds_the_trials_of_none(phased: StudyWriter) -> None:
     del phased.study["phases"][1]
     text = report_of(phased)
-    assert "### Phase threshold" in section(text, "Search")
+    assert "### Phase threshold" in section(text, SEARCH)
     assert cells(section(text, "Phases"))[0][2][:3] == ["threshold", f"{THRESHOLD} (3 values)", "none yet"]
 
 
@@ -204,29 +210,15 @@ def test_one_search_has_no_section_of_phases(undecided: StudyWriter) -> None:
 
 
 def test_tpe_says_what_it_drew_and_began_with(several: StudyWriter) -> None:
-    text = section(report_of(several), "Search")
+    text = section(report_of(several), SEARCH)
     assert "Searcher: TPE, 5 of 6 trials drawn, the first 3 at random, for val/mAP, parameters at once" in text
     assert f"1 prior observation, no replicate of any arm: {THRESHOLD} 0.5 gave 31.25." in text
     several.study["searcher"].update(priors=[], continues="runs/earlier")
-    assert "began with the finished trials of runs/earlier." in section(report_of(several), "Search")
-
-
-@pytest.mark.parametrize(("kind", "words"), [("tpe", "TPE has no grid"), ("random", "a random search has no grid")])
-def test_only_a_grid_is_a_grid(undecided: StudyWriter, kind: str, words: str) -> None:
-    undecided.study["searcher"] = {"kind": kind, "trials": 2}
-    text = section(report_of(undecided), "Hours")
-    assert f"Share of the exhaustive grid: none, as {words}." in text
-    assert "Against each of the 3 arms, control included, in full on 3 seeds: 68 of 54 epochs, 126 %" in text
-
-
-def test_the_grid_has_the_seeds_that_the_pilot_fixed(undecided: StudyWriter) -> None:
-    undecided.study["confirm"] = {"finalists": 2, "seeds": None, "half_width": 0.5}
-    undecided.study["two_stage"] = {"metric": "test/mAP", "pilot_seeds": [100, 101], "seeds": 4, "wanted": 4}
-    assert "in full on 4 seeds" in section(report_of(undecided), "Hours")
+    assert "began with the finished trials of runs/earlier." in section(report_of(several), SEARCH)
 
 
 def test_front_of_two_objectives(several: StudyWriter) -> None:
-    text = section(report_of(several), "Front of the objectives")
+    text = section(front_of(several), "Front of the objectives")
     assert cells(text)[0] == [
         ["no.", "arm", "val/mAP", "parameters"],
         ["1", "[stages 4](../records/s-a/)", "33.00", "64,000,000"],
@@ -241,7 +233,7 @@ def test_front_of_two_objectives(several: StudyWriter) -> None:
 def test_front_of_three_objectives_may_keep_what_two_would_not(several: StudyWriter) -> None:
     """d has more parameters and less mAP than b, but is faster: 9 ms against 10."""
     several.study["searcher"]["objectives"].append("milliseconds")
-    text = section(report_of(several), "Front of the objectives")
+    text = section(front_of(several), "Front of the objectives")
     assert [row[1][-4:-2] for row in cells(text)[0][1:]] == ["-a", "-b", "-d", "-c"]
     assert "Milliseconds are those of the machine" in text
 
@@ -254,21 +246,18 @@ def test_equal_trials_stand_on_the_front_together(several: StudyWriter) -> None:
 
 def test_a_trial_without_an_objective_is_no_point_of_the_front(several: StudyWriter) -> None:
     several.study["searcher"]["objectives"] = ["val/mAP", "val/mAP_75"]
-    assert "No complete search trial has all of val/mAP, val/mAP_75" in report_of(several)
+    assert "No complete search trial has all of val/mAP, val/mAP_75" in front_of(several)
 
 
 @pytest.mark.parametrize("objectives", [["val/mAP", "parameters"], ["val/mAP", "parameters", "milliseconds"]])
 def test_the_front_is_drawn(several: StudyWriter, objectives: list[str]) -> None:
     several.study["searcher"]["objectives"] = objectives
-    path = write_report(several.write())
-    assert (path.parent / "front.png").read_bytes().startswith(PNG)
-    assert "](front.png)" in path.read_text(encoding="utf-8")
+    (picture,) = re.findall(r"the front numbered as in the table\]\((.+)\)", front_of(several))
+    assert (several.folder / picture).read_bytes().startswith(PNG)
 
 
 def test_one_objective_has_no_front(undecided: StudyWriter) -> None:
-    path = write_report(undecided.write())
-    assert not (path.parent / "front.png").exists()
-    assert "Front of the objectives" not in path.read_text(encoding="utf-8")
+    assert "Front of the objectives" not in front_of(undecided)
 
 
 def test_allowed_differences_are_named_with_the_arms_that_have_them(undecided: StudyWriter) -> None:
@@ -302,4 +291,4 @@ def test_keys_that_nobody_knows_break_nothing(promoting: StudyWriter) -> None:
     promoting.trial("s-x", "gone", "search", future=[1], imported_from="elsewhere")
     path = promoting.write() / "search" / "rungs.jsonl"
     path.write_text(path.read_text() + '{"trial": "s-x", "rung": 2, "value": 1.0, "decision": "later", "future": 1}\n')
-    assert "went on" in section(write_report(promoting.folder).read_text(encoding="utf-8"), "Search")
+    assert "went on" in section(write_report(promoting.folder).read_text(encoding="utf-8"), SEARCH)

@@ -1,0 +1,1 @@
+"""Earlier results, made elsewhere, as a study's folder: each run a record that is marked as imported."""
