@@ -49,6 +49,7 @@ def train_nothing(
     *,
     device: str = "cpu",
     workers: int = 0,  # noqa: ARG001
+    gpus: float | None = None,
 ) -> Generator[Any, None, None]:
     """What `run_trial` does to a record, without data, model and checkpoints; the metric follows from the arm."""
     from tune_cmx.training.board import TrialBoard  # the driver, as that of a search, loads no torch
@@ -64,6 +65,7 @@ def train_nothing(
             epochs=len(rows),
             seconds=seconds,
             device=device,
+            gpus=gpus,
             code_version=code_version(),
             packages=package_versions(),
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.config.parse import flatten
-from tune_cmx.search.schedulers import STOP, read_decisions
+from tune_cmx.search.rungs import STOP, read_decisions
 from tune_cmx.training.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_study_to_its_report(alone: Tiny) -> None:
     assert {state["status"] for state in states.values()} <= {"complete", "stopped"}
     assert len({state["protocol_hash"] for state in states.values()}) == 1
     last = alone.log().strip().splitlines()[-1]
-    assert last == f"report: {alone.folder / 'tiny' / 'report' / 'report.md'}"
+    assert last == f"report: {alone.folder / 'tiny' / 'report' / 'report.html'}"
     assert "stages 1" in Path(last.removeprefix("report: ")).read_text()
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tune-cmx check | plan | search | report | train | describe | data synth`."""
+"""The command line, `tune-cmx`: one file a group of commands."""
 
 import sys
 from typing import Annotated

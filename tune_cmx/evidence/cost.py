@@ -58,9 +58,9 @@ def gflops(trial: Trial) -> float | None:
     return None if found is None else float(found)
 
 
-def devices(trial: Trial) -> int:
-    """How many devices train it at once."""
-    return int((trial.config.get("schedule") or {}).get("processes") or 1)
+def devices(trial: Trial) -> float:
+    """How many devices train it at once: a share of a card where several trials have one."""
+    return float(trial.info.get("gpus") or (trial.config.get("schedule") or {}).get("processes") or 1)
 
 
 def device_hours(trials: Sequence[Trial]) -> float:

@@ -115,6 +115,6 @@ def _outcomes(trial: Trial) -> dict[str, Any]:
     plain = {name: trial.result(name) for name in METRICS}
     hours = trial.seconds / 3600
     on_gpu = not str(trial.info.get("device") or "").startswith("cpu")
-    gpus = (trial.flat_config.get("schedule.processes") or 1) if on_gpu else 0
+    gpus = (trial.info.get("gpus") or trial.flat_config.get("schedule.processes") or 1) if on_gpu else 0
     times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": hours * gpus} if trial.seconds else {}
     return {**named, **plain, **times, "params_total": trial.parameters("total")}

@@ -43,7 +43,7 @@ from tune_cmx.training.score import Score
 
 
 def run_trial(
-    record: TrialRecord, prepared: Prepared, *, device: str = "cpu", workers: int = 0
+    record: TrialRecord, prepared: Prepared, *, device: str = "cpu", workers: int = 0, gpus: float | None = None
 ) -> Generator[EpochReport, None, None]:
     """Train the record's configuration, from its last finished epoch on, and yield a report an epoch.
 
@@ -55,6 +55,7 @@ def run_trial(
         prepared: The data set, audited and split.
         device: As torch names it. Several processes (`schedule.processes`) take the visible cards from the first on.
         workers: Loader processes, of each process that trains; 0 loads in that one.
+        gpus: Cards that the trial takes, for its record: 0.5 where two share one. None: one a process.
 
     Raises:
         TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
@@ -66,7 +67,7 @@ def run_trial(
             yield from _reports(record.rows(), record.config())
             return
         try:
-            yield from _train(record, prepared, torch.device(device), workers)
+            yield from _train(record, prepared, torch.device(device), workers, gpus)
         except GeneratorExit:
             raise
         except KeyboardInterrupt:
@@ -178,7 +179,9 @@ def _usual_frame(prepared: Prepared) -> tuple[float, float]:
     return statistics.median(heights), statistics.median(widths)
 
 
-def _train(record: TrialRecord, prepared: Prepared, device: torch.device, workers: int) -> Iterator[EpochReport]:
+def _train(
+    record: TrialRecord, prepared: Prepared, device: torch.device, workers: int, gpus: float | None
+) -> Iterator[EpochReport]:
     config = record.config()
     rank = lead_rank(config.schedule.processes, device)
     data = TrialData(config, prepared, workers, rank)
@@ -198,6 +201,7 @@ def _train(record: TrialRecord, prepared: Prepared, device: torch.device, worker
         epochs=len(history),
         seconds=seconds_before,
         device=_device_name(rank),
+        gpus=0.0 if device.type == "cpu" else gpus or float(rank.processes),
         code_version=code_version(),
         packages=package_versions(),
     )
