@@ -21,12 +21,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from chaos_disk import FILLER, fill, small_disk
 from chaos_study import Finished, Study, holders, same, sound, space_file
 
 from tune_cmx.data.synthetic import synthesize
@@ -35,7 +35,6 @@ from tune_cmx.search.trials import WORKER_LOSSES
 
 VICTIMS = ("worker", "driver", "Ctrl-C", "cluster", "disk")
 OFTEN = {"worker": 4, "driver": 3, "Ctrl-C": 2, "cluster": 2, "disk": 2}
-DISK_BYTES = 64 * 2**20
 STUCK_S, ENDING_S = 240.0, 120.0
 """How long no epoch may be finished; how long a driver may take to end, whose cluster was killed."""
 UNEXPECTED = 5
@@ -178,13 +177,8 @@ class Chaos:
 
     def _disk(self) -> str:
         """Full to the last byte, for some seconds."""
-        filler, seconds = self.study.folder / "filler", self.random.uniform(2, 8)
-        deadline = time.monotonic() + seconds
-        with filler.open("wb", buffering=0) as file:
-            while time.monotonic() < deadline:
-                _fill(file)
-                time.sleep(0.02)
-        filler.unlink()
+        seconds = self.random.uniform(2, 8)
+        fill(self.study.folder, seconds)
         return f"disk full for {seconds:.1f} s"
 
 
@@ -192,31 +186,6 @@ def _kill(pid: int, who: str) -> str:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return f"SIGKILL to the {who}"
-
-
-def _fill(file: IO[bytes]) -> None:
-    size = 2**20
-    while size:
-        try:
-            file.write(bytes(size))
-        except OSError:
-            size //= 2
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of its own for a folder; False where none may be mounted."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def undisturbed(study: Study) -> tuple[float, float, float]:
@@ -279,7 +248,7 @@ def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
             finally:
                 study.end()
                 if arguments.folder:
-                    shutil.copytree(study.folder, folder / "disturbed.kept", ignore=shutil.ignore_patterns("filler"))
+                    shutil.copytree(study.folder, folder / "disturbed.kept", ignore=shutil.ignore_patterns(FILLER))
     finally:
         alone.end()
     for problem in problems:

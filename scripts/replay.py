@@ -1,65 +1,40 @@
 """What a search costs, and how good its winner is, on simulated learning curves in place of training.
 
-The scheduler, the choice of finalists and the choice of the winner are the package's own; only the curves, and the loop
-that hands out places as Ray's controller does, are stand-ins. benchmarks/replay_model.json defines the curves.
+The scheduler, the choice of finalists and the choice of the winner are the package's own; only the curves
+(replay_curves.py), and the loop that hands out places as Ray's controller does (tune_cmx/search/simulate.py), are
+stand-ins.
 
 python scripts/replay.py --date 2026-11-23
 """
 
 import argparse
 import csv
-import json
 import math
 import multiprocessing
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler
+from replay_curves import CONFIRM_SEEDS, EPOCHS, NOISES, Model, Values, draw_curves, read_model
 
 from tune_cmx.config.space import Confirm, EarlyStopping
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.search.finalists import SearchResult, finalists, rank, winner
-from tune_cmx.search.schedulers import build_scheduler
-from tune_cmx.smoothing import smoothed
+from tune_cmx.search.finalists import finalists, rank, winner
+from tune_cmx.search.simulate import METRIC, Course, Simulation, simulate, simulate_under
 
 Order = Literal["random", "worst"]
-Values = NDArray[np.float64]
 ROOT = Path(__file__).parents[1]
-EPOCHS, AT_ONCE, CONFIRM_SEEDS, CLOSE = 15, 4, 2, 0.3
-NOISES: tuple[str, ...] = ("0.2", "0.4", "0.6")
-METRIC = "val/mAP_smooth"
+AT_ONCE, CLOSE = 4, 0.3
+IN_FULL = EarlyStopping(kind="none", smooth_epochs=1)
 BATCH = 100
 """Replays that a process takes at a time."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """The distribution of learning curves that replay_model.json defines."""
-
-    means: Values
-    function: NDArray[np.int64]
-    """Which function each configuration is; the inter_shared twins are one."""
-    noise: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """One drawing."""
-
-    true: Values
-    """True value of each configuration."""
-    runs: Values
-    """[run, configuration, epoch]; run 0 is the search's, the others are those of fresh seeds."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +42,12 @@ class Setting:
     """How to search and confirm."""
 
     name: str
-    stopping: EarlyStopping | None = None
-    """None: every trial in full."""
+    stopping: EarlyStopping = IN_FULL
     count: int = 0
     """Finalists; none: the search's first is the winner."""
     ray_grace: int = 0
-    """Above 0: Ray's own ASHAScheduler with this grace and reduction factor 3, on the last value; a reference, for this
-    package compares nothing at epoch 1."""
+    """Above 0: Ray's own ASHAScheduler instead, with this grace and reduction factor 3; a reference, for this package
+    compares nothing at epoch 1."""
     twins_once: bool = False
     """Of two configurations that are the same function, train the first."""
     everywhere: bool = False
@@ -89,124 +63,13 @@ class Outcome:
     near_grid: bool
 
 
-def read_model(path: Path) -> Model:
-    """Read replay_model.json."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    functions: dict[str, int] = {}
-    names = [
-        json.dumps({key: value for key, value in one.items() if key != "inter_shared"}, sort_keys=True)
-        for one in content["configurations"]
-    ]
-    return Model(
-        means=np.array([one["mean"] for one in content["configurations"]]),
-        function=np.array([functions.setdefault(name, len(functions)) for name in names]),
-        noise=content["noise"],
-    )
-
-
-def draw_curves(model: Model, noise: str, draw: np.random.Generator) -> Curves:
-    """Draw true values, and one run of the search and two of fresh seeds for each configuration."""
-    size = len(model.means)
-    sd = model.noise[noise]
-    epoch = np.arange(1, EPOCHS + 1)
-    gap = 20.19 * (epoch**-0.666 - EPOCHS**-0.666)
-    true = model.means + draw.normal(0, 0.25, model.function.max() + 1)[model.function]
-    of_configuration = draw.normal(0, sd["config_sd"], size)
-    runs = []
-    for _ in range(1 + CONFIRM_SEEDS):
-        offset = draw.normal(0, sd["half_sd"], size)
-        slow = np.exp(of_configuration + draw.normal(0, sd["run_sd"], size))
-        jitter = draw.normal(0, 1, (size, EPOCHS)) * sd["half_sd"] * (1 + 2 * gap / gap[0])
-        runs.append((true + offset)[:, None] - gap * slow[:, None] + jitter)
-    return Curves(true, np.array(runs))
-
-
-class StandInTrial:
-    """As much of a Ray trial as a scheduler touches."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.epoch = number, 0
-        self.trial_id = f"{number:03d}"
-        self.status: str = Trial.PENDING
-        self.config = {"trial": {"name": self.trial_id, "arm": self.trial_id}}
-
-    def set_status(self, status: str) -> None:
-        """As Ray's."""
-        self.status = status
-
-
-class StandInController:
-    """The loop of Ray's controller: a place that becomes free goes to what the scheduler chooses."""
-
-    search_alg = SimpleNamespace(is_finished=lambda: True)
-
-    def __init__(self, scheduler: Any, order: Sequence[int]) -> None:
-        self.scheduler = scheduler
-        self.trials = [StandInTrial(number) for number in order]
-        for trial in self.trials:
-            scheduler.on_trial_add(self, trial)
-
-    def get_trials(self) -> list[StandInTrial]:
-        """In the order of their arrival."""
-        return self.trials
-
-    def stop_trial(self, trial: StandInTrial) -> None:
-        """End a paused trial."""
-        self.scheduler.on_trial_remove(self, trial)
-        trial.status = Trial.TERMINATED
-
-    def run(self, report: Callable[[StandInTrial], dict[str, Any]]) -> dict[int, int]:
-        """Train until nothing is left; each epoch takes the same time.
-
-        Returns:
-            The epochs that each configuration was trained.
-        """
-        running: list[StandInTrial] = []
-        while self._fill(running):
-            for trial in list(running):
-                trial.epoch += 1
-                decision = TrialScheduler.CONTINUE
-                if trial.epoch < EPOCHS:
-                    decision = self.scheduler.on_trial_result(self, trial, report(trial))
-                if decision == TrialScheduler.CONTINUE and trial.epoch < EPOCHS:
-                    continue
-                running.remove(trial)
-                trial.status = Trial.PAUSED if decision == TrialScheduler.PAUSE else Trial.TERMINATED
-                if trial.status == Trial.TERMINATED:
-                    self.scheduler.on_trial_complete(self, trial, {})
-                self._fill(running)
-        return {trial.number: trial.epoch for trial in self.trials}
-
-    def _fill(self, running: list[StandInTrial]) -> int:
-        while len(running) < AT_ONCE and (chosen := self.scheduler.choose_trial_to_run(self)) is not None:
-            chosen.status = Trial.RUNNING
-            running.append(chosen)
-        return len(running)
-
-
-def search(setting: Setting, values: Values, order: Sequence[int]) -> list[SearchResult]:
+def search(setting: Setting, values: Values, order: Sequence[int]) -> Simulation:
     """Train the configurations in the order of their arrival, as the scheduler lets them."""
-    if setting.stopping is None and not setting.ray_grace:
-        epochs = dict.fromkeys(order, EPOCHS)
-    else:
-        smooth = setting.stopping.smooth_epochs if setting.stopping else 1
-
-        def report(trial: StandInTrial) -> dict[str, Any]:
-            value = smoothed(values[trial.number, : trial.epoch].tolist(), smooth)
-            return {METRIC: value, "epoch": trial.epoch, "fraction": trial.epoch / EPOCHS}
-
-        epochs = StandInController(scheduler_of(setting), order).run(report)
-    return [
-        SearchResult(str(number), epochs[number] / EPOCHS, values[number, : epochs[number]].tolist())
-        for number in sorted(epochs)
-    ]
-
-
-def scheduler_of(setting: Setting) -> Any:
-    """The shipped scheduler, or Ray's own for the lines of reference."""
-    if setting.stopping is None:
-        return ASHAScheduler("epoch", METRIC, "max", EPOCHS, setting.ray_grace, 3)
-    return build_scheduler(setting.stopping, metric=METRIC, full=EPOCHS, log=None, slots=lambda: AT_ONCE)
+    courses = [Course(str(number), str(number), values[number].tolist()) for number in order]
+    if setting.ray_grace:
+        scheduler = ASHAScheduler("epoch", METRIC, "max", EPOCHS, setting.ray_grace, 3)
+        return simulate_under(scheduler, courses, smooth_epochs=setting.stopping.smooth_epochs, slots=AT_ONCE)
+    return simulate(courses, setting.stopping, full=EPOCHS, slots=AT_ONCE, ahead=0)
 
 
 def replay(setting: Setting, model: Model, noise: str, order: Order, seed: tuple[int, int]) -> Outcome:
@@ -217,9 +80,8 @@ def replay(setting: Setting, model: Model, noise: str, order: Order, seed: tuple
     if setting.twins_once:
         first = set(np.unique(model.function, return_index=True)[1].tolist())
         arrival = np.array([one for one in arrival if one in first])
-    results = search(setting, curves.runs[0], arrival.tolist())
-    epochs = round(EPOCHS * sum(result.fraction for result in results))
-    smooth = setting.stopping.smooth_epochs if setting.stopping else 1
+    searched = search(setting, curves.runs[0], arrival.tolist())
+    results, epochs, smooth = searched.results, searched.epochs, setting.stopping.smooth_epochs
     best = rank(results, smooth)[0].arm
     if setting.count:
         chosen = finalists(results, smooth, setting.count)

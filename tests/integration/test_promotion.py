@@ -14,7 +14,9 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.schedulers import GO_ON, PAUSE, STOP, ClusterSlots, build_scheduler, read_decisions, stops
+from tune_cmx.search.cluster import ClusterSlots
+from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, read_decisions, stops
+from tune_cmx.search.schedulers import build_scheduler
 
 EPOCHS, TRIALS = 9, 12
 LEVEL = {f"t{number:02d}": float(number * 7 % TRIALS) for number in range(TRIALS)}

@@ -29,7 +29,8 @@ from ray.tune.experiment import Trial
 from tune_cmx.config.domains import parse_domains, sample_all
 from tune_cmx.config.space import EarlyStopping, Searcher
 from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_search import Outcome, TpeSearch
+from tune_cmx.search.optuna_memory import Outcome
+from tune_cmx.search.optuna_search import TpeSearch
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler
 from tune_cmx.training.record import write_json
 

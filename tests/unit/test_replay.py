@@ -1,9 +1,7 @@
 """The replay: the curves that are drawn, what a study costs on them, and that nothing but the seed decides."""
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,18 +12,11 @@ from tune_cmx.config.space import Confirm, EarlyStopping
 ROOT = Path(__file__).parents[2]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("replay", ROOT / "scripts" / "replay.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["replay"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-replay: Any = _load()
-MODEL = replay.read_model(ROOT / "benchmarks" / "replay_model.json")
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "scripts"))  # as Python does for a script
+    replay: Any = importlib.import_module("replay")
+    replay_curves: Any = importlib.import_module("replay_curves")
+MODEL = replay_curves.read_model(ROOT / "benchmarks" / "replay_model.json")
 STOP = EarlyStopping(variant="stop", reduction_factor=3, spacing=None, last=1, smooth_epochs=3)
 
 
@@ -40,7 +31,7 @@ def _cost(outcomes: list[Any]) -> float:
 def test_the_twins_are_one_function() -> None:
     assert len(MODEL.means) == 88
     assert len(set(MODEL.function.tolist())) == 24 + 64 // 2
-    curves = replay.draw_curves(MODEL, "0.4", np.random.default_rng(0))
+    curves = replay_curves.draw_curves(MODEL, "0.4", np.random.default_rng(0))
     pairs = [np.flatnonzero(MODEL.function == one) for one in range(56)]
     assert all(len({float(curves.true[one]) for one in pair}) == 1 for pair in pairs)
     assert sum(len(pair) == 2 for pair in pairs) == 32
@@ -48,7 +39,7 @@ def test_the_twins_are_one_function() -> None:
 
 @pytest.mark.parametrize(("noise", "half_sd"), [("0.2", 0.14), ("0.4", 0.28), ("0.6", 0.42)])
 def test_curves_have_the_noise_that_the_model_defines(noise: str, half_sd: float) -> None:
-    drawn = [replay.draw_curves(MODEL, noise, np.random.default_rng(number)) for number in range(60)]
+    drawn = [replay_curves.draw_curves(MODEL, noise, np.random.default_rng(number)) for number in range(60)]
     true = np.array([one.true for one in drawn])
     runs = np.array([one.runs for one in drawn])
     assert runs.shape == (60, 3, 88, 15)

@@ -1,56 +1,37 @@
-"""A parsed study: its arms, its control, its phases. Whether the comparison is fair is for `fairness`.
+"""A parsed study: its arms and its control. Its searches are read by `phases`; whether they are fair is for `fairness`.
 
-The trials of a grid or a random search are drawn here, in the driver, from the file's seed: an interrupted study that
-is started again draws the same ones. Those of a later phase, or of TPE, join the arms as the search decides on them.
+The trials of a grid or a random search are drawn in the driver, from the file's seed: an interrupted study that is
+started again draws the same ones. Those of a later phase, or of TPE, join the arms as the search decides on them.
 """
 
 import copy
 import fnmatch
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tune_cmx.config.arms import CONTROL, Arm, Arms, label, value_text
-from tune_cmx.config.domains import Choice, Domains, extremes, grid, parse_domains, refuse_outside, sample_all
+from tune_cmx.config.domains import Domains, extremes, refuse_outside
 from tune_cmx.config.fairness import (
     ARMS,
-    refuse_fixed,
     refuse_idle_numbers,
-    refuse_overlap,
     refuse_set,
     refuse_unequal_epochs,
     refuse_unfair,
     refuse_unknown_allowance,
-    searched_paths,
 )
 from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
-from tune_cmx.config.paths import below, get, put
-from tune_cmx.config.space import Searcher, StudyFile
+from tune_cmx.config.paths import below, put
+from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
+from tune_cmx.config.space import StudyFile
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 
 CONFIRM_SEED_OFFSET = 1000
 """Confirmation seeds start this far above the search's, so that no finalist is judged on the run that chose it."""
-SEARCH = "search"
-"""The name of the only phase of a file without `phases`."""
-
-
-@dataclass(frozen=True)
-class SearchPhase:
-    """One search of a study: what it varies, around the arms that the phase before it kept."""
-
-    name: str
-    section: str
-    """Where its domains stand in the file."""
-    domains: Domains
-    fixed: Mapping[str, Any]
-    keep: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +65,7 @@ class Study:
     @property
     def factors(self) -> tuple[str, ...]:
         """The dotted paths in which arms may differ: what is searched, with what the control replaces around it."""
-        searched = _all_searched(self.phases)
+        searched = all_searched(self.phases)
         around = [key for key in self.file.control if any(below(key, path) or below(path, key) for path in searched)]
         return tuple(sorted({*searched, *around}))
 
@@ -107,7 +88,7 @@ class Study:
         Raises:
             ConfigError: A combination is no valid configuration, or differs from the control beyond the factors.
         """
-        draws = _draw(phase, self.file.searcher, self.file.seed, self.source)
+        draws = draw_values(phase, self.file.searcher, self.file.seed, self.source)
         bases = [_without(base.values, phase.domains) for base in kept] or [{}]
         arms = [self.arm({**base, **phase.fixed, **values}) for base in bases for values in draws]
         return list({arm.id: arm for arm in arms if arm.id != CONTROL}.values())
@@ -195,7 +176,7 @@ class Study:
         counts: list[int] = []
         kept = 1
         for phase in self.phases:
-            size = len(_draw(phase, self.file.searcher, self.file.seed, self.source))
+            size = len(draw_values(phase, self.file.searcher, self.file.seed, self.source))
             counts.append(len(self.draw(phase)) if not counts else kept * size)
             kept = min(phase.keep, counts[-1])
         return tuple(counts)
@@ -219,10 +200,10 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     content, lines = load_mapping(path)
     source = str(path)
     file = validate(StudyFile, content, source=source, lines=lines)
-    fixed = _nested(file.fixed, source)
-    phases = _phases(file, fixed, source, lines)
+    fixed = read_fixed(file.fixed, source)
+    phases = read_phases(file, fixed, source, lines)
     for key, value in (overrides or {}).items():
-        refuse_set(key, (*_all_searched(phases), *file.control), source)
+        refuse_set(key, (*all_searched(phases), *file.control), source)
         put(fixed, key, value)
     control = _config(fixed, file.control, file.seed, source, _lines_below(lines, "fixed", "control"))
     arms = Arms(Arm(CONTROL, label(file.control), dict(file.control), control))
@@ -242,55 +223,11 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     return study
 
 
-def _phases(file: StudyFile, fixed: Mapping[str, Any], source: str, lines: Lines) -> tuple[SearchPhase, ...]:
-    """The file's phases, or its one search as a phase."""
-    if not file.phases:
-        domains = parse_domains(file.search, source, lines)
-        refuse_overlap(fixed, domains, file.control, source, lines)
-        return (SearchPhase(SEARCH, SEARCH, domains, {}, keep=0),)
-    phases = []
-    for number, given in enumerate(file.phases):
-        section = f"phases.{number}.search"
-        domains = parse_domains(given.search, source, lines, prefix=section)
-        here = flatten(given.fixed)
-        refuse_overlap({**fixed, **_nested(here, source)}, domains, file.control, source, lines, section)
-        phases.append(SearchPhase(given.name, section, domains, here, given.keep))
-    everywhere = _all_searched(phases)
-    for phase in phases:
-        for path in phase.fixed:
-            if not any(below(path, searched) or below(searched, path) for searched in everywhere):
-                raise ConfigError(
-                    f"{source}: phase {phase.name}: fixed.{path} is searched in no phase; put it under the file's fixed"
-                )
-    return tuple(phases)
-
-
-def _all_searched(phases: Sequence[SearchPhase]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(path for phase in phases for path in searched_paths(phase.domains)))
-
-
 def _question(path: Path) -> str:
     """The comment block at the head of the file, up to what it says of cost and commands."""
     head = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     text = [line.lstrip("#").strip() for line in head]
     return "\n".join(itertools.takewhile(lambda line: not line.startswith(("Expect:", "Cost", "Run:")), text))
-
-
-def _nested(content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """A mapping whose keys may be dotted paths, as nested mappings."""
-    nested: dict[str, Any] = {}
-    for path, leaf in flatten(content).items():
-        refuse_fixed(path, f"{source}: fixed")
-        existing = get(nested, path)
-        if existing is not None:
-            if leaf == {} and isinstance(existing, dict):
-                continue
-            raise ConfigError(f"{source}: fixed.{path} is given twice, once as a whole and once by its parts; keep one")
-        try:
-            put(nested, path, leaf)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: fixed.{error}") from error
-    return nested
 
 
 @contextmanager
@@ -305,45 +242,6 @@ def _within(place: str) -> Iterator[None]:
 def _without(values: Mapping[str, Any], domains: Domains) -> dict[str, Any]:
     """Values without those that a phase searches anew."""
     return {path: value for path, value in values.items() if not any(below(path, other) for other in domains)}
-
-
-def _draw(phase: SearchPhase, searcher: Searcher, seed: int, source: str) -> list[dict[str, Any]]:
-    """The searched values of each trial, no two alike."""
-    if searcher.kind == "grid":
-        choices: dict[str, Choice] = {}
-        for path, domain in phase.domains.items():
-            if not isinstance(domain, Choice):
-                raise ConfigError(
-                    f"{source}: {phase.section}.{path}: a grid needs {{choice: [...]}}; "
-                    "or take searcher: {kind: random, trials: N}"
-                )
-            choices[path] = domain
-        draws = grid(choices)
-        return [dict(draw[ARMS]) for draw in draws] if ARMS in choices else draws
-    if ARMS in phase.domains:
-        raise ConfigError(
-            f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
-        )
-    if searcher.kind == "tpe":
-        choices = {path: domain for path, domain in phase.domains.items() if isinstance(domain, Choice)}
-        size = len(grid(choices)) if len(choices) == len(phase.domains) else None
-        assert searcher.trials is not None
-        if size is not None and size < searcher.trials:
-            raise ConfigError(
-                f"{source}: searcher.trials: the space has only {size} different trials; got {searcher.trials}"
-            )
-        return []
-    generator = np.random.default_rng(seed)
-    assert searcher.trials is not None
-    found: dict[str, dict[str, Any]] = {}
-    for _ in range(100 * searcher.trials):
-        values = sample_all(phase.domains, generator)
-        found.setdefault(json.dumps(values, sort_keys=True), values)
-        if len(found) == searcher.trials:
-            return list(found.values())
-    raise ConfigError(
-        f"{source}: searcher.trials: the space has only about {len(found)} different trials; got {searcher.trials}"
-    )
 
 
 def _lines_below(lines: Lines, *sections: str) -> dict[str, int]:

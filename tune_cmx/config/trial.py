@@ -1,11 +1,17 @@
 """The typed configuration of one trial. Frozen, strict: an unknown key or a wrong type is an error."""
 
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 STAGES = (1, 2, 3, 4)
 MODALITIES = ("rgb", "thermal", "event")
+TIMM = "timm/"
+"""Begins the name of a backbone that is timm's."""
 
 
 def as_tuple(value: Any) -> Any:
@@ -108,10 +114,78 @@ class DetectorConfig(Section):
         return self
 
 
+class WeightsFile(Section):
+    """A file of a stream's first weights, in a search-space file its path alone. Its content is part of the protocol,
+    its place is not."""
+
+    path: str
+    """Absolute once it is read; a relative one starts where the command runs."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the content, hexadecimal. Where it is left out it is taken from the file, which must be there then."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_hash(cls, given: Any) -> Any:
+        content = {"path": given} if isinstance(given, str) else given
+        if not isinstance(content, Mapping) or not isinstance(content.get("path"), str):
+            return content
+        path = Path(content["path"]).expanduser().absolute()
+        if content.get("sha256") is None:
+            if not path.is_file():
+                raise ValueError(f"{path}: no such file of weights; download it first, or correct the path")
+            stat = path.stat()
+            content = {**content, "sha256": _sha256(path, stat.st_size, stat.st_mtime_ns)}
+        return {**content, "path": str(path)}
+
+
+@cache
+def _sha256(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001  # another content has another key
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class PretrainedConfig(Section):
+    """Where the streams' first weights come from: `timm`, or the path of a file for every stream, or a mapping of
+    `rgb` and `aux` to a path each, where the stream left out starts at random."""
+
+    timm: bool = False
+    """What timm publishes for its backbone; needs the network, or the cache of an earlier run."""
+    every: WeightsFile | None = None
+    rgb: WeightsFile | None = None
+    aux: WeightsFile | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"timm": True} if given == "timm" else {"every": given}
+        return given
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "PretrainedConfig":
+        forms = [self.timm, self.every is not None, self.rgb is not None or self.aux is not None]
+        if sum(forms) != 1:
+            raise ValueError("give either a path, or paths for rgb and aux, or timm")
+        return self
+
+    def file(self, stream: str) -> WeightsFile | None:
+        """The file for `rgb`, `aux` or `single`, if there is one."""
+        return self.every or {"rgb": self.rgb, "aux": self.aux}.get(stream)
+
+    def placeless(self) -> "PretrainedConfig":
+        """Without the places of the files, which may move; their hashes may not."""
+        files = {name: getattr(self, name) for name in ("every", "rgb", "aux")}
+        moved = {name: file.model_copy(update={"path": ""}) for name, file in files.items() if file is not None}
+        return self.model_copy(update=moved)
+
+
 class ModelConfig(Section):
     """Streams, fusion and detector."""
 
     backbone: str = "mit_b1"
+    """Of each stream: a Mix Transformer, or timm's hierarchy NAME as `timm/NAME`."""
+    pretrained: PretrainedConfig | None = None
+    """Where the streams' first weights come from; None: drawn at random."""
     streams: str = "rgb | thermal+event"
     """Modalities of the RGB and of the auxiliary stream; one side alone is a single-stream detector."""
     carry: Literal["separate", "fused"] = "separate"
@@ -133,6 +207,17 @@ class ModelConfig(Section):
         if len(set(named)) != len(named):
             raise ValueError(f"streams names a modality twice: '{text}'")
         return " | ".join("+".join(stream) for stream in streams)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "ModelConfig":
+        if self.pretrained is None:
+            return self
+        if self.pretrained.timm != self.backbone.startswith(TIMM):
+            fix = "timm" if self.backbone.startswith(TIMM) else "the path of a file"
+            raise ValueError(f"pretrained: the backbone '{self.backbone}' takes {fix}")
+        if len(self.stream_modalities()) == 1 and (self.pretrained.rgb or self.pretrained.aux):
+            raise ValueError(f"pretrained: '{self.streams}' is one stream; give one path, without rgb and aux")
+        return self
 
     def stream_modalities(self) -> tuple[tuple[str, ...], ...]:
         """The modalities of each stream: one or two tuples of names."""
@@ -239,6 +324,8 @@ class TrialConfig(Section):
     """Where the final results are taken; `test` is read once, for finalists and control."""
 
     def placeless(self) -> "TrialConfig":
-        """Without the places of the data, which may move; their hashes may not."""
+        """Without the places of data and weights, which may move; their hashes may not."""
         data = self.data.model_copy(update=dict.fromkeys(("root", "labels", "split", "sequences")))
-        return self.model_copy(update={"data": data})
+        given = self.model.pretrained
+        model = self.model.model_copy(update={"pretrained": given and given.placeless()})
+        return self.model_copy(update={"data": data, "model": model})

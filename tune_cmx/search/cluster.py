@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ _ENVIRONMENT = {
 }
 
 _ASK_AGAIN_S = 2.0
+_BELIEVED_S = 5.0
+"""How long the size of the cluster counts as known."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,32 @@ def slots(resources: Resources) -> int:
             "lower --cpus-per-trial or --gpus-per-trial, or wait for nodes with --wait-for-nodes MINUTES"
         )
     return min(sum(fits), resources.max_concurrent or sum(fits))
+
+
+class ClusterSlots:
+    """How many trials the cluster holds at once, asked anew every few seconds, for nodes come and go."""
+
+    def __init__(self, use: Mapping[str, float], *, at_most: int | None = None, ahead: int = 0) -> None:
+        """Say what a trial needs.
+
+        Args:
+            use: What a trial takes of the cluster, by the names that Ray has for it (`CPU`, `GPU`).
+            at_most: A limit that the user set.
+            ahead: How many more may wait for a place. Ray keeps a worker for reuse only while a trial waits, and a
+                cluster that scales itself grows only then; but one that waits comes before a later promotion.
+        """
+        self._use = {name: need for name, need in use.items() if need}
+        self._at_most, self._ahead = at_most, ahead
+        self._asked, self._slots = float("-inf"), 1
+
+    def __call__(self) -> int:
+        """At least 1, so that something waits where a cluster has no nodes yet."""
+        if time.monotonic() - self._asked > _BELIEVED_S:
+            have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            fits = [int(have.get(name, 0) / need + 1e-9) for name, need in self._use.items()]
+            self._slots = max(1, min(fits, default=1)) + self._ahead
+            self._asked = time.monotonic()
+        return self._slots if self._at_most is None else min(self._slots, self._at_most)
 
 
 def check_nodes(place: Path | str, data: str | None) -> None:

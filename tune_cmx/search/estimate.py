@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tune_cmx.config.arms import CONTROL, Arm
 from tune_cmx.config.domains import Choice, grid, sample_all
+from tune_cmx.config.phases import SearchPhase
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.config.study import SearchPhase, Study
+from tune_cmx.config.study import Study
 from tune_cmx.search.costs import Costs
 from tune_cmx.search.finalists import SearchResult, finalists
 from tune_cmx.search.plan import most_epochs, schedule_end

@@ -11,7 +11,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from tune_cmx.search.console import StudyConsole
-from tune_cmx.search.schedulers import PAUSE, STOP, Decision, PromotingASHA, RecordedASHA, trial_facts
+from tune_cmx.search.rungs import PAUSE, STOP, Decision
+from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, trial_facts
 from tune_cmx.search.study_folder import StudyFolder, mark_stopped
 from tune_cmx.training.record import TrialRecord
 

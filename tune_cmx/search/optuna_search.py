@@ -6,62 +6,32 @@ is resumed from Ray's snapshots alone; and cannot plan a record before its trial
 
 Here the records are the truth, and optuna's storage is the searcher's memory of them. Each draw is made afresh from
 that memory and a seed of its own, so a search that is taken up draws what it would have drawn undisturbed.
-
-| record | optuna |
-|---|---|
-| complete | COMPLETE with its values |
-| stopped by ASHA | PRUNED: below every finished trial, the longer trained above the others |
-| failed, or complete without a finite value | PRUNED and infeasible: below all others, so that its region is avoided |
-| not over, as when paused | RUNNING |
-| none, for `propose` refused the values | FAIL, of which TPE takes no notice |
 """
 
 import copy
 import logging
-import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from tune_cmx.config.domains import Domains, is_active, sample_all
-from tune_cmx.config.parse import dump
-from tune_cmx.config.space import OBJECTIVES
 from tune_cmx.config.space import Searcher as SearcherConfig
-from tune_cmx.errors import ConfigError
-from tune_cmx.search.optuna_history import History
-from tune_cmx.search.optuna_journal import open_storage, quiet
-from tune_cmx.search.optuna_priors import TERMS, VALUES, observations_of
-from tune_cmx.search.optuna_space import distribution, parameter, suggest, text
+from tune_cmx.search.optuna_journal import quiet
+from tune_cmx.search.optuna_memory import RECORD, Outcome, TpeMemory
+from tune_cmx.search.optuna_priors import VALUES
+from tune_cmx.search.optuna_space import suggest, text
 from tune_cmx.seeding import derive
-from tune_cmx.training.record import OVER
 
 TPE_DRAWS, DRAWS, REFUSALS = 10, 1000, 30
 """Draws by TPE before random ones, draws in all, and refusals in a row, before the space counts as exhausted."""
-INDEX, RECORD, PRIOR = "index", "record", "prior"
-"""Attributes of a trial in the storage: its place in the search, its record; where an observation is from."""
 
-_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial's record says of it."""
-
-    status: str
-    """Of the record; complete also where the search itself ends before the schedule does, and every trial with it."""
-    values: tuple[float, ...]
-    """Of the objectives, in their order; read where the status is complete."""
-    intermediate: Mapping[int, float]
-    """The selection metric by epoch; read where the status is stopped."""
 
 
 class TpeSearch(Searcher):
@@ -100,9 +70,7 @@ class TpeSearch(Searcher):
         self._domains, self._seed, self._selection = domains, seed, metric
         self._trials, self._startup = searcher.trials, searcher.startup_trials
         self._objectives = searcher.objectives or (metric,)
-        self._propose, self._outcome = propose, outcome
-        self.notes: list[str] = []
-        """What the user should be told, in sentences."""
+        self._propose = propose
         self.exhausted = False
         """Whether there is nothing more to draw."""
         self._slots: int | None = None
@@ -112,15 +80,18 @@ class TpeSearch(Searcher):
         self._ended: list[tuple[int, str]] = []
         """What Ray says is over, until the records say so too."""
         with quiet():
-            self._storage = open_storage(storage)
-            directions = [_DIRECTIONS[OBJECTIVES[name]] for name in self._objectives]
-            self._study = optuna.create_study(
-                study_name=study_name, storage=self._storage, directions=directions, load_if_exists=True
+            self._memory = TpeMemory(
+                domains,
+                searcher,
+                study_name=study_name,
+                storage=storage,
+                seed=seed,
+                objectives=self._objectives,
+                outcome=outcome,
             )
-            self._study_id = self._storage.get_study_id_from_name(study_name)
-            self._begin(searcher, storage)
-            self._waiting = deque(self._taken_up())
-            self._copy = History(directions)
+            self._waiting = deque(self._memory.taken_up())
+        self.notes = list(self._memory.notes)
+        """What the user should be told, in sentences."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's leaves FINISHED out
         """The next record; None while as many train as may; FINISHED when there is no other."""
@@ -136,7 +107,7 @@ class TpeSearch(Searcher):
         value = result.get(self._selection)
         known = trial_id in self._live and len(self._objectives) == 1
         if known and value is not None and not result.get("failed"):
-            self._note(self._live[trial_id][0], {int(result["epoch"]): float(value)})
+            self._memory.note(self._live[trial_id][0], {int(result["epoch"]): float(value)})
 
     def on_trial_complete(
         self,
@@ -152,11 +123,11 @@ class TpeSearch(Searcher):
 
     def settle(self) -> None:
         """Tell optuna of trials whose records are over by now; call it once more when Ray is done with all."""
-        self._ended = [(stored, name) for stored, name in self._ended if not self._tell(stored, name)]
+        self._ended = [(stored, name) for stored, name in self._ended if not self._memory.tell(stored, name)]
 
     def asked(self) -> list[dict[str, Any]]:
         """The searched values of all trials that this search asked for, over all its sessions, in their order."""
-        return [trial.user_attrs[VALUES] for trial in self._own() if trial.state != TrialState.FAIL]
+        return self._memory.asked()
 
     def on_pause(self, trial_id: str) -> None:
         """A paused trial leaves its slot to another; for a scheduler that pauses to call."""
@@ -178,113 +149,21 @@ class TpeSearch(Searcher):
         """Nothing: Ray pickles the searcher beside its snapshots, with all that it calls."""
         return {}
 
-    def _begin(self, searcher: SearcherConfig, storage: Path) -> None:
-        """Add priors to a new search; see that one that is taken up is the one that it was."""
-        terms: dict[str, Any] = {
-            "search": {path: dump(domain) for path, domain in self._domains.items()},
-            "objectives": list(self._objectives),
-            "seed": self._seed,
-            **{f"searcher.{key}": dump(searcher)[key] for key in ("startup_trials", "priors", "continues")},
-        }
-        kept: Mapping[str, Any] = self._study.user_attrs.get(TERMS, {})
-        for key, value in terms.items():
-            if kept and kept[key] != value:
-                raise ConfigError(
-                    f"{storage}: the search is not the one that it began as: {key} was {kept[key]}, is {value}; "
-                    "put it back, or start a new study with another --output-dir"
-                )
-        if not kept:
-            self._add_priors(searcher)
-            self._study.set_metric_names(list(self._objectives))
-            self._study.set_user_attr(TERMS, terms)
-
-    def _add_priors(self, searcher: SearcherConfig) -> None:
-        """Once each, also where a process died over it."""
-        there = {trial.user_attrs.get(PRIOR) for trial in self._study.get_trials(deepcopy=False)}
-        observations, notes = observations_of(searcher, self._domains, self._objectives)
-        self.notes += notes
-        for found in observations:
-            if found.place not in there:
-                attributes = {PRIOR: found.place, VALUES: dict(found.values)}
-                self._add(self._trial(found.values, TrialState.COMPLETE, attributes, found.reached))
-
-    def _own(self) -> list[FrozenTrial]:
-        """The trials that this search asked for, refused ones too; of one that was tried again, the last."""
-        trials = self._study.get_trials(deepcopy=False)
-        own = {trial.user_attrs.get(RECORD, trial.number): trial for trial in trials if INDEX in trial.user_attrs}
-        return list(own.values())
-
-    def _taken_up(self) -> Iterator[FrozenTrial]:
-        """The trials of earlier sessions that are not over; optuna is told of those that ended since."""
-        for trial in self._own():
-            name = trial.user_attrs.get(RECORD)
-            if trial.state == TrialState.RUNNING:
-                if name is None or not self._tell(self._id(trial), name):
-                    yield trial
-            elif name is not None and self._outcome(name).status not in OVER:  # it failed, and is tried again
-                values, index = trial.user_attrs[VALUES], trial.user_attrs[INDEX]
-                yield self._add(self._trial(values, TrialState.RUNNING, {INDEX: index, VALUES: values, RECORD: name}))
-
-    def _trial(
-        self,
-        values: Mapping[str, Any],
-        state: TrialState,
-        attributes: dict[str, Any],
-        reached: Sequence[float] | None = None,
-    ) -> FrozenTrial:
-        """A trial that the storage takes in one piece, so that no crash leaves half of it."""
-        return create_trial(
-            state=state,
-            values=reached,
-            params={path: parameter(self._domains[path], value) for path, value in values.items()},
-            distributions={path: distribution(self._domains[path]) for path in values},
-            user_attrs=attributes,
-        )
-
-    def _add(self, trial: FrozenTrial) -> FrozenTrial:
-        return self._storage.get_trial(self._storage.create_new_trial(self._study_id, template_trial=trial))
-
-    def _id(self, trial: FrozenTrial) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-
-    def _note(self, stored: int, values: Mapping[int, float]) -> None:
-        known = self._storage.get_trial(stored).intermediate_values
-        for epoch, value in values.items():
-            if epoch not in known and math.isfinite(value):
-                self._storage.set_trial_intermediate_value(stored, epoch, value)
-
-    def _tell(self, stored: int, name: str) -> bool:
-        """Tell optuna how a trial ended; False if its record is not over."""
-        outcome = self._outcome(name)
-        if outcome.status not in OVER:
-            return False
-        number = self._storage.get_trial(stored).number
-        if outcome.status == "complete" and all(map(math.isfinite, outcome.values)):
-            self._study.tell(number, outcome.values)
-            return True
-        if outcome.status == "stopped" and len(self._objectives) == 1:
-            self._note(stored, outcome.intermediate)
-        else:
-            short = _shortfall(outcome.intermediate if outcome.status == "stopped" else {})
-            optuna.Trial(self._study, stored).set_constraint("unfinished", short)
-        self._study.tell(number, state=TrialState.PRUNED)
-        return True
-
     def _next(self, trial_id: str) -> Mapping[str, Any] | None:
         """The facts of the next record; None when there is no other."""
         for _ in range(REFUSALS):
             trial = self._waiting.popleft() if self._waiting else self._ask()
             if trial is None:
                 break
-            stored, known = self._id(trial), trial.user_attrs.get(RECORD)
+            stored, known = self._memory.id_of(trial), trial.user_attrs.get(RECORD)
             facts = self._propose(copy.deepcopy(trial.user_attrs[VALUES]))
-            others = {other.user_attrs.get(RECORD) for other in self._own() if other.number != trial.number}
+            others = {other.user_attrs.get(RECORD) for other in self._memory.own() if other.number != trial.number}
             if facts is None or facts["name"] in others:
                 assert known is None, f"{known} is not over, but propose refuses its values"
-                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._memory.refuse(trial)
                 continue
             if known is None:
-                self._storage.set_trial_user_attr(stored, RECORD, facts["name"])
+                self._memory.set_record(stored, facts["name"])
             self._live[trial_id] = (stored, facts["name"])
             return facts
         self.exhausted = True
@@ -299,8 +178,8 @@ class TpeSearch(Searcher):
         index = len(self.asked())
         if index >= self._trials:
             return None
-        taken = {text(trial.user_attrs[VALUES]) for trial in self._own()}
-        history = self._history()
+        taken = {text(trial.user_attrs[VALUES]) for trial in self._memory.own()}
+        history = self._memory.history()
         generator = np.random.default_rng(derive(self._seed, "tpe", index))
         for draw in range(DRAWS):
             if draw < TPE_DRAWS:
@@ -308,16 +187,8 @@ class TpeSearch(Searcher):
             else:
                 values = sample_all(self._domains, generator)
             if text(values) not in taken:
-                return self._add(self._trial(values, TrialState.RUNNING, {INDEX: index, VALUES: values}))
+                return self._memory.begin(index, values)
         return None
-
-    def _history(self) -> optuna.Study:
-        """All that TPE may learn from."""
-        last = {trial.number for trial in self._own()}
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state != TrialState.FAIL and (PRIOR in trial.user_attrs or trial.number in last):
-                self._copy.follow(trial)
-        return self._copy.study
 
     def _draw(self, history: optuna.Study, seed: int) -> dict[str, Any]:
         """Values by TPE, trials that are running counted as bad ones, so that others are drawn far from them."""
@@ -331,13 +202,3 @@ class TpeSearch(Searcher):
                 values[path] = suggest(trial, path, domain)
         history.tell(trial, state=TrialState.FAIL)
         return values
-
-
-def _shortfall(values: Mapping[int, float]) -> float:
-    """How far a trial is from being a finished one, above 0: by its epochs, then by its metric in points; 1 for none.
-
-    With several objectives optuna keeps no intermediate values and ranks pruned trials by number, but infeasible ones
-    by the sum of their violations.
-    """
-    epoch, value = max(values.items(), default=(0, 0.0))
-    return 1 / (1 + epoch + (value / 101 if math.isfinite(value) else 0.0))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.config.study import Study
-from tune_cmx.search.schedulers import rungs
+from tune_cmx.search.rungs import rungs
 
 _SHOWN = 6
 """Rungs that are written out."""

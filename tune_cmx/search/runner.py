@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tune_cmx.config.arms import CONTROL
-from tune_cmx.config.study import SearchPhase
+from tune_cmx.config.phases import SearchPhase
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.search.cluster import Resources, check_nodes, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_search import Outcome, TpeSearch
+from tune_cmx.search.optuna_memory import Outcome
+from tune_cmx.search.optuna_search import TpeSearch
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner

@@ -6,7 +6,6 @@ the records as it is made, and a search that is taken up again starts from there
 (ray-project/ray#32634).
 """
 
-import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,61 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, Decision, RungMemory, read_decisions, rungs, stops
-
-__all__ = [
-    "GO_ON",
-    "PAUSE",
-    "STOP",
-    "ClusterSlots",
-    "Decision",
-    "PromotingASHA",
-    "RecordedASHA",
-    "build_scheduler",
-    "read_decisions",
-    "rungs",
-    "stops",
-    "trial_facts",
-]
-ASK_AGAIN_S = 5.0
-"""How long the size of the cluster is believed."""
+from tune_cmx.search.cluster import ClusterSlots
+from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, Decision, RungMemory
 
 
 def trial_facts(trial: Trial) -> Mapping[str, Any]:
     """What the runner told Ray about a trial: its name, arm and record."""
     facts: Mapping[str, Any] = trial.config["trial"]
     return facts
-
-
-class ClusterSlots:
-    """How many trials the cluster holds at once, asked anew every few seconds, for nodes come and go."""
-
-    def __init__(self, use: Mapping[str, float], *, at_most: int | None = None, ahead: int = 0) -> None:
-        """Say what a trial needs.
-
-        Args:
-            use: What a trial takes of the cluster, by the names that Ray has for it (`CPU`, `GPU`).
-            at_most: A limit that the user set.
-            ahead: How many more may wait for a place. Ray keeps a worker for reuse only while a trial waits, and a
-                cluster that scales itself grows only then; but one that waits comes before a later promotion.
-        """
-        self._use = {name: need for name, need in use.items() if need}
-        self._at_most, self._ahead = at_most, ahead
-        self._asked, self._slots = float("-inf"), 1
-
-    def __call__(self) -> int:
-        """At least 1, so that something waits where a cluster has no nodes yet."""
-        if time.monotonic() - self._asked > ASK_AGAIN_S:
-            have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            fits = [int(have.get(name, 0) / need + 1e-9) for name, need in self._use.items()]
-            self._slots = max(1, min(fits, default=1)) + self._ahead
-            self._asked = time.monotonic()
-        return self._slots if self._at_most is None else min(self._slots, self._at_most)
 
 
 def build_scheduler(

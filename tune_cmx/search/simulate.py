@@ -1,7 +1,8 @@
 """The shipped scheduler over trials that nobody trains: an event loop in place of Ray's controller.
 
 What a search costs, and what it keeps, hangs on the order in which reports come; so time passes here as it would there.
-The scheduler is not copied: it is called through the interface that Ray calls it by.
+The scheduler is not copied: it is called through the interface that Ray calls it by. `tune-cmx plan` and
+scripts/replay.py rest on this.
 """
 
 import heapq
@@ -18,7 +19,8 @@ from tune_cmx.search.finalists import SearchResult
 from tune_cmx.search.schedulers import PromotingASHA, build_scheduler
 from tune_cmx.smoothing import smoothed
 
-_METRIC = "value"
+METRIC = "value"
+"""The mean of the last epochs, in the reports."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,14 @@ class Simulation:
 
 
 def simulate(
-    courses: Sequence[Course], stopping: EarlyStopping, *, full: float, slots: int, share: float = 1.0, seed: int = 0
+    courses: Sequence[Course],
+    stopping: EarlyStopping,
+    *,
+    full: float,
+    slots: int,
+    ahead: int = 1,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> Simulation:
     """Run trials in the order given, as many at a time as there are places.
 
@@ -66,10 +75,31 @@ def simulate(
         stopping: `kind: none` for trials in full, such as a confirmation.
         full: The end of a schedule in the unit of `compare_at`, as `plan.schedule_end` has it.
         slots: Places.
+        ahead: How many more the promoting variant has wait for a place, as `ClusterSlots` has it.
         share: Of a GPU that a trial holds, where trials are compared at GPU-seconds.
         seed: Of the study: deals the brackets.
     """
-    scheduler = build_scheduler(stopping, metric=_METRIC, full=full, log=None, seed=seed, slots=lambda: slots + 1)
+    scheduler = build_scheduler(stopping, metric=METRIC, full=full, log=None, seed=seed, slots=lambda: slots + ahead)
+    return simulate_under(scheduler, courses, smooth_epochs=stopping.smooth_epochs, slots=slots, share=share)
+
+
+def simulate_under(
+    scheduler: TrialScheduler | None,
+    courses: Sequence[Course],
+    *,
+    smooth_epochs: int,
+    slots: int,
+    share: float = 1.0,
+) -> Simulation:
+    """Run trials in the order given under a scheduler at hand, such as Ray's own ASHA; one that pauses must be ours.
+
+    Args:
+        scheduler: Fresh; reads METRIC beside `epoch`, `fraction`, `seconds` and `gpu_seconds`. None: trials in full.
+        courses: What each would report.
+        smooth_epochs: The longest mean that METRIC is of.
+        slots: Places.
+        share: Of a GPU that a trial holds.
+    """
     controller = _Controller(courses, scheduler)
     coming: list[tuple[float, int, _Stand]] = []
     """The next report of each running trial: when, a number that tells apart what comes at once, and the trial."""
@@ -91,7 +121,7 @@ def simulate(
             free += 1
             begin()
             continue
-        decision = trial.step(controller, stopping, share)
+        decision = trial.step(controller, smooth_epochs, share)
         if decision == TrialScheduler.CONTINUE:
             over = trial.epochs == len(trial.course.values)
             next_s = trial.course.end_s if over else trial.course.epoch_s
@@ -114,6 +144,7 @@ class _Stand:
 
     def __init__(self, course: Course) -> None:
         self.course = course
+        self.trial_id = course.name
         self.config = {"trial": {"name": course.name, "arm": course.arm}}
         self.status = Trial.PENDING
         self.epochs = 0
@@ -130,13 +161,14 @@ class _Stand:
         course = self.course
         return SearchResult(course.arm, self.epochs / len(course.values), tuple(course.values[: self.epochs]))
 
-    def step(self, controller: "_Controller", stopping: EarlyStopping, share: float) -> str:
+    def step(self, controller: "_Controller", smooth_epochs: int, share: float) -> str:
         """Report one more epoch: what the scheduler says to it, STOP too where there is nothing left to do."""
         self.epochs += 1
         self.seconds += self.course.epoch_s
-        scheduler = controller.scheduler
-        report = self._report(stopping, share)
-        decision = scheduler.on_trial_result(controller, self, report) if scheduler else TrialScheduler.CONTINUE
+        scheduler, decision = controller.scheduler, TrialScheduler.CONTINUE
+        report = self._report(smooth_epochs, share) if scheduler else {}
+        if scheduler:
+            decision = scheduler.on_trial_result(controller, self, report)
         if self.complete:
             decision = TrialScheduler.CONTINUE
         if self.complete or decision == TrialScheduler.STOP:
@@ -147,9 +179,9 @@ class _Stand:
             self.set_status(Trial.PAUSED)
         return str(decision)
 
-    def _report(self, stopping: EarlyStopping, share: float) -> dict[str, Any]:
+    def _report(self, smooth_epochs: int, share: float) -> dict[str, Any]:
         return {
-            _METRIC: smoothed(self.course.values[: self.epochs], stopping.smooth_epochs),
+            METRIC: smoothed(self.course.values[: self.epochs], smooth_epochs),
             "epoch": self.epochs,
             "fraction": self.epochs / len(self.course.values),
             "seconds": self.seconds,

@@ -18,7 +18,7 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna_journal import STORAGE
 from tune_cmx.search.plan import schedule_end
-from tune_cmx.search.schedulers import STOP, Decision, read_decisions, rungs
+from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
 from tune_cmx.training.record import Phase, TrialRecord, now, write_json

@@ -13,12 +13,12 @@ from ray.tune.experiment import Trial
 from ray.tune.search import BasicVariantGenerator
 
 from tune_cmx.errors import TuneCmxError
-from tune_cmx.search.cluster import Resources, slots
+from tune_cmx.search.cluster import ClusterSlots, Resources, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.keeper import ClusterWatch, RecordKeeper
 from tune_cmx.search.optuna_search import TpeSearch
 from tune_cmx.search.plan import schedule_end
-from tune_cmx.search.schedulers import ClusterSlots, build_scheduler, trial_facts
+from tune_cmx.search.schedulers import build_scheduler, trial_facts
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, smooth_name, train
 from tune_cmx.training.record import TrialRecord

@@ -17,7 +17,8 @@ from tune_cmx.config.domains import Domains, is_active, parse_domains, refuse_ou
 from tune_cmx.config.space import Searcher
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_search import Outcome, TpeSearch
+from tune_cmx.search.optuna_memory import Outcome
+from tune_cmx.search.optuna_search import TpeSearch
 
 METRIC = "val/mAP"
 EPOCHS = 9

@@ -13,17 +13,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.rungs import bracket_of
-from tune_cmx.search.schedulers import (
-    GO_ON,
-    PAUSE,
-    STOP,
-    PromotingASHA,
-    RecordedASHA,
-    build_scheduler,
-    read_decisions,
-    stops,
-)
+from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, bracket_of, read_decisions, stops
+from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler
 
 FULL = 16
 VALUES = {f"t{number:02d}": float(number) for number in range(27)}

@@ -10,7 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.schedulers import GO_ON, STOP, RecordedASHA, read_decisions, rungs
+from tune_cmx.search.rungs import GO_ON, STOP, read_decisions, rungs
+from tune_cmx.search.schedulers import RecordedASHA
 
 METRIC = "val/mAP_smooth"
 FULL = 20

@@ -3,9 +3,10 @@
 import random
 
 import pytest
+from ray.tune.schedulers import ASHAScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.simulate import Course, simulate
+from tune_cmx.search.simulate import METRIC, Course, simulate, simulate_under
 
 EPOCHS = 9
 IN_FULL = EarlyStopping(kind="none")
@@ -40,6 +41,14 @@ def test_promotion_trains_the_upper_part_on_whatever_the_order() -> None:
         assert 8 < found.busy_s - found.epochs <= 8 + 4 + 2, "a start for each trial, and each time it is taken up"
 
 
+@pytest.mark.parametrize(("ahead", "epochs"), [(0, [3, 3, 9]), (1, [3, 6, 9])])
+def test_one_that_waits_for_a_place_is_not_new_any_more(ahead: int, epochs: list[int]) -> None:
+    """New ones first: the second goes on at once where the third waits for a place, for no other is to come."""
+    stopping = EarlyStopping(reduction_factor=2, grace=3, spacing=2, last=1, smooth_epochs=1)
+    found = simulate(courses([0.0, 1.0, 2.0]), stopping, full=EPOCHS, slots=1, ahead=ahead)
+    assert [len(result.values) for result in found.results] == epochs
+
+
 def test_a_search_that_ends_early_trains_no_trial_to_the_end() -> None:
     stopping = EarlyStopping(reduction_factor=2, grace=2, spacing=2, last=0.5)
     found = simulate(courses([float(level) for level in range(8)]), stopping, full=EPOCHS, slots=3)
@@ -54,6 +63,19 @@ def test_stopping_hangs_on_the_order_of_arrival() -> None:
     falling = simulate(courses(levels[::-1]), stopping, full=EPOCHS, slots=1)
     assert rising.epochs == 9 * EPOCHS
     assert falling.epochs == EPOCHS + 8 * 3
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_rays_own_scheduler_stops_whom_the_shipped_one_does(places: int) -> None:
+    levels = [float(level) for level in range(12)]
+    random.Random(1).shuffle(levels)
+    stopping = EarlyStopping(variant="stop", reduction_factor=3, grace=3, spacing=None, last=1, smooth_epochs=1)
+    ours = simulate(courses(levels), stopping, full=EPOCHS, slots=places)
+    rays = simulate_under(
+        ASHAScheduler("epoch", METRIC, "max", EPOCHS, 3, 3), courses(levels), smooth_epochs=1, slots=places
+    )
+    assert 0 < len(ours.cut_short) < 12
+    assert ours == rays
 
 
 def test_trials_are_compared_at_the_gpu_seconds_of_their_share() -> None:

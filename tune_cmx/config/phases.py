@@ -1,0 +1,126 @@
+"""The searches of a study, one after the other: how the file names them, and the values that each draws."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tune_cmx.config.domains import Choice, Domains, grid, parse_domains, sample_all
+from tune_cmx.config.fairness import ARMS, refuse_fixed, refuse_overlap, searched_paths
+from tune_cmx.config.parse import Lines, flatten
+from tune_cmx.config.paths import below, get, put
+from tune_cmx.config.space import Searcher, StudyFile
+from tune_cmx.errors import ConfigError
+
+SEARCH = "search"
+"""The name of the only phase of a file without `phases`."""
+
+
+@dataclass(frozen=True)
+class SearchPhase:
+    """One search of a study: what it varies, around the arms that the phase before it kept."""
+
+    name: str
+    section: str
+    """Where its domains stand in the file."""
+    domains: Domains
+    fixed: Mapping[str, Any]
+    keep: int
+
+
+def read_phases(file: StudyFile, fixed: Mapping[str, Any], source: str, lines: Lines) -> tuple[SearchPhase, ...]:
+    """The file's phases, or its one search as a phase.
+
+    Raises:
+        ConfigError: A domain is not allowed, or is fixed too; or a phase fixes what none searches.
+    """
+    if not file.phases:
+        domains = parse_domains(file.search, source, lines)
+        refuse_overlap(fixed, domains, file.control, source, lines)
+        return (SearchPhase(SEARCH, SEARCH, domains, {}, keep=0),)
+    phases = []
+    for number, given in enumerate(file.phases):
+        section = f"phases.{number}.search"
+        domains = parse_domains(given.search, source, lines, prefix=section)
+        here = flatten(given.fixed)
+        refuse_overlap({**fixed, **read_fixed(here, source)}, domains, file.control, source, lines, section)
+        phases.append(SearchPhase(given.name, section, domains, here, given.keep))
+    everywhere = all_searched(phases)
+    for phase in phases:
+        for path in phase.fixed:
+            if not any(below(path, searched) or below(searched, path) for searched in everywhere):
+                raise ConfigError(
+                    f"{source}: phase {phase.name}: fixed.{path} is searched in no phase; put it under the file's fixed"
+                )
+    return tuple(phases)
+
+
+def all_searched(phases: Sequence[SearchPhase]) -> tuple[str, ...]:
+    """The dotted paths that any of the phases searches."""
+    return tuple(dict.fromkeys(path for phase in phases for path in searched_paths(phase.domains)))
+
+
+def read_fixed(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Fixed values, whose keys may be dotted paths, as nested mappings.
+
+    Raises:
+        ConfigError: A path is one that the study sets itself, or is given twice.
+    """
+    nested: dict[str, Any] = {}
+    for path, leaf in flatten(content).items():
+        refuse_fixed(path, f"{source}: fixed")
+        existing = get(nested, path)
+        if existing is not None:
+            if leaf == {} and isinstance(existing, dict):
+                continue
+            raise ConfigError(f"{source}: fixed.{path} is given twice, once as a whole and once by its parts; keep one")
+        try:
+            put(nested, path, leaf)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: fixed.{error}") from error
+    return nested
+
+
+def draw_values(phase: SearchPhase, searcher: Searcher, seed: int, source: str) -> list[dict[str, Any]]:
+    """The searched values of each trial of a phase, no two alike; none where TPE draws them as the search goes on.
+
+    Raises:
+        ConfigError: The searcher cannot draw from these domains, or not so many trials.
+    """
+    if searcher.kind == "grid":
+        choices: dict[str, Choice] = {}
+        for path, domain in phase.domains.items():
+            if not isinstance(domain, Choice):
+                raise ConfigError(
+                    f"{source}: {phase.section}.{path}: a grid needs {{choice: [...]}}; "
+                    "or take searcher: {kind: random, trials: N}"
+                )
+            choices[path] = domain
+        draws = grid(choices)
+        return [dict(draw[ARMS]) for draw in draws] if ARMS in choices else draws
+    if ARMS in phase.domains:
+        raise ConfigError(
+            f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
+        )
+    if searcher.kind == "tpe":
+        choices = {path: domain for path, domain in phase.domains.items() if isinstance(domain, Choice)}
+        size = len(grid(choices)) if len(choices) == len(phase.domains) else None
+        assert searcher.trials is not None
+        if size is not None and size < searcher.trials:
+            raise ConfigError(
+                f"{source}: searcher.trials: the space has only {size} different trials; got {searcher.trials}"
+            )
+        return []
+    generator = np.random.default_rng(seed)
+    assert searcher.trials is not None
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(100 * searcher.trials):
+        values = sample_all(phase.domains, generator)
+        found.setdefault(json.dumps(values, sort_keys=True), values)
+        if len(found) == searcher.trials:
+            return list(found.values())
+    raise ConfigError(
+        f"{source}: searcher.trials: the space has only about {len(found)} different trials; got {searcher.trials}"
+    )
