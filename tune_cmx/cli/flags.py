@@ -89,7 +89,7 @@ def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple
 
     The share alone says that the trial wants a card.
     """
-    gpus_per_trial = None if given is None else _share_given(given)
+    gpus_per_trial = None if given is None else share_given(given)
     if device is None and gpus_per_trial is not None:
         device = "cuda" if gpus_per_trial > 0 else "cpu"
     chosen = device_named(device, here=here)
@@ -101,7 +101,7 @@ def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple
     return chosen, share
 
 
-def _share_given(text: str) -> float:
+def share_given(text: str) -> float:
     try:
         share = 1.0 if text == MEASURED else float(text)
     except ValueError as error:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.flags import (
+    MEASURED,
     Bands,
     Classes,
     Data,
@@ -22,6 +23,7 @@ from tune_cmx.cli.flags import (
     Workers,
     data_settings,
     set_settings,
+    share_given,
 )
 from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
@@ -38,7 +40,8 @@ def plan(
         int | None, typer.Option("--gpus", min=0, help="GPUs of the study; 0: it runs on the CPU. Else those here.")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0.5 puts two trials on a card; else 1.")
+        str | None,
+        typer.Option(help="0.5 puts two trials on a card, `auto` as many as fit the memory of the one here; else 1."),
     ] = None,
     cpus_per_trial: Annotated[
         float, typer.Option(min=0.01, help="Without GPUs: cores of a trial, and so trials at a time.")
@@ -72,9 +75,12 @@ def plan(
     study = read_study(space, overrides={**settings, **set_settings(sets)})
     from tune_cmx.search.estimate import estimate
 
-    places = _places(study, gpus, gpus_per_trial, cpus_per_trial, max_concurrent)
+    share = None if gpus_per_trial is None else share_given(gpus_per_trial)
+    places = _places(study, gpus, share, cpus_per_trial, max_concurrent)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_data(study.control.config.data, Path(folder))
+        if gpus_per_trial == MEASURED:
+            places = _places(study, gpus, _measured(study, prepared), cpus_per_trial, max_concurrent)
         costs = _costs(study, prepared, places, earlier or [], probe=probe, threads=cpus_per_trial, workers=workers)
     show_estimate(study, estimate(study, costs, places), places, costs.times)
 
@@ -94,6 +100,10 @@ def _places(
             raise ConfigError(f"--gpus-per-trial {gpus_per_trial:g} needs GPUs: name them with --gpus")
         share = cpus_per_trial * processes
         fitting = int(len(os.sched_getaffinity(0)) / share + 1e-9)
+    elif gpus_per_trial == 0:
+        raise ConfigError(
+            f"--gpus-per-trial 0 takes none of the {counted(count, 'GPU')}; leave it out, or take --gpus 0"
+        )
     else:
         share = float(processes) if processes > 1 else gpus_per_trial or 1.0
         fitting = int(count / share + 1e-9) if share >= 1 else count * int(1 / share + 1e-9)
@@ -101,6 +111,21 @@ def _places(
         have, flag = (counted(count, "GPU"), "--gpus") if count else ("the cores here", "--cpus-per-trial")
         raise ConfigError(f"{flag}: a trial takes {share:g} of {have}; not one can run")
     return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
+
+
+def _measured(study: Study, prepared: Any) -> float:
+    """The share of a card that a trial needs, by the card here."""
+    import torch
+
+    from tune_cmx.search.sharing import share_here
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"--gpus-per-trial {MEASURED}: there is no GPU here to measure the memory on; name a share, as in 0.5"
+        )
+    found = share_here(study, prepared)
+    say(f"memory: {round(1 / found)} trials fit a card")
+    return found
 
 
 def _costs(

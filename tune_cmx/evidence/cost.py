@@ -132,7 +132,7 @@ def _by_arm(page: Page, records: StudyRecords) -> None:
             [
                 f"control: {records.label(arm)}" if arm == records.control else records.label(arm),
                 *(_counted(own, which) for which in ("total", "active")),
-                *([number(operations, 1)] if flops else []),
+                *([UNKNOWN if operations is None else f"{operations:.3g}"] if flops else []),
                 number(statistics.fmean(times), 1) if times else UNKNOWN,
                 number(sum(trial.seconds for trial in own) / epochs, 1) if epochs else UNKNOWN,
                 _spread(full),

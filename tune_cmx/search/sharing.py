@@ -1,6 +1,5 @@
 """How many trials share a card, by the memory that the largest of them takes."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.prepare import load_prepared
+from tune_cmx.data.prepare import Prepared, load_prepared
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.models.describe import parameters
 from tune_cmx.search.check import build_for
@@ -38,13 +38,10 @@ def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> t
         TrialError: A trial does not fit, or cannot train for another reason.
         ConfigError: Not even one trial fits the smallest card.
     """
-    study = opened.study
-    configs = [study.control.config, *(study.arms[name].config for name in study.searched)]
-    configs += [config for _, config in study.range_ends()]
     storage = opened.mirror.uri if opened.mirror else None
     probe = ray.remote(num_cpus=1, num_gpus=int(cards), max_retries=0)(_probe)
     peaks = []
-    for config in _largest(configs, opened):
+    for config in largest(opened.study, opened.prepared):
         answer = _answer(probe.remote(config.model_dump_json(), str(opened.prepared.folder), storage, device))
         if isinstance(answer, str):
             raise TrialError(answer)
@@ -57,16 +54,27 @@ def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> t
     )
 
 
-def _largest(configs: Iterable[TrialConfig], opened: StudyFolder) -> list[TrialConfig]:
+def share_here(study: Study, prepared: Prepared) -> float:
+    """The same by this machine's first card, without Ray.
+
+    Raises:
+        TrialError, ConfigError: As for `measured_share`.
+    """
+    peaks = [peak_memory(config, prepared, "cuda").peak for config in largest(study, prepared)]
+    return share(max(peaks), card_total("cuda"))
+
+
+def largest(study: Study, prepared: Prepared) -> list[TrialConfig]:
     """The control, and the configuration that computes the most: the largest images first, then the most parameters."""
-    first, *others = configs
+    first = study.control.config
+    others = [study.arms[name].config for name in study.searched] + [config for _, config in study.range_ends()]
     if not others:
         return [first]
 
     def size(config: TrialConfig) -> tuple[int, int]:
         detector = config.model.detector
         pixels = config.schedule.batch_size * detector.image_size * detector.max_size
-        return pixels, parameters(build_for(config.model, opened.prepared))["total"]
+        return pixels, parameters(build_for(config.model, prepared))["total"]
 
     return [first, max(others, key=size)]
 

@@ -51,6 +51,12 @@ def test_records_of_the_cpu_say_nothing_of_gpus(
     [
         (["--no-probe", "--gpus", "0"], "--no-probe: no trial of an earlier study says how long an epoch takes"),
         (["--gpus", "0", "--gpus-per-trial", "0.5"], "--gpus-per-trial 0.5 needs GPUs: name them with --gpus"),
+        (
+            ["--gpus", "2", "--gpus-per-trial", "auto"],
+            "--gpus-per-trial auto: there is no GPU here to measure the memory",
+        ),
+        (["--gpus", "2", "--gpus-per-trial", "0"], "--gpus-per-trial 0 takes none of the 2 GPUs"),
+        (["--gpus", "2", "--gpus-per-trial", "2"], "--gpus-per-trial: from 0 to 1"),
         (["--gpus", "0", "--cpus-per-trial", "9999"], "--cpus-per-trial: a trial takes 9999 of "),
         (["--gpus", "1", "--set", "schedule.processes=2"], "--gpus: a trial takes 2 of 1 GPU"),
         (["--gpus", "0", "--from", "nowhere"], "--from: nowhere holds no records"),
