@@ -125,6 +125,10 @@ def run(folder: Path, variant: Literal["stop", "promote"], trials: int) -> Recor
         path = Path(facts["record"])
         record = json.loads(path.read_text())
         record.setdefault("began", time.time())
+        write_json(path, record)
+        late = time.monotonic() + 20  # two workers do not begin at the same moment
+        while sum("began" in other for other in records.all().values()) < 2 and time.monotonic() < late:
+            time.sleep(0.05)
         for epoch in range(1, EPOCHS + 1):
             record["curve"][str(epoch)] = facts["merit"] * epoch / EPOCHS
             record["status"] = "complete" if epoch == EPOCHS else "running"

@@ -55,7 +55,7 @@ def _trials(page: Page, records: StudyRecords, trials: Iterable[Trial], stopping
     rows = [
         [
             link(trial, records),
-            trial.status,
+            "to the end" if trial.status == "stopped" and trial.searched_to_the_end else trial.status,
             _stop_words(trial, stopping),
             value_text(trial.seed),
             f"{trial.epochs} of {value_text(trial.epochs_planned)}",
