@@ -1,7 +1,5 @@
 """The section of the report on the interval of the data: what the differences would be on other images."""
 
-import gzip
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,21 +11,19 @@ from tune_cmx.evidence.bootstrap import FEWEST_UNITS, DataInterval, paired_boots
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.matching import Matched, match
 from tune_cmx.evidence.records import StudyRecords, Trial
+from tune_cmx.evidence.stored import READ_ERRORS, stored_detections, stored_truth
 from tune_cmx.evidence.wording import count, interval, listed, number, signed
 
 LARGEST_GAP = 1.0
 """Points between a run's recorded value and the one from its stored detections. Their boxes are rounded to a hundredth
 of a pixel and their scores to five digits, which moves a match here and there; more says that the boxes are others."""
 
-_READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
-"""What a file raises that is cut, is not JSON, or lacks a field."""
-
 
 def data_interval_section(page: Page, records: StudyRecords) -> None:
     """Each confirmed arm's difference from the control on the primary metric, with the interval of the data."""
     page.heading("Interval of the data")
     try:
-        truth = _truth(records)
+        truth = stored_truth(records)
     except DataError as error:
         page.paragraph(f"Cannot be computed: {error}.")
         return
@@ -84,25 +80,6 @@ def _how(records: StudyRecords, one: DataInterval) -> str:
     return words
 
 
-def _truth(records: StudyRecords) -> Mapping[str, Any]:
-    """The ground truth that the study's folder keeps of the split of the primary metric.
-
-    Raises:
-        DataError: It is missing or damaged.
-    """
-    place = f"data/truth_{records.primary_metric.partition('/')[0]}.json.gz"
-    path = records.folder / place
-    if not path.is_file():
-        raise DataError(f"{place} is missing; `tune-cmx search` with --resume writes it, where the data are")
-    try:
-        truth = json.loads(gzip.decompress(path.read_bytes()))
-    except _READ_ERRORS as error:
-        raise DataError(f"{place} cannot be read: {error}") from error
-    if not isinstance(truth, dict) or not truth.keys() >= {"info", "images", "annotations", "categories"}:
-        raise DataError(f"{place} needs info, images, annotations and categories")
-    return truth
-
-
 def _sequences(truth: Mapping[str, Any]) -> list[str] | None:
     """Of each image, in the order of their numbers; None: not known."""
     images = sorted(truth["images"], key=lambda image: int(image["id"]))
@@ -128,18 +105,10 @@ def _run(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> Match
     Raises:
         DataError: They are missing, damaged, of another split or other data.
     """
-    split, _, metric = records.primary_metric.partition("/")
-    if trial.reported_on != split:
-        raise DataError(f"the detections kept are not of {split}")
-    for key, value in truth["info"].items():
-        if trial.info.get(key) != value:
-            raise DataError(f"{key} is {trial.info.get(key)} on the record and {value} in the ground truth")
-    path = trial.folder / "detections.json.gz"
-    if not path.is_file():
-        raise DataError("detections.json.gz is missing")
+    detections, metric = stored_detections(records, trial, truth), records.primary_metric.rpartition("/")[2]
     try:
-        matched = match(json.loads(gzip.decompress(path.read_bytes())), truth, metric)
-    except _READ_ERRORS as error:
+        matched = match(detections, truth, metric)
+    except READ_ERRORS as error:
         raise DataError(f"detections.json.gz cannot be used: {error}") from error
     value, recorded = _value(matched), trial.result(records.primary_metric)
     if recorded is None or math.isnan(value):

@@ -15,6 +15,7 @@ from tune_cmx.evidence.conduct import (
 )
 from tune_cmx.evidence.cost import cost_section
 from tune_cmx.evidence.data_interval import data_interval_section
+from tune_cmx.evidence.examples import examples_section
 from tune_cmx.evidence.factors import factors_section
 from tune_cmx.evidence.front import front_section
 from tune_cmx.evidence.html import html_text
@@ -88,6 +89,8 @@ def study_page(records: StudyRecords, arms: pd.DataFrame, place: Path | None) ->
     page.heading("Warnings")
     page.bullets(found or ["None."])
     protocol_section(page, records)
+    if place is not None:
+        examples_section(page, records, place)
     return page
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from tune_cmx.data.dataset import PairedDataset
+from tune_cmx.data.panels import band_panels
 
 FRAMES = 3
 _SIDE = 160
@@ -18,8 +18,6 @@ _QUALITY = 35
 _LEAST_SCORE, _MOST = 0.5, 10
 """Detections below the score, or beyond the best so many, would hide the others."""
 _TRUTH, _FOUND, _NAME = (0, 230, 0), (255, 70, 255), (255, 255, 255)
-_COLOUR = "rgb"
-"""The modality whose three bands make one panel; each band of another has its own."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,12 @@ class Pictures:
         return self._frames[index]
 
     def _panels(self, image_CHW: Tensor) -> list[tuple[str, Image.Image]]:
-        """One a band, with a name; RGB in one."""
-        panels, first = [], 0
+        bands, first = {}, 0
         for modality in self._dataset.modalities:
             count = len(self._dataset.data.bands[modality])
-            bands = image_CHW[first : first + count].numpy()
+            bands[modality] = image_CHW[first : first + count].numpy().transpose(1, 2, 0)
             first += count
-            if modality == _COLOUR and count == 3:
-                panels.append((modality, Image.fromarray((bands.transpose(1, 2, 0) * 255).astype(np.uint8))))
-                continue
-            names = [modality] if count == 1 else [f"{modality} {number}" for number in range(1, count + 1)]
-            panels += [(name, _grey(band)) for name, band in zip(names, bands, strict=True)]
-        return panels
+        return band_panels(bands)
 
     def _drawn(self, frame: _Frame, found: Sequence[Mapping[str, Any]]) -> Picture:
         width, height = frame.panels[0].size
@@ -119,10 +111,3 @@ def _named(name: str, panel: Image.Image) -> Image.Image:
 
 def _write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
     pen.text(place, text, fill=colour, stroke_width=1, stroke_fill=(0, 0, 0), font_size=9)
-
-
-def _grey(band_HW: np.ndarray[Any, Any]) -> Image.Image:
-    """Its range spread over black and white; thermal frames use little of their numbers' range."""
-    low, high = np.percentile(band_HW, (1, 99))
-    spread = np.clip((band_HW - low) / max(high - low, 1e-6), 0, 1)
-    return Image.fromarray((spread * 255).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,37 @@
+"""A frame's bands as pictures for people: the three of rgb in one, each other band by itself."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+from tune_cmx.data.pixels import Pixels, full_scale
+
+_COLOUR = "rgb"
+"""The modality whose three bands make one picture."""
+
+
+def band_panels(bands: Mapping[str, Pixels]) -> list[tuple[str, Image.Image]]:
+    """Name and picture of each panel, in the order of the modalities.
+
+    Args:
+        bands: H×W×bands by modality, as of `read_frame`.
+    """
+    panels: list[tuple[str, Image.Image]] = []
+    for modality, pixels in bands.items():
+        count = pixels.shape[2]
+        if modality == _COLOUR and count == 3:
+            panels.append(
+                (modality, Image.fromarray(np.rint(pixels / full_scale(pixels.dtype) * 255).astype(np.uint8)))
+            )
+            continue
+        names = [modality] if count == 1 else [f"{modality} {number}" for number in range(1, count + 1)]
+        panels += [(name, _grey(pixels[:, :, band])) for band, name in enumerate(names)]
+    return panels
+
+
+def _grey(band_HW: Pixels) -> Image.Image:
+    """Its range spread over black and white; thermal frames use little of their numbers' range."""
+    low, high = np.percentile(band_HW, (1, 99))
+    spread = np.clip((band_HW - low) / max(high - low, 1e-6), 0, 1)
+    return Image.fromarray((spread * 255).astype(np.uint8)).convert("RGB")
