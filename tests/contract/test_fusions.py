@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tune_cmx.errors import ShapeError
-from tune_cmx.models.fusion import FUSIONS, Fusion, build_fusion
+from tune_cmx.models.fusion import FUSIONS, Fusion, FusionOutput, Truth, build_fusion
 
 SHAPES = [(8, 1, 6, 6), (30, 5, 7, 5), (64, 2, 1, 9)]
 """Channels, heads, rows, columns."""
@@ -75,9 +75,11 @@ def test_state_dict_survives_a_round_trip(kind: str) -> None:
 
 def test_runs_in_mixed_precision(kind: str) -> None:
     rgb, aux = _maps(2, 16, 6, 6)
+    truth = Truth.of([torch.tensor([[4.0, 4.0, 12.0, 20.0]]), torch.zeros(0, 4)], 24, 24)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        fused = _fusion(kind)(rgb, aux).fused_BCHW
-    assert fused.isfinite().all()
+        output = _fusion(kind)(rgb, aux, truth)
+    assert output.fused_BCHW.isfinite().all()
+    assert all(loss.isfinite() for loss in output.losses.values())
 
 
 def test_maps_of_two_shapes_are_refused(kind: str) -> None:
@@ -97,6 +99,27 @@ def test_statistics_are_fractions_of_each_image_and_cost_training_nothing(kind: 
         assert not values_B.requires_grad
         assert ((values_B >= 0) & (values_B <= 1)).all()
         torch.testing.assert_close(values_B[1:2], alone[name])
+
+
+def test_what_is_learnt_from_the_objects_changes_no_map(kind: str) -> None:
+    """Else training would show the detector where the objects are."""
+    rgb, aux = _maps(2, 16, 6, 6)
+    some = Truth.of([torch.tensor([[4.0, 4.0, 12.0, 20.0]]), torch.zeros(0, 4)], 24, 24)
+    none = Truth.of([torch.zeros(0, 4)] * 2, 24, 24)
+    plain, guided, empty = (_trained(kind, rgb, aux, truth) for truth in (None, some, none))
+    for output in (guided, empty):
+        assert torch.equal(output.fused_BCHW, plain.fused_BCHW)
+        assert torch.equal(output.rgb_BCHW, plain.rgb_BCHW)
+        assert torch.equal(output.aux_BCHW, plain.aux_BCHW)
+        assert all(loss.shape == () and loss.isfinite() and loss >= 0 for loss in output.losses.values())
+    assert list(guided.losses) == list(empty.losses)  # the same parts of the loss at every step
+
+
+def _trained(kind: str, rgb: Tensor, aux: Tensor, truth: Truth | None) -> FusionOutput:
+    fusion = _fusion(kind).train()
+    torch.manual_seed(1)
+    output: FusionOutput = fusion(rgb, aux, truth)
+    return output
 
 
 def test_audit_notes_are_lines_for_a_person(kind: str) -> None:

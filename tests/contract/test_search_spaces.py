@@ -8,7 +8,7 @@ import torch
 
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import Study, read_study
-from tune_cmx.search.check import DEFAULT_BANDS, build_plain
+from tune_cmx.search.build import DEFAULT_BANDS, build_plain
 from tune_cmx.search.plan import rungs_text, size_text
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,7 @@ def head(path: Path) -> Iterator[str]:
 
 def test_there_are_the_spaces_that_the_design_ships() -> None:
     shipped = "demo demo_people cssa_stages cssa_thresholds schedules gaff modalities fusion_showdown cssa_components"
+    shipped += " small_objects cssa_gates"
     assert {f"{name}.yaml" for name in shipped.split()} <= {path.name for path in FILES}
 
 

@@ -134,7 +134,8 @@ def _costs(
     """What a trial takes: by earlier records where there are any, else by a probe."""
     import torch
 
-    from tune_cmx.search.costs import Costs, ModelSizes, earlier_times, probed_times, seconds_to_check
+    from tune_cmx.search.costs import Costs, earlier_times, probed_times, seconds_to_check
+    from tune_cmx.search.sizes import ModelSizes
 
     device = "cuda" if places.gpu else "cpu"
     control = study.control.config

@@ -135,11 +135,13 @@ def search(
         with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
             checked = begin_check(study, prepared, ask)
             stack.enter_context(ray_cluster(resources))  # it begins while the models are built
-            twins = show_check(study, checked())
+            found = checked()
+            show_check(study, found)
         if before is None:
             (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
         opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
-        opened.progress["twins"] = twins
+        opened.built = {arm.id: arm for arm in found.arms}
+        opened.progress["twins"] = found.twins
         console = StudyConsole(out, study.file.early_stopping.metric)
         if retry_failed:
             opened.retry_failed()

@@ -81,12 +81,8 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
     return ask(checked_study, study, prepared)
 
 
-def show_check(study: Study, checked: Any) -> list[list[str]]:
-    """Say what was found.
-
-    Returns:
-        The ids of arms that are one function under several names, group by group.
-    """
+def show_check(study: Study, checked: Any) -> None:
+    """Say what was found."""
     from rich.table import Table
 
     from tune_cmx.notes import together
@@ -98,7 +94,7 @@ def show_check(study: Study, checked: Any) -> list[list[str]]:
         table.add_column(heading, justify="right")
     for arm in checked.arms:
         name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
-        table.add_row(escape(name), f"{arm.total:,}", f"{arm.active:,}", str(arm.epochs))
+        table.add_row(escape(name), f"{arm.parameters['total']:,}", f"{arm.parameters['active']:,}", str(arm.epochs))
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
@@ -108,8 +104,6 @@ def show_check(study: Study, checked: Any) -> list[list[str]]:
         warn("confirm.seeds is 1: without replicates no difference can be tested, and no claim made")
     for text in (size_text(study), rungs_text(study)):
         say(text)
-    twins: list[list[str]] = checked.twins
-    return twins
 
 
 def checked_study(study: Study, prepared: Any) -> Any:

@@ -33,7 +33,8 @@ from tune_cmx.registry import lookup
 Config = Annotated[Path | None, typer.Option("--config", help="A trial's config.json; other flags go before it.")]
 Backbone = Annotated[str | None, typer.Option(help="mit_b0 .. mit_b5, mit_nano.")]
 FusionType = Annotated[
-    str | None, typer.Option("--fusion-type", help="frm_ffm, cssa, se_gated (also called gaff), add, concat.")
+    str | None,
+    typer.Option("--fusion-type", help="frm_ffm, cssa, se_gated (here also gaff), add, concat; guided gaff: --config."),
 ]
 Stages = Annotated[str | None, typer.Option(help="Where the fusion stands, as in 2,3; frm_ffm elsewhere.")]
 Threshold = Annotated[float | None, typer.Option(help="CSSA's switching threshold.")]
@@ -106,7 +107,7 @@ def train(
     chosen = device_named(device, here=True)
     import torch
 
-    from tune_cmx.search.check import build_for
+    from tune_cmx.search.build import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
     from tune_cmx.training.record import TrialRecord
     from tune_cmx.training.run import run_trial
@@ -154,8 +155,8 @@ def describe(
         **set_settings(sets),
     }
     parsed = trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
-    from tune_cmx.models.describe import audit, flops, parameters
-    from tune_cmx.search.check import DEFAULT_BANDS, build_plain
+    from tune_cmx.models.describe import flops, inspected
+    from tune_cmx.search.build import DEFAULT_BANDS, build_plain
 
     height, width = _frame(frame)
     detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)
@@ -163,10 +164,11 @@ def describe(
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
     fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
     out.print(f"{model.backbone}, {model.streams}{fused}, {_classes(num_classes)} and background", soft_wrap=True)
-    for part, count in parameters(detector).items():
+    found = inspected(detector)
+    for part, count in found.parameters.items():
         out.print(f"{part:<14}{count:>14,}")
     out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
-    for warning in audit(detector, detector.backbone.encoder.bands):
+    for warning in found.warnings:
         warn(warning)
 
 

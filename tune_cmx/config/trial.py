@@ -1,28 +1,17 @@
 """The typed configuration of one trial. Frozen, strict: an unknown key or a wrong type is an error."""
 
-import hashlib
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from tune_cmx.config.pretrained import PretrainedConfig
+from tune_cmx.config.section import Section as Section
+from tune_cmx.config.section import as_tuple as as_tuple
 
 STAGES = (1, 2, 3, 4)
 MODALITIES = ("rgb", "thermal", "event")
 TIMM = "timm/"
 """Begins the name of a backbone that is timm's."""
-
-
-def as_tuple(value: Any) -> Any:
-    """YAML and JSON have lists where these models have tuples; nothing else is converted."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class StageFusion(Section):
@@ -112,71 +101,6 @@ class DetectorConfig(Section):
         if self.max_size < self.image_size:
             raise ValueError(f"max_size must be at least image_size, {self.image_size}; got {self.max_size}")
         return self
-
-
-class WeightsFile(Section):
-    """A file of a stream's first weights, in a search-space file its path alone. Its content is part of the protocol,
-    its place is not."""
-
-    path: str
-    """Absolute once it is read; a relative one starts where the command runs."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the content, hexadecimal. Where it is left out it is taken from the file, which must be there then."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_hash(cls, given: Any) -> Any:
-        content = {"path": given} if isinstance(given, str) else given
-        if not isinstance(content, Mapping) or not isinstance(content.get("path"), str):
-            return content
-        path = Path(content["path"]).expanduser().absolute()
-        if content.get("sha256") is None:
-            if not path.is_file():
-                raise ValueError(f"{path}: no such file of weights; download it first, or correct the path")
-            stat = path.stat()
-            content = {**content, "sha256": _sha256(path, stat.st_size, stat.st_mtime_ns)}
-        return {**content, "path": str(path)}
-
-
-@cache
-def _sha256(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001  # another content has another key
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class PretrainedConfig(Section):
-    """Where the streams' first weights come from: `timm`, or the path of a file for every stream, or a mapping of
-    `rgb` and `aux` to a path each, where the stream left out starts at random."""
-
-    timm: bool = False
-    """What timm publishes for its backbone; needs the network, or the cache of an earlier run."""
-    every: WeightsFile | None = None
-    rgb: WeightsFile | None = None
-    aux: WeightsFile | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return {"timm": True} if given == "timm" else {"every": given}
-        return given
-
-    @model_validator(mode="after")
-    def _one_form(self) -> "PretrainedConfig":
-        forms = [self.timm, self.every is not None, self.rgb is not None or self.aux is not None]
-        if sum(forms) != 1:
-            raise ValueError("give either a path, or paths for rgb and aux, or timm")
-        return self
-
-    def file(self, stream: str) -> WeightsFile | None:
-        """The file for `rgb`, `aux` or `single`, if there is one."""
-        return self.every or {"rgb": self.rgb, "aux": self.aux}.get(stream)
-
-    def placeless(self) -> "PretrainedConfig":
-        """Without the places of the files, which may move; their hashes may not."""
-        files = {name: getattr(self, name) for name in ("every", "rgb", "aux")}
-        moved = {name: file.model_copy(update={"path": ""}) for name, file in files.items() if file is not None}
-        return self.model_copy(update=moved)
 
 
 class ModelConfig(Section):

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -25,35 +26,35 @@ def parameters_by_part(detector: Detector) -> dict[str, int]:
     return parts | {"total": sum(p.numel() for p in detector.parameters())}
 
 
-def parameters(detector: Detector) -> dict[str, int]:
-    """`parameters_by_part`, and `active`: those that receive a gradient in one training step."""
-    stepped, _ = _step(detector, detector.backbone.encoder.bands, image_size=64)
-    active = sum(p.numel() for p in stepped.parameters() if p.grad is not None)
-    return parameters_by_part(detector) | {"active": active}
+@dataclass(frozen=True)
+class Inspection:
+    """What one training step on noise shows of a detector."""
+
+    parameters: dict[str, int]
+    """`parameters_by_part`, and `active`: those that received a gradient."""
+    warnings: list[str]
+    """A line for each part with parameters that got no gradient, and what the fusions have to say of themselves."""
 
 
-def audit(detector: Detector, bands: Sequence[int], image_size: int = 96) -> list[str]:
-    """Warnings for a person, from one training step on noise.
+def inspected(detector: Detector, image_size: int = 96) -> Inspection:
+    """Count and audit a detector.
 
     The step is made on a copy, on the CPU: the detector, its gradients and buffers, its mode, and torch's default
     generator stay as they were.
 
     Args:
         detector: Weights and all; it may be on any device.
-        bands: Input channels of each stream.
         image_size: Side of the square images, in pixels.
-
-    Returns:
-        A line for each part with parameters that got no gradient, and what the fusions have to say of themselves.
     """
-    stepped, notes = _step(detector, bands, image_size)
+    stepped, notes = _step(detector, detector.backbone.encoder.bands, image_size)
+    active = sum(p.numel() for p in stepped.parameters() if p.grad is not None)
     warnings = []
     for part, module in _parts(stepped).items():
         idle = [name for name, parameter in module.named_parameters() if parameter.grad is None]
         if idle:
             said = module.without_gradient(idle) if isinstance(module, Fusion) else cannot_learn(idle)
             warnings.append(f"{_words(part, module)}: {said}")
-    return warnings + notes
+    return Inspection(parameters_by_part(detector) | {"active": active}, warnings + notes)
 
 
 def network_size(detector: DetectorConfig, height: float, width: float) -> tuple[int, int]:

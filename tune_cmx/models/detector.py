@@ -15,6 +15,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from tune_cmx.config.trial import ModelConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.encoder import Encoder
+from tune_cmx.models.fusion import Truth
 
 _ROI_SIZE = 7
 
@@ -28,8 +29,8 @@ class Backbone(nn.Module):
         self.out_channels = out_channels
         self.fpn = FeaturePyramidNetwork(list(encoder.channels), out_channels, LastLevelMaxPool())
 
-    def forward(self, image_BCHW: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        maps, losses = self.encoder(image_BCHW)
+    def forward(self, image_BCHW: Tensor, truth: Truth | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        maps, losses = self.encoder(image_BCHW, truth)
         return self.fpn(maps), losses
 
 
@@ -54,13 +55,19 @@ class Detector(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
         assert targets is not None or not self.training, "training needs targets"
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         batch, targets = self.transform(images, targets)
-        maps, fusion_losses = self.backbone(batch.tensors)
+        maps, fusion_losses = self.backbone(batch.tensors, self._truth(batch.tensors, targets))
         proposals, rpn_losses = self.rpn(batch, maps, targets)
         detections, box_losses = self.roi_heads(maps, proposals, batch.image_sizes, targets)
         if self.training:
             return {**box_losses, **rpn_losses, **fusion_losses}
         found: list[dict[str, Tensor]] = self.transform.postprocess(detections, batch.image_sizes, sizes)
         return found
+
+    def _truth(self, image_BCHW: Tensor, targets: list[dict[str, Tensor]] | None) -> Truth | None:
+        """What fusions may learn from: the boxes as resized with the images; nothing in evaluation mode."""
+        if not self.training or targets is None:
+            return None
+        return Truth.of([target["boxes"] for target in targets], *image_BCHW.shape[-2:])
 
 
 def build_detector(

@@ -1,4 +1,4 @@
-"""One or two Mix Transformer streams, with one fusion a stage between two.
+"""One or two streams, with one fusion a stage between two.
 
 Axes: B batch, C channels or bands, H W rows and columns.
 """
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from tune_cmx.config.trial import STAGES, ModelConfig
 from tune_cmx.errors import ConfigError, ShapeError
-from tune_cmx.models.fusion import Fusion, build_fusion, check_options
-from tune_cmx.models.mit import MIT, MitShape, MixTransformer
-from tune_cmx.registry import lookup
+from tune_cmx.models.fusion import Fusion, Truth, build_fusion, check_options
+from tune_cmx.models.streams import StreamShape, build_stream, stream_shape
 
 
 class Encoder(nn.Module):
@@ -32,7 +31,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig, bands: Sequence[int]) -> None:
         super().__init__()
-        shape = lookup(MIT, config.backbone, "model.backbone: unknown backbone")
+        shape = stream_shape(config.backbone)
         if len(bands) != len(config.stream_modalities()):
             raise ConfigError(
                 f"model.streams: '{config.streams}' has {len(config.stream_modalities())} streams; "
@@ -43,16 +42,20 @@ class Encoder(nn.Module):
         self.carry = config.carry
         names = ("rgb", "aux") if len(bands) == 2 else ("single",)
         self.streams = nn.ModuleDict(
-            {name: MixTransformer(shape, count, config.drop_path) for name, count in zip(names, bands, strict=True)}
+            {
+                name: build_stream(config.backbone, count, config.drop_path)
+                for name, count in zip(names, bands, strict=True)
+            }
         )
         self.fusions = nn.ModuleList(_fusions(config, shape))
         self._noted: dict[str, tuple[Tensor, int]] = {}
 
-    def forward(self, image_BCHW: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forward(self, image_BCHW: Tensor, truth: Truth | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Run all stages.
 
         Args:
             image_BCHW: All bands, in the order of the streams.
+            truth: Where the objects are, for fusions that learn from it; given in training alone.
 
         Returns:
             The maps of stages 1..4, fused where there are two streams, by the names "0".."3"; and the fusions' own
@@ -72,7 +75,7 @@ class Encoder(nn.Module):
                 pyramid[str(stage - 1)] = maps[0]
                 continue
             try:
-                output = self.fusions[stage - 1](*maps)
+                output = self.fusions[stage - 1](*maps, truth=truth)
             except ShapeError as error:
                 raise ShapeError(f"encoder stage {stage}: {error}") from error
             separate = self.carry == "separate"
@@ -102,7 +105,7 @@ class Encoder(nn.Module):
         return dict(zip(noted, means.tolist(), strict=True))
 
 
-def _fusions(config: ModelConfig, shape: MitShape) -> list[Fusion]:
+def _fusions(config: ModelConfig, shape: StreamShape) -> list[Fusion]:
     """One fusion a stage, or none for a single stream; the configuration is checked in either case.
 
     They draw their weights apart from torch's default generator, which is left as if there were no fusion at all: arms

@@ -9,9 +9,11 @@ class BuiltArm:
 
     id: str
     label: str
-    total: int
-    active: int
     epochs: int
+    parameters: dict[str, int]
+    """By part, `total` and `active`."""
+    gflops: float | None
+    """Of one forward of one image of the usual size; None: the data are not known."""
     warnings: tuple[str, ...]
 
 

@@ -1,6 +1,5 @@
 """What a trial of an arm takes: seconds by earlier records or a probe, bytes and operations by the model's shapes."""
 
-import json
 import math
 import statistics
 import time
@@ -10,18 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from tune_cmx.config.parse import dump
-from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig, StageFusion, TrialConfig
+from tune_cmx.config.trial import DetectorConfig, ModelConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
-from tune_cmx.models.describe import audit, flops, network_size, parameters
-from tune_cmx.models.fusion import build_fusion
-from tune_cmx.models.mit import MIT
-from tune_cmx.registry import lookup
-from tune_cmx.search.check import build_for, build_plain
+from tune_cmx.models.describe import inspected
+from tune_cmx.search.build import build_for
+from tune_cmx.search.sizes import ModelSizes, as_text
 from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.timing import TrialTimes, time_trials
 
@@ -32,65 +27,6 @@ _MOMENTS = {"sgd": 1, "adamw": 2}
 PROCESS_S, START_S = 5.0, 1.0
 """A fresh process with torch and this package, and data and model within it, where no probe measured them: two x86-64
 cores, 2026-11-24."""
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """A detector in numbers."""
-
-    parameters: int
-    gflop: float
-    """Of one forward of one image."""
-
-    def __add__(self, other: "ModelSize") -> "ModelSize":
-        return ModelSize(self.parameters + other.parameters, self.gflop + other.gflop)
-
-
-class ModelSizes:
-    """The sizes of detectors, each part that several share counted once; no weights are drawn."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self._bands = {name: len(found) for name, found in prepared.data.bands.items()}
-        self._classes = len(prepared.data.classes)
-        heights, widths = zip(*prepared.audit.sizes.values(), strict=True)
-        self._frame = (float(np.median(heights)), float(np.median(widths)))
-        self._detectors: dict[str, ModelSize] = {}
-        self._fusions: dict[str, ModelSize] = {}
-
-    def of(self, model: ModelConfig) -> ModelSize:
-        """Parameters, and operations for a frame of the usual size.
-
-        Raises:
-            ConfigError: The model cannot be built, or the data lack a modality.
-        """
-        height, width = network_size(model.detector, *self._frame)
-        plain = model.model_copy(update={"fusion": FusionConfig(kind="add"), "carry": "separate"})
-        key = _text(dump(plain))
-        if key not in self._detectors:
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                detector = build_plain(plain, self._bands, self._classes)
-            count = sum(parameter.numel() for parameter in detector.parameters())
-            self._detectors[key] = ModelSize(count, flops(detector, height, width))
-        size = self._detectors[key]
-        if len(model.stream_modalities()) > 1:
-            for number, fusion in enumerate(model.fusion.stage_fusions()):
-                size += self._fusion(model.backbone, number, fusion, height, width)
-        return size
-
-    def _fusion(self, backbone: str, number: int, fusion: StageFusion, height: int, width: int) -> ModelSize:
-        """The fusion of stage `number` + 1, with maps of stride 4·2^number."""
-        key = _text([backbone, number, dump(fusion), height, width])
-        if key not in self._fusions:
-            shape = lookup(MIT, backbone, "model.backbone: unknown backbone")
-            channels, stride = shape.widths[number], 4 * 2**number
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                built = build_fusion(fusion.kind, channels, fusion.options, heads=shape.heads[number]).eval()
-                maps = [torch.empty(1, channels, height // stride, width // stride) for _ in range(2)]
-                with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                    built(*maps)
-            count = sum(parameter.numel() for parameter in built.parameters())
-            self._fusions[key] = ModelSize(count, counter.get_total_flops() / 1e9)
-        return self._fusions[key]
 
 
 @dataclass(frozen=True)
@@ -132,7 +68,7 @@ class Costs:
     def epoch_s(self, config: TrialConfig) -> float:
         """Of that model and batch size, where it was timed; else scaled by operations between what was."""
         batch = config.schedule.batch_size
-        key = f"{batch} {_text(dump(config.model))}"
+        key = f"{batch} {as_text(dump(config.model))}"
         if key not in self._epoch_s:
             self._epoch_s[key] = self._looked_up(config.model, batch)
         return self._epoch_s[key]
@@ -141,7 +77,7 @@ class Costs:
         sizes = {found.batch_size for found in self.times.epochs}
         nearest = min(sizes, key=lambda size: abs(math.log(size / batch_size)))
         alike = [found for found in self.times.epochs if found.batch_size == nearest]
-        same = [found.seconds for found in alike if found.model == _text(dump(model))]
+        same = [found.seconds for found in alike if found.model == as_text(dump(model))]
         if same:
             return statistics.fmean(same)
         by_gflop: dict[float, list[float]] = {}
@@ -194,7 +130,7 @@ def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig
             config, last = record.config(), rows[-1]
             seconds = last["seconds"] / last["epoch"]
             gflop = sizes.of(config.model).gflop
-            found.append(EpochTime(_text(dump(config.model)), gflop, config.schedule.batch_size, seconds))
+            found.append(EpochTime(as_text(dump(config.model)), gflop, config.schedule.batch_size, seconds))
             frames.append(last["val/milliseconds"] / 1000)
     if not found:
         return None
@@ -244,7 +180,7 @@ def probed_times(
         timed += found
         for config, times in zip(together, found, strict=True):
             batch, gflop = config.schedule.batch_size, sizes.of(config.model).gflop
-            epochs.append(EpochTime(_text(dump(config.model)), gflop, batch, times.epoch_s(train, val, batch)))
+            epochs.append(EpochTime(as_text(dump(config.model)), gflop, batch, times.epoch_s(train, val, batch)))
     arms = "1 arm" if len(chosen) == 1 else f"{len(chosen)} arms"
     beside = f", {side_by_side} at a time" if side_by_side > 1 else ""
     return Times(
@@ -260,8 +196,7 @@ def seconds_to_check(model: ModelConfig, prepared: Prepared) -> float:
     """What `check` takes to build and audit an arm."""
     began = time.monotonic()
     detector = build_for(model, prepared)
-    parameters(detector)
-    audit(detector, detector.backbone.encoder.bands)
+    inspected(detector)
     return time.monotonic() - began
 
 
@@ -274,8 +209,4 @@ def _representative(configs: Sequence[TrialConfig], sizes: ModelSizes) -> list[T
     for alike in by_batch.values():
         ranked = sorted(alike, key=lambda config: sizes.of(config.model).gflop)
         chosen += [ranked[-1], ranked[0]]
-    return list({(config.schedule.batch_size, _text(dump(config.model))): config for config in chosen}.values())
-
-
-def _text(content: object) -> str:
-    return json.dumps(content, sort_keys=True)
+    return list({(config.schedule.batch_size, as_text(dump(config.model))): config for config in chosen}.values())

@@ -11,8 +11,8 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, load_prepared
 from tune_cmx.errors import TrialError, TuneCmxError
-from tune_cmx.models.describe import parameters
-from tune_cmx.search.check import build_for
+from tune_cmx.models.describe import parameters_by_part
+from tune_cmx.search.build import build_for
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
@@ -74,7 +74,7 @@ def largest(study: Study, prepared: Prepared) -> list[TrialConfig]:
     def size(config: TrialConfig) -> tuple[int, int]:
         detector = config.model.detector
         pixels = config.schedule.batch_size * detector.image_size * detector.max_size
-        return pixels, parameters(build_for(config.model, prepared))["total"]
+        return pixels, parameters_by_part(build_for(config.model, prepared))["total"]
 
     return [first, max(others, key=size)]
 

@@ -16,6 +16,7 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
+from tune_cmx.search.built import BuiltArm
 from tune_cmx.search.optuna_journal import STORAGE
 from tune_cmx.search.plan import schedule_end
 from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
@@ -40,6 +41,8 @@ class StudyFolder:
     """Brings the folder to storage that is named by a URI; None: the folder itself is where all nodes see it."""
     progress: dict[str, Any] = field(default_factory=dict)
     """What `study.json` says of the course: status, seconds, finalists, phases, seeds."""
+    built: Mapping[str, BuiltArm] = field(default_factory=dict)
+    """The arms as the check built them, by id."""
 
     @property
     def decisions(self) -> Path:
@@ -65,9 +68,17 @@ class StudyFolder:
             phase=phase,
             protocol_hash=self.protocol_hash,
             **self.prepared.hashes(),
+            **self._inspected(arm),
         )
         self.publish(f"records/{name}")
         return record
+
+    def _inspected(self, arm: Arm) -> dict[str, Any]:
+        """What the arm's record need not find out; nothing of an arm that came up later than the check."""
+        built = self.built.get(arm.id)
+        if built is None:
+            return {}
+        return {"parameters": built.parameters, "gflops": built.gflops, "audit_warnings": list(built.warnings)}
 
     def publish(self, *relative: str) -> None:
         """Bring files or records that changed here to the storage."""

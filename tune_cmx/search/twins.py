@@ -10,9 +10,8 @@ from tune_cmx.config.arms import differing
 from tune_cmx.config.parse import dump
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import StageFusion, TrialConfig
-from tune_cmx.models.fusion import build_fusion, check_options
-from tune_cmx.models.mit import MIT
-from tune_cmx.registry import lookup
+from tune_cmx.models.fusion import Truth, build_fusion, check_options
+from tune_cmx.models.streams import stream_shape
 
 _BATCH, _SIDE = 8, 4
 """Of the maps that a fusion is given."""
@@ -99,7 +98,7 @@ class _Fingerprints:
         model = config.model
         if len(model.stream_modalities()) == 1:
             return ()
-        shape = lookup(MIT, model.backbone, "model.backbone: unknown backbone")
+        shape = stream_shape(model.backbone)
         return tuple(self._of(*at) for at in zip(model.fusion.stage_fusions(), shape.widths, shape.heads, strict=True))
 
     def _of(self, fusion: StageFusion, channels: int, heads: int) -> Fingerprint:
@@ -133,13 +132,19 @@ def _fingerprint(fusion: StageFusion, channels: int, heads: int) -> Fingerprint:
         seen = [torch.tensor([sum(counts)])]
         for training in (False, True):
             torch.default_generator.manual_seed(0)
-            output = built.train(training)(*maps)
+            output = built.train(training)(*maps, truth=_truth() if training else None)
             found = [_shadows(map_BCHW) for map_BCHW in (output.rgb_BCHW, output.aux_BCHW, output.fused_BCHW)]
             found += [loss[None] for loss in output.losses.values()]
             seen += found
         back = torch.autograd.grad(torch.cat(found).sum(), maps, materialize_grads=True)
         seen += [_shadows(map_BCHW) for map_BCHW in back]
     return tuple(number for numbers in seen for number in numbers.tolist())
+
+
+def _truth() -> Truth:
+    """One object in each image, over the middle of the maps: what a loss makes of it is a part of the function."""
+    box = torch.tensor([[_SIDE / 4, _SIDE / 4, _SIDE * 3 / 4, _SIDE * 3 / 4]])
+    return Truth.of([box] * _BATCH, _SIDE, _SIDE)
 
 
 def _shadows(map_BCHW: Tensor) -> Tensor:

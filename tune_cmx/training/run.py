@@ -18,9 +18,9 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS, evaluate
-from tune_cmx.models.describe import audit as audit_model
-from tune_cmx.models.describe import flops, network_size, parameters
+from tune_cmx.models.describe import flops, inspected, network_size
 from tune_cmx.models.detector import Detector, build_detector
+from tune_cmx.models.pretrained import load_pretrained
 from tune_cmx.seeding import derive
 from tune_cmx.training.board import TrialBoard, is_shown
 from tune_cmx.training.checkpoint import (
@@ -186,13 +186,13 @@ def _train(
     rank = lead_rank(config.schedule.processes, device)
     data = TrialData(config, prepared, workers, rank)
     model = build_trial_model(config, prepared)
-    if "parameters" not in record.state():
-        record.update(
-            parameters=parameters(model),
-            gflops=flops(model, *network_size(config.model.detector, *_usual_frame(prepared))),
-            audit_warnings=audit_model(model, model.backbone.encoder.bands),
-        )
     saved = next(reversed(checkpoints(record.checkpoints)), None)
+    if saved is None and config.model.pretrained is not None:  # a checkpoint has what became of those weights
+        record.update(transfer=[part.short() for part in load_pretrained(model.backbone.encoder, config.model)])
+    if "parameters" not in record.state():
+        found = inspected(model)
+        gflops = flops(model, *network_size(config.model.detector, *_usual_frame(prepared)))
+        record.update(parameters=found.parameters, gflops=gflops, audit_warnings=found.warnings)
     trainer = build_trainer(config, prepared, model, rank, saved)
     history, seconds_before = read_history(saved) if saved else ([], 0.0)
     record.complete_rows(history)

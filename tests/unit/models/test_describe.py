@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig
-from tune_cmx.models.describe import audit, flops, parameters
+from tune_cmx.models.describe import flops, inspected
 from tune_cmx.models.detector import Detector, build_detector
 
 SMALL = DetectorConfig(image_size=640, fpn_channels=16, proposals_train=50, rois_per_image=16, head_width=32)
@@ -19,7 +19,7 @@ def _detector(bands: tuple[int, ...] = (3, 2), **config: Any) -> Detector:
 
 
 def test_parts_of_two_streams() -> None:
-    counts = parameters(_detector())
+    counts = inspected(_detector()).parameters
     assert list(counts) == [
         "stream.rgb", "stream.aux", "fusion.1", "fusion.2", "fusion.3", "fusion.4",
         "fpn", "rpn", "box_head", "predictor", "total", "active",
@@ -28,22 +28,22 @@ def test_parts_of_two_streams() -> None:
 
 
 def test_parts_of_one_stream() -> None:
-    counts = parameters(_detector((3,), streams="rgb"))
+    counts = inspected(_detector((3,), streams="rgb")).parameters
     assert list(counts) == ["stream.single", "fpn", "rpn", "box_head", "predictor", "total", "active"]
     assert counts["active"] == counts["total"]
 
 
 def test_weights_that_a_hard_gate_cuts_off_are_not_active() -> None:
-    counts = parameters(_detector(fusion=FusionConfig(kind="cssa", stages=(2, 3), elsewhere="frm_ffm")))
+    counts = inspected(_detector(fusion=FusionConfig(kind="cssa", stages=(2, 3), elsewhere="frm_ffm"))).parameters
     assert counts["total"] - counts["active"] == 2 * 6
 
 
 def test_audit_has_nothing_to_say_of_the_control() -> None:
-    assert audit(_detector(), (3, 2)) == []
+    assert inspected(_detector()).warnings == []
 
 
 def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
-    lines = audit(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add")), (3, 2))
+    lines = inspected(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add"))).warnings
     assert lines[0] == (
         "fusion stage 2 (CssaFusion): gate 'hard' gives eca_rgb.conv.weight, eca_aux.conv.weight no gradient: they "
         "stay as drawn, and the threshold acts through a random filter; `gate: straight_through` trains them"
@@ -56,17 +56,17 @@ def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
 def test_audit_has_only_the_share_to_tell_of_a_gate_that_learns(gate: str) -> None:
     cssa = FusionConfig(kind="cssa", stages=(1, 4), elsewhere="frm_ffm", options={"gate": gate})
     detector = _detector(fusion=cssa)
-    lines = audit(detector, (3, 2))
+    lines = inspected(detector).warnings
     assert [line.split(" (CssaFusion): ")[0] for line in lines] == ["fusion stage 1", "fusion stage 4"]
     assert all("in exactly one stream" in line for line in lines)
-    counts = parameters(detector)
+    counts = inspected(detector).parameters
     assert counts["active"] == counts["total"]
 
 
 def test_audit_names_what_was_frozen_without_listing_it_all() -> None:
     detector = _detector()
     detector.backbone.encoder.streams["aux"].requires_grad_(False)
-    (line,) = audit(detector, (3, 2))
+    (line,) = inspected(detector).warnings
     assert line.startswith("stream aux: no gradient in one training step, cannot learn: patch_embed1.proj.weight, ")
     assert line.endswith(" more")
 
@@ -75,8 +75,7 @@ def test_audit_names_what_was_frozen_without_listing_it_all() -> None:
 def test_audit_leaves_no_trace(training: bool) -> None:
     detector = _detector(fusion=FusionConfig(kind="se_gated")).train(training)
     before, generator = copy.deepcopy(detector.state_dict()), torch.get_rng_state()
-    audit(detector, (3, 2))
-    parameters(detector)
+    inspected(detector)
     assert torch.equal(torch.get_rng_state(), generator)
     assert all(torch.equal(before[name], value) for name, value in detector.state_dict().items())
     assert all(parameter.grad is None for parameter in detector.parameters())
@@ -86,9 +85,9 @@ def test_audit_leaves_no_trace(training: bool) -> None:
 
 def test_audit_says_the_same_twice() -> None:
     detector = _detector(fusion=FusionConfig(kind="cssa"), drop_path=0.5)
-    first = audit(detector, (3, 2))
+    first = inspected(detector).warnings
     torch.rand(7)
-    assert audit(detector, (3, 2)) == first
+    assert inspected(detector).warnings == first
 
 
 @pytest.mark.parametrize(("height", "width", "gflop"), [(320, 416, 66.5), (800, 1088, 433.6)])

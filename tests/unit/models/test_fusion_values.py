@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tune_cmx.models.fusion import build_fusion
+from tune_cmx.models.fusion import Truth, build_fusion
 from tune_cmx.models.fusion.frm_ffm import FeatureFusion, FeatureRectification
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -44,6 +44,7 @@ def _cases() -> dict[str, Tensor]:
         found["cssa 0.5 weighted"] = _cssa(x1, x2, gate="weighted")
         found["cssa weighted unswitched"] = _cssa(x1, x2, gate="weighted", switching=False)
         found["cssa 0.5 kernel 5"] = _cssa(x1, x2, eca_kernel=5)
+        found["gaff"] = _filled(build_fusion("gaff", 64, {}))(x1, x2).fused_BCHW
     return found
 
 
@@ -60,6 +61,17 @@ def test_outputs_are_the_published_mechanisms() -> None:
         expected = [float(row[name]) for name in ("norm", "sum", "first", "last")]
         assert [float(number) for number in numbers] == pytest.approx(expected, rel=1e-8, abs=1e-8), row["case"]
     assert not found
+
+
+@pytest.mark.parametrize("row", _rows("fusion_losses.csv"), ids=lambda row: f"margin {row['margin']}")
+def test_losses_are_those_worked_out(row: dict[str, str]) -> None:
+    """At stride 4: one box of some places, one of half a place's width, and an image without."""
+    boxes = [torch.tensor([[10.0, 6.0, 30.0, 45.0], [50.0, 50.0, 52.0, 63.0]]), torch.zeros(0, 4)]
+    options = {"intra_weight": 1.0, "inter_weight": 1.0, "margin": float(row["margin"])}
+    gaff = _filled(build_fusion("gaff", 64, options)).train()
+    losses = gaff(_wave(np.sin, 0.01), _wave(np.cos, 0.013), Truth.of(boxes, 64, 64)).losses
+    found = {name: loss.item() for name, loss in losses.items()}
+    assert found == {name: pytest.approx(float(row[name]), abs=1e-9) for name in ("intra", "inter")}
 
 
 @pytest.mark.parametrize("row", _rows("fusion_parameters.csv"), ids=lambda row: f"{row['kind']} {row['options']}")

@@ -14,10 +14,11 @@ from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import flops, network_size
-from tune_cmx.search.check import build_plain
-from tune_cmx.search.costs import Costs, ModelSizes, earlier_times
+from tune_cmx.search.build import build_plain
+from tune_cmx.search.costs import Costs, earlier_times
 from tune_cmx.search.estimate import Amount, Estimate, Places, estimate
 from tune_cmx.search.plan import most_epochs, size_text
+from tune_cmx.search.sizes import ModelSizes
 from tune_cmx.training.record import TrialRecord
 
 STAGES, THRESHOLD = "model.fusion.stages", "model.fusion.options.switching_threshold"

@@ -157,3 +157,15 @@ def test_fusions_of_different_names_can_be_one_function(read: Reader) -> None:
 def test_gates_that_are_one_function_and_learn_in_two_ways_are_no_twins(read: Reader) -> None:
     gates = ["hard", "straight_through", "weighted"]
     assert find_twins(read("cssa", {STAGES: [[1], [4]], f"{OPTIONS}.gate": gates})) == []
+
+
+@pytest.mark.parametrize("option", ["intra_weight", "inter_weight", "margin"])
+def test_what_only_a_loss_from_the_boxes_feels_is_no_twin(option: str, read: Reader) -> None:
+    assert find_twins(read("gaff", {STAGES: [[1], [4]], f"{OPTIONS}.{option}": [0.0, 0.1, 0.2]})) == []
+
+
+def test_a_margin_without_its_loss_has_no_effect(read: Reader) -> None:
+    fusion = {"kind": "gaff", "elsewhere": "add", "options": {"inter_weight": 0.0}}
+    fixed = {"model": {"backbone": "mit_nano", "fusion": fusion}}
+    (found,) = find_twins(read("gaff", {f"{OPTIONS}.margin": [0.0, 0.1]}, fixed=fixed))
+    assert found.factors == (f"{OPTIONS}.margin",)

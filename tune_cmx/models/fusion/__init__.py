@@ -6,20 +6,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from tune_cmx.errors import ConfigError
-from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape
+from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, Truth
 from tune_cmx.models.fusion.cssa import CssaFusion, CssaOptions
 from tune_cmx.models.fusion.frm_ffm import FrmFfmFusion, FrmFfmOptions
+from tune_cmx.models.fusion.gaff import GaffFusion, GaffOptions
 from tune_cmx.models.fusion.se_gated import SeGatedFusion, SeGatedOptions
 from tune_cmx.models.fusion.simple import AddFusion, AddOptions, ConcatFusion, ConcatOptions
 from tune_cmx.registry import lookup
 
-__all__ = ["FUSIONS", "Fusion", "FusionOptions", "FusionOutput", "StageShape", "build_fusion", "check_options"]
+__all__ = [
+    "FUSIONS",
+    "Fusion",
+    "FusionOptions",
+    "FusionOutput",
+    "StageShape",
+    "Truth",
+    "build_fusion",
+    "check_options",
+]
 
 FUSIONS: dict[str, tuple[type[FusionOptions], type[Fusion]]] = {
     "add": (AddOptions, AddFusion),
     "concat": (ConcatOptions, ConcatFusion),
     "cssa": (CssaOptions, CssaFusion),
     "frm_ffm": (FrmFfmOptions, FrmFfmFusion),
+    "gaff": (GaffOptions, GaffFusion),
     "se_gated": (SeGatedOptions, SeGatedFusion),
 }
 

@@ -1,0 +1,111 @@
+"""Guided attentive feature fusion (GAFF; Zhang et al., WACV 2021): masks of the foreground, learnt from the boxes.
+
+Taken from the paper: three convolutions in all; one on each stream for a mask of the foreground (intra-modality), one
+on both streams for a mask each (inter-modality); masks that strengthen, f (1 + m), and never take away; the first
+guided by the boxes drawn as a mask, the second by which stream's first mask is nearer to that, and by nothing where the
+two are about as near; Dice-type losses; the mean of the two streams.
+
+Not confirmed, as the authors publish their detections and no code: the kernel (3 x 3 here), how boxes are drawn at a
+stage's resolution (`Truth.foreground`), the form of Dice (plain sums, image by image, smoothed by one place, the mean
+over images and streams), the margin, and the losses' weights (0.1 here, so that eight losses of at most 1 do not drown
+the detector's four). What pads an image is background here. The paper has a RetinaNet over VGG16 or ResNet18.
+
+What the published ablation calls GAFF is another fusion: `se_gated`.
+
+Axes: B batch, C channels, H W rows and columns; 2 stands for the RGB and the auxiliary stream, in this order.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, Truth, by_image
+
+_KERNEL = 3
+_SMOOTH = 1.0
+"""Places added to both sides of Dice: a mask that is rightly empty is then no loss."""
+
+
+class GaffOptions(FusionOptions):
+    """How strongly the boxes guide. Defaults are this software's: the paper's could not be confirmed."""
+
+    intra_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    """Of the loss of the foreground masks, beside the detector's; 0: the detector alone teaches them."""
+    inter_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    """Of the loss of the masks that tell which stream to prefer."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """A place teaches which stream to prefer where the errors of the two foreground masks, 0..1, differ by more."""
+
+
+class _Masks(NamedTuple):
+    """Fractions 0..1."""
+
+    intra_B2HW: Tensor
+    """How much each stream, for itself, holds a place for foreground."""
+    inter_B2HW: Tensor
+    """How much each stream is to be preferred."""
+
+
+def _dice_loss(mask_B2HW: Tensor, truth_B2HW: Tensor) -> Tensor:
+    """0 where each mask is the truth, towards 1 where they share nothing; the mean over images and streams."""
+    mask_B2HW = mask_B2HW.to(torch.promote_types(mask_B2HW.dtype, torch.float32))  # sums of many places
+    shared_B2 = (mask_B2HW * truth_B2HW).sum(dim=(2, 3))
+    both_B2 = mask_B2HW.sum(dim=(2, 3)) + truth_B2HW.sum(dim=(2, 3))
+    return (1 - (2 * shared_B2 + _SMOOTH) / (both_B2 + _SMOOTH)).mean()
+
+
+def _inter_loss(masks: _Masks, foreground_B1HW: Tensor, margin: float) -> Tensor:
+    """Dice over the places where one stream's foreground mask is nearer to the truth than the other's by the margin."""
+    intra_B2HW = masks.intra_B2HW.detach()  # what is nearer is a fact here, not a thing to learn
+    error_B2HW = (intra_B2HW - foreground_B1HW.to(intra_B2HW.dtype)).abs()
+    rgb_leads_B1HW = error_B2HW[:, 1:] - error_B2HW[:, :1]
+    nearer_B2HW = torch.cat([rgb_leads_B1HW > margin, rgb_leads_B1HW < -margin], dim=1)
+    decided_B1HW = nearer_B2HW.any(dim=1, keepdim=True)
+    return _dice_loss(masks.inter_B2HW * decided_B1HW, nearer_B2HW)
+
+
+class GaffFusion(Fusion):
+    """Strengthen each stream where it sees an object, and where it is the better one; average. Both go on unchanged."""
+
+    def __init__(self, stage: StageShape, options: GaffOptions) -> None:
+        super().__init__(stage, options)
+        self.options = options
+        channels = stage.channels
+        self.intra_rgb = nn.Conv2d(channels, 1, _KERNEL, padding=_KERNEL // 2)
+        self.intra_aux = nn.Conv2d(channels, 1, _KERNEL, padding=_KERNEL // 2)
+        self.inter = nn.Conv2d(2 * channels, 2, _KERNEL, padding=_KERNEL // 2)
+
+    def fuse(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> FusionOutput:
+        masks = self._masks(rgb_BCHW, aux_BCHW)
+        statistics: Mapping[str, Tensor] = {} if self.training else _statistics(masks)
+        return FusionOutput(rgb_BCHW, aux_BCHW, _fused(rgb_BCHW, aux_BCHW, masks), statistics=statistics)
+
+    def fuse_guided(self, rgb_BCHW: Tensor, aux_BCHW: Tensor, truth: Truth) -> FusionOutput:
+        masks = self._masks(rgb_BCHW, aux_BCHW)
+        foreground_B1HW = truth.foreground(rgb_BCHW)
+        losses = {
+            "intra": self.options.intra_weight * _dice_loss(masks.intra_B2HW, foreground_B1HW.expand(-1, 2, -1, -1)),
+            "inter": self.options.inter_weight * _inter_loss(masks, foreground_B1HW, self.options.margin),
+        }
+        return FusionOutput(rgb_BCHW, aux_BCHW, _fused(rgb_BCHW, aux_BCHW, masks), losses)
+
+    def _masks(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> _Masks:
+        intra_B2HW = torch.cat([self.intra_rgb(rgb_BCHW), self.intra_aux(aux_BCHW)], dim=1)
+        inter_B2HW = self.inter(torch.cat([rgb_BCHW, aux_BCHW], dim=1))
+        return _Masks(intra_B2HW.sigmoid(), inter_B2HW.sigmoid())
+
+
+def _fused(rgb_BCHW: Tensor, aux_BCHW: Tensor, masks: _Masks) -> Tensor:
+    rgb_B1HW, aux_B1HW = ((1 + masks.intra_B2HW) * (1 + masks.inter_B2HW)).chunk(2, dim=1)
+    return (rgb_BCHW * rgb_B1HW + aux_BCHW * aux_B1HW) / 2
+
+
+def _statistics(masks: _Masks) -> dict[str, Tensor]:
+    return {
+        f"{mask}_{stream}": by_image(values_B2HW[:, index])
+        for mask, values_B2HW in (("foreground", masks.intra_B2HW), ("preferred", masks.inter_B2HW))
+        for index, stream in enumerate(("rgb", "aux"))
+    }
