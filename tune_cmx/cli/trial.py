@@ -31,7 +31,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup
 
 Config = Annotated[Path | None, typer.Option("--config", help="A trial's config.json; other flags go before it.")]
-Backbone = Annotated[str | None, typer.Option(help="mit_b0 .. mit_b5, mit_nano.")]
+Backbone = Annotated[str | None, typer.Option(help="mit_b0 .. mit_b5, mit_nano, or timm/NAME.")]
 FusionType = Annotated[
     str | None,
     typer.Option("--fusion-type", help="frm_ffm, cssa, se_gated (here also gaff), add, concat; guided gaff: --config."),

@@ -15,7 +15,10 @@ from tune_cmx.smoothing import smoothed
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
 SPLITS = ("val", "test")
-NOT_PROTOCOL = ("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset")
+NOT_PROTOCOL = (
+    *("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset"),
+    *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),
+)
 """Configuration fields that no result hangs on once the rest is equal: places and labels, and the seed."""
 
 

@@ -8,6 +8,7 @@ from tune_cmx.config.trial import MODALITIES, ModelConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.detector import Detector, build_detector
+from tune_cmx.models.pretrained import check_pretrained
 
 DEFAULT_BANDS: Mapping[str, int] = dict(zip(MODALITIES, (3, 1, 1), strict=True))
 """Bands a modality, where no data set says."""
@@ -41,9 +42,10 @@ def build_for(model: ModelConfig, prepared: Prepared | None) -> Detector:
         prepared: Bands and classes; None: rgb 3, thermal 1, event 1, one class.
 
     Raises:
-        ConfigError: A part or an option is unknown, or the data lack a modality.
+        ConfigError: A part or an option is unknown, the data lack a modality, or the weights to begin with do not fit.
     """
     bands = {name: len(found) for name, found in prepared.data.bands.items()} if prepared else DEFAULT_BANDS
+    check_pretrained(model, stream_bands(model, bands))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # what an audit says of a random network must not change by the run
         return build_plain(model, bands, len(prepared.data.classes) if prepared else 1)

@@ -14,7 +14,10 @@ from tune_cmx.config.trial import TrialConfig
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools")
 """Their versions are part of the protocol: each can move a metric."""
-_NO_PROTOCOL = ("seed", "report_split", "data.root", "data.labels", "data.split", "data.sequences")
+_NO_PROTOCOL = (
+    *("seed", "report_split", "data.root", "data.labels", "data.split", "data.sequences"),
+    *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),  # the content's hash stays
+)
 _CODE = ("config", "data", "models", "training", "evaluation.py", "seeding.py")
 
 

@@ -1,9 +1,11 @@
 """The hash that says whether two runs may be compared."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tune_cmx.config.pretrained import PretrainedConfig
 from tune_cmx.config.trial import DataConfig, FusionConfig, TrialConfig
 from tune_cmx.training.protocol import PACKAGES, code_version, package_versions, protocol, protocol_hash
 
@@ -84,3 +86,13 @@ def test_the_order_of_fields_does_not_matter() -> None:
 def test_a_data_config_has_no_place_in_the_protocol(config: TrialConfig) -> None:
     placed = config.model_copy(update={"data": DataConfig(root="somewhere")})
     assert "somewhere" not in protocol(placed, (), DATA).values()
+
+
+def test_the_content_of_first_weights_counts_and_their_place_does_not(config: TrialConfig, tmp_path: Path) -> None:
+    hashes = []
+    for name, content in (("a.pth", b"1"), ("b.pth", b"1"), ("c.pth", b"2")):
+        (tmp_path / name).write_bytes(content)
+        given = PretrainedConfig.model_validate(str(tmp_path / name))
+        hashes.append(_hash(_changed(config, "model", pretrained=given)))
+    assert hashes[0] == hashes[1]
+    assert len({*hashes, _hash(config)}) == 3
