@@ -58,8 +58,9 @@ class Scene:
         return np.concatenate([start, start + sides], axis=1)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+def main() -> None:
+    """Time it once and print a row of a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--classes", type=int, default=3)
     parser.add_argument("--boxes", type=float, default=5, help="an image, on average")
@@ -67,11 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=1, help="an arm; there are two arms")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--metric", default="mAP")
-    parser.set_defaults(run=main)
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Time it once and print a row of a Markdown table."""
+    arguments = parser.parse_args()
     load = os.getloadavg()[0]
     scene = Scene(arguments.images, arguments.classes, arguments.boxes, seed=0)
     runs = {
@@ -114,6 +111,4 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    main(parser.parse_args())
+    main()

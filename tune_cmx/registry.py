@@ -9,10 +9,15 @@ from tune_cmx.errors import ConfigError
 Entry = TypeVar("Entry")
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The words `" Did you mean 'x'?"` for the nearest known name, or nothing where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    near = nearest(name, known)
+    return f" Did you mean '{near}'?" if near else ""
 
 
 def lookup(table: Mapping[str, Entry], name: str, what: str) -> Entry:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.output import counted, out, say, warn, warn_each
 from tune_cmx.config.parse import load_mapping
 from tune_cmx.errors import ConfigError
 
 if TYPE_CHECKING:
     from tune_cmx.evidence.imports.collect import Collected
-
-LISTED = 20
-"""Damaged or repeated entries that are named one by one."""
 
 
 def import_results(
@@ -75,8 +72,8 @@ def _claims(path: Path) -> list[Mapping[str, Any]]:
 def _say_what(found: "Collected") -> None:
     """What was taken, what not, and what can serve as control."""
     say(f"taken: {counted(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
-    _list("refused", found.refused)
-    _list("left out, as it is there twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
+    warn_each("refused", found.refused)
+    warn_each("left out, as it is there twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
     for note in found.notes:
         warn(note)
     controls = [f"{run.name} ({run.source})" for run in found.controls]
@@ -84,10 +81,3 @@ def _say_what(found: "Collected") -> None:
         say(f"can serve as control (FRM+FFM at all four stages): {escape(', '.join(controls))}")
     else:
         warn("no run has FRM+FFM at all four stages: none can serve as control, and what needs one is blocked")
-
-
-def _list(what: str, entries: list[str]) -> None:
-    for entry in entries[:LISTED]:
-        warn(f"{what}: {entry}")
-    if entries[LISTED:]:
-        warn(f"{what}: {len(entries) - LISTED} more, in study.json")

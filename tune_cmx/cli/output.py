@@ -1,6 +1,7 @@
 """What commands say: sentences, warnings, counts, and the one message of an error."""
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,18 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """A warning; its text is taken as it is, not as markup."""
     say(f"[yellow]warning:[/yellow] {escape(text)}")
+
+
+LISTED = 20
+"""Entries that are named one by one."""
+
+
+def warn_each(what: str, entries: Sequence[str]) -> None:
+    """A warning for each entry; of many the rest is counted, as study.json has them all."""
+    for entry in entries[:LISTED]:
+        warn(f"{what}: {entry}")
+    if entries[LISTED:]:
+        warn(f"{what}: {len(entries) - LISTED} more, in study.json")
 
 
 def counted(number: int, noun: str) -> str:

@@ -174,8 +174,8 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
         table.add_column(name, justify="right")
     rows: dict[str, Callable[[Any], str]] = {
         "trials": lambda amount: f"{amount.search_trials + amount.confirm_trials:.0f}",
-        "epochs of the search": lambda amount: "" if amount is found.grid else f"{amount.search_epochs:.0f}",
-        "epochs of the confirmation": lambda amount: "" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
+        "epochs of the search": lambda amount: "-" if amount is found.grid else f"{amount.search_epochs:.0f}",
+        "epochs of the confirmation": lambda amount: "-" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
         "epochs in all": lambda amount: f"{amount.epochs:.0f}",
         unit: lambda amount: hours_text(amount.busy_s * places.share),
         f"time, {counted(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tune_cmx.cli.output import counted, say, warn
+from tune_cmx.cli.output import counted, say, warn, warn_each
 from tune_cmx.config.parse import validate
 from tune_cmx.config.study import Study
 from tune_cmx.errors import ConfigError
@@ -20,8 +20,6 @@ WarmStarts = Annotated[
     list[Path] | None,
     typer.Option("--warm-start", help="Folder of an import or a study, whose trials TPE begins with; repeatable."),
 ]
-LISTED = 20
-"""Trials left out that are named one by one."""
 
 
 def warm_started(study: Study, folders: Sequence[Path] | None, before: Mapping[str, Any] | None) -> Study:
@@ -101,7 +99,4 @@ def _say(warm: "WarmStart") -> None:
     say(f"the search begins with {counted(len(warm.used), 'trial')} of {', '.join(warm.folders)}")
     for note in warm.notes:
         warn(note)
-    for left in warm.left_out[:LISTED]:
-        warn(f"left out: {left.name}: {left.reason}")
-    if warm.left_out[LISTED:]:
-        warn(f"left out: {len(warm.left_out) - LISTED} more, in study.json")
+    warn_each("left out", [f"{left.name}: {left.reason}" for left in warm.left_out])

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from tune_cmx.config.parse import Lines, validate
-from tune_cmx.config.trial import Section, as_tuple
+from tune_cmx.config.section import Section, as_tuple
 from tune_cmx.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from tune_cmx.config.parse import Lines, dump, flatten
 from tune_cmx.config.paths import below, get
 from tune_cmx.config.space import EarlyStopping, StudyFile
 from tune_cmx.errors import ConfigError
-from tune_cmx.registry import suggestion
+from tune_cmx.registry import nearest, suggestion
 
 ARMS = "arms"
 """`search.arms` lists the arms one by one, each as what it changes of the control, in one field or several."""
@@ -69,8 +69,8 @@ def refuse_overlap(
             if other != path and below(other, path):
                 raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
         if ARMS not in domains and not any(below(path, key) for key in control):
-            near = suggestion(path, control)
-            meant = f" Is control.{near[15:-2]} meant for it?" if near else ""
+            near = nearest(path, control)
+            meant = f" Is control.{near} meant for it?" if near else ""
             raise ConfigError(
                 f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}.{meant}"
             )
@@ -134,13 +134,16 @@ def refuse_unknown_allowance(allowed: Iterable[str], arms: Arms, source: str) ->
 
 
 def refuse_idle_numbers(file: StudyFile, trials: Sequence[int], epochs: Sequence[int], source: str) -> None:
-    """A number that says more than there is would be cut down in silence.
+    """Refuse a number that says more than there is, which else would be cut down in silence.
 
     Args:
         file: As given.
         trials: Of each phase, at most.
         epochs: The lengths that schedules may have, the shortest first.
         source: The file, for the message.
+
+    Raises:
+        ConfigError: More finalists than trials, a mean over more epochs than there are, or a `keep` that keeps nothing.
     """
     confirm, stopping = file.confirm, file.early_stopping
     if "finalists" in confirm.model_fields_set and confirm.finalists > sum(trials):

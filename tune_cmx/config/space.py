@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tune_cmx.config.trial import Section, as_tuple
+from tune_cmx.config.section import Section, as_tuple
 
 SELECTION_METRICS = ("val/mAP", "val/mAP_50", "val/mAP_75")
 """What a search may select on: validation metrics that every data set with boxes defines."""

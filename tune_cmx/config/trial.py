@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tune_cmx.config.pretrained import PretrainedConfig
-from tune_cmx.config.section import Section as Section
-from tune_cmx.config.section import as_tuple as as_tuple
+from tune_cmx.config.section import Section, as_tuple
 
 STAGES = (1, 2, 3, 4)
 MODALITIES = ("rgb", "thermal", "event")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class Audit:
     """Of ids, bands, classes, labels and images; the same on every machine that has the same files."""
     warnings: tuple[str, ...]
     """What can be used, but may not be what was meant."""
+
+    @property
+    def usual_size(self) -> tuple[float, float]:
+        """Median height and width of the frames, in pixels."""
+        heights, widths = zip(*self.sizes.values(), strict=True)
+        return median(heights), median(widths)
 
     def to_json(self) -> dict[str, Any]:
         """The audit as JSON would have it, for a study's folder."""

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from tune_cmx.config.parse import load_mapping, validate
-from tune_cmx.config.trial import MODALITIES, Section, as_tuple
+from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.trial import MODALITIES
 from tune_cmx.data.sequences import read_sequences
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup

@@ -171,7 +171,7 @@ def _data(records: StudyRecords) -> list[str]:
         boxes = ((split.get("counts") or {}).get(part) or {}).get("boxes")
         if boxes is not None and boxes < FEW_BOXES:
             found.append(
-                f"only {count(boxes, 'box').replace('boxs', 'boxes')} in {part}: its figures are coarse; give {part} a "
+                f"only {count(boxes, 'box')} in {part}: its figures are coarse; give {part} a "
                 "larger share (data.fractions), or label more"
             )
         sequences = (split.get("sequences") or {}).get(part)
@@ -223,12 +223,12 @@ def _audits(records: StudyRecords) -> list[str]:
         *((records.study.get("split") or {}).get("warnings") or []),
         *(_data_file(records, "audit.json").get("warnings") or []),
     ]
-    stamped = stamps(records)
+    stamped, leaks = stamps(records), _leaks(records)
     return [
         f"data: {warning}; check the data with `tune-cmx check`"
         for warning in dict.fromkeys(map(str, said))
         if not (FRAME_SPLIT in stamped and warning.startswith("split over single frames"))
-        and not (warning.startswith("sequence ") and " is in " in warning and _leaks(records))
+        and not (warning.startswith("sequence ") and " is in " in warning and leaks)
     ]
 
 

@@ -177,11 +177,15 @@ def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
     return listed(words)
 
 
+def protocol_flags(row: Row) -> str:
+    """What of a row's protocol `tune-cmx train` takes as flags, with a space before each."""
+    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
+    return "".join(f" {flag} {row[field]}" for field, flag in flags.items() if row.get(field) is not None)
+
+
 def train_command(case: Case) -> str:
     """The command that would train the first missing arm under the protocol of the rows at hand."""
-    known = case.compared[0] if case.compared else {}
-    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
-    given = "".join(f" {flag} {known[field]}" for field, flag in flags.items() if known.get(field) is not None)
+    given = protocol_flags(case.compared[0] if case.compared else {})
     arm = case.missing[0]
     config = f"--config with the config.json of '{arm}'"
     if not re.fullmatch(r"[\w-]+", arm):

@@ -15,12 +15,8 @@ COLUMNS = (
 )
 
 
-def compare_arms(records: StudyRecords, metric: str | None = None) -> pd.DataFrame:
-    """One row an arm with confirmed runs, the control first, then by mean, the highest first.
-
-    Args:
-        records: A study.
-        metric: With its split; None: the study's primary metric.
+def compare_arms(records: StudyRecords) -> pd.DataFrame:
+    """One row an arm with confirmed runs, the control first, then by mean on the primary metric, the highest first.
 
     Returns:
         The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
@@ -28,7 +24,7 @@ def compare_arms(records: StudyRecords, metric: str | None = None) -> pd.DataFra
         arms with two full runs, `exact_p` of sign flips or permutations. SUPPORTED says that the arm is above the
         control, CONTRADICTED that it is below. Unknown numbers are None.
     """
-    metric = metric or records.primary_metric
+    metric = records.primary_metric
     table = Table(study_rows(records, metric))
     rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)

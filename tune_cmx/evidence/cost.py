@@ -58,19 +58,14 @@ def gflops(trial: Trial) -> float | None:
     return None if found is None else float(found)
 
 
-def devices(trial: Trial) -> float:
-    """How many devices train it at once: a share of a card where several trials have one."""
-    return float(trial.info.get("gpus") or (trial.config.get("schedule") or {}).get("processes") or 1)
-
-
 def device_hours(trials: Sequence[Trial]) -> float:
     """Hours of training, times the devices that each took."""
-    return sum(trial.seconds * devices(trial) for trial in trials) / 3600
+    return sum(trial.seconds * trial.devices for trial in trials) / 3600
 
 
 def hours_name(trials: Sequence[Trial]) -> str:
     """GPU-hours or CPU-hours, after the devices on record."""
-    kinds = {_on_cpu(trial) for trial in trials if trial.seconds}
+    kinds = {trial.on_cpu for trial in trials if trial.seconds}
     if kinds == {True}:
         return "CPU-hours"
     return "GPU-hours" if kinds == {False} else "device-hours"
@@ -130,7 +125,7 @@ def _by_arm(page: Page, records: StudyRecords) -> None:
         epochs = sum(trial.epochs for trial in own)
         rows.append(
             [
-                f"control: {records.label(arm)}" if arm == records.control else records.label(arm),
+                records.marked_label(arm),
                 *(_counted(own, which) for which in ("total", "active")),
                 *([UNKNOWN if operations is None else f"{operations:.3g}"] if flops else []),
                 number(statistics.fmean(times), 1) if times else UNKNOWN,
@@ -212,11 +207,6 @@ def _share(whole: Bill, bill: Bill) -> str:
 
 def _hours_text(hours: float) -> str:
     return number(hours, 3 if hours < 1 else 1)
-
-
-def _on_cpu(trial: Trial) -> bool | None:
-    device = trial.info.get("device")
-    return None if device is None else str(device).rpartition(" x ")[2].lower().startswith("cpu")
 
 
 def _repeated(trial: Trial) -> int:

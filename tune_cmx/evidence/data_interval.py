@@ -11,8 +11,8 @@ from tune_cmx.evidence.bootstrap import FEWEST_UNITS, DataInterval, paired_boots
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.matching import Matched, match
 from tune_cmx.evidence.records import StudyRecords, Trial
-from tune_cmx.evidence.stored import READ_ERRORS, stored_detections, stored_truth
-from tune_cmx.evidence.wording import count, interval, listed, number, signed
+from tune_cmx.evidence.stored import READ_ERRORS, left_out, stored_detections, stored_truth
+from tune_cmx.evidence.wording import count, interval, number, signed
 
 LARGEST_GAP = 1.0
 """Points between a run's recorded value and the one from its stored detections. Their boxes are rounded to a hundredth
@@ -92,11 +92,12 @@ def _runs(records: StudyRecords, truth: Mapping[str, Any]) -> tuple[dict[str, li
     lacking: dict[str, list[str]] = {}
     for trial in records.confirmed:
         try:
-            runs.setdefault(trial.arm, []).append(_run(records, trial, truth))
+            run = _run(records, trial, truth)
         except DataError as error:
             lacking.setdefault(str(error), []).append(trial.name)
-    missing = [f"Left out, as {why}: {listed(names)}." for why, names in lacking.items()]
-    return {arm: found for arm, found in runs.items() if found}, missing
+        else:
+            runs.setdefault(trial.arm, []).append(run)
+    return runs, left_out(lacking)
 
 
 def _run(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> Matched:

@@ -12,7 +12,7 @@ from tune_cmx.evidence.frame_scores import EACH, LEAST_SCORE, Example, Frames, S
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import StudyRecords
 from tune_cmx.evidence.sheets import Mark, Panel, Shown, Strip, draw_sheets
-from tune_cmx.evidence.stored import stored_truth
+from tune_cmx.evidence.stored import left_out, stored_truth
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, signed
 
 CONTROL, FINALIST = "control", "finalist"
@@ -51,7 +51,7 @@ def examples_section(page: Page, records: StudyRecords, place: Path) -> None:
         f"{tie.kind}: {count(tie.others, 'further frame')} with the same figure as the last one shown."
         for tie in ties(arms, examples)
     ]
-    notes += [f"Left out, as {why}: {listed(names)}." for why, names in missing.items()]
+    notes += left_out(missing)
     if notes:
         page.bullets(notes)
 
@@ -186,7 +186,7 @@ def _shown(
 ) -> Shown:
     image, boxes = frames.images[example.place], frames.boxes[example.place]
     about = [str(nth), str(image["file_name"]), *([f"sequence {image['sequence']}"] if "sequence" in image else [])]
-    about += [f"{len(boxes)} {'box' if len(boxes) == 1 else 'boxes'}", "; ".join(example.reasons)]
+    about += [count(len(boxes), "box"), "; ".join(example.reasons)]
     strips = []
     shared = set.intersection(*({run.seed for run in arm.runs} for arm in arms))
     for arm in arms:

@@ -50,10 +50,10 @@ def factors_section(page: Page, records: StudyRecords, arms: pd.DataFrame, place
     point = common_point(records)
     page.paragraph(_introduction(records, searched, point))
     confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "control"]
-    for number_, factor in enumerate(searched, 1):
+    for nth, factor in enumerate(searched, 1):
         page.heading("Arms listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3)
         _table(page, records, factor, point, confirmed, alone=len(searched) == 1)
-        picture = f"factor-{number_}-{re.sub(r'[^a-z0-9]+', '-', factor.name.lower()).strip('-')}.png"
+        picture = f"factor-{nth}-{re.sub(r'[^a-z0-9]+', '-', factor.name.lower()).strip('-')}.png"
         if place is not None and _plot(records, factor, point, confirmed, place / picture):
             page.image(picture, f"Search trials, and differences of confirmed arms, by {factor.name}")
 
@@ -115,8 +115,7 @@ def _by_value(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dic
 
 
 def _end(records: StudyRecords, trial: Trial) -> float | None:
-    smooth = (records.study.get("early_stopping") or {}).get("smooth_epochs")
-    return trial.last(records.selection_metric, int(smooth or 1))
+    return trial.last(records.selection_metric, records.smooth_epochs)
 
 
 def _span(values: Sequence[float]) -> str:

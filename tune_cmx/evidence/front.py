@@ -141,7 +141,7 @@ def _cost_section(page: Page, records: StudyRecords, place: Path | None) -> None
         rows = [
             [
                 str(nth),
-                f"control: {records.label(point.arm)}" if point.arm == records.control else records.label(point.arm),
+                records.marked_label(point.arm),
                 *(_above_words(records, point, arms, names, cost) for cost in names[1:]),
                 str(point.n),
                 number(point.values[0]) + ("" if point.sd is None else f" ± {number(point.sd)}"),

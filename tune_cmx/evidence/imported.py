@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
-from tune_cmx.evidence.imports.judged import answered, imported_rows, protocol_fields, run_row
+from tune_cmx.evidence.imports.judged import answered, protocol_fields, run_row
 from tune_cmx.evidence.imports.vocabulary import ALL_STAGES, FIGURES, IMPORTED, is_fusion
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import StudyRecords, Trial
@@ -48,11 +46,6 @@ def imported_section(page: Page, records: StudyRecords) -> None:
     _parameters(page, runs)
     _unknown(page, runs)
     _source_notes(page, records, about)
-
-
-def imported_table(records: StudyRecords) -> pd.DataFrame:
-    """The imported runs, one row each, under the names that claims use."""
-    return pd.DataFrame(imported_rows(records))
 
 
 def warm_start_words(searcher: Mapping[str, Any]) -> str:

@@ -94,11 +94,10 @@ def _search_epochs(records: StudyRecords) -> int | None:
     if planned is None or planned != len(trials) or None in lengths:
         return None
     last = float((records.study.get("early_stopping") or {}).get("last") or 1.0)
-    clock = (records.study.get("early_stopping") or {}).get("compare_at") or "epoch"
-    if clock == "gpu_seconds":
+    if records.clock == "gpu_seconds":
         return None
     rungs = (records.study.get("early_stopping") or {}).get("rungs") or []
-    if last < 1 and rungs and clock == "epoch":
+    if last < 1 and rungs and records.clock == "epoch":
         return sum(min(int(length or 0), int(max(rungs))) for length in lengths)
     return sum(round(int(length or 0) * last) for length in lengths)
 

@@ -7,27 +7,26 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tune_cmx.evidence.panels import BLACK, BLUE, ORANGE, finish, panels
 from tune_cmx.evidence.records import StudyRecords, Trial
 from tune_cmx.evidence.wording import unit
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
 DASHES = ("solid", (0, (4, 1.5)))
-CONTROL_COLOUR = "#000000"
+CONTROL_COLOUR = BLACK
 OTHER_COLOUR = "#a8a8a8"
 NAMED = len(COLOURS) * len(DASHES)
 """Arms that can be told apart beside the control; of more, only finalists are named."""
-TIME_COLUMNS = {"epoch": "epoch", "fraction": "fraction", "gpu_seconds": "seconds"}
-TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "training time, seconds"}
+TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "training time, GPU-seconds"}
 WIDTH = 5.4
 """Inches. Shown 360 pixels wide, type of 9.5 points is then 9 pixels high."""
 HEIGHT = 3.3
 """Inches, of the axes of the curves."""
-TYPE, SMALL_TYPE = 9.5, 8.5
+TYPE, SMALL_TYPE, DPI = 9.5, 8.5, 200
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def plot_arms(records: StudyRecords, table: pd.DataFrame, stamps: Sequence[str],
     if not drawn:
         return False
     looks, metric = arm_looks(records), records.primary_metric
-    figure, axes = _figure(1.0 + 0.62 * len(drawn))
+    figure, ((axes,),) = panels(1, WIDTH, 1.0 + 0.62 * len(drawn), dpi=DPI)
     axes.axvline(0, color=CONTROL_COLOUR, linewidth=1, linestyle="--")
     for place, row in enumerate(drawn):
         colour = looks[str(row["arm"])].colour
@@ -76,30 +75,27 @@ def plot_arms(records: StudyRecords, table: pd.DataFrame, stamps: Sequence[str],
     axes.margins(x=0.08)
     axes.set_xlabel(f"{metric}: difference from the control,{unit(metric)}", fontsize=TYPE)
     axes.spines["left"].set_visible(False)
-    _finish(figure, axes, stamps, path)
+    finish(figure, stamps, path, size=SMALL_TYPE)
     return True
 
 
 def plot_curves(records: StudyRecords, stamps: Sequence[str], path: Path) -> bool:
     """The selection metric of every search trial, with a cross where it was stopped; False without any epoch."""
-    stopping = records.study.get("early_stopping") or {}
-    clock = str(stopping.get("compare_at") or "epoch")
-    column = TIME_COLUMNS.get(clock, "epoch")
-    metric = records.selection_metric
-    drawn = [trial for trial in records.of_phase("search") if {column, metric} <= set(trial.metrics.columns)]
+    clock, metric = records.clock, records.selection_metric
+    drawn = [trial for trial in records.of_phase("search") if metric in trial.metrics and len(trial.times(clock))]
     if not drawn:
         return False
     looks = arm_looks(records)
-    figure, axes = _figure(HEIGHT)
-    _draw_rungs(axes, stopping.get("rungs") or [])
+    figure, ((axes,),) = panels(1, WIDTH, HEIGHT, dpi=DPI)
+    _draw_rungs(axes, (records.study.get("early_stopping") or {}).get("rungs") or [])
     for trial in sorted(drawn, key=lambda trial: looks[trial.arm].named):  # the named ones above the others
-        _draw_curve(axes, trial, column, metric, looks[trial.arm])
+        _draw_curve(axes, trial, clock, metric, looks[trial.arm])
     axes.set_xlabel(TIME_LABELS.get(clock, "epoch"), fontsize=TYPE)
-    if column == "epoch":
+    if clock == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(f"{metric},{unit(metric)}", fontsize=TYPE)
     _legend(figure, axes, records, [trial.arm for trial in drawn], looks)
-    _finish(figure, axes, stamps, path)
+    finish(figure, stamps, path, size=SMALL_TYPE)
     return True
 
 
@@ -116,11 +112,8 @@ def _draw_rungs(axes: Axes, rungs: Sequence[float]) -> None:
         )
 
 
-def _draw_curve(axes: Axes, trial: Trial, column: str, metric: str, look: Look) -> None:
-    times = trial.metrics[column]
-    if column == "seconds" and times.sum() < 1.2 * trial.seconds:  # seconds of each epoch, not since the start
-        times = times.cumsum()
-    values = trial.metrics[metric]
+def _draw_curve(axes: Axes, trial: Trial, clock: str, metric: str, look: Look) -> None:
+    times, values = trial.times(clock), trial.metrics[metric]
     width = 1.8 if look.named else 0.8
     axes.plot(times, values, color=look.colour, linestyle=look.dashes, linewidth=width, marker=".", markersize=3.5)
     mark = "o" if trial.searched_to_the_end else "x" if trial.status == "stopped" else ""
@@ -141,9 +134,7 @@ def _legend(figure: Figure, axes: Axes, records: StudyRecords, arms: Sequence[st
     names: dict[str, str] = {}
     for arm, look in looks.items():
         if arm in arms and look.named:
-            names[arm] = records.label(arm)
-            if arm == records.control and names[arm] != "control":
-                names[arm] = f"control: {names[arm]}"
+            names[arm] = records.marked_label(arm)
             axes.plot([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8, label=names[arm])
     if any(not looks[arm].named for arm in arms):
         axes.plot([], [], color=OTHER_COLOUR, linewidth=0.8, label=f"{len(set(arms) - set(names))} other arms")
@@ -153,17 +144,3 @@ def _legend(figure: Figure, axes: Axes, records: StudyRecords, arms: Sequence[st
     rows = math.ceil(len(axes.get_legend_handles_labels()[1]) / columns)
     figure.set_figheight(HEIGHT + 0.19 * rows)
     figure.legend(loc="outside lower left", ncols=columns, fontsize=SMALL_TYPE, frameon=False)
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def _finish(figure: Figure, axes: Axes, stamps: Sequence[str], path: Path) -> None:
-    axes.tick_params(labelsize=SMALL_TYPE)
-    axes.spines[["top", "right"]].set_visible(False)
-    if stamps:
-        figure.suptitle("\n".join(stamps), fontsize=SMALL_TYPE, color="#b00000", wrap=True)
-    figure.savefig(path)

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.rows import flatten
+from tune_cmx.evidence.rows import SPLITS, flatten
 from tune_cmx.smoothing import smoothed
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
-SPLITS = ("val", "test")
 NOT_PROTOCOL = (
     *("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset"),
     *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),
@@ -69,6 +68,27 @@ class Trial:
     def epochs_planned(self) -> int | None:
         planned = self.info.get("epochs_planned", self.config.get("schedule", {}).get("epochs"))
         return None if planned is None else int(planned)
+
+    @property
+    def devices(self) -> float:
+        """How many devices train it at once: a share of a card where several trials have one."""
+        return float(self.info.get("gpus") or (self.config.get("schedule") or {}).get("processes") or 1)
+
+    @property
+    def on_cpu(self) -> bool | None:
+        """By the device on record, such as `2 x cpu, 4 threads`; None: none is."""
+        device = self.info.get("device")
+        return None if device is None else str(device).rpartition(" x ")[2].lower().startswith("cpu")
+
+    def times(self, clock: str) -> pd.Series:
+        """The clock at each epoch of metrics.csv, as the search reads it; empty where it is not on record.
+
+        Args:
+            clock: As `early_stopping.compare_at`.
+        """
+        column = "seconds" if clock == "gpu_seconds" else clock
+        times = self.metrics.get(column, pd.Series(dtype=float))
+        return times * float(self.info.get("gpus") or 1) if clock == "gpu_seconds" else times
 
     @property
     def stopped(self) -> Mapping[str, Any]:
@@ -149,6 +169,16 @@ class StudyRecords:
         return str((self.study.get("selection") or {}).get("split") or self.selection_metric.partition("/")[0])
 
     @property
+    def clock(self) -> str:
+        """What trials were compared at: epoch, fraction or gpu_seconds."""
+        return str((self.study.get("early_stopping") or {}).get("compare_at") or "epoch")
+
+    @property
+    def smooth_epochs(self) -> int:
+        """Over so many epochs the search took its metric."""
+        return int((self.study.get("early_stopping") or {}).get("smooth_epochs") or 1)
+
+    @property
     def split_how(self) -> str | None:
         """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
         ways = [(self.study.get("split") or {}).get("how"), *(trial.info.get("split_how") for trial in self.trials)]
@@ -169,6 +199,11 @@ class StudyRecords:
     def label(self, arm: str) -> str:
         """The arm's name as a person reads it."""
         return str((self.arms.get(arm) or {}).get("label") or arm)
+
+    def marked_label(self, arm: str) -> str:
+        """The same, which says of the control that it is the control."""
+        name = self.label(arm)
+        return f"control: {name}" if arm == self.control and name != "control" else name
 
     def of_phase(self, phase: str) -> list[Trial]:
         """Trials of one phase, in the order of their names."""

@@ -1,4 +1,4 @@
-"""A study's report, made from its records alone."""
+"""A study's report, made from its folder; the data are asked for example frames alone."""
 
 from pathlib import Path
 
@@ -67,8 +67,7 @@ def study_page(records: StudyRecords, arms: pd.DataFrame, place: Path | None) ->
     Args:
         records: A study.
         arms: Its arms as `compare_arms` gives them.
-        place: The report's folder, which receives the pictures; None: without them, and without the sections that
-            rest on them.
+        place: The report's folder, which receives the pictures; None: without them, and without example detections.
     """
     claims = evaluate_study_claims(records)
     page = Page(stamps=stamps(records))
@@ -99,18 +98,15 @@ def _results(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path 
     arms_section(page, records, arms, ARMS_PLOT if drawn else None)
     side_by_side(page, records, arms)
     data_interval_section(page, records)
-    if place is not None:
-        factors_section(page, records, arms, place)
+    factors_section(page, records, arms, place)
     sizes_section(page, records, arms)
-    if place is not None:
-        cost_section(page, records, place)
+    cost_section(page, records, place)
     drawn = place is not None and plot_curves(records, page.stamps, place / CURVES_PLOT)
     search_section(page, records, CURVES_PLOT if drawn else None)
     phases_section(page, records)
     confirmation_section(page, records)
-    if place is not None:
-        front_section(page, records, place)
-        importance_section(page, records, place)
+    front_section(page, records, place)
+    importance_section(page, records, place)
 
 
 def _title(records: StudyRecords) -> str:

@@ -8,6 +8,7 @@ from tune_cmx.evidence.imported import warm_start_words
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.phases import search_phases
 from tune_cmx.evidence.records import StudyRecords, Trial
+from tune_cmx.evidence.searched import stopped_early
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
 
 VARIANTS = {
@@ -28,7 +29,7 @@ def search_section(page: Page, records: StudyRecords, curves: str | None) -> Non
         page.paragraph("No search trials are on record.")
         return
     stopping = records.study.get("early_stopping") or {}
-    stopped = sum(trial.status == "stopped" and not trial.searched_to_the_end for trial in trials)
+    stopped = sum(map(stopped_early, trials))
     paused = sum(trial.status == "paused" for trial in trials)
     waiting = f", {paused} paused" if paused else ""
     page.paragraph(

@@ -14,9 +14,8 @@ from tune_cmx.smoothing import smoothed
 ARMS = "arms"
 """The path under which a search-space file lists its arms one by one."""
 NOT_USED = "not used"
+MOST_VALUES, BINS = 8, 4
 ENDED = ("complete", "stopped", "paused")
-CLOCKS = {"epoch": "epoch", "fraction": "fraction", "gpu_seconds": "seconds"}
-"""Columns of metrics.csv by `early_stopping.compare_at`."""
 _TOLERANCE = 1e-9  # fractions such as 3/15 are rounded
 
 
@@ -62,7 +61,7 @@ class CommonPoint:
     def __str__(self) -> str:
         if self.clock == "fraction":
             return f"{number(100 * self.at, 0)} % of the schedule"
-        return f"{number(self.at, 0)} s of training" if self.clock == "gpu_seconds" else f"epoch {self.at:g}"
+        return f"{number(self.at, 0)} GPU-seconds" if self.clock == "gpu_seconds" else f"epoch {self.at:g}"
 
 
 def factors(records: StudyRecords) -> list[Factor]:
@@ -119,8 +118,7 @@ def taken_up(records: StudyRecords) -> list[Trial]:
 
 def common_point(records: StudyRecords) -> CommonPoint | None:
     """Where all search trials that ended can be compared; None: none of them has the selection metric."""
-    stopping = records.study.get("early_stopping") or {}
-    clock, smooth = str(stopping.get("compare_at") or "epoch"), int(stopping.get("smooth_epochs") or 1)
+    clock, smooth = records.clock, records.smooth_epochs
     search = records.of_phase("search")
     curves = {trial.name: curve for trial in search if trial.status in ENDED and (curve := _curve(records, trial))}
     if not curves:
@@ -136,17 +134,15 @@ def value_there(records: StudyRecords, trial: Trial, point: CommonPoint) -> floa
     return _at(curve, point.at, point.smooth_epochs) if curve and curve[-1][0] >= point.at - _TOLERANCE else None
 
 
-def groups(
-    records: StudyRecords, factor: Factor, arms: Iterable[str], most: int = 8, bins: int = 4
-) -> dict[str, list[str]]:
+def groups(records: StudyRecords, factor: Factor, arms: Iterable[str]) -> dict[str, list[str]]:
     """Arms by the factor's value as text, in the order of the domain, `not used` last.
 
-    A range with more than `most` different values is cut into `bins` parts of equal width, on its own scale.
+    A range with more than 8 different values is cut into 4 parts of equal width, on its own scale.
     """
     values = {arm: factor.value(records, arm) for arm in dict.fromkeys(arms)}
     used: list[Hashable] = list(dict.fromkeys(value for value in values.values() if value is not None))
-    if factor.is_range and len(used) > most:
-        texts = _bin_texts(factor, [float(str(value)) for value in used], bins)
+    if factor.is_range and len(used) > MOST_VALUES:
+        texts = _bin_texts(factor, [float(str(value)) for value in used])
     else:
         order = [plain(value) for value in factor.domain]
         ordered = sorted(used, key=_number) if factor.is_range else _in_order(used, order)
@@ -174,12 +170,12 @@ def _entry_text(key: str, item: Any) -> str:
 
 def _curve(records: StudyRecords, trial: Trial) -> list[tuple[float, float]]:
     """Clock and selection metric, epoch by epoch."""
-    clock = CLOCKS.get(str((records.study.get("early_stopping") or {}).get("compare_at") or "epoch"), "epoch")
-    metric = records.selection_metric
-    if not {clock, metric} <= set(trial.metrics.columns):
+    times, metric = trial.times(records.clock), records.selection_metric
+    if times.empty or metric not in trial.metrics:
         return []
-    known = trial.metrics[[clock, metric]].dropna()
-    return [(float(time), float(value)) for time, value in zip(known[clock], known[metric], strict=True)]
+    known = trial.metrics[metric].notna() & times.notna()
+    values = trial.metrics[metric]
+    return [(float(time), float(value)) for time, value in zip(times[known], values[known], strict=True)]
 
 
 def _at(curve: Sequence[tuple[float, float]], at: float, smooth: int) -> float:
@@ -198,13 +194,13 @@ def _in_order(values: Sequence[Hashable], order: Sequence[Hashable]) -> list[Has
     return sorted(values, key=lambda value: places.get(repr(value), len(places)))
 
 
-def _bin_texts(factor: Factor, values: Sequence[float], bins: int) -> dict[Hashable, str]:
+def _bin_texts(factor: Factor, values: Sequence[float]) -> dict[Hashable, str]:
     low, high = min(float(factor.domain[0]), *values), max(float(factor.domain[1]), *values)
     if factor.kind == "loguniform":
-        edges = [low * (high / low) ** (step / bins) for step in range(bins + 1)]
+        edges = [low * (high / low) ** (step / BINS) for step in range(BINS + 1)]
     else:
-        edges = [low + (high - low) * step / bins for step in range(bins + 1)]
+        edges = [low + (high - low) * step / BINS for step in range(BINS + 1)]
     cut = pd.cut(pd.Series(sorted(values)), edges, labels=False, include_lowest=True)
-    texts = [f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in range(bins)]
-    places = cut.fillna(bins - 1).astype(int)  # rounding of the last edge
+    texts = [f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in range(BINS)]
+    places = cut.fillna(BINS - 1).astype(int)  # rounding of the last edge
     return {value: texts[place] for value, place in zip(sorted(values), places, strict=True)}

@@ -36,9 +36,8 @@ def side_by_side(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
         return
     lead_runs = [trial for trial in records.confirmed if trial.arm == lead]
     page.paragraph(_what_first_means(records, lead))
-    control_label = records.label(str(records.control))
     header = [
-        "control" if control_label == "control" else f"control: {control_label}",
+        records.marked_label(str(records.control)),
         f"first-ranked: {records.label(lead)}",
         "difference",
     ]
@@ -77,7 +76,7 @@ def arms_section(page: Page, records: StudyRecords, arms: pd.DataFrame, picture:
         "SUPPORTED: above the control; CONTRADICTED: below it; INCONCLUSIVE: not told apart."
     )
     header = ["arm", "verdict", "n", "mean", "sd", "difference", "95 % interval", "p", "p adjusted", "exact p"]
-    page.table(header, [_arm_cells(row) for row in arms.to_dict("records")], left=2)
+    page.table(header, [_arm_cells(records, row) for row in arms.to_dict("records")], left=2)
     page.paragraph("Each verdict's reason, and what would change it: [Claims](#claims).")
     if picture:
         page.image(picture, "Differences from the control; bars are 95 % intervals over seeds, filled dots are decided")
@@ -167,7 +166,7 @@ def _spread(runs: Sequence[Trial], pick: Pick, show: Print) -> str:
     return f"{show(statistics.fmean(values))}{sd}{some}"
 
 
-def _arm_cells(row: Mapping[Hashable, Any]) -> list[str]:
+def _arm_cells(records: StudyRecords, row: Mapping[Hashable, Any]) -> list[str]:
     def value(key: str) -> float | None:
         found = row[key]
         return float(found) if isinstance(found, int | float) else None
@@ -178,7 +177,7 @@ def _arm_cells(row: Mapping[Hashable, Any]) -> list[str]:
     if row["verdict"] == "INSUFFICIENT_REPLICATION":
         note = " (n = 1: no claim)" if row["n"] == 1 else " (no claim)"
     return [
-        f"control: {row['label']}" if row["verdict"] == "control" and row["label"] != "control" else str(row["label"]),
+        records.marked_label(str(row["arm"])),
         f"{row['verdict']}{note}",
         str(row["n"]),
         number(value("mean")),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tune_cmx.evidence.panels import BLACK
+from tune_cmx.evidence.panels import BLACK, STAMP
 
 TRUTH, FOUND = "#e69f00", "#56b4e9"
 """Told apart by colour-blind readers too (Okabe and Ito), and light enough for dark frames."""
-STAMP, WHITE = "#b00000", "#ffffff"
+WHITE = "#ffffff"
 DPI = 115
 """Of the file: a sheet then fills the report's column, and the width of the paper."""
 WIDTH, HEIGHT = 984, 1340

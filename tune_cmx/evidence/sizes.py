@@ -1,15 +1,14 @@
 """The report's view by object size: what each arm reaches there, and how many boxes that rests on."""
 
-import gzip
-import json
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
+from tune_cmx.errors import DataError
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import StudyRecords, Trial
+from tune_cmx.evidence.stored import READ_ERRORS, stored_truth
 from tune_cmx.evidence.wording import listed, number, signed
 
 SIZE_METRICS = {"small": "mAP_small", "medium": "mAP_medium", "large": "mAP_large"}
@@ -24,11 +23,10 @@ def size_counts(records: StudyRecords, split: str) -> dict[str, int] | None:
 
     Read from `data/truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
     """
-    path = records.folder / "data" / f"truth_{split}.json.gz"
     try:
-        truth: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-        areas = [float(box["area"]) for box in truth["annotations"] if not box.get("iscrowd")]
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        boxes = stored_truth(records, split)["annotations"]
+        areas = [float(box["area"]) for box in boxes if not box.get("iscrowd")]
+    except (DataError, *READ_ERRORS):
         return None
     low, high = BOUNDS_PX2
     small, large = sum(area < low for area in areas), sum(area >= high for area in areas)
@@ -58,7 +56,7 @@ def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None
         header += [f"{size}{mark}", f"difference, {size}{mark}"]
     rows = [["boxes", "", *(cell for size in SIZE_METRICS for cell in (_boxes(counts, size), ""))]]
     for arm, trials in runs.items():
-        cells = [f"control: {records.label(arm)}" if arm == records.control else records.label(arm), str(len(trials))]
+        cells = [records.marked_label(arm), str(len(trials))]
         for name in SIZE_METRICS.values():
             metric = f"{split}/{name}"
             gap = None if arm == records.control else _gap(trials, control, metric)

@@ -2,23 +2,28 @@
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.records import StudyRecords, Trial
+from tune_cmx.evidence.wording import listed
 
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
 """What a file raises that is cut, is not JSON, or lacks a field."""
 
 
-def stored_truth(records: StudyRecords) -> Mapping[str, Any]:
-    """The ground truth that the study's folder keeps of the split of the primary metric, in COCO's form.
+def stored_truth(records: StudyRecords, split: str | None = None) -> Mapping[str, Any]:
+    """The ground truth that the study's folder keeps of a split, in COCO's form.
+
+    Args:
+        records: A study.
+        split: `val` or `test`; None: that of the primary metric.
 
     Raises:
         DataError: It is missing or damaged.
     """
-    place = f"data/truth_{records.primary_metric.partition('/')[0]}.json.gz"
+    place = f"data/truth_{split or records.primary_metric.partition('/')[0]}.json.gz"
     path = records.folder / place
     if not path.is_file():
         raise DataError(f"{place} is missing; `tune-cmx search` with --resume writes it, where the data are")
@@ -51,3 +56,8 @@ def stored_detections(records: StudyRecords, trial: Trial, truth: Mapping[str, A
     except READ_ERRORS as error:
         raise DataError(f"detections.json.gz cannot be used: {error}") from error
     return detections
+
+
+def left_out(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason, with the runs that it holds for."""
+    return [f"Left out, as {why}: {listed(names)}." for why, names in reasons.items()]

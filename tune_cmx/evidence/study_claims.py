@@ -7,8 +7,8 @@ from typing import Any
 from tune_cmx.evidence.case import Answer, answer, claim_text
 from tune_cmx.evidence.claims import evaluate_claim
 from tune_cmx.evidence.precision import pilot_seeds
-from tune_cmx.evidence.records import METRICS, SPLITS, StudyRecords, Trial
-from tune_cmx.evidence.rows import Row, as_rows, covered, flatten, matches
+from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.rows import SPLITS, Row, as_rows, covered, flatten, matches
 from tune_cmx.evidence.table import Table
 
 
@@ -114,7 +114,6 @@ def _outcomes(trial: Trial) -> dict[str, Any]:
     named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
     plain = {name: trial.result(name) for name in METRICS}
     hours = trial.seconds / 3600
-    on_gpu = not str(trial.info.get("device") or "").startswith("cpu")
-    gpus = (trial.info.get("gpus") or trial.flat_config.get("schedule.processes") or 1) if on_gpu else 0
-    times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": hours * gpus} if trial.seconds else {}
+    gpu_hours = 0.0 if trial.on_cpu else hours * trial.devices
+    times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": gpu_hours} if trial.seconds else {}
     return {**named, **plain, **times, "params_total": trial.parameters("total")}

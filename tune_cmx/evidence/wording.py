@@ -18,9 +18,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{0.0:.{digits}f}" if float(text) == 0 else text
 
 
-def signed(value: float | None, digits: int = 2) -> str:
+def signed(value: float | None) -> str:
     """As `number`, with a plus sign above zero."""
-    text = number(value, digits)
+    text = number(value)
     return f"+{text}" if value is not None and text != UNKNOWN and float(text) > 0 else text
 
 
@@ -54,8 +54,8 @@ def unit(metric: str) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    """`1 run`, `2 runs`, `2 boxes`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
 def listed(names: Iterable[str]) -> str:

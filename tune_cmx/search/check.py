@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.parse import dump
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import ModelConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
-from tune_cmx.models.describe import inspected
+from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
 from tune_cmx.search.build import build_for
 from tune_cmx.search.built import BuiltArm, Checked
-from tune_cmx.search.sizes import ModelSizes
+from tune_cmx.search.sizes import ModelSizes, as_text
 from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
 
 
@@ -27,7 +28,7 @@ def check_study(study: Study, prepared: Prepared | None) -> Checked:
 
 
 def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
-    """Build every arm's model on the CPU, and step it once.
+    """Build every arm's model on the CPU, and step it once; one that several arms share only once.
 
     Args:
         study: Parsed; random draws are built as drawn, and the ends of their ranges besides.
@@ -38,6 +39,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     """
     batch_limit = len(prepared.split.train) if prepared else None
     sizes = ModelSizes(prepared) if prepared else None
+    seen: dict[str, Inspection] = {}
     for place, config in study.range_ends():
         _build(config.model, prepared, f"{study.source}: {place}")
     for arm in study.arms.values():
@@ -47,8 +49,10 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
                 "training frames; lower it"
             )
-        detector = _build(arm.config.model, prepared, place)
-        found = inspected(detector)
+        key = as_text(dump(arm.config.model))
+        if key not in seen:
+            seen[key] = inspected(_build(arm.config.model, prepared, place))
+        found = seen[key]
         gflops = sizes.of(arm.config.model).gflop if sizes else None
         epochs = arm.config.schedule.epochs
         yield BuiltArm(arm.id, arm.label, epochs, found.parameters, gflops, tuple(found.warnings))

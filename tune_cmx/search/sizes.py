@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,8 +38,7 @@ class ModelSizes:
     def __init__(self, prepared: Prepared) -> None:
         self._bands = {name: len(found) for name, found in prepared.data.bands.items()}
         self._classes = len(prepared.data.classes)
-        heights, widths = zip(*prepared.audit.sizes.values(), strict=True)
-        self._frame = (float(np.median(heights)), float(np.median(widths)))
+        self._frame = prepared.audit.usual_size
         self._detectors: dict[str, ModelSize] = {}
         self._fusions: dict[str, ModelSize] = {}
 

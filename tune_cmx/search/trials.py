@@ -156,6 +156,7 @@ class TrialRunner:
             ),
         )
         try:
+            # Ray announces itself on stdout even at verbose=0
             with contextlib.redirect_stdout(io.StringIO()), _without_the_interrupted():
                 tuner.fit()
         except TuneError as error:
@@ -169,8 +170,7 @@ class TrialRunner:
 
 @contextlib.contextmanager
 def _without_the_interrupted() -> Iterator[None]:
-    """Ray's log without its list of trials that did not complete; the study's last lines say it. Beside that Ray
-    announces itself on stdout even at `verbose=0`."""
+    """Ray's log without its list of trials that did not complete; the study's last lines say it."""
 
     def wanted(entry: logging.LogRecord) -> bool:
         return not str(entry.msg).startswith("Trials did not complete")

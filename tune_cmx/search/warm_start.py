@@ -10,9 +10,10 @@ from pydantic import BeforeValidator
 from tune_cmx.config.domains import Choice, Domain, is_active, refuse_outside
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.paths import below, get
+from tune_cmx.config.section import Section, as_tuple
 from tune_cmx.config.space import Searcher
 from tune_cmx.config.study import Study
-from tune_cmx.config.trial import STAGES, Section, as_tuple
+from tune_cmx.config.trial import STAGES
 from tune_cmx.errors import ConfigError
 
 _PLACES = ("seed", "report_split", "data", "schedule.preset")

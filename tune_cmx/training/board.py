@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_shown(epoch: int, epochs: int) -> bool:
-    """Whether pictures and curves belong to this epoch: four times in a schedule, the last among them."""
+    """Whether pictures and curves belong to this epoch: at most four of a schedule, the last among them."""
     return epoch == epochs or epoch % math.ceil(epochs / _TIMES) == 0
 
 

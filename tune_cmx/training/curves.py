@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+
+from tune_cmx.evaluation import counter
 
 THRESHOLDS = 101
 """Scores 0, 0.01, .., 1; TensorBoard takes them to be spread so."""
@@ -49,7 +49,7 @@ def counts_by_score(detections: Sequence[Mapping[str, Any]], truth: Mapping[str,
     objects = [annotation["category_id"] for annotation in truth["annotations"]]
     counted = [number for number in names if number in objects]
     scores = np.linspace(0, 1, THRESHOLDS)
-    matched = _matched(detections, truth, counted) if detections else {}
+    matched = _matched(detections, truth, counted)
     found = {}
     for number in counted:
         score, right = matched.get(number, (np.zeros(0), np.zeros(0, dtype=bool)))
@@ -65,10 +65,7 @@ def _matched(
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     """Scores of each class's detections, and whether each found an object."""
     with contextlib.redirect_stdout(io.StringIO()):
-        reference = COCO()
-        reference.dataset = {**truth, "annotations": [dict(annotation) for annotation in truth["annotations"]]}
-        reference.createIndex()
-        run = COCOeval(reference, reference.loadRes([dict(detection) for detection in detections]), "bbox")
+        run = counter(detections, truth)
         run.params.iouThrs = np.array([IOU])
         run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
         run.params.catIds = list(classes)

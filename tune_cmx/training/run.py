@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import statistics
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
@@ -173,12 +172,6 @@ def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, ran
     return Trainer(model, optimizer, scheduler, steps_per_epoch, rank.device, schedule.clip_norm, share)
 
 
-def _usual_frame(prepared: Prepared) -> tuple[float, float]:
-    """Median height and width of the data's frames, in pixels."""
-    heights, widths = zip(*prepared.audit.sizes.values(), strict=True)
-    return statistics.median(heights), statistics.median(widths)
-
-
 def _train(
     record: TrialRecord, prepared: Prepared, device: torch.device, workers: int, gpus: float | None
 ) -> Iterator[EpochReport]:
@@ -191,7 +184,7 @@ def _train(
         record.update(transfer=[part.short() for part in load_pretrained(model.backbone.encoder, config.model)])
     if "parameters" not in record.state():
         found = inspected(model)
-        gflops = flops(model, *network_size(config.model.detector, *_usual_frame(prepared)))
+        gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
         record.update(parameters=found.parameters, gflops=gflops, audit_warnings=found.warnings)
     trainer = build_trainer(config, prepared, model, rank, saved)
     history, seconds_before = read_history(saved) if saved else ([], 0.0)

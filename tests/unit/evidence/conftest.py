@@ -213,7 +213,7 @@ class StudyWriter:
                     [
                         epoch,
                         epoch / EPOCHS,
-                        10.0,
+                        10.0 * epoch,
                         0.02,
                         2.0 / epoch,
                         value,

@@ -96,12 +96,12 @@ def test_flops_stand_there_where_records_hold_them(undecided: StudyWriter) -> No
     found = cells(section(undecided))
     assert found["arm"][2] == "GFLOPs"
     assert found["stages 1"][:4] == ["60,014,945", "59,992,000", "12.3", "7.0"]
-    assert found["control: control"][2:4] == ["-", "-"]
+    assert found["control"][2:4] == ["-", "-"]
 
 
 def test_full_run_is_of_confirmed_runs(undecided: StudyWriter) -> None:
     undecided.trial("confirm-slow", "control", seed=900, test=30.0, seconds=100.0)
-    assert cells(section(undecided))["control: control"][-1] == "70 s ± 20 s"
+    assert cells(section(undecided))["control"][-1] == "70 s ± 20 s"
 
 
 def test_milliseconds_are_the_median_over_epochs(writer: StudyWriter) -> None:

@@ -44,7 +44,7 @@ def priced(writer: StudyWriter) -> StudyWriter:
 
 def test_who_is_surpassed_at_which_cost(priced: StudyWriter) -> None:
     found = table(section(priced))
-    assert found["control: control"][:2] == ["stages 1", "none"]
+    assert found["control"][:2] == ["stages 1", "none"]
     assert found["stages 1"] == ["none", "none", "2", "34.00 ± 1.41", "50,000,000", "12.00"]
     assert found["stages 4"][:2] == ["none", "none"]
 

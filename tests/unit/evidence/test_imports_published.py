@@ -4,12 +4,13 @@ import csv
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from tune_cmx.evidence.imported import imported_page, imported_table
+from tune_cmx.evidence.imported import imported_page
 from tune_cmx.evidence.imports.collect import collect
-from tune_cmx.evidence.imports.judged import answered
+from tune_cmx.evidence.imports.judged import answered, imported_rows
 from tune_cmx.evidence.imports.study import write_import
 from tune_cmx.evidence.parts import Table
 from tune_cmx.evidence.records import StudyRecords, read_study
@@ -134,7 +135,7 @@ def test_imported_runs_are_no_replicates(published: StudyRecords) -> None:
     assert len(published.of_phase("imported")) == 13
     assert published.confirmed == []
     assert published.control is None
-    table = imported_table(published)
+    table = pd.DataFrame(imported_rows(published))
     assert table["seed"].isna().all()
     assert table["mAP"].max() == 84.07
 

@@ -30,7 +30,7 @@ def write_truth(writer: StudyWriter, split: str, areas: list[float], crowd: int 
     folder.mkdir(parents=True, exist_ok=True)
     boxes = [{"id": n, "area": area, "iscrowd": 0} for n, area in enumerate(areas, 1)]
     boxes += [{"id": 9000 + n, "area": 5.0, "iscrowd": 1} for n in range(crowd)]
-    truth = {"images": [], "annotations": boxes, "categories": []}
+    truth = {"info": {}, "images": [], "annotations": boxes, "categories": []}
     (folder / f"truth_{split}.json.gz").write_bytes(gzip.compress(json.dumps(truth).encode()))
 
 
@@ -50,7 +50,7 @@ def test_means_and_differences_without_a_claim(decided: StudyWriter) -> None:
         *("large", "difference, large"),
     ]
     assert boxes[2::2] == ["120", "99", "150"]
-    assert control == ["control: control", "4", "undefined", "-", "31.88 ± 0.85", "-", "32.88 ± 0.85", "-"]
+    assert control == ["control", "4", "undefined", "-", "31.88 ± 0.85", "-", "32.88 ± 0.85", "-"]
     assert first[4:6] == ["34.90 ± 0.80", "+3.02"]
     assert "carry no claim" in text
 

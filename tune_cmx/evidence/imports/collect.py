@@ -104,17 +104,13 @@ def _same(run: Run, other: Run) -> bool:
 
 def _agree(run: Run, other: Run, name: str) -> bool:
     """Whether two figures are equal to the digits that both sources print."""
-    digits = min(_digits(run, name), _digits(other, name))
-    return (
-        abs(run.figures[name] - other.figures[name]) <= 0.5000001 * 10**-digits
-        if digits < 9
-        else (run.figures[name] == other.figures[name])
-    )
-
-
-def _digits(run: Run, name: str) -> int:
-    text = run.printed.get(name)
-    return 9 if text is None else len(text.partition(".")[2])
+    printed = [text for one in (run, other) if (text := one.printed.get(name)) is not None]
+    if not printed:  # both sources have all digits
+        return run.figures[name] == other.figures[name]
+    digits = min(len(text.partition(".")[2]) for text in printed)
+    gap = abs(run.figures[name] - other.figures[name])
+    half = 0.5000001 * 10.0**-digits  # of the last digit, and what the halves of floats are off
+    return gap <= half
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.imports.vocabulary import FIGURES, as_number, fields_of, is_field, name_of
-from tune_cmx.evidence.records import METRICS, SPLITS
-from tune_cmx.evidence.rows import BOOKKEEPING
+from tune_cmx.evidence.records import METRICS
+from tune_cmx.evidence.rows import BOOKKEEPING, SPLITS
 
 RESULTS_FILE = "final_results.json"
 _RESULTS_KEYS = ("results", "final_test_results", "test_results", "metrics")

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.case import Answer, claim_text
+from tune_cmx.evidence.checks import protocol_flags
 from tune_cmx.evidence.claims import evaluate_claim
 from tune_cmx.evidence.imports.vocabulary import CONTROL_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
-from tune_cmx.evidence.records import METRICS, SPLITS, StudyRecords, Trial
-from tune_cmx.evidence.rows import BOOKKEEPING, Row, as_rows, matches
+from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.rows import BOOKKEEPING, SPLITS, Row, as_rows, matches
 
 _SIDES = ("treatment", "control")
 _FIELD_LISTS = ("factor", "match_on", "among")
@@ -47,16 +48,16 @@ def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The control is missing; a new run cannot be matched with an imported one in what is not known of it."""
     treatment = claim.get("treatment")
     treated = next((row for row in rows if isinstance(treatment, Mapping) and matches(row, treatment)), {})
-    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
-    given = "".join(f" {flag} {treated[field]}" for field, flag in flags.items() if treated.get(field) is not None)
     return (
-        f"no run has FRM+FFM at all four stages; to run it: tune-cmx train --data IMAGES --labels LABELS{given} "
+        "no run has FRM+FFM at all four stages; to run it: "
+        f"tune-cmx train --data IMAGES --labels LABELS{protocol_flags(treated)} "
         "--fusion-type frm_ffm --no-cssa --output-dir DIR, and the treatment again beside it, each on at least two "
         "seeds, as split, code and seed of the imported runs are not known"
     )
 
 
 def run_row(trial: Trial) -> Row:
+    """An imported run under the names that claims use."""
     about = trial.info[IMPORTED]
     named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
     row = {

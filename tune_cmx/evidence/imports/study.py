@@ -26,7 +26,7 @@ def write_import(found: Collected, folder: Path, claims: Sequence[Mapping[str, A
     Args:
         found: The runs, at least one.
         folder: Must not exist.
-        claims: What the earlier report claimed, as `evidence.imported` reads it.
+        claims: What the earlier report claimed, as `judged.answered` reads it.
 
     Raises:
         ConfigError: The folder is there, or a claim cannot be read.
@@ -100,8 +100,12 @@ def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, d
         known = {field: run.fields[field] for field in varying if field in run.fields}
         shown = {field: value for field, value in known.items() if "." not in field or is_fusion(field)} or known
         label = ", ".join(f"{field.rpartition('.')[2]} {value_text(value)}" for field, value in shown.items())
-        label = label or value_text(run.fields.get("fusion")) if runs[1:] else label or "run"
-        label = "FRM+FFM at all four stages" if label == "-" and serves_as_control(run.fields) else label
+        if not label and len(runs) == 1:
+            label = "run"
+        elif not label:
+            fusion = run.fields.get("fusion")
+            unnamed_control = fusion is None and serves_as_control(run.fields)
+            label = "FRM+FFM at all four stages" if unnamed_control else value_text(fusion)
         arm = _free(_slug(label), taken)
         about = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
         arms[_likeness(run)] = arm, about
