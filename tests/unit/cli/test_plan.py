@@ -26,7 +26,7 @@ def test_a_plan_by_earlier_records_says_trials_epochs_hours_and_disk(
     assert (code, error) == (0, "")
     table = " ".join(output.split())
     assert "trials 13 13 12" in table
-    assert "epochs of the search 3 3 epochs of the confirmation 36 36 epochs in all 39 39 36 " in table
+    assert "epochs of the search 3 3 - epochs of the confirmation 36 36 - epochs in all 39 39 36 " in table
     lines = output.splitlines()
     assert "Which fusion?" in lines
     assert any(line.startswith("time, 1 trial at a time ") for line in lines)
