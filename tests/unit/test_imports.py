@@ -1,8 +1,6 @@
 """Who may import whom: docs/design.md draws the tree, from low to high."""
 
 import ast
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -77,38 +75,3 @@ def test_torch_and_ray_stay_where_they_belong(package: str) -> None:
     found = {file for file in FILES if any(name.split(".")[0] == package for name in imported(file))}
     assert {part_of(file) for file in found} <= FOREIGN[package], found
     assert found, "the rule would hold of nothing"
-
-
-def modules_after(statement: str) -> set[str]:
-    """Top-level modules of a fresh process after a statement."""
-    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
-
-
-def test_a_report_needs_neither_torch_nor_ray_and_the_driver_of_a_search_no_torch() -> None:
-    statement = (
-        "import tune_cmx.evidence.report, tune_cmx.config.study\n"
-        "assert 'ray' not in sys.modules\n"
-        "import tune_cmx.search.runner, tune_cmx.search.study_folder"
-    )
-    loaded = modules_after(statement)
-    assert {"tune_cmx", "ray"} <= loaded
-    assert not {"torch", "torchvision", "timm"} & loaded
-
-
-def test_the_command_line_starts_without_torch_and_ray() -> None:
-    assert not {"torch", "ray", "pandas", "matplotlib"} & modules_after("import tune_cmx.cli")
-
-
-def test_training_and_all_below_it_load_no_ray_and_draw_no_random_number() -> None:
-    statement = (
-        "import numpy, torch\n"
-        "state = lambda: (numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist())\n"
-        "before = state()\n"
-        "import tune_cmx.training.run, tune_cmx.data.prepare, tune_cmx.models.describe, tune_cmx.search.check\n"
-        "assert state() == before"
-    )
-    loaded = modules_after(statement)
-    assert "timm" in loaded
-    assert "ray" not in loaded
