@@ -142,9 +142,15 @@ def test_a_job_is_submitted_with_the_working_tree_to_two_nodes(
     )
     submit = (BIN / "ray", "job", "submit", f"--address=http://{loopback}:{dashboard}", "--working-dir=.", "--")
     where = "import tune_cmx; print('package in', tune_cmx.__file__)"
-    uploaded = subprocess.run(
-        [*submit, "python", "-c", where], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+
+    def upload() -> "subprocess.CompletedProcess[str]":
+        words = [*submit, "python", "-c", where]
+        return subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    uploaded = upload()
+    deadline = time.monotonic() + 60
+    while "No available agent" in uploaded.stderr and time.monotonic() < deadline:  # the head has not begun it yet
+        uploaded = upload()
     assert f"package in {short / 'a'}" in uploaded.stdout, uploaded.stdout + uploaded.stderr
     searched = subprocess.run(
         [*submit, "python", "scripts/search.py", *words_of(study), "--address", "auto"],
