@@ -1,7 +1,11 @@
 """What a fresh process loads: torch and Ray cost seconds and memory, and are loaded only where they are needed."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 
 def modules_after(statement: str) -> set[str]:
@@ -37,3 +41,36 @@ def test_training_and_all_below_it_load_no_ray_and_draw_no_random_number() -> No
     loaded = modules_after(statement)
     assert "timm" in loaded
     assert "ray" not in loaded
+
+
+ASKED = """
+import os, time
+from tune_cmx.cli.torch_process import torch_process
+from tune_cmx.errors import TrialError
+if __name__ == "__main__":
+    with torch_process() as ask:
+        print(ask(os.getpid)(), flush=True)
+        try:
+            ask(time.sleep, 60)()
+        except TrialError as error:
+            print(error, flush=True)
+"""
+
+
+def test_the_process_that_builds_models_ends_with_a_driver_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", ASKED], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        builder = Path(f"/proc/{int(driver.stdout.readline())}")
+        driver.kill()
+    deadline = time.monotonic() + 20
+    while builder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not builder.exists()
+
+
+def test_a_driver_says_so_where_the_process_that_builds_models_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", ASKED], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        os.kill(int(driver.stdout.readline()), signal.SIGKILL)
+        assert driver.stdout.read() == "the process that builds the models was killed; is there memory left?\n"
+    assert driver.returncode == 0

@@ -112,31 +112,31 @@ def search(
             "the flag out"
         )
     with ExitStack() as stack:
-        ask = stack.enter_context(torch_process())
-        answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
-        from tune_cmx.search.cluster import Resources, ray_cluster
-        from tune_cmx.search.console import StudyConsole
-        from tune_cmx.search.runner import run_study
-        from tune_cmx.search.study_folder import SPACE_FILE, open_folder
+        with torch_process() as ask:
+            answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
+            from tune_cmx.search.cluster import Resources, ray_cluster
+            from tune_cmx.search.console import StudyConsole
+            from tune_cmx.search.runner import run_study
+            from tune_cmx.search.study_folder import SPACE_FILE, open_folder
 
-        chosen, share = answer()
-        resources = Resources(
-            address=address,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=share,
-            max_concurrent=max_concurrent,
-            device=chosen,
-            threads=max(1, int(cpus_per_trial)),
-            workers=workers,
-            processes=processes,
-            measure_share=gpus_per_trial == MEASURED,
-            wait_s=60 * wait_for_nodes,
-        )
-        with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
-            checked = begin_check(study, prepared, ask)
-            stack.enter_context(ray_cluster(resources))  # it begins while the models are built
-            found = checked()
-            show_check(study, found)
+            chosen, share = answer()
+            resources = Resources(
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=share,
+                max_concurrent=max_concurrent,
+                device=chosen,
+                threads=max(1, int(cpus_per_trial)),
+                workers=workers,
+                processes=processes,
+                measure_share=gpus_per_trial == MEASURED,
+                wait_s=60 * wait_for_nodes,
+            )
+            with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
+                checked = begin_check(study, prepared, ask)
+                stack.enter_context(ray_cluster(resources))  # it begins while the models are built
+                found = checked()
+                show_check(study, found)
         if before is None:
             (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
         opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)

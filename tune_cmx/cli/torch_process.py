@@ -30,7 +30,7 @@ def torch_process() -> Iterator[Ask]:
         yield _here
         return
     context = get_context("spawn")  # a forked one would hold what threads of this one had locked
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_belong_to_the_parent) as pool:
         yield lambda function, *values, **named: _waiting(pool.submit(function, *values, **named))
 
 
@@ -49,5 +49,9 @@ def _waiting(asked: "Future[Answer]") -> Callable[[], Answer]:
     return wait
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _belong_to_the_parent() -> None:
+    """Interrupts are for the parent to act on; and where it is killed, nothing of it stays behind."""
+    from tune_cmx.training.helpers import end_with_parent
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
