@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from tune_cmx.errors import TrialError
+from tune_cmx.training.parent import end_with_parent
 
 Answer = TypeVar("Answer")
 Ask = Callable[..., Callable[[], Any]]
@@ -51,7 +52,5 @@ def _waiting(asked: "Future[Answer]") -> Callable[[], Answer]:
 
 def _belong_to_the_parent() -> None:
     """Interrupts are for the parent to act on; and where it is killed, nothing of it stays behind."""
-    from tune_cmx.training.helpers import end_with_parent
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

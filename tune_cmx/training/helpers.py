@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ import torch.distributed as dist
 from tune_cmx.errors import TrialError
 from tune_cmx.training.distributed import PATIENCE_S, Rank, join
 from tune_cmx.training.loop import Seen, Trainer, failure_reason
+from tune_cmx.training.parent import end_with_parent
 
 _NEWS_S = 5.0
 """How long after a broken connection the lead waits to hear which process broke it."""
@@ -240,18 +241,6 @@ def _help(
     except Exception as error:
         text = "".join(traceback.format_exception(error))
         pipe.send(_Failure(time.monotonic(), rank.number, failure_reason(error), text))
-
-
-def end_with_parent() -> None:
-    """Have this process end at once when the one that started it has ended, whatever this one is doing then."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

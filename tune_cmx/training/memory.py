@@ -16,8 +16,8 @@ from tune_cmx.data.dataset import PairedDataset, collate
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.training.distributed import lead_rank
-from tune_cmx.training.helpers import end_with_parent
 from tune_cmx.training.loop import Batch, detect, failure_reason
+from tune_cmx.training.parent import end_with_parent
 from tune_cmx.training.run import build_trainer, build_trial_model, modality_order
 
 USABLE = 0.9

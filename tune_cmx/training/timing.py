@@ -24,8 +24,8 @@ from tune_cmx.errors import TrialError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
-from tune_cmx.training.helpers import end_with_parent
 from tune_cmx.training.loop import detect, failure_reason
+from tune_cmx.training.parent import end_with_parent
 from tune_cmx.training.run import TrialData, build_trainer, build_trial_model, modality_order
 
 STEPS, BUDGET_S = 12, 10.0
