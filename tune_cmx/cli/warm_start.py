@@ -60,7 +60,7 @@ def warm_started(study: Study, folders: Sequence[Path] | None, before: Mapping[s
 
 def _candidates(folders: Sequence[str], study: Study) -> "Iterator[Candidate]":
     """All trials of imports and studies, each under a name of its own."""
-    from tune_cmx.evidence.records import read_study
+    from tune_cmx.evidence.reading import read_study
 
     short = [Path(folder).name for folder in folders]
     for folder, name in zip(folders, short, strict=True):

@@ -26,7 +26,8 @@ from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.phases import phases_section
 from tune_cmx.evidence.planned import planned_section
 from tune_cmx.evidence.plots import plot_arms, plot_curves
-from tune_cmx.evidence.records import StudyRecords, read_study, trials_table
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import StudyRecords, trials_table
 from tune_cmx.evidence.search_report import search_section
 from tune_cmx.evidence.sections import arms_section, side_by_side
 from tune_cmx.evidence.sizes import sizes_section

@@ -11,7 +11,7 @@ import pytest
 from tune_cmx.evaluation import coco_truth, evaluate, to_detections
 from tune_cmx.evidence.data_interval import data_interval_section
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 
 FRAMES = 24
 BOX = [0.0, 0.0, 50.0, 50.0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tune_cmx.evidence.caveats import stamps, warnings
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.compare import compare_arms
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.report import study_page, write_report
 
 if TYPE_CHECKING:

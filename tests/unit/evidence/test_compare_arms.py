@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.compare import compare_arms
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.study_claims import evaluate_study_claim
 
 if TYPE_CHECKING:

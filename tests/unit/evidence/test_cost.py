@@ -8,7 +8,7 @@ import pytest
 
 from tune_cmx.evidence.cost import cost_section, full_grid, lost_words, milliseconds
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

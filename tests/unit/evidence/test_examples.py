@@ -17,7 +17,7 @@ from tune_cmx.evaluation import coco_truth, to_detections
 from tune_cmx.evidence.examples import examples_section
 from tune_cmx.evidence.frame_scores import frame_f1
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.report import write_report
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.factors import factors_section
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.searched import common_point, factors, groups, setting_text
 
 if TYPE_CHECKING:

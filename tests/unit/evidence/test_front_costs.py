@@ -9,7 +9,7 @@ import pytest
 
 from tune_cmx.evidence.front import front_section
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

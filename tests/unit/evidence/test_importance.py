@@ -9,7 +9,7 @@ import pytest
 
 from tune_cmx.evidence.importance import importance_section, importances, limits, run_to_run_sd
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.searched import common_point, factors
 
 if TYPE_CHECKING:

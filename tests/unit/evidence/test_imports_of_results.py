@@ -11,7 +11,8 @@ from tune_cmx.evidence.imported import imported_page
 from tune_cmx.evidence.imports.collect import Collected, collect
 from tune_cmx.evidence.imports.study import write_import
 from tune_cmx.evidence.imports.vocabulary import serves_as_control, stages_text
-from tune_cmx.evidence.records import StudyRecords, read_study
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import StudyRecords
 
 CSSA = {"cssa_stages": [1], "threshold": 0.5, "kernel_size": 3}
 SCHEDULE = {"backbone": "mit_b1", "epochs": 15, "batch_size": 16, "learning_rate": 0.02}

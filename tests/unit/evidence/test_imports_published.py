@@ -13,7 +13,8 @@ from tune_cmx.evidence.imports.collect import collect
 from tune_cmx.evidence.imports.judged import answered, imported_rows
 from tune_cmx.evidence.imports.study import write_import
 from tune_cmx.evidence.parts import Table
-from tune_cmx.evidence.records import StudyRecords, read_study
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import StudyRecords
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 RUNS = GOLDEN / "published_results.csv"

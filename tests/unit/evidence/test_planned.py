@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.planned import deviations, planned_section
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

@@ -10,7 +10,8 @@ import pytest
 
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.plots import CONTROL_COLOUR, NAMED, arm_looks, plot_arms, plot_curves
-from tune_cmx.evidence.records import StudyRecords, read_study
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import StudyRecords
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

@@ -10,7 +10,7 @@ import pytest
 from tune_cmx.evidence.claims import evaluate_claim
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.difference import compare_paired, compare_two_stage
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.report import study_page
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.front import front, front_section, points
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.report import study_page, write_report
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from tune_cmx.evidence.caveats import warnings
 from tune_cmx.evidence.compare import compare_arms
 from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.sizes import size_counts, sizes_section
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.records import read_study, trials_table
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import trials_table
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tune_cmx.evidence.compare import compare_arms
-from tune_cmx.evidence.records import read_study
+from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.report import study_page, write_report
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from tune_cmx.evidence.imports.collect import Collected
 from tune_cmx.evidence.imports.forms import Run
 from tune_cmx.evidence.imports.judged import answered
 from tune_cmx.evidence.imports.vocabulary import IMPORTED, PATHS, config_of, is_fusion, serves_as_control
-from tune_cmx.evidence.records import METRICS, read_study
+from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.records import METRICS
 from tune_cmx.evidence.wording import value_text
 
 _UNKNOWN = ("code_version", "packages", "split_hash", "split_how", "data_fingerprint", "device", "protocol_hash")
