@@ -10,6 +10,7 @@ import pytest
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.records import trials_table
+from tune_cmx.evidence.report import write_report
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -91,3 +92,24 @@ def test_rungs_after_a_resume_count_once(undecided: StudyWriter) -> None:
     records = read_study(undecided.folder)
     assert len(records.rungs) == 3
     assert any("rungs.jsonl, line 7" in problem for problem in records.problems)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("final_results.json", '"mAP": 31.0', '"mAP": NaN', "mAP cannot be nan; it is left out"),
+        ("final_results.json", '"mAP": 31.0', '"mAP": "high"', "mAP cannot be 'high'; it is left out"),
+        ("trial.json", '"seed": 100', '"seed": "abc"', "seed cannot be 'abc'; it is left out"),
+        ("config.json", '"schedule": {', '"schedule": 3, "was": {', "schedule cannot be 3; it is left out"),
+        ("metrics.csv", "\n2,", "\ntwo,", "has cells that are no numbers; they are left out"),
+    ],
+)
+def test_values_that_cannot_be_are_named_and_the_report_is_written(
+    undecided: StudyWriter, file: str, old: str, new: str, said: str
+) -> None:
+    path = undecided.write() / "records" / "confirm-stages-1-100" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert any(said in problem for problem in read_study(undecided.folder).problems)
+    assert write_report(undecided.folder).is_file()
