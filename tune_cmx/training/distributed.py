@@ -27,7 +27,7 @@ from tune_cmx.data.dataset import PairedDataset, Sample, collate, epoch_order
 from tune_cmx.errors import ConfigError
 from tune_cmx.seeding import derive
 from tune_cmx.training.generators import seed_all
-from tune_cmx.training.loop import Batch, Seen, Share, Trainer
+from tune_cmx.training.trainer import Batch, Seen, Share, Trainer
 
 PATIENCE_S = 600.0
 """How long one process waits for another, such as for its first frames from a slow disk, before the trial fails."""

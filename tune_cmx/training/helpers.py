@@ -26,8 +26,9 @@ import torch.distributed as dist
 
 from tune_cmx.errors import TrialError
 from tune_cmx.training.distributed import PATIENCE_S, Rank, join
-from tune_cmx.training.loop import Seen, Trainer, failure_reason
+from tune_cmx.training.loop import failure_reason
 from tune_cmx.training.parent import end_with_parent
+from tune_cmx.training.trainer import Seen, Trainer
 
 _NEWS_S = 5.0
 """How long after a broken connection the lead waits to hear which process broke it."""

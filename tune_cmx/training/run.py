@@ -33,12 +33,13 @@ from tune_cmx.training.curves import counts_by_score
 from tune_cmx.training.distributed import Rank, lead_rank
 from tune_cmx.training.generators import seed_all
 from tune_cmx.training.helpers import Helpers, Tasks
-from tune_cmx.training.loop import Batch, EpochReport, Seen, Trainer, detect, failure_reason, fit, memory_mib
+from tune_cmx.training.loop import EpochReport, detect, failure_reason, fit, memory_mib
 from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.pictures import Pictures
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
 from tune_cmx.training.score import Score
+from tune_cmx.training.trainer import Batch, Seen, Trainer
 
 
 def run_trial(
