@@ -236,12 +236,26 @@ class ScheduleConfig(Section):
         return self
 
 
+class ComputeConfig(Section):
+    """How the numbers of a model are computed. Each field may move their last digits, so all are protocol."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """`bf16`: convolutions and products of matrices in bfloat16 (autocast); weights, norms, boxes and losses in
+    float32."""
+    channels_last: bool = True
+    """Convolutions with the channels of a place beside each other in memory."""
+    compile: bool = False
+    """torch.compile of encoder and pyramid; it costs minutes at the start of each trial, and again for each new size
+    of the frames."""
+
+
 class TrialConfig(Section):
     """One training run: everything that its numbers hang on, but the code and the machine."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    compute: ComputeConfig = ComputeConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     report_split: Literal["val", "test"] = "val"
     """Where the final results are taken; `test` is read once, for finalists and control."""

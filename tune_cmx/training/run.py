@@ -18,7 +18,7 @@ from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS, evaluate
 from tune_cmx.models.describe import flops, inspected, network_size
-from tune_cmx.models.detector import Detector, build_detector
+from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.models.pretrained import load_pretrained
 from tune_cmx.seeding import derive
 from tune_cmx.training.board import TrialBoard, is_shown
@@ -142,13 +142,14 @@ def build_trial_model(config: TrialConfig, prepared: Prepared) -> Detector:
     bands, order = prepared.data.bands, modality_order(config)
     statistics = prepared.split.statistics
     seed_all(config.seed)
-    return build_detector(
+    detector = build_detector(
         config.model,
         bands=tuple(sum(len(bands[name]) for name in stream) for stream in config.model.stream_modalities()),
         num_classes=len(prepared.data.classes),
         mean=[value for name in order for value in statistics[name]["mean"]],
         std=[value for name in order for value in statistics[name]["std"]],
     )
+    return compute_as(detector, config.compute)
 
 
 def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, rank: Rank, saved: Path | None) -> Trainer:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
+from tune_cmx.models.precision import at_least_float32, without_autocast
 
 _RULE = "rule"
 
@@ -116,7 +117,10 @@ class CssaFusion(Fusion):
         if self.options.switching or self._weighs:
             rgb_BC, aux_BC = self._channel_weights(rgb_BCHW, aux_BCHW)
             if self._weighs:
-                first_BCHW, second_BCHW = rgb_BCHW * rgb_BC[:, :, None, None], aux_BCHW * aux_BC[:, :, None, None]
+                first_BCHW, second_BCHW = (
+                    map_BCHW * weights_BC[:, :, None, None].to(map_BCHW.dtype)
+                    for map_BCHW, weights_BC in ((rgb_BCHW, rgb_BC), (aux_BCHW, aux_BC))
+                )
             if self.options.switching:
                 first_BCHW, second_BCHW = self._switched(first_BCHW, second_BCHW, rgb_BC, aux_BC)
                 statistics = {} if self.training else self._statistics(rgb_BC, aux_BC)
@@ -139,8 +143,11 @@ class CssaFusion(Fusion):
         )
 
     def _channel_weights(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        rgb_BC: Tensor = self.eca_rgb(rgb_BCHW.mean(dim=(2, 3)))
-        aux_BC: Tensor = self.eca_aux(aux_BCHW.mean(dim=(2, 3)))
+        """In float32 at least: what is compared with a threshold needs more than bfloat16's three digits."""
+        dtype = at_least_float32(rgb_BCHW.dtype)
+        with without_autocast(rgb_BCHW):
+            rgb_BC: Tensor = self.eca_rgb(rgb_BCHW.mean(dim=(2, 3), dtype=dtype))
+            aux_BC: Tensor = self.eca_aux(aux_BCHW.mean(dim=(2, 3), dtype=dtype))
         return rgb_BC, aux_BC
 
     def _switched(self, rgb_BCHW: Tensor, aux_BCHW: Tensor, rgb_BC: Tensor, aux_BC: Tensor) -> tuple[Tensor, Tensor]:

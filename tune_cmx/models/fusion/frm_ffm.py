@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
 from tune_cmx.models.init import init_weights
+from tune_cmx.models.precision import at_least_float32, without_autocast
 
 _LAMBDA_CHANNEL = 0.5
 _LAMBDA_SPATIAL = 0.5
@@ -100,8 +101,11 @@ class _CrossAttention(nn.Module):
         return x_BNC.reshape(batch, tokens, self.heads, channels // self.heads).transpose(1, 2)
 
     def _context(self, kv_BNC: Tensor) -> Tensor:
-        k_BGND, v_BGNE = (self._split_heads(part) for part in kv_BNC.chunk(2, dim=-1))
-        return torch.softmax(k_BGND.transpose(-2, -1) @ v_BGNE * self.scale, dim=-2)
+        """In float32 at least: a sum over all tokens reaches hundreds, where bfloat16 counts in whole numbers."""
+        with without_autocast(kv_BNC):
+            kv_BNC = kv_BNC.to(at_least_float32(kv_BNC.dtype))
+            k_BGND, v_BGNE = (self._split_heads(part) for part in kv_BNC.chunk(2, dim=-1))
+            return torch.softmax(k_BGND.transpose(-2, -1) @ v_BGNE * self.scale, dim=-2)
 
     def _read(self, x_BNC: Tensor, context_BGDE: Tensor) -> Tensor:
         return (self._split_heads(x_BNC) @ context_BGDE).transpose(1, 2).flatten(2)

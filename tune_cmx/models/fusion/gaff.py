@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, Truth, by_image
+from tune_cmx.models.precision import at_least_float32
 
 _KERNEL = 3
 _SMOOTH = 1.0
@@ -51,7 +52,7 @@ class _Masks(NamedTuple):
 
 def _dice_loss(mask_B2HW: Tensor, truth_B2HW: Tensor) -> Tensor:
     """0 where each mask is the truth, towards 1 where they share nothing; the mean over images and streams."""
-    mask_B2HW = mask_B2HW.to(torch.promote_types(mask_B2HW.dtype, torch.float32))  # sums of many places
+    mask_B2HW = mask_B2HW.to(at_least_float32(mask_B2HW.dtype))  # sums of many places
     shared_B2 = (mask_B2HW * truth_B2HW).sum(dim=(2, 3))
     both_B2 = mask_B2HW.sum(dim=(2, 3)) + truth_B2HW.sum(dim=(2, 3))
     return (1 - (2 * shared_B2 + _SMOOTH) / (both_B2 + _SMOOTH)).mean()
