@@ -102,9 +102,9 @@ class Tiny:
 
     @staticmethod
     def weights(record: TrialRecord) -> bytes:
-        """The last checkpoint's weights."""
+        """The last checkpoint's weights, and their running mean where there is one."""
         (checkpoint,) = record.checkpoints.iterdir()
-        return (checkpoint / "model.safetensors").read_bytes()
+        return b"".join(file.read_bytes() for file in sorted(checkpoint.glob("*.safetensors")))
 
     @staticmethod
     def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:

@@ -67,6 +67,7 @@ def plan(folder: Path, config: TrialConfig) -> TrialRecord:
 def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_undisturbed_one_and_its_record(
     tiny: Tiny, prepared: Prepared, config: TrialConfig
 ) -> None:
+    config = with_schedule(config, micro_batch=1, ema_decay=0.9)
     whole, parts = (plan(tiny.folder / name, config) for name in ("whole", "parts"))
     list(run_trial(whole, prepared))
     with closing(run_trial(parts, prepared)) as reports:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -64,19 +64,23 @@ def test_another_seed_gives_others(tiny: Tiny, prepared: Prepared, config: Trial
     assert tiny.numbers(first) != tiny.numbers(second)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("changes", "workers"),
+    [({"optimizer": "adamw", "ema_decay": 0.9, "micro_batch": 2}, 2), ({"optimizer": "sgd", "clip_norm": 1.0}, 0)],
+)
 def test_a_trial_that_was_left_and_taken_up(
-    tiny: Tiny, prepared: Prepared, config: TrialConfig, optimizer: str
+    tiny: Tiny, prepared: Prepared, config: TrialConfig, changes: dict[str, Any], workers: int
 ) -> None:
-    schedule = config.schedule.model_copy(update={"optimizer": optimizer})
+    """To the last bit, also with a running mean of the weights, batches in parts, and loaders of their own."""
+    schedule = config.schedule.model_copy(update=changes)
     config = config.model_copy(update={"schedule": schedule})
     whole, parts = _plan(tiny.folder / "whole", config), _plan(tiny.folder / "parts", config)
-    list(run_trial(whole, prepared))
-    with closing(run_trial(parts, prepared)) as reports:
+    list(run_trial(whole, prepared, workers=workers))
+    with closing(run_trial(parts, prepared, workers=workers)) as reports:
         assert next(reports).epoch == 1
     first_row = (parts.folder / "metrics.csv").read_bytes()
     torch.rand(7)
-    again = list(run_trial(parts, prepared))
+    again = list(run_trial(parts, prepared, workers=workers))
     assert [report.epoch for report in again] == [1, 2, 3]
     assert (parts.folder / "metrics.csv").read_bytes().startswith(first_row)
     assert tiny.numbers(parts) == tiny.numbers(whole)

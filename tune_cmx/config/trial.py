@@ -203,6 +203,9 @@ class ScheduleConfig(Section):
     epochs: Annotated[int, Field(ge=1)] = 15
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Images in one step of the optimizer, over all processes."""
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
+    """Images that a process has in memory at once; gradients are added up until the batch is whole. None: its whole
+    share of the batch. A part of the numbers: batch normalisation and the detector's losses are taken over these."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Of one machine, each with its share of every batch and, on GPUs, a card of its own. A part of the numbers, not
     of the place: batch normalisation and the detector's losses are taken over a process's share."""
@@ -219,6 +222,9 @@ class ScheduleConfig(Section):
     """Linear rise from a thousandth of the rate, before the curve; counted within `epochs`."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; None: not clipped."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share that the running mean of the weights keeps at each step, as 0.999; it rises to that from 0. The mean is
+    what is scored and reported. None: the weights themselves are."""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "ScheduleConfig":
@@ -232,6 +238,11 @@ class ScheduleConfig(Section):
             raise ValueError(
                 f"batch_size must be divisible by processes, {self.processes}, each of which takes an equal share; "
                 f"got {self.batch_size}"
+            )
+        share = self.batch_size // self.processes
+        if self.micro_batch is not None and share % self.micro_batch:
+            raise ValueError(
+                f"micro_batch must divide the {share} images that a process has of a batch; got {self.micro_batch}"
             )
         return self
 

@@ -40,7 +40,7 @@ def warnings(records: StudyRecords) -> list[str]:
     """Everything about the records that limits what can be said, the gravest first, each with what to do."""
     found = [f"{stamp}; {ADVICE[stamp]}" for stamp in stamps(records)]
     checks: tuple[Callable[[StudyRecords], list[str]], ...] = (
-        *(_control, _replication, _leaks, _mixtures, _twins, _gates, _allowed),
+        *(_control, _replication, _leaks, _mixtures, _halvings, _twins, _gates, _allowed),
         *(_data, _sizes, _saturated, _audits),
     )
     for check in checks:
@@ -138,6 +138,17 @@ def _mixtures(records: StudyRecords) -> list[str]:
             "of records/, or run them again"
         )
     return found
+
+
+def _halvings(records: StudyRecords) -> list[str]:
+    """Trials that ran out of memory and went on with fewer images at once."""
+    halved = {trial.name: trial.halved_to for trial in records.trials if trial.halved_to is not None}
+    if not halved:
+        return []
+    shown = listed(f"{name} ({images} at once)" for name, images in halved.items())
+    why = "batch normalisation and losses are taken over these, so that such runs do not compare with others"
+    fix = f"set schedule.micro_batch: {min(halved.values())} for all arms and run again"
+    return [f"memory ran out, and micro-batches were halved: {shown}; {why}: {fix}"]
 
 
 def _twins(records: StudyRecords) -> list[str]:

@@ -25,6 +25,7 @@ _TRIAL_TYPES: Mapping[str, Types] = {
     "values": (dict,),
     "lineage": (list,),
     "audit_warnings": (list,),
+    "micro_batch": (int,),
 }
 
 
@@ -58,7 +59,7 @@ def _read_trial(place: Path, problems: list[str]) -> Trial | None:
         return None
     _drop_wrong(info, _TRIAL_TYPES, f"{place.name}/trial.json", problems)
     config = _read_object(place / "config.json", problems) or {}
-    sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule"), (dict,))
+    sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule", "compute"), (dict,))
     _drop_wrong(config, sections, f"{place.name}/config.json", problems)
     final = _read_object(place / "final_results.json", problems, needed=info.get("status") == "complete") or {}
     where = f"{place.name}/final_results.json"

@@ -96,8 +96,14 @@ class Trial:
 
     @cached_property
     def flat_config(self) -> dict[str, Any]:
-        """Dotted paths, without the fields of `NOT_PROTOCOL`."""
-        return {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
+        """Dotted paths, without the fields of `NOT_PROTOCOL`; the micro-batch is what the trial came down to."""
+        planned = {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
+        return planned if self.halved_to is None else {**planned, "schedule.micro_batch": self.halved_to}
+
+    @property
+    def halved_to(self) -> int | None:
+        """Images at once that the trial came down to as memory ran out; None: it did not."""
+        return self.info.get("micro_batch")
 
     def parameters(self, which: str) -> int | None:
         """Parameter count; `which` is `total` or `active`."""

@@ -87,11 +87,12 @@ class Costs:
 
     def weights_bytes(self, config: TrialConfig) -> int:
         """Of a checkpoint's weights."""
-        return _BYTES * self.sizes.of(config.model).parameters
+        copies = 1 if config.schedule.ema_decay is None else 2
+        return copies * _BYTES * self.sizes.of(config.model).parameters
 
     def state_bytes(self, config: TrialConfig) -> int:
         """Of what a checkpoint keeps beside them until the trial is complete."""
-        return _MOMENTS[config.schedule.optimizer] * self.weights_bytes(config)
+        return _MOMENTS[config.schedule.optimizer] * _BYTES * self.sizes.of(config.model).parameters
 
 
 def _scaled(gflop: float, known: Mapping[float, float]) -> float:

@@ -22,12 +22,19 @@ from tune_cmx.errors import TrialError
 from tune_cmx.patience import on_disk
 from tune_cmx.training.generators import generator_state, restore_generators
 
-_WEIGHTS, _STATE, _HISTORY = "model.safetensors", "state.pt", "history.json"
+_WEIGHTS, _EMA, _STATE, _HISTORY = "model.safetensors", "ema.safetensors", "state.pt", "history.json"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: Optimizer, *, epoch: int, seconds: float, history: list[dict[str, float]]
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    ema: nn.Module | None = None,
+    *,
+    epoch: int,
+    seconds: float,
+    history: list[dict[str, float]],
 ) -> None:
     """Write `folder/epoch_NNNN` whole or not at all, then remove older ones.
 
@@ -37,6 +44,7 @@ def save_checkpoint(
         folder: The record's `checkpoint/`.
         model: Its weights and buffers are written as safetensors.
         optimizer: Its state is written, with the global generators'.
+        ema: The model with the running mean of the weights; its weights and buffers are written beside.
         epoch: Epochs finished.
         seconds: Spent so far over all sessions of the trial.
         history: The metrics of each epoch so far.
@@ -46,7 +54,7 @@ def save_checkpoint(
     """
     target = folder / f"epoch_{epoch:04d}"
     unfinished = folder / f"{target.name}.partial"
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    weights = {_WEIGHTS: _weights(model), **({} if ema is None else {_EMA: _weights(ema)})}
     state = {"optimizer": optimizer.state_dict(), "generators": generator_state()}
     progress = {"epoch": epoch, "seconds": seconds, "history": history}
 
@@ -54,7 +62,8 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             unfinished.mkdir(parents=True)
-            _save_weights(weights, unfinished / _WEIGHTS)
+            for name, tensors in weights.items():
+                _save_weights(tensors, unfinished / name)
             _save_state(state, unfinished / _STATE)
             (unfinished / _HISTORY).write_text(json.dumps(progress), encoding="utf-8")
             for file in unfinished.iterdir():
@@ -69,6 +78,10 @@ def save_checkpoint(
     on_disk(target, attempt)
     for older in checkpoints(folder)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
 
 
 def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
@@ -130,20 +143,23 @@ def read_history(checkpoint: Path) -> tuple[list[dict[str, float]], float]:
     return progress["history"], progress["seconds"]
 
 
-def load_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Set the model's weights and buffers as saved."""
-    model.load_state_dict(load_file(checkpoint / _WEIGHTS))
+def load_scored_weights(checkpoint: Path, model: nn.Module) -> None:
+    """Set the weights and buffers that were scored: their running mean, where the trial has one."""
+    mean = checkpoint / _EMA
+    model.load_state_dict(load_file(mean if mean.exists() else checkpoint / _WEIGHTS))
 
 
-def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Set model, optimizer and global generators as they were.
+def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer, ema: nn.Module | None = None) -> None:
+    """Set model, optimizer, running mean of the weights, and global generators as they were.
 
     Raises:
         TrialError: The checkpoint lacks its optimizer, as that of a complete trial does.
     """
     if not (checkpoint / _STATE).exists():
         raise TrialError(f"{checkpoint}: weights only: the trial was complete, and there is nothing to go on with")
-    load_weights(checkpoint, model)
+    model.load_state_dict(load_file(checkpoint / _WEIGHTS))
+    if ema is not None:
+        ema.load_state_dict(load_file(checkpoint / _EMA))
     state: dict[str, Any] = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
     restore_generators(state["generators"])

@@ -13,7 +13,7 @@ from torch import nn
 
 from tune_cmx.errors import TuneCmxError
 from tune_cmx.evaluation import to_detections
-from tune_cmx.training.trainer import CPU_ALLOCATOR, Batch, Seen, out_of_memory, to_device
+from tune_cmx.training.trainer import Batch, Seen, shortage, to_device
 
 _PAGES = Path("/proc/self/statm")
 """Linux's count of this process's pages; the second number is of those in memory."""
@@ -113,7 +113,7 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
 
 def failure_reason(error: BaseException) -> str:
     """What a record says of a training that ended in this error."""
-    if out_of_memory(error):
-        first_line = (str(error).splitlines() or ["none left"])[0]
-        return f"out of memory: {first_line.rpartition(CPU_ALLOCATOR)[2]}; lower batch_size or image_size"
+    said = shortage(error)
+    if said is not None:
+        return f"out of memory: {said}; lower batch_size or image_size"
     return str(error) if isinstance(error, TuneCmxError) else f"{type(error).__name__}: {error}"

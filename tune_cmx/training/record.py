@@ -199,6 +199,18 @@ class TrialRecord:
         session = {"started": now(), "ended": None, "seconds": 0.0, "first_epoch": first_epoch, "last_epoch": None}
         self.update(status="running", reason=None, lineage=[*self.state()["lineage"], session], **facts)
 
+    def note_halving(self, *, epoch: int, step: int, micro_batch: int, reason: str) -> None:
+        """Note where memory ran out, and with how many images at once the trial goes on."""
+        halving = {"epoch": epoch, "step": step, "micro_batch": micro_batch, "reason": reason}
+        self.update(micro_batch=micro_batch, halvings=[*self.state().get("halvings", []), halving])
+        place = f"{self.folder.name}: out of memory at epoch {epoch}, step {step}"
+        _log.warning("%s (%s): goes on with %d images at once", place, reason, micro_batch)
+
+    def micro_batch(self, planned: int | None) -> int | None:
+        """Images that the trial has in memory at once: as planned, or as few as it came down to."""
+        images: int | None = self.state().get("micro_batch", planned)
+        return images
+
     def add_epoch(self, row: Row, *, session_seconds: float) -> None:
         """Append a finished epoch to `metrics.csv` and count it in `trial.json`."""
         self._append(row)

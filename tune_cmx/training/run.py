@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from tune_cmx.config.trial import TrialConfig
@@ -99,7 +100,7 @@ class TrialData:
         split = prepared.split
         self._rank = rank
         self._order_seed = derive(config.seed, "order")
-        self._load = {"batch_size": config.schedule.batch_size, "workers": workers}
+        self._batch_size, self._workers = config.schedule.batch_size, workers
         order = modality_order(config)
         augment = config.data.augment
         self._train = PairedDataset(
@@ -116,14 +117,28 @@ class TrialData:
         """Training batches; order and augmentation follow from seed and epoch alone."""
         loader: Iterable[Batch]
         if self._rank.processes == 1:
-            loader = build_loader(self._train, shuffle=True, seed=self._order_seed, epoch=epoch, **self._load)
+            loader = build_loader(
+                self._train,
+                batch_size=self._batch_size,
+                shuffle=True,
+                seed=self._order_seed,
+                epoch=epoch,
+                workers=self._workers,
+            )
         else:
-            loader = self._rank.loader(self._train, seed=self._order_seed, epoch=epoch, **self._load)
+            loader = self._rank.loader(
+                self._train, batch_size=self._batch_size, seed=self._order_seed, epoch=epoch, workers=self._workers
+            )
         return loader
 
-    def score(self, model: Detector, part: str, device: torch.device) -> Score:
-        """How the model does on `val` or `test`."""
-        loader = build_loader(self._held_out[part], shuffle=False, seed=0, epoch=0, **self._load)
+    def score(self, trainer: Trainer, part: str) -> Score:
+        """How the trained model does on `val` or `test`, as many frames at a time as in training."""
+        model, device = trainer.scored, trainer.device
+        assert isinstance(model, Detector)
+        at_once = trainer.micro_batch or math.ceil(self._batch_size / self._rank.processes)
+        loader = build_loader(
+            self._held_out[part], batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=self._workers
+        )
         found, milliseconds = detect(model, loader, device)
         return Score(evaluate(found, self._truth[part]), milliseconds, model.backbone.encoder.take_statistics(), found)
 
@@ -168,10 +183,22 @@ def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, ran
     model.to(rank.device)
     optimizer = build_optimizer(model, schedule)
     scheduler = build_scheduler(optimizer, schedule, steps_per_epoch)
+    ema = None
+    if schedule.ema_decay is not None and rank.number == 0:
+        ema = ModelEmaV3(model, schedule.ema_decay, use_warmup=True)
     if saved is not None:
-        restore_checkpoint(saved, model, optimizer)
-    share = partial(rank.share, images=images, batch_size=schedule.batch_size) if rank.processes > 1 else None
-    return Trainer(model, optimizer, scheduler, steps_per_epoch, rank.device, schedule.clip_norm, share)
+        restore_checkpoint(saved, model, optimizer, ema and ema.module)
+    return Trainer(
+        model,
+        optimizer,
+        scheduler,
+        steps_per_epoch,
+        rank.device,
+        clip_norm=schedule.clip_norm,
+        micro_batch=schedule.micro_batch,
+        ema=ema,
+        share=partial(rank.share, images=images, batch_size=schedule.batch_size) if rank.processes > 1 else None,
+    )
 
 
 def _train(
@@ -189,6 +216,9 @@ def _train(
         gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
         record.update(parameters=found.parameters, gflops=gflops, audit_warnings=found.warnings)
     trainer = build_trainer(config, prepared, model, rank, saved)
+    if rank.processes == 1:  # several would have to agree
+        trainer.micro_batch = record.micro_batch(trainer.micro_batch)
+        trainer.on_halved = lambda halved: record.note_halving(**halved._asdict())
     history, seconds_before = read_history(saved) if saved else ([], 0.0)
     record.complete_rows(history)
     record.begin_session(
@@ -203,7 +233,7 @@ def _train(
     with contextlib.closing(TrialBoard(record.folder, config, history, record.state().get("values"))) as board:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
-            validation = _Validation(data, model, rank.device)
+            validation = _Validation(data, trainer)
             with _training(config, prepared, workers, rank, trainer, data, saved) as train:
                 for report in fit(
                     train,
@@ -219,6 +249,7 @@ def _train(
                         record.checkpoints,
                         model,
                         trainer.optimizer,
+                        trainer.ema and trainer.ema.module,
                         epoch=report.epoch,
                         seconds=report.seconds,
                         history=history,
@@ -227,7 +258,7 @@ def _train(
                     board.add(row)
                     validation.show(board, report.epoch, config.schedule.epochs)
                     yield report
-    _finish(record, config, data, model, rank.device)
+    _finish(record, config, data, trainer)
 
 
 @contextlib.contextmanager
@@ -268,12 +299,12 @@ def _help_train(
 class _Validation:
     """Scores the model on `val` after each epoch, and shows some of what it found."""
 
-    def __init__(self, data: TrialData, model: Detector, device: torch.device) -> None:
-        self._data, self._model, self._device = data, model, device
+    def __init__(self, data: TrialData, trainer: Trainer) -> None:
+        self._data, self._trainer = data, trainer
         self._found: list[dict[str, Any]] = []
 
     def __call__(self) -> dict[str, float]:
-        score = self._data.score(self._model, "val", self._device)
+        score = self._data.score(self._trainer, "val")
         self._found = score.detections
         return score.row()
 
@@ -289,10 +320,10 @@ def _row(report: EpochReport, history: Sequence[Row]) -> Row:
     return {name: row.get(name, math.nan) for name in history[0]} if history else row
 
 
-def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, model: Detector, device: torch.device) -> None:
+def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
     """Write the results on the split that the configuration reports, and end the record."""
     last = record.rows()[-1]
-    score = data.score(model, config.report_split, device)
+    score = data.score(trainer, config.report_split)
     results = {"val": {name: last[f"val/{name}"] for name in METRICS}, str(config.report_split): dict(score.metrics)}
     record.write_detections(score.detections)
     record.write_results(config, results, record.state()["parameters"]["total"])

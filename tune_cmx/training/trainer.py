@@ -2,19 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from tune_cmx.errors import TrialError
 
 Batch = tuple[Sequence[Tensor], Sequence[Mapping[str, Tensor]]]
-CPU_ALLOCATOR = "DefaultCPUAllocator: "
+_CPU_ALLOCATOR = "DefaultCPUAllocator: "
 """Stands before what torch says of memory that the CPU lacks."""
+_NO_MEMORY = (_CPU_ALLOCATOR, "could not create a primitive", "bad_alloc")
+"""What torch, oneDNN and C++ say where the CPU's memory does not suffice."""
 
 
 class Share(NamedTuple):
@@ -24,6 +29,17 @@ class Share(NamedTuple):
     """Of this process; 0 where the batch has fewer images than there are processes."""
     weight: float
     """Of its gradient in the mean over the processes: 1 where all have the same number of images."""
+
+
+class Halved(NamedTuple):
+    """Memory ran out: from here on a batch is taken in more parts, each of fewer images."""
+
+    epoch: int
+    step: int
+    """Within the epoch, from 1."""
+    micro_batch: int
+    """Images at once from here on."""
+    reason: str
 
 
 class Seen(NamedTuple):
@@ -87,7 +103,11 @@ class Trainer:
         steps_per_epoch: Batches in an epoch.
         device: Where the model is.
         clip_norm: Largest norm of the gradient.
+        micro_batch: Images at once; gradients are added up over a batch. None: a batch at once.
+        ema: The running mean of the weights, which follows each step.
         share: By the step within its epoch, what this process's images count; None: the batches are whole.
+        on_halved: Told where memory ran out, before the batch is tried again with half as many images at once. None:
+            memory that runs out is an error.
     """
 
     model: nn.Module
@@ -96,8 +116,16 @@ class Trainer:
     steps_per_epoch: int
     device: torch.device
     clip_norm: float | None = None
+    micro_batch: int | None = None
+    ema: ModelEmaV3 | None = None
     share: Callable[[int], Share] | None = None
+    on_halved: Callable[[Halved], None] | None = None
     _last_finite: float | None = None
+
+    @property
+    def scored(self) -> nn.Module:
+        """The model that results are of: with the running mean of the weights, where there is one."""
+        return _unwrapped(self.model) if self.ema is None else self.ema.module
 
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         """Take an optimizer step for each batch.
@@ -112,23 +140,61 @@ class Trainer:
         sums = _Sums()
         images_seen = 0
         awaited: _Awaited | None = None
-        for step, (images, targets) in enumerate(batches):
+        for step, batch in enumerate(batches):
             self._check(awaited, epoch)
-            self.scheduler.step_update((epoch - 1) * self.steps_per_epoch + step)
-            on_device = [dict(zip(t, to_device(t.values(), self.device), strict=True)) for t in targets]
-            losses = self.model(to_device(images, self.device), on_device)
-            total = torch.stack(list(losses.values())).sum()
-            awaited = _Awaited.sent(step, total)
-            counted, weight = self.share(step) if self.share else (len(images), 1.0)
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(total * weight)
+            steps = (epoch - 1) * self.steps_per_epoch + step
+            self.scheduler.step_update(steps)
+            counted, weight = self.share(step) if self.share else (len(batch[0]), 1.0)
+            losses = self._add_gradients(batch, weight, epoch, step)
+            awaited = _Awaited.sent(step, losses["loss"])
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
             self.optimizer.step()
+            if self.ema is not None:
+                self.ema.update(_unwrapped(self.model), steps + 1)
             images_seen += counted
-            sums.add({"loss": total, **losses}, counted)
+            sums.add(losses, counted)
         self._check(awaited, epoch)
         return Seen(images_seen, sums.read(), float(self.optimizer.param_groups[0]["lr"]))
+
+    def _add_gradients(self, batch: Batch, weight: float, epoch: int, step: int) -> dict[str, Tensor]:
+        """The gradients of a batch, by as many images at once as memory takes; and its losses, `loss` their sum."""
+        while True:
+            try:
+                return self._accumulate(batch, weight)
+            except (RuntimeError, MemoryError) as error:
+                reason = shortage(error)
+                at_once = min(self.micro_batch or len(batch[0]), len(batch[0]))
+                if reason is None or self.on_halved is None or at_once == 1:
+                    raise
+            # Only here, out of the exception's reach, are the tensors of the failed forward let go.
+            self.micro_batch = at_once // 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.on_halved(Halved(epoch, step + 1, self.micro_batch, reason))
+
+    def _accumulate(self, batch: Batch, weight: float) -> dict[str, Tensor]:
+        images, targets = batch
+        at_once = self.micro_batch or len(images)
+        self.optimizer.zero_grad(set_to_none=True)
+        summed: dict[str, Tensor] = {}
+        for first in range(0, len(images), at_once):
+            some = images[first : first + at_once]
+            on_device = [
+                dict(zip(t, to_device(t.values(), self.device), strict=True)) for t in targets[first : first + at_once]
+            ]
+            with nullcontext() if first + at_once >= len(images) else self._apart():
+                losses = self.model(to_device(some, self.device), on_device)
+                total = torch.stack(list(losses.values())).sum()
+                part = len(some) / len(images)
+                torch.autograd.backward(total * (weight * part))
+            for name, loss in {"loss": total, **losses}.items():
+                summed[name] = summed.get(name, 0.0) + part * loss.detach()
+        return summed
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Gradients stay in this process, as those of the rest of the batch are yet to come."""
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
     def _check(self, awaited: _Awaited | None, epoch: int) -> None:
         if awaited is None:
@@ -141,13 +207,19 @@ class Trainer:
         self._last_finite = loss
 
 
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 def to_device(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
     """Copies there; nothing waits for them."""
     return [tensor.to(device, non_blocking=True) for tensor in tensors]
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; on the CPU torch says so in the text of a RuntimeError alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
-    )
+def shortage(error: BaseException) -> str | None:
+    """What was said of memory that did not suffice; None: the error is of another kind."""
+    said = str(error).partition("\n")[0]
+    on_cpu = isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
+    if not on_cpu and not isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return None
+    return said.rpartition(_CPU_ALLOCATOR)[2] or "none left"

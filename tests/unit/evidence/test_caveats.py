@@ -10,6 +10,7 @@ import pytest
 
 from tune_cmx.evidence.caveats import stamps, warnings
 from tune_cmx.evidence.reading import read_study
+from tune_cmx.evidence.study_claims import evaluate_study_claim
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -22,6 +23,23 @@ def found(writer: StudyWriter, words: str = "") -> list[str]:
 def write_data(writer: StudyWriter, name: str, content: Any) -> None:
     (writer.folder / "data").mkdir(parents=True, exist_ok=True)
     (writer.folder / "data" / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
+    assert not found(decided, "memory ran out")
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=4)
+    (warning,) = found(decided, "memory ran out")
+    assert "confirm-stages-1-s9 (4 at once)" in warning
+    assert "set schedule.micro_batch: 4 for all arms" in warning
+
+
+def test_a_run_with_a_halved_micro_batch_does_not_compare_with_others(decided: StudyWriter) -> None:
+    claim = {"kind": "superiority", "treatment": {"arm": "stages-1"}, "control": "control", "metric": "test/mAP"}
+    assert evaluate_study_claim(read_study(decided.write()), claim)["verdict"] == "SUPPORTED"
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=4)
+    found = evaluate_study_claim(read_study(decided.write()), claim)
+    assert found["verdict"] == "NOT_COMPARABLE"
+    assert found["numbers"]["mismatched_fields"] == ["schedule.micro_batch"]
 
 
 def test_frames_in_two_parts(decided: StudyWriter) -> None:

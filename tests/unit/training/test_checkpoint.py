@@ -17,7 +17,7 @@ from tune_cmx.errors import TrialError
 from tune_cmx.training.checkpoint import (
     checkpoints,
     keep_weights_only,
-    load_weights,
+    load_scored_weights,
     read_history,
     restore_checkpoint,
     save_checkpoint,
@@ -42,6 +42,19 @@ class _Training:
 
     def save(self, folder: Path, epoch: int, history: Any = ()) -> None:
         save_checkpoint(folder, self.model, self.optimizer, epoch=epoch, seconds=2.5, history=list(history))
+
+
+def test_the_running_mean_is_kept_restored_and_what_was_scored(tmp_path: Path) -> None:
+    first, mean, fresh = _Training(), _Training(), _Training()
+    save_checkpoint(tmp_path, first.model, first.optimizer, mean.model, epoch=1, seconds=0.0, history=[])
+    (kept,) = checkpoints(tmp_path)
+    again = _Training()
+    restore_checkpoint(kept, fresh.model, fresh.optimizer, again.model)
+    for found, expected in ((fresh, first), (again, mean)):
+        torch.testing.assert_close(found.model.state_dict(), expected.model.state_dict(), rtol=0, atol=0)
+    keep_weights_only(tmp_path)
+    load_scored_weights(kept, fresh.model)
+    torch.testing.assert_close(fresh.model.state_dict(), mean.model.state_dict(), rtol=0, atol=0)
 
 
 def test_going_on_from_a_checkpoint_is_going_on(tmp_path: Path) -> None:
@@ -100,7 +113,7 @@ def test_a_complete_trial_keeps_its_weights_only(tmp_path: Path) -> None:
     second = _Training()
     with pytest.raises(TrialError, match="weights only"):
         restore_checkpoint(kept, second.model, second.optimizer)
-    load_weights(kept, second.model)
+    load_scored_weights(kept, second.model)
     first.model.eval(), second.model.eval()
     assert torch.equal(first.model(torch.ones(1, 3)), second.model(torch.ones(1, 3)))
 

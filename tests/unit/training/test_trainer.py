@@ -1,15 +1,17 @@
-"""Steps of an epoch."""
+"""Steps of an epoch: of a batch at once, in parts, in fewer parts as memory runs out; and the running mean."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from timm.scheduler import CosineLRScheduler
+from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from tune_cmx.errors import TrialError
-from tune_cmx.training.trainer import Batch, Share, Trainer
+from tune_cmx.training.trainer import Batch, Halved, Share, Trainer
 
 
 class Losses(nn.Module):
@@ -64,3 +66,97 @@ def test_a_loss_that_is_not_finite_ends_the_trial(
     with pytest.raises(TrialError, match=f"loss is {bad} {said}"):
         _trainer(model).epoch(3, _batches(*[1] * len(model.steps)))
     assert not math.isfinite(sum(model.steps[model.taken - 1])), "no step was taken after it"
+
+
+class Line(nn.Module):
+    """The mean over images of a weighted pixel; it takes memory for so many images, and no computer has it for more."""
+
+    def __init__(self, fits: int = 100) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.norm = nn.BatchNorm1d(1)
+        self.fits, self.at_once = fits, list[int]()
+
+    def forward(self, images: list[Tensor], _: object) -> dict[str, Tensor]:
+        self.at_once.append(len(images))
+        torch.empty(1 if len(images) <= self.fits else 2**50)
+        return {"loss_box_reg": torch.stack([(self.weight * image).sum() for image in images]).mean()}
+
+
+def _line(model: Line, **how: Any) -> Trainer:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    return Trainer(model, optimizer, StepLRScheduler(optimizer, 100), 1, torch.device("cpu"), **how)
+
+
+def _pixels(*counts: int) -> list[Batch]:
+    generator = torch.Generator().manual_seed(0)
+    return [(list(torch.randn(count, 3, generator=generator)), [{}] * count) for count in counts]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 6, 8])
+def test_a_batch_in_parts_is_the_same_step(micro_batch: int) -> None:
+    whole, parts = Line(), Line()
+    seen = [_line(whole).epoch(1, _pixels(6, 5)), _line(parts, micro_batch=micro_batch).epoch(1, _pixels(6, 5))]
+    torch.testing.assert_close(parts.weight, whole.weight)
+    assert seen[1].losses["loss"] == pytest.approx(seen[0].losses["loss"])
+    assert whole.at_once == [6, 5]
+    assert max(parts.at_once) <= micro_batch
+    assert sum(parts.at_once) == 11
+
+
+def test_as_memory_runs_out_a_batch_is_taken_in_more_parts_and_no_image_is_lost() -> None:
+    whole, short = Line(), Line(fits=2)
+    told: list[Halved] = []
+    trainer = _line(short, on_halved=told.append)
+    expected, seen = _line(whole).epoch(3, _pixels(8, 8)), trainer.epoch(3, _pixels(8, 8))
+    torch.testing.assert_close(short.weight, whole.weight)
+    assert seen.losses["loss"] == pytest.approx(expected.losses["loss"])
+    assert short.at_once == [8, 4, *[2] * 8], "what failed is tried again, and what came after begins with less"
+    assert [(at.epoch, at.step, at.micro_batch) for at in told] == [(3, 1, 4), (3, 1, 2)]
+    assert told[0].reason.startswith("can't allocate memory: you tried to allocate")
+    assert trainer.micro_batch == 2
+
+
+def test_a_last_batch_that_is_smaller_is_not_what_is_halved() -> None:
+    short = Line(fits=2)
+    _line(short, on_halved=lambda _: None).epoch(1, _pixels(3, 1))
+    assert short.at_once == [3, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("fits", "how"), [(0, {"on_halved": lambda _: None}), (2, {})])
+def test_memory_that_does_not_suffice_for_one_image_or_must_not_be_saved_is_an_error(
+    fits: int, how: dict[str, Any]
+) -> None:
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        _line(Line(fits=fits), **how).epoch(1, _pixels(4))
+
+
+def test_another_error_is_no_shortage() -> None:
+    class Broken(Line):
+        def forward(self, *_: object) -> dict[str, Tensor]:
+            raise RuntimeError("shapes cannot be multiplied")
+
+    told: list[Halved] = []
+    with pytest.raises(RuntimeError, match="shapes"):
+        _line(Broken(), on_halved=told.append).epoch(1, _pixels(4))
+    assert not told
+
+
+def test_the_running_mean_follows_and_is_what_is_scored() -> None:
+    model = Line()
+    ema = ModelEmaV3(model, decay=0.5, use_warmup=True)
+    trainer = _line(model, ema=ema)
+    assert trainer.scored is ema.module
+    values = [model.weight.detach().clone()]
+    trainer.epoch(1, _pixels(2))
+    values.append(model.weight.detach().clone())
+    torch.testing.assert_close(ema.module.weight, values[1])  # after the first step nothing is left of random weights
+    trainer.epoch(2, _pixels(2))
+    values.append(model.weight.detach().clone())
+    kept = 1 - 2 ** (-2 / 3)  # timm's warm-up after one step, still below the decay
+    torch.testing.assert_close(ema.module.weight, kept * values[1] + (1 - kept) * values[2])
+
+
+def test_without_a_running_mean_the_weights_are_scored() -> None:
+    model = Line()
+    assert _line(model).scored is model

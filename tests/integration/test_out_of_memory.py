@@ -1,0 +1,76 @@
+"""A trial whose memory runs out goes on with fewer images at once, in a process that really has no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tune_cmx.training.record import TrialRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Tiny
+
+    from tune_cmx.config.trial import TrialConfig
+    from tune_cmx.data.prepare import Prepared
+
+ROOM_MIB = 600
+"""For training: more than one image of 512 pixels takes, less than sixteen do."""
+CHILD = f"""
+import resource, sys
+from pathlib import Path
+import torch
+from tune_cmx.data.prepare import load_prepared
+from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run import run_trial
+
+torch.set_num_threads(1)
+record = TrialRecord(Path(sys.argv[1]))
+prepared = load_prepared(record.config().data, Path(sys.argv[2]))
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {ROOM_MIB} * 2**20,) * 2)
+for _ in run_trial(record, prepared):
+    pass
+"""
+
+
+def _run(record: TrialRecord, prepared: Prepared) -> str:
+    """In a process with little room, in which what is freed is room again: large blocks go back to the system."""
+    at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(record.folder), str(prepared.folder)],
+        env={**os.environ, **at_once, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.stderr
+
+
+def _large(config: TrialConfig, side: int, batch_size: int) -> TrialConfig:
+    detector = config.model.detector.model_copy(update={"image_size": side, "max_size": side})
+    schedule = config.schedule.model_copy(update={"batch_size": batch_size, "epochs": 2})
+    model = config.model.model_copy(update={"detector": detector})
+    return config.model_copy(update={"model": model, "schedule": schedule})
+
+
+def _plan(folder: Path, config: TrialConfig) -> TrialRecord:
+    return TrialRecord.plan(folder, config, arm="stages-2", phase="single")
+
+
+def test_a_trial_goes_on_with_fewer_images_at_once(tiny: Tiny, prepared: Prepared) -> None:
+    record = _plan(tiny.folder / "trial", _large(tiny.study().arms["stages-2"].config, 512, 16))
+    said = _run(record, prepared)
+    state = record.state()
+    assert state["status"] == "complete", said
+    assert state["epochs"] == 2
+    halvings = state["halvings"]
+    assert [halving["micro_batch"] for halving in halvings] == [16 // 2**n for n in range(1, len(halvings) + 1)]
+    assert halvings[0]["epoch"] == halvings[0]["step"] == 1
+    assert state["micro_batch"] == halvings[-1]["micro_batch"] < 16
+    assert f"goes on with {state['micro_batch']} images at once" in said
+    assert record.config().schedule.micro_batch is None, "what was planned stays as it was"
