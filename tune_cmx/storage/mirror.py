@@ -3,7 +3,6 @@
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from pyarrow.fs import FileInfo, FileType
@@ -79,7 +78,7 @@ class Mirror:
             if not any(_below(name, record) for record in records):
                 self._get(name, self.local / name)
         for record in sorted(records):
-            self._pull_record(record, [name for name in files if _below(name, record)], checkpoints)
+            self._pull_record(record, checkpoints)
 
     def pull_all(self) -> None:
         """Download everything but checkpoints: what a driver or a report needs."""
@@ -137,16 +136,19 @@ class Mirror:
             if not (newest / name).exists():
                 self._store.remove(f"{parent}/{newest.name}/{name}")
 
-    def _pull_record(self, record: str, files: Iterable[str], checkpoints: bool) -> None:
+    def _pull_record(self, record: str, checkpoints: bool) -> None:
         """Download in the opposite order of a push, and put in place in that of a push."""
         folder = self.local / record
         held = posixpath.join(record, _CHECKPOINTS)
-        others = [name for name in files if not _below(name, held)]
-        rank = {posixpath.join(record, _STATE): 0, posixpath.join(record, _METRICS): 1}
+        state, metrics = posixpath.join(record, _STATE), posixpath.join(record, _METRICS)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as made:
             place = Path(made)
-            taken = [name for name in sorted(others, key=lambda name: rank.get(name, 2)) if self._fetch(name, place)]
+            taken = [state] if self._fetch(state, place) else []
+            # only now, as the state may tell of files that were not there before
+            there = [posixpath.join(record, name) for name in self._store.files(record)]
+            others = [name for name in there if name != state and not _below(name, held)]
+            taken += [name for name in sorted(others, key=lambda name: name != metrics) if self._fetch(name, place)]
             if checkpoints:
                 self._pull_checkpoint(held, place)
                 kept = {self.local / name for name in taken}
