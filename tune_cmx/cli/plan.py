@@ -1,5 +1,6 @@
 """The command `plan`."""
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 
 _HOUR_S, _MINUTE_S = 3600, 60
+_GIB = 2**30
 
 
 def plan(
@@ -187,7 +189,29 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     say(rungs_text(study))
     say(f"seconds: {escape(times.source)}")
+    for line in _probed_lines(study, times.probed, gpu=places.gpu):
+        say(escape(line))
     say(_sum_up(study, found, places, unit))
+
+
+def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
+    """Seconds and memory of each configuration that was probed, and how many trials the memory here is enough for."""
+    import torch
+
+    from tune_cmx.training.memory import USABLE, card_total
+
+    if not probed:
+        return []
+    lines = []
+    for one in probed:
+        name = next((arm.label for arm in study.arms.values() if arm.config == one.config), "an end of a range")
+        images = counted(one.config.schedule.batch_size, "image")
+        lines.append(f"probe: {name}: {one.step_s:.3g} s a step of {images}, {one.peak / _GIB:.3g} GiB at its peak")
+    here = "cuda" if gpu and torch.cuda.is_available() else "cpu"
+    total = card_total(here)
+    fitting = math.floor(USABLE * total / max(one.peak for one in probed))
+    place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one card' if here == 'cuda' else 'this machine'}"
+    return [*lines, f"memory: {counted(fitting, 'trial')} like the largest in {place}"]
 
 
 def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:

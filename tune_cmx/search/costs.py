@@ -41,6 +41,16 @@ class EpochTime:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What a few steps of a configuration took."""
+
+    config: TrialConfig
+    step_s: float
+    peak: int
+    """Bytes of memory at most."""
+
+
+@dataclass(frozen=True)
 class Times:
     """What is known of the time that trials take, and from where."""
 
@@ -51,6 +61,8 @@ class Times:
     """For people."""
     process_s: float = PROCESS_S
     start_s: float = START_S
+    probed: Sequence[Probed] = ()
+    """In the order of the arms; none where earlier records tell the time."""
 
 
 @dataclass
@@ -175,6 +187,7 @@ def probed_times(
     train, val = len(prepared.split.train), len(prepared.split.val)
     epochs: list[EpochTime] = []
     timed: list[TrialTimes] = []
+    probed: dict[str, Probed] = {}
     for first in range(0, len(chosen), side_by_side):
         together = (chosen[first : first + side_by_side] * side_by_side)[:side_by_side]
         found = time_trials(together, prepared, device, threads=threads, workers=workers)
@@ -182,6 +195,7 @@ def probed_times(
         for config, times in zip(together, found, strict=True):
             batch, gflop = config.schedule.batch_size, sizes.of(config.model).gflop
             epochs.append(EpochTime(as_text(dump(config.model)), gflop, batch, times.epoch_s(train, val, batch)))
+            probed.setdefault(as_text(dump(config)), Probed(config, times.step_s, times.peak))
     arms = "1 arm" if len(chosen) == 1 else f"{len(chosen)} arms"
     beside = f", {side_by_side} at a time" if side_by_side > 1 else ""
     return Times(
@@ -190,6 +204,7 @@ def probed_times(
         f"a probe of {arms}{beside}, on {'this CPU' if device == 'cpu' else 'this GPU'}",
         process_s=statistics.fmean(found.process_s for found in timed),
         start_s=statistics.fmean(found.start_s for found in timed),
+        probed=tuple(probed.values()),
     )
 
 

@@ -127,16 +127,12 @@ def _probe(config: TrialConfig, prepared: Prepared, device_name: str, steps: int
     """The measurement, in the fresh process."""
     torch.set_num_threads(threads)
     device = torch.device(device_name)
-    before = 0 if device.type == "cuda" else _resident_peak()
+    before = peak_bytes(device)
     try:
         seconds = _steps(config, prepared, device, steps)
     except Exception as error:
         raise TrialError(f"memory probe with {_asked(config)}: {failure_reason(error)}") from error
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
-    else:
-        peak = _resident_peak() - before
-    return MemoryProbe(peak, card_total(device_name), seconds)
+    return MemoryProbe(peak_bytes(device) - before, card_total(device_name), seconds)
 
 
 def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps: int) -> float:
@@ -172,8 +168,16 @@ def _asked(config: TrialConfig) -> str:
     return f"batch_size {config.schedule.batch_size} and image_size {config.model.detector.image_size}"
 
 
-def _resident_peak() -> int:
-    """Bytes of memory that this process has had at most; Linux alone counts them for a process, not its forebears."""
+def peak_bytes(device: torch.device) -> int:
+    """Bytes that this process has had at most: of a card, with what CUDA keeps for it, and 0 before it took any; else
+    of the machine, where Linux alone counts them for a process and not its forebears.
+
+    Raises:
+        TrialError: On the CPU of another system.
+    """
+    if device.type == "cuda":
+        reserved = torch.cuda.max_memory_reserved(device)
+        return reserved + CONTEXT_BYTES if reserved else 0
     status = Path("/proc/self/status")
     if not status.exists():
         raise TrialError("memory on the CPU is measured on Linux alone")

@@ -25,6 +25,7 @@ from tune_cmx.evaluation import evaluate
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
+from tune_cmx.training.memory import peak_bytes
 from tune_cmx.training.parent import end_with_parent
 from tune_cmx.training.run import TrialData, build_trainer, build_trial_model, modality_order
 
@@ -51,6 +52,8 @@ class TrialTimes:
     """One frame of validation, reading and matching included."""
     save_s: float
     """A checkpoint."""
+    peak: int
+    """Bytes at most. On a card with what CUDA keeps for the process; on the CPU beyond what it had before the start."""
 
     def epoch_s(self, train_frames: int, val_frames: int, batch_size: int) -> float:
         """Training, validation and checkpoint."""
@@ -114,7 +117,7 @@ def _timed(
     schedule = config.schedule
     share = {"processes": 1, "batch_size": schedule.batch_size // schedule.processes}
     alone = config.model_copy(update={"schedule": schedule.model_copy(update=share)})
-    began = time.monotonic()
+    began, before = time.monotonic(), peak_bytes(device)
     rank = lead_rank(1, device)
     model = build_trial_model(alone, prepared)
     trainer = build_trainer(alone, prepared, model, rank, None)
@@ -141,4 +144,5 @@ def _timed(
     loader = build_loader(frames, batch_size=share["batch_size"], shuffle=False, seed=0, epoch=0, workers=workers)
     found, _ = detect(model, loader, device)
     evaluate(found, ground_truth(prepared.data, ids, prepared.audit.sizes))
-    return TrialTimes(process_s, start_s, step_s, (time.monotonic() - began) / len(ids), save_s)
+    frame_s = (time.monotonic() - began) / len(ids)
+    return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device) - before)
