@@ -1,11 +1,16 @@
-"""Mean average precision as COCO counts it, by pycocotools, in points."""
+"""Mean average precision as COCO counts it, in points.
 
-import contextlib
-import io
+faster-coco-eval gives the numbers of pycocotools in a fraction of the time, but for a few 1e-14 points where a
+precision rests on one detection. It does not tell which detection found which box: for that, `counter` has
+pycocotools.
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from faster_coco_eval.core import COCO as FasterCOCO
+from faster_coco_eval.core import COCOeval_faster
 from numpy.typing import ArrayLike
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -29,11 +34,17 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
     Raises:
         DataError: A detection is on an image that the ground truth has not.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        counted = counter(detections, truth)
-        counted.evaluate()
-        counted.accumulate()
-        counted.summarize()
+    _check_images(detections, truth)
+    counted = COCOeval_faster(
+        _indexed(FasterCOCO(print_function=_silent), _copied(truth)),
+        _indexed(FasterCOCO(print_function=_silent), _results(detections, truth)),
+        "bbox",
+        print_function=_silent,
+    )
+    counted.params.maxDets = counted.params.maxDets[-1:]  # the others serve the recalls, which nobody reads
+    counted.evaluate()
+    counted.accumulate()
+    counted.summarize()
     points = [float("nan") if value < 0 else 100 * float(value) for value in counted.stats[: len(METRICS)]]
     return dict(zip(METRICS, points, strict=True))
 
@@ -44,11 +55,8 @@ def counter(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -
     Raises:
         DataError: A detection is on an image that the ground truth has not.
     """
-    images = {image["id"] for image in truth["images"]}
-    strange = next((item["image_id"] for item in detections if item["image_id"] not in images), None)
-    if strange is not None:
-        raise DataError(f"a detection is on image {strange}, which is not among the {len(images)} of the ground truth")
-    return COCOeval(_coco(truth), _results(detections, truth), "bbox")
+    _check_images(detections, truth)
+    return COCOeval(_indexed(COCO(), _copied(truth)), _indexed(COCO(), _results(detections, truth)), "bbox")
 
 
 def coco_truth(
@@ -109,26 +117,43 @@ def to_detections(image_id: int, boxes: ArrayLike, scores: ArrayLike, labels: Ar
     ]
 
 
-def _coco(content: Mapping[str, Any]) -> COCO:
-    coco = COCO()
-    boxes = [dict(box) for box in content["annotations"]]  # pycocotools writes into them
-    coco.dataset = {**content, "annotations": boxes}
-    coco.createIndex()
-    return coco
+def _check_images(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> None:
+    images = {image["id"] for image in truth["images"]}
+    strange = {item["image_id"] for item in detections} - images
+    if strange:
+        raise DataError(
+            f"a detection is on image {min(strange)}, which is not among the {len(images)} of the ground truth"
+        )
 
 
-def _results(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCO:
+def _copied(truth: Mapping[str, Any]) -> dict[str, Any]:
+    """Both packages write into the boxes."""
+    return {**truth, "annotations": [dict(box) for box in truth["annotations"]]}
+
+
+def _results(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, Any]:
     """Not by COCO.loadRes, which fails on an empty list."""
     annotations = [
         {
             "id": number,
             "image_id": item["image_id"],
             "category_id": item["category_id"],
-            "bbox": list(item["bbox"]),
+            "bbox": item["bbox"],
             "score": item["score"],
             "area": item["bbox"][2] * item["bbox"][3],
             "iscrowd": 0,
         }
         for number, item in enumerate(detections, start=1)
     ]
-    return _coco({"images": truth["images"], "categories": truth["categories"], "annotations": annotations})
+    return {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
+
+
+def _indexed(coco: Any, content: Mapping[str, Any]) -> Any:
+    """The COCO object of either package, on this content."""
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def _silent(*_: object) -> None:
+    """In place of a printer."""

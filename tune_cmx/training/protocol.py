@@ -12,7 +12,7 @@ import tune_cmx
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.trial import TrialConfig
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "faster-coco-eval", "pycocotools")
 """Their versions are part of the protocol: each can move a metric."""
 _NO_PROTOCOL = (
     *("seed", "report_split", "data.root", "data.labels", "data.split", "data.sequences"),
