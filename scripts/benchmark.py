@@ -50,6 +50,7 @@ def train_nothing(
     device: str = "cpu",
     workers: int = 0,  # noqa: ARG001
     gpus: float | None = None,
+    shared_cache: bool = False,  # noqa: ARG001
 ) -> Generator[Any, None, None]:
     """What `run_trial` does to a record, without data, model and checkpoints; the metric follows from the arm."""
     from tune_cmx.training.board import TrialBoard  # the driver, as that of a search, loads no torch

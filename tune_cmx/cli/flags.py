@@ -33,6 +33,13 @@ Bands = Annotated[
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="`path=value` of the configuration; may be repeated.")]
 Device = Annotated[str | None, typer.Option("--device", help="As torch names it; else cuda where there is one.")]
+SharedCache = Annotated[
+    bool,
+    typer.Option(
+        "--shared-cache/--no-shared-cache",
+        help="Keep decoded frames in memory that the trials of a machine share; changes no number.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes a trial; 0 loads in the trial's own.")]
 
 

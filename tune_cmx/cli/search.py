@@ -21,6 +21,7 @@ from tune_cmx.cli.flags import (
     Labels,
     Sequences,
     Sets,
+    SharedCache,
     Space,
     Split,
     SplitBy,
@@ -29,7 +30,7 @@ from tune_cmx.cli.flags import (
     set_settings,
     share_of_card,
 )
-from tune_cmx.cli.output import out
+from tune_cmx.cli.output import out, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import torch_process
@@ -75,6 +76,7 @@ def search(
     ] = 0,
     device: Device = None,
     workers: Workers = 0,
+    shared_cache: SharedCache = False,
     sets: Sets = None,
     warm_start: WarmStarts = None,
 ) -> None:
@@ -114,6 +116,7 @@ def search(
     with ExitStack() as stack:
         with torch_process() as ask:
             answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
+            from tune_cmx.data.frame_cache import frames_kept
             from tune_cmx.search.cluster import Resources, ray_cluster
             from tune_cmx.search.console import StudyConsole
             from tune_cmx.search.runner import run_study
@@ -128,12 +131,17 @@ def search(
                 device=chosen,
                 threads=max(1, int(cpus_per_trial)),
                 workers=workers,
+                shared_cache=shared_cache,
                 processes=processes,
                 measure_share=gpus_per_trial == MEASURED,
                 wait_s=60 * wait_for_nodes,
             )
             with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
                 checked = begin_check(study, prepared, ask)
+                if shared_cache and address is None:  # where no trial runs, as between two, somebody must hold them
+                    lack = stack.enter_context(frames_kept(prepared.data, prepared.audit))
+                    if lack:
+                        warn(lack)
                 stack.enter_context(ray_cluster(resources))  # it begins while the models are built
                 found = checked()
                 show_check(study, found)

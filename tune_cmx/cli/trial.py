@@ -15,6 +15,7 @@ from tune_cmx.cli.flags import (
     Labels,
     Sequences,
     Sets,
+    SharedCache,
     Split,
     SplitBy,
     Workers,
@@ -70,6 +71,7 @@ def train(
     device: Device = None,
     threads: Annotated[int | None, typer.Option(min=1, help="torch's threads on the CPU.")] = None,
     workers: Workers = 0,
+    shared_cache: SharedCache = False,
     sets: Sets = None,
 ) -> None:
     """Train one configuration without Ray; a record that is unfinished goes on from its last epoch.
@@ -121,7 +123,7 @@ def train(
     record = TrialRecord.plan(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
-    for epoch in run_trial(record, prepared, device=chosen, workers=workers):
+    for epoch in run_trial(record, prepared, device=chosen, workers=workers, shared_cache=shared_cache):
         shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
         values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
         out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)

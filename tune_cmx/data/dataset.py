@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
+from tune_cmx.data.frame_cache import SharedFrames
 from tune_cmx.data.labels import read_labels
 from tune_cmx.data.layout import PairedData
 from tune_cmx.data.pixels import Pixels, full_scale, read_frame
@@ -32,7 +33,8 @@ class PairedDataset(Dataset[Sample]):
         augment: Random geometry; None: frames as they are.
         seed: Of the random geometry, which is a function of seed, epoch and index: neither the number of workers
             nor an interruption changes it.
-        cache_mib: Decoded frames kept in memory, at most.
+        cache_mib: Decoded frames kept in this process's memory, at most.
+        shared: The set's frames, decoded, in memory that is shared; in place of the files and of that cache.
 
     Raises:
         DataError: A frame or modality is not in the set.
@@ -47,6 +49,7 @@ class PairedDataset(Dataset[Sample]):
         augment: AugmentConfig | None,
         seed: int,
         cache_mib: int = 512,
+        shared: SharedFrames | None = None,
     ) -> None:
         frames = {frame.id: frame for frame in data.frames}
         unknown = next((id for id in ids if id not in frames), None)
@@ -63,7 +66,8 @@ class PairedDataset(Dataset[Sample]):
         self.seed = seed
         self.epoch = 0
         self._cache: dict[int, list[Pixels]] = {}
-        self._room = cache_mib * 2**20
+        self._room = cache_mib * 2**20 if shared is None else 0
+        self._shared = shared
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -96,6 +100,8 @@ class PairedDataset(Dataset[Sample]):
         return torch.Generator().manual_seed(int(seed[0]))
 
     def _pixels(self, index: int) -> list[Pixels]:
+        if self._shared is not None:
+            return self._shared.read(self.ids[index], self.modalities)
         if index in self._cache:
             return self._cache[index]
         bands = read_frame(self.data, self.frames[index], self.modalities)

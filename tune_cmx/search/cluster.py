@@ -44,6 +44,8 @@ class Resources:
     threads: int
     workers: int
     """Loader processes of a trial."""
+    shared_cache: bool = False
+    """Whether the trials of a node read frames from memory that they share."""
     processes: int = 1
     """Of a trial; each takes a whole card, where it has several."""
     measure_share: bool = False

@@ -59,9 +59,8 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
         with _held_copy(facts) as (record, data_folder, publish):
             prepared = _prepared(record.config().data.model_dump_json(), str(data_folder))
             values: list[float] = []
-            with closing(
-                run(record, prepared, **{name: facts[name] for name in ("device", "workers", "gpus")})
-            ) as reports:
+            passed_on = {name: facts[name] for name in ("device", "workers", "gpus", "shared_cache")}
+            with closing(run(record, prepared, **passed_on)) as reports:
                 for report in reports:
                     values.append(_judged(report, facts["metric"]))
                     publish()

@@ -100,6 +100,7 @@ class TrialRunner:
             "device": self.resources.device,
             "threads": self.resources.threads,
             "workers": self.resources.workers,
+            "shared_cache": self.resources.shared_cache,
             "gpus": self.resources.of_trial["GPU"],
         }
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.frame_cache import SharedFrames, shared_frames
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError, TuneCmxError
@@ -44,7 +45,13 @@ from tune_cmx.training.trainer import Batch, Seen, Trainer
 
 
 def run_trial(
-    record: TrialRecord, prepared: Prepared, *, device: str = "cpu", workers: int = 0, gpus: float | None = None
+    record: TrialRecord,
+    prepared: Prepared,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    gpus: float | None = None,
+    shared_cache: bool = False,
 ) -> Generator[EpochReport, None, None]:
     """Train the record's configuration, from its last finished epoch on, and yield a report an epoch.
 
@@ -57,6 +64,7 @@ def run_trial(
         device: As torch names it. Several processes (`schedule.processes`) take the visible cards from the first on.
         workers: Loader processes, of each process that trains; 0 loads in that one.
         gpus: Cards that the trial takes, for its record: 0.5 where two share one. None: one a process.
+        shared_cache: Read frames from memory that the trials of this machine share, if they fit. No number hangs on it.
 
     Raises:
         TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
@@ -68,7 +76,8 @@ def run_trial(
             yield from _reports(record.rows(), record.config())
             return
         try:
-            yield from _train(record, prepared, torch.device(device), workers, gpus)
+            with _frames(prepared, shared_cache) as frames:
+                yield from _train(record, prepared, torch.device(device), workers, gpus, frames)
         except GeneratorExit:
             raise
         except KeyboardInterrupt:
@@ -76,6 +85,10 @@ def run_trial(
             raise
         except Exception as error:
             raise _failed(record, error) from error
+
+
+def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContextManager[SharedFrames | None]:
+    return shared_frames(prepared.data, prepared.audit) if shared_cache else contextlib.nullcontext()
 
 
 def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
@@ -96,7 +109,14 @@ def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
 class TrialData:
     """The three parts of the split as a trial sees them; of the batches, the share of its process."""
 
-    def __init__(self, config: TrialConfig, prepared: Prepared, workers: int, rank: Rank) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        prepared: Prepared,
+        workers: int,
+        rank: Rank,
+        frames: SharedFrames | None = None,
+    ) -> None:
         split = prepared.split
         self._rank = rank
         self._order_seed = derive(config.seed, "order")
@@ -104,11 +124,12 @@ class TrialData:
         order = modality_order(config)
         augment = config.data.augment
         self._train = PairedDataset(
-            prepared.data, split.train, order, augment=augment, seed=derive(config.seed, "augment")
+            prepared.data, split.train, order, augment=augment, seed=derive(config.seed, "augment"), shared=frames
         )
         held_out = {"val": split.val, "test": split.test}
         self._held_out = {
-            part: PairedDataset(prepared.data, ids, order, augment=None, seed=0) for part, ids in held_out.items()
+            part: PairedDataset(prepared.data, ids, order, augment=None, seed=0, shared=frames)
+            for part, ids in held_out.items()
         }
         self._truth = {part: ground_truth(prepared.data, ids, prepared.audit.sizes) for part, ids in held_out.items()}
         self._pictures = Pictures(self._held_out["val"], self._truth["val"])
@@ -202,11 +223,16 @@ def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, ran
 
 
 def _train(
-    record: TrialRecord, prepared: Prepared, device: torch.device, workers: int, gpus: float | None
+    record: TrialRecord,
+    prepared: Prepared,
+    device: torch.device,
+    workers: int,
+    gpus: float | None,
+    frames: SharedFrames | None,
 ) -> Iterator[EpochReport]:
     config = record.config()
     rank = lead_rank(config.schedule.processes, device)
-    data = TrialData(config, prepared, workers, rank)
+    data = TrialData(config, prepared, workers, rank, frames)
     model = build_trial_model(config, prepared)
     saved = next(reversed(checkpoints(record.checkpoints)), None)
     if saved is None and config.model.pretrained is not None:  # a checkpoint has what became of those weights
@@ -234,7 +260,8 @@ def _train(
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
             validation = _Validation(data, trainer)
-            with _training(config, prepared, workers, rank, trainer, data, saved) as train:
+            shared = frames is not None
+            with _training(config, prepared, workers, rank, trainer, data, saved, shared) as train:
                 for report in fit(
                     train,
                     validation,
@@ -270,12 +297,13 @@ def _training(
     trainer: Trainer,
     data: TrialData,
     saved: Path | None,
+    shared_cache: bool,
 ) -> Iterator[Callable[[int], Seen]]:
     """What trains an epoch: this process, or several of which this one leads."""
     if rank.processes == 1:
         yield lambda epoch: trainer.epoch(epoch, data.batches(epoch))
         return
-    with Helpers(rank, _help_train, config, prepared, workers, saved) as helpers:
+    with Helpers(rank, _help_train, config, prepared, workers, saved, shared_cache) as helpers:
         joined = helpers.join(trainer)
 
         def train(epoch: int) -> Seen:
@@ -286,14 +314,21 @@ def _training(
 
 
 def _help_train(
-    rank: Rank, tasks: Tasks, config: TrialConfig, prepared: Prepared, workers: int, saved: Path | None
+    rank: Rank,
+    tasks: Tasks,
+    config: TrialConfig,
+    prepared: Prepared,
+    workers: int,
+    saved: Path | None,
+    shared_cache: bool,
 ) -> None:
     """What the other processes do: the same steps on their shares."""
-    data = TrialData(config, prepared, workers, rank)
-    trainer = tasks.join(build_trainer(config, prepared, build_trial_model(config, prepared), rank, saved))
-    for epoch in tasks:
-        rank.seed(config.seed, epoch)
-        tasks.done(trainer.epoch(epoch, data.batches(epoch)))
+    with _frames(prepared, shared_cache) as frames:
+        data = TrialData(config, prepared, workers, rank, frames)
+        trainer = tasks.join(build_trainer(config, prepared, build_trial_model(config, prepared), rank, saved))
+        for epoch in tasks:
+            rank.seed(config.seed, epoch)
+            tasks.done(trainer.epoch(epoch, data.batches(epoch)))
 
 
 class _Validation:

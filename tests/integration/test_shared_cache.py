@@ -1,0 +1,101 @@
+"""Trials and searches that read frames from shared memory: the same numbers, and nothing left there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tune_cmx.data import frame_cache
+from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run import run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Tiny
+
+    from tune_cmx.config.trial import TrialConfig
+    from tune_cmx.data.prepare import Prepared
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_memory() -> set[Path]:
+    return set(Path("/dev/shm").glob(f"tune-cmx-{os.getuid()}-*"))
+
+
+def with_schedule(config: TrialConfig, **changes: object) -> TrialConfig:
+    return config.model_copy(update={"schedule": config.schedule.model_copy(update={"epochs": 2, **changes})})
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_trial_has_the_same_numbers_with_and_without(tiny: Tiny, prepared: Prepared, processes: int) -> None:
+    config = with_schedule(tiny.study().arms["control"].config, processes=processes)
+    plain, shared = (
+        TrialRecord.plan(tiny.folder / name, config, arm="control", phase="single") for name in ("plain", "shared")
+    )
+    before = in_memory()
+    list(run_trial(plain, prepared))
+    with closing(run_trial(shared, prepared, shared_cache=True)) as reports:
+        assert next(reports).epoch == 1
+        assert len(in_memory() - before) == 1
+    assert in_memory() <= before
+    list(run_trial(shared, prepared, shared_cache=True, workers=1))
+    assert in_memory() <= before
+    assert tiny.numbers(shared) == tiny.numbers(plain)
+    assert tiny.weights(shared) == tiny.weights(plain)
+
+
+def test_a_trial_decodes_nothing_itself(
+    tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cmx.data.dataset.read_frame", None)
+    config = with_schedule(tiny.study().arms["control"].config)
+    record = TrialRecord.plan(tmp_path / "record", config, arm="control", phase="single")
+    assert len(list(run_trial(record, prepared, shared_cache=True))) == 2
+
+
+def test_a_trial_goes_on_where_they_do_not_fit(
+    tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(frame_cache, "USABLE", 0.0)
+    config = with_schedule(tiny.study().arms["control"].config)
+    record = TrialRecord.plan(tmp_path / "record", config, arm="control", phase="single")
+    assert len(list(run_trial(record, prepared, shared_cache=True))) == 2
+    assert "every process decodes its own frames" in caplog.text
+
+
+def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Tiny) -> None:
+    """The driver holds them where no trial does: the index is the same file all the while."""
+    before = in_memory()
+    fixed = {**tiny.fixed, "schedule": {**tiny.fixed["schedule"], "epochs": 1}}
+    space = tiny.space(
+        fixed=fixed, search={"model.fusion.stages": {"choice": [[1], [4]]}}, early_stopping={"kind": "none"}
+    )
+    process = tiny.start(space, "--max-concurrent", "1", "--shared-cache")
+    seen: set[tuple[Path, int]] = set()
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(FileNotFoundError):
+                seen |= {(folder, (folder / "index.json").stat().st_ino) for folder in in_memory() - before}
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, tiny.log()
+    assert len(seen) == 1
+    assert in_memory() <= before
+    assert {record.state()["status"] for record in tiny.records().values()} == {"complete"}
