@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tune_cmx.models.fusion import Truth, build_fusion
+from tune_cmx.models.fusion import FUSIONS, Truth, build_fusion
 from tune_cmx.models.fusion.frm_ffm import FeatureFusion, FeatureRectification
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -44,13 +44,29 @@ def _cases() -> dict[str, Tensor]:
         found["cssa 0.5 weighted"] = _cssa(x1, x2, gate="weighted")
         found["cssa weighted unswitched"] = _cssa(x1, x2, gate="weighted", switching=False)
         found["cssa 0.5 kernel 5"] = _cssa(x1, x2, eca_kernel=5)
-        found["gaff"] = _filled(build_fusion("gaff", 64, {}))(x1, x2).fused_BCHW
+        for threshold in (0.3, 0.5):
+            case = f"cssa {threshold} straight_through"
+            found[case] = _cssa(x1, x2, switching_threshold=threshold, gate="straight_through")
+        for kind in ("add", "concat", "frm_ffm", "gaff", "se_gated"):
+            found[kind] = _fused(kind, x1, x2)
+        found["se_gated reduction 8"] = _fused("se_gated", x1, x2, se_reduction=8)
+        found["se_gated merge_bottleneck"] = _fused("se_gated", x1, x2, merge_bottleneck=True)
     return found
 
 
 def _cssa(x1: Tensor, x2: Tensor, **options: Any) -> Tensor:
-    fused: Tensor = _filled(build_fusion("cssa", 64, options))(x1, x2).fused_BCHW
+    return _fused("cssa", x1, x2, **options)
+
+
+def _fused(kind: str, x1: Tensor, x2: Tensor, **options: Any) -> Tensor:
+    fused: Tensor = _filled(build_fusion(kind, 64, options))(x1, x2).fused_BCHW
     return fused
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_every_fusion_has_a_value_worked_out(kind: str) -> None:
+    """A new one takes a line in tests/golden/fusion_values.csv, from its definition and not from its code."""
+    assert kind in {row["case"].split()[0] for row in _rows("fusion_values.csv")}
 
 
 def test_outputs_are_the_published_mechanisms() -> None:
