@@ -23,9 +23,10 @@ from safetensors.torch import load_file
 from tune_cmx.data.dataset import epoch_order
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.seeding import derive
+from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.distributed import Rank, lead_rank
 from tune_cmx.training.record import TrialRecord
-from tune_cmx.training.run import TrialData, build_trainer, build_trial_model, run_trial
+from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,12 +22,12 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError
 from tune_cmx.evaluation import evaluate
+from tune_cmx.training.build import TrialData, build_trainer, build_trial_model, modality_order
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
 from tune_cmx.training.memory import peak_bytes
 from tune_cmx.training.parent import end_with_parent
-from tune_cmx.training.run import TrialData, build_trainer, build_trial_model, modality_order
 
 STEPS, BUDGET_S = 12, 10.0
 """Steps that are timed, and after how long no other is begun; two are timed at least."""
