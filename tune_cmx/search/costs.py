@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_cmx.config.parse import dump
-from tune_cmx.config.trial import DetectorConfig, ModelConfig, TrialConfig
+from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import inspected
@@ -115,7 +115,7 @@ def _scaled(gflop: float, known: Mapping[float, float]) -> float:
 
 
 def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig, device: str) -> Times | None:
-    """The times of earlier trials of this data set, image size and kind of device; None: there are none.
+    """The times of earlier trials of this data set, image size, way to compute and device; None: there are none.
 
     Args:
         folders: Studies, or folders of records, or records.
@@ -136,7 +136,7 @@ def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig
             raise ConfigError(f"--from: {folder} holds no records; name a study's folder, as in runs/demo")
         for file in files:
             record = TrialRecord(file.parent)
-            reason, rows = _refusal(record, prepared, like.model.detector, device), record.rows()
+            reason, rows = _refusal(record, prepared, like, device), record.rows()
             if reason is not None or not rows:
                 other[reason or "not begun"] += 1
                 continue
@@ -153,7 +153,7 @@ def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig
     return Times(found, statistics.fmean(frames), source)
 
 
-def _refusal(record: TrialRecord, prepared: Prepared, detector: DetectorConfig, device: str) -> str | None:
+def _refusal(record: TrialRecord, prepared: Prepared, like: TrialConfig, device: str) -> str | None:
     """Why a record says nothing about the study; None: it does."""
     state = record.state()
     if state.get("data_fingerprint") != prepared.audit.fingerprint:
@@ -162,9 +162,11 @@ def _refusal(record: TrialRecord, prepared: Prepared, detector: DetectorConfig, 
         config = record.config()
     except ConfigError:
         return "of another version"
-    kept = config.model.detector
+    kept, detector = config.model.detector, like.model.detector
     if (kept.image_size, kept.max_size) != (detector.image_size, detector.max_size):
         return "another image size"
+    if config.compute != like.compute or config.schedule.micro_batch != like.schedule.micro_batch:
+        return "computed in another way"
     on_cpu = str(state.get("device", "cpu")).rpartition(" x ")[2].startswith("cpu")
     return None if on_cpu == (device == "cpu") else "another device"
 
