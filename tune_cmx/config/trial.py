@@ -148,12 +148,14 @@ class ModelConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Random geometry at training time, drawn once for all bands and boxes of a frame."""
+    """What is random in a training frame: geometry, drawn once for all its bands and boxes, and a modality left out."""
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a mirror image, left to right."""
     scale: Annotated[tuple[float, float], BeforeValidator(as_tuple)] = (0.8, 1.25)
     """Range of the zoom; above 1 the frame is cropped, below 1 padded, its size kept."""
+    modality_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that one of the model's modalities, each as likely, shows its bands' training means alone."""
 
     @field_validator("scale")
     @classmethod
@@ -270,6 +272,16 @@ class TrialConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     report_split: Literal["val", "test"] = "val"
     """Where the final results are taken; `test` is read once, for finalists and control."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "TrialConfig":
+        dropout = self.data.augment.modality_dropout
+        if dropout > 0 and sum(map(len, self.model.stream_modalities())) == 1:
+            raise ValueError(
+                f"data.augment.modality_dropout must be 0 where the model has one modality, as nothing else would be "
+                f"seen; got {dropout:g} with model.streams '{self.model.streams}'. Leave it out, or name a second one"
+            )
+        return self
 
     def placeless(self) -> "TrialConfig":
         """Without the places of data and weights, which may move; their hashes may not."""

@@ -1,6 +1,6 @@
 """Frames as tensors: pixels within 0..1, boxes in pixels, and an order that hangs on seed and epoch alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from tune_cmx.data.frame_cache import SharedFrames
 from tune_cmx.data.labels import read_labels
 from tune_cmx.data.layout import PairedData
 from tune_cmx.data.pixels import Pixels, full_scale, read_frame
-from tune_cmx.data.transforms import apply_geometry, draw_geometry
+from tune_cmx.data.transforms import apply_geometry, draw_dropout, draw_geometry
 from tune_cmx.errors import DataError
 
 Target = dict[str, Tensor]
@@ -30,9 +30,11 @@ class PairedDataset(Dataset[Sample]):
         data: The set.
         ids: Frames, in this order.
         modalities: Whose bands the image has, in this order.
-        augment: Random geometry; None: frames as they are.
-        seed: Of the random geometry, which is a function of seed, epoch and index: neither the number of workers
-            nor an interruption changes it.
+        augment: Random geometry, and a modality left out; None: frames as they are.
+        seed: Of what is random, which is a function of seed, epoch and index: neither the number of workers nor an
+            interruption changes it.
+        means: What each band of a modality shows when it is left out, within 0..1: its mean over the training frames,
+            so that nothing is left of it once the detector has normalised it. Needed with `modality_dropout`.
         cache_mib: Decoded frames kept in this process's memory, at most.
         shared: The set's frames, decoded, in memory that is shared; in place of the files and of that cache.
 
@@ -48,9 +50,11 @@ class PairedDataset(Dataset[Sample]):
         *,
         augment: AugmentConfig | None,
         seed: int,
+        means: Mapping[str, Sequence[float]] | None = None,
         cache_mib: int = 512,
         shared: SharedFrames | None = None,
     ) -> None:
+        assert means is not None or augment is None or not augment.modality_dropout, "modality_dropout needs means"
         frames = {frame.id: frame for frame in data.frames}
         unknown = next((id for id in ids if id not in frames), None)
         if unknown is not None:
@@ -62,6 +66,7 @@ class PairedDataset(Dataset[Sample]):
         self.ids = tuple(ids)
         self.frames = [frames[id] for id in ids]
         self.modalities = tuple(modalities)
+        self.means = means
         self.augment = augment
         self.seed = seed
         self.epoch = 0
@@ -90,10 +95,25 @@ class PairedDataset(Dataset[Sample]):
         boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
         classes = torch.from_numpy(labels.classes + 1)
         if self.augment is not None:
-            geometry = draw_geometry(self.augment, height, width, self._generator(index))
+            generator = self._generator(index)
+            geometry = draw_geometry(self.augment, height, width, generator)
             image, boxes, kept = apply_geometry(image, boxes, geometry)
             classes = classes[kept]
+            dropped = draw_dropout(self.augment, len(self.modalities), generator)
+            if dropped is not None:
+                image[self.bands_of(self.modalities[dropped])] = self.mean_of(self.modalities[dropped])
         return image, {"boxes": boxes, "labels": classes, "image_id": torch.tensor(index)}
+
+    def bands_of(self, modality: str) -> slice:
+        """Where the modality's bands stand in an image."""
+        before = self.modalities[: self.modalities.index(modality)]
+        first = sum(len(self.data.bands[name]) for name in before)
+        return slice(first, first + len(self.data.bands[modality]))
+
+    def mean_of(self, modality: str) -> Tensor:
+        """The means of the modality's bands, bands×1×1."""
+        assert self.means is not None
+        return torch.tensor(self.means[modality], dtype=torch.float32)[:, None, None]
 
     def _generator(self, index: int) -> torch.Generator:
         seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1, np.uint64)

@@ -40,6 +40,11 @@ class Split:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     """Of the training part, from `audit.statistics`."""
 
+    @property
+    def means(self) -> dict[str, list[float]]:
+        """Of each band over the training part, within 0..1, by modality."""
+        return {modality: list(found["mean"]) for modality, found in self.statistics.items()}
+
     def with_statistics(self, statistics: Mapping[str, Any]) -> "Split":
         """The same split, and what its training part's pixels are like; the hash stays."""
         return replace(self, statistics=dict(statistics))

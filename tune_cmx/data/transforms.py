@@ -1,4 +1,6 @@
-"""Random geometry: one draw a frame, the same for all its bands and boxes. The frame keeps its size.
+"""What is random in a training frame: its geometry, the same for all its bands and boxes, and a modality left out.
+
+The frame keeps its size.
 
 Legend: C bands, H W rows and columns, N boxes. Boxes are x1, y1, x2, y2 in pixels.
 """
@@ -41,6 +43,15 @@ def draw_geometry(config: AugmentConfig, height: int, width: int, generator: tor
         height=window_height,
         width=window_width,
     )
+
+
+def draw_dropout(config: AugmentConfig, modalities: int, generator: torch.Generator) -> int | None:
+    """Which of so many modalities is left out, if any; always two numbers of the generator.
+
+    A frame that loses a modality at one probability loses the same one at every higher probability.
+    """
+    chance, which = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    return int(which * modalities) if chance < config.modality_dropout else None
 
 
 def apply_geometry(image_CHW: Tensor, boxes_N4: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:

@@ -47,7 +47,13 @@ class TrialData:
         order = modality_order(config)
         augment = config.data.augment
         self._train = PairedDataset(
-            prepared.data, split.train, order, augment=augment, seed=derive(config.seed, "augment"), shared=frames
+            prepared.data,
+            split.train,
+            order,
+            augment=augment,
+            seed=derive(config.seed, "augment"),
+            means=split.means,
+            shared=frames,
         )
         held_out = {"val": split.val, "test": split.test}
         self._held_out = {

@@ -112,3 +112,26 @@ def test_a_value_out_of_its_range_is_refused(path: str, value: Any, said: str) -
     with pytest.raises(ConfigError, match=said) as caught:
         parse_trial(content, source="test")
     assert path.rpartition(".")[0] in str(caught.value)
+
+
+def dropout(probability: Any, streams: str = "rgb | thermal") -> TrialConfig:
+    content = {"model": {"streams": streams}, "data": {"augment": {"modality_dropout": probability}}}
+    return parse_trial(content, source="test")
+
+
+def test_modality_dropout_is_off_unless_asked_for() -> None:
+    assert TrialConfig().data.augment.modality_dropout == 0
+    assert dropout(0.25, "thermal+event").data.augment.modality_dropout == 0.25
+
+
+@pytest.mark.parametrize(
+    ("probability", "streams", "said"),
+    [
+        (0.2, "thermal", r"modality_dropout must be 0 where .*; got 0.2 with model.streams 'thermal'. Leave it"),
+        (1.5, "rgb | event", r"data\.augment\.modality_dropout: Input should be less than or equal to 1; got 1.5"),
+        (-0.1, "rgb | event", "greater than or equal to 0"),
+    ],
+)
+def test_modality_dropout_that_cannot_be_is_refused(probability: float, streams: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        dropout(probability, streams)

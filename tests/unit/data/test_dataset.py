@@ -132,6 +132,62 @@ class TestAugmentation:
         assert dataset[0][0].max() > 0
 
 
+class TestModalityDropout:
+    MEANS = {"rgb": [0.1, 0.2, 0.3], "thermal": [0.4], "event": [0.5]}
+    BANDS = {"rgb": slice(0, 3), "thermal": slice(3, 4), "event": slice(4, 5)}
+
+    def dataset(self, augmented, probability, **changes):
+        augment = AugmentConfig(modality_dropout=probability)
+        return augmented(augment=augment, means=self.MEANS, **changes)
+
+    def blanked(self, image):
+        """The modalities whose bands show their means alone."""
+        found = []
+        for modality, bands in self.BANDS.items():
+            mean = torch.tensor(self.MEANS[modality])[:, None, None].expand_as(image[bands])
+            found += [modality] if torch.equal(image[bands], mean) else []
+        return found
+
+    def drawn(self, dataset, epochs):
+        found = []
+        for epoch in range(epochs):
+            dataset.set_epoch(epoch)
+            found += [self.blanked(dataset[index][0]) for index in range(len(dataset))]
+        return found
+
+    def test_one_modality_each_as_likely_in_such_a_share_of_the_frames(self, augmented):
+        found = self.drawn(self.dataset(augmented, 0.3), 200)
+        assert all(len(modalities) <= 1 for modalities in found)
+        counts = [sum(modalities == [name] for modalities in found) for name in ALL]
+        assert all(90 <= count <= 150 for count in counts), counts  # of 1200 frames 120 are expected, sd 10
+
+    def test_geometry_boxes_and_the_other_bands_stay_as_they_are(self, augmented):
+        plain, dropped = augmented(), self.dataset(augmented, 1.0)
+        for index in range(6):
+            (image, target), (blank, same_target) = plain[index], dropped[index]
+            (modality,) = self.blanked(blank)
+            others = [band for band in range(5) if band not in range(5)[self.BANDS[modality]]]
+            assert torch.equal(image[others], blank[others])
+            assert all(torch.equal(target[key], same_target[key]) for key in target)
+
+    def test_it_hangs_on_seed_epoch_and_index_alone(self, augmented):
+        first = self.drawn(self.dataset(augmented, 0.5), 4)
+        assert self.drawn(self.dataset(augmented, 0.5), 4) == first
+        assert self.drawn(self.dataset(augmented, 0.5, seed=5), 4) != first
+        assert first[:6] != first[6:12]
+
+    def test_a_frame_that_loses_one_loses_the_same_one_at_a_higher_probability(self, augmented):
+        low, high = (self.drawn(self.dataset(augmented, probability), 20) for probability in (0.2, 0.6))
+        assert any(low)
+        assert all(many == few for few, many in zip(low, high, strict=True) if few)
+
+    def test_nothing_is_left_of_it_once_it_is_normalised(self, augmented):
+        image, _ = self.dataset(augmented, 1.0)[0]
+        (modality,) = self.blanked(image)
+        mean = torch.tensor([value for values in self.MEANS.values() for value in values])[:, None, None]
+        assert (image - mean)[self.BANDS[modality]].count_nonzero() == 0
+
+
 class TestLoader:
     @staticmethod
     def order(dataset, **settings):
