@@ -89,7 +89,7 @@ class PairedDataset(Dataset[Sample]):
             self._pixels(index)
 
     def __getitem__(self, index: int) -> Sample:
-        image = torch.cat([_as_float(pixels) for pixels in self._pixels(index)])
+        image = torch.cat([as_float(pixels) for pixels in self._pixels(index)])
         height, width = int(image.shape[1]), int(image.shape[2])
         labels = read_labels(self.data, self.frames[index])
         boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
@@ -166,7 +166,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return [image for image, _ in samples], [target for _, target in samples]
 
 
-def _as_float(pixels: Pixels) -> Tensor:
+def as_float(pixels: Pixels) -> Tensor:
     """C×H×W within 0..1, by the range of the number type."""
     bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return torch.from_numpy(bands.astype(np.float32)).div_(full_scale(pixels.dtype))
