@@ -31,6 +31,11 @@ class Blank(_OfModality):
 
     kind: Literal["blank"] = "blank"
 
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """Orders disturbances of a kind, the slightest first."""
+        return ()
+
     def __str__(self) -> str:
         return "blank"
 
@@ -42,6 +47,11 @@ class Shift(_OfModality):
     right: int
     down: int = 0
     """Negative: to the left, and up."""
+
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """As of `Blank`."""
+        return abs(self.right) + abs(self.down), self.right, self.down
 
     @model_validator(mode="after")
     def _moves(self) -> "Shift":
@@ -59,6 +69,11 @@ class Delay(_OfModality):
 
     kind: Literal["delay"] = "delay"
     frames: Annotated[int, Field(ge=1)]
+
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """As of `Blank`."""
+        return (self.frames,)
 
     def __str__(self) -> str:
         return f"{self.frames} frame{'s' if self.frames > 1 else ''} late"

@@ -4,6 +4,7 @@ The order of the data and its augmentation are functions of seed, epoch and inde
 the steps taken, so that the epoch stands for all of them.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -145,8 +146,22 @@ def read_history(checkpoint: Path) -> tuple[list[dict[str, float]], float]:
 
 def load_scored_weights(checkpoint: Path, model: nn.Module) -> None:
     """Set the weights and buffers that were scored: their running mean, where the trial has one."""
+    model.load_state_dict(load_file(_scored(checkpoint)))
+
+
+def _scored(checkpoint: Path) -> Path:
     mean = checkpoint / _EMA
-    model.load_state_dict(load_file(mean if mean.exists() else checkpoint / _WEIGHTS))
+    return mean if mean.exists() else checkpoint / _WEIGHTS
+
+
+def scored_weights_hash(checkpoint: Path) -> str:
+    """Twelve hexadecimal digits over the file of the weights that were scored.
+
+    Raises:
+        OSError: There is none that can be read.
+    """
+    with _scored(checkpoint).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer, ema: nn.Module | None = None) -> None:

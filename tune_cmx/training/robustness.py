@@ -1,0 +1,157 @@
+"""What a trained detector finds when one of its modalities is blank, out of place or late."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from tune_cmx.config.trial import TrialConfig
+from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.disturbance import Disturbance
+from tune_cmx.data.disturbed import DisturbedDataset
+from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.robustness import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
+from tune_cmx.data.truth import ground_truth
+from tune_cmx.errors import DataError, TrialError
+from tune_cmx.evaluation import evaluate
+from tune_cmx.models.detector import Detector
+from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
+from tune_cmx.training.loop import detect
+from tune_cmx.training.protocol import code_version
+from tune_cmx.training.record import TrialRecord, write_json
+from tune_cmx.training.build import build_trial_model, modality_order
+
+
+def measure_robustness(
+    record: TrialRecord,
+    prepared: Prepared,
+    disturbances: Iterable[Disturbance],
+    part: str,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    progress: Callable[[], None] = lambda: None,
+) -> int:
+    """Evaluate a complete record's weights undisturbed and under each disturbance, and write `robustness.json`.
+
+    What is there for the same weights, data and code is not evaluated again; each result is written as it comes.
+
+    Args:
+        record: Of a complete trial.
+        prepared: The data that it was trained on.
+        disturbances: Each of a modality that the model has.
+        part: `val` or `test`.
+        device: As torch names it.
+        workers: Loader processes.
+        progress: Called after each evaluation, also where its result was there.
+
+    Returns:
+        How many evaluations were made.
+
+    Raises:
+        TrialError: The record is not complete, its weights cannot be used, or another process holds it.
+        DataError: The data are not the record's, or a delay is asked for and sequences are not known.
+    """
+    with record.held():
+        basis, weights = _basis(record, prepared)
+        config = record.config()
+        kept = _kept(record)
+        found = kept.get(part)
+        if found is not None and found.basis != basis:
+            found = None
+        made = 0
+        bench: _Bench | None = None
+        for disturbance in (None, *disturbances):
+            there = found is not None and (disturbance is None or found.results(disturbance) is not None)
+            if not there:
+                bench = bench or _Bench(config, prepared, part, weights, torch.device(device), workers)
+                results = bench.results(disturbance)
+                if disturbance is None:
+                    found = OnSplit(basis=basis, undisturbed=results)
+                else:
+                    assert found is not None
+                    found = found.with_results(disturbance, results)
+                made += 1
+                content = Robustness.model_validate({"splits": {**kept, part: found}})
+                write_json(record.folder / ROBUSTNESS, content.model_dump(mode="json"))
+            progress()
+        return made
+
+
+class _Bench:
+    """A trained detector and a part of the split."""
+
+    def __init__(
+        self, config: TrialConfig, prepared: Prepared, part: str, weights: Path, device: torch.device, workers: int
+    ) -> None:
+        self._prepared, self._device = prepared, device
+        self._ids = {"val": prepared.split.val, "test": prepared.split.test}[part]
+        self._modalities = modality_order(config)
+        self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
+        self._load = {"batch_size": config.schedule.batch_size, "workers": workers}  # as the trial was evaluated
+        self._model = _trained(config, prepared, weights).to(device)
+
+    def results(self, disturbance: Disturbance | None) -> Results:
+        """Metrics in points; None: those of the frames as they are."""
+        data, ids, order = self._prepared.data, self._ids, self._modalities
+        frames = (
+            PairedDataset(data, ids, order, augment=None, seed=0)
+            if disturbance is None
+            else DisturbedDataset(data, ids, order, disturbance, means=self._prepared.split.means)
+        )
+        loader = build_loader(frames, shuffle=False, seed=0, epoch=0, **self._load)
+        found, _ = detect(self._model, loader, self._device)
+        self._model.backbone.encoder.take_statistics()  # they would add up
+        metrics = evaluate(found, self._truth)
+        return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+
+
+def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector:
+    model = build_trial_model(config, prepared)
+    try:
+        load_scored_weights(weights, model)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrialError(f"{weights}: these weights cannot be used: {reason}; restore them, or train again") from error
+    return model
+
+
+def _basis(record: TrialRecord, prepared: Prepared) -> tuple[Basis, Path]:
+    """What the results hang on, and the checkpoint."""
+    state = record.state()
+    if state["status"] != "complete":
+        raise TrialError(
+            f"{record.folder}: is {state['status']}; only a complete trial is measured. Let it end: the command that "
+            "began it, with --resume where it is a study's"
+        )
+    for key, value in prepared.hashes().items():
+        if state.get(key) != value:
+            raise DataError(
+                f"{prepared.data.root}: {key} is {value} here and {state.get(key)} on the record {record.folder.name}; "
+                "name the data that it was trained on with --data"
+            )
+    weights = next(reversed(checkpoints(record.checkpoints)), None)
+    if weights is None:
+        raise TrialError(f"{record.checkpoints}: no checkpoint is there; restore it, or train the trial again")
+    try:
+        digest = scored_weights_hash(weights)
+    except OSError as error:
+        raise TrialError(f"{weights}: the weights cannot be read: {error.strerror}; restore them") from error
+    hashes = prepared.hashes()
+    return Basis(
+        weights=digest,
+        split_hash=hashes["split_hash"],
+        data_fingerprint=hashes["data_fingerprint"],
+        code_version=code_version(),
+    ), weights
+
+
+def _kept(record: TrialRecord) -> Mapping[str, OnSplit]:
+    """What is there, by part; a damaged file is measured anew."""
+    try:
+        kept = read_robustness(record.folder)
+    except DataError:
+        return {}
+    return {} if kept is None else dict(kept.splits.items())
