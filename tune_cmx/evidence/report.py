@@ -28,6 +28,7 @@ from tune_cmx.evidence.planned import planned_section
 from tune_cmx.evidence.plots import plot_arms, plot_curves
 from tune_cmx.evidence.reading import read_study
 from tune_cmx.evidence.records import StudyRecords, trials_table
+from tune_cmx.evidence.robustness import robustness_section
 from tune_cmx.evidence.search_report import search_section
 from tune_cmx.evidence.sections import arms_section, side_by_side
 from tune_cmx.evidence.sizes import sizes_section
@@ -101,6 +102,7 @@ def _results(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path 
     data_interval_section(page, records)
     factors_section(page, records, arms, place)
     sizes_section(page, records, arms)
+    robustness_section(page, records, arms)
     cost_section(page, records, place)
     drawn = place is not None and plot_curves(records, page.stamps, place / CURVES_PLOT)
     search_section(page, records, CURVES_PLOT if drawn else None)
