@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tune_cmx import __version__
-from tune_cmx.cli import board, claims, data, imports, plan, search, study, trial
+from tune_cmx.cli import board, claims, data, imports, plan, robustness, search, study, trial
 from tune_cmx.cli.output import complain, out
 from tune_cmx.errors import TrialError, TuneCmxError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 for command in (study.check, plan.plan, search.search, study.report, board.board, trial.train, trial.describe):
     app.command()(command)
+app.command()(robustness.robustness)
 app.command()(claims.claims)
 app.command("import")(imports.import_results)
 app.add_typer(data.app, name="data")

@@ -40,6 +40,7 @@ SharedCache = Annotated[
         help="Keep decoded frames in memory that the trials of a machine share; changes no number.",
     ),
 ]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch's threads on the CPU.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes a trial; 0 loads in the trial's own.")]
 
 

@@ -49,11 +49,12 @@ def read_study(folder: Path) -> StudyRecords:
             raise DataError(f"{folder / 'study.json'}: {key} needs an object; got {type(study[key]).__name__}")
     problems: list[str] = []
     places = sorted(place for place in (folder / "records").glob("*") if place.is_dir())
-    trials = [trial for place in places if (trial := _read_trial(place, problems)) is not None]
+    trials = [trial for place in places if (trial := read_record(place, problems)) is not None]
     return StudyRecords(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
 
 
-def _read_trial(place: Path, problems: list[str]) -> Trial | None:
+def read_record(place: Path, problems: list[str]) -> Trial | None:
+    """A record's folder as far as it can be read; None: not even trial.json can. `problems` receives what is wrong."""
     info = _read_object(place / "trial.json", problems)
     if info is None:
         return None

@@ -35,6 +35,15 @@ if TYPE_CHECKING:
         (["check", "gone.yaml"], "gone.yaml: cannot be read: No such file"),
         (["check", "."], ".: cannot be read: Is a directory"),
         (["report", "gone"], "no study.json here"),
+        (["robustness", "gone"], "gone: there is no such folder"),
+        (["robustness", "."], "neither study.json nor trial.json is in it"),
+        (["robustness", "x", "--blank", "termal"], "--blank: unknown modality 'termal'. Known: event, rgb, thermal."),
+        (["robustness", "x", "--shift", "thermal"], "--shift: needs modality=right,down in pixels, as in thermal=4,0"),
+        (["robustness", "x", "--shift", "thermal=4"], "--shift: needs modality=right,down"),
+        (["robustness", "x", "--shift", "rgb=0,0"], "--shift: a shift by 0,0 changes nothing"),
+        (["robustness", "x", "--delay", "event=a"], "--delay: needs modality=frames, as in event=2; got 'event=a'"),
+        (["robustness", "x", "--delay", "event=0"], "--delay: frames: Input should be greater than or equal to 1"),
+        (["robustness", "x", "--split", "train"], "--split: needs val or test; got 'train'"),
         (["describe", "--frame", "320"], "--frame: needs rows x columns"),
         (["describe", "--frame", "320x100"], "multiples of 32"),
         (["describe", "--backbone", "resnet"], "resnet"),
@@ -53,7 +62,7 @@ def test_what_typer_refuses_ends_with_2_as_well(arguments: list[str], run: "Run"
 
 
 def commands() -> list[list[str]]:
-    names = ("check", "plan", "search", "report", "claims", "import", "board", "train", "describe")
+    names = ("check", "plan", "search", "report", "robustness", "claims", "import", "board", "train", "describe")
     return [*([name] for name in names), ["data", "synth"]]
 
 

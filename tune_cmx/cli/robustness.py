@@ -1,0 +1,262 @@
+"""`tune-cmx robustness`: what trained detectors lose when one modality is blank, shifted or late."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tune_cmx.cli.disturbances import asked_disturbances, refuse_unseen, refuse_without_sequences
+from tune_cmx.cli.earlier import study_copy
+from tune_cmx.cli.flags import Data, Device, Labels, Sequences, Threads, Workers, data_settings, device_named
+from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.prepare import prepare_data
+from tune_cmx.config.parse import read_trial
+from tune_cmx.config.trial import DataConfig, TrialConfig
+from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
+
+if TYPE_CHECKING:
+    from tune_cmx.data.disturbance import Disturbance
+    from tune_cmx.evidence.records import Trial
+    from tune_cmx.storage import Mirror
+
+CSV = "robustness.csv"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is to be measured, and where its results go."""
+
+    folder: Path
+    trials: Sequence["Trial"]
+    label: Callable[[str], str]
+    """Of an arm."""
+    data: Path
+    """The folder that holds the split and the audit."""
+    study: bool
+    """False: a single record."""
+    mirror: "Mirror | None" = None
+
+
+def robustness(
+    study: Annotated[
+        str, typer.Argument(help="A study's folder or URI, for all its confirmed runs; or the folder of one record.")
+    ],
+    blank: Annotated[
+        list[str] | None, typer.Option("--blank", help="A modality that shows nothing, as in `thermal`; repeatable.")
+    ] = None,
+    shift: Annotated[
+        list[str] | None,
+        typer.Option("--shift", help="Modality and pixels to the right and down, as in `thermal=4,0`; repeatable."),
+    ] = None,
+    delay: Annotated[
+        list[str] | None,
+        typer.Option("--delay", help="Modality and frames that it is late by, as in `event=2`; repeatable."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="val | test; else what the record reports on.")] = None,
+    data: Data = None,
+    labels: Labels = None,
+    sequences: Sequences = None,
+    device: Device = None,
+    threads: Threads = None,
+    workers: Workers = 0,
+) -> None:
+    """Measure what trained detectors lose when one modality is blank, shifted or late; the boxes stay.
+
+    Without `--blank`, `--shift` and `--delay` each modality of the model is blanked, shifted by 2, 4, 8 and 16 pixels
+    to the right and, where sequences are known, 1, 2 and 4 frames late. What was measured before is not measured again.
+
+    Examples:
+
+    `tune-cmx robustness runs/cssa-stages`
+
+    `tune-cmx robustness runs/cssa-stages --blank thermal --shift thermal=4,0 --shift thermal=-4,0 --delay event=2`
+
+    `tune-cmx robustness runs/trial --split val --data DATA`
+    """
+    asked = asked_disturbances(blank or [], shift or [], delay or [])
+    if split not in (None, "val", "test"):
+        raise ConfigError(f"--split: needs val or test; got '{split}'")
+    place = _place(study)
+    configs = {trial.name: config for trial in place.trials if (config := _config(trial)) is not None}
+    if not configs:
+        raise ConfigError(f"{place.folder}: no config.json of its runs can be read; restore one")
+    refuse_unseen(asked, configs.values())
+    chosen = device_named(device, here=True)
+    moved = data_settings(data, labels, None, None, None, sequences, None)
+    prepared = _prepared(place, next(iter(configs.values())).data, moved)
+    refuse_without_sequences(asked, prepared)
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    parts = {trial.name: split or trial.reported_on or "val" for trial in place.trials}
+    failed = _measure(place, configs, parts, prepared, asked, chosen, workers)
+    _show(place, parts, failed)
+    _write(place)
+    if failed:
+        raise TrialError(
+            f"{len(failed)} of {counted(len(place.trials), 'run')} could not be measured; the warnings above say why"
+        )
+
+
+def _place(text: str) -> _Place:
+    """What the argument names.
+
+    Raises:
+        ConfigError: It is neither a study nor a record, or holds nothing that was trained to its end.
+    """
+    from tune_cmx.evidence.reading import read_record, read_study
+
+    folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
+    if (folder / "study.json").is_file():
+        records = read_study(folder)
+        for problem in records.problems:
+            warn(problem)
+        if not records.confirmed:
+            raise ConfigError(
+                f"{folder}: no confirmation run is complete; let the search end (tune-cmx search SPACE --resume), or "
+                "name the folder of one record"
+            )
+        left = [trial.name for trial in records.of_phase("confirm") if trial.status != "complete"]
+        if left:
+            warn(f"{counted(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
+        return _Place(folder, records.confirmed, records.marked_label, folder / "data", study=True, mirror=mirror)
+    if not (folder / "trial.json").is_file():
+        what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
+        raise ConfigError(f"{folder}: {what}; name a study's folder, as in runs/demo, or that of one record")
+    problems: list[str] = []
+    trial = read_record(folder, problems)
+    if trial is None:
+        raise ConfigError(f"{folder}: cannot be measured: {'; '.join(problems)}")
+    if trial.status != "complete":
+        raise ConfigError(
+            f"{folder}: this trial is {trial.status}; only a complete one is measured. Let it end: the command that "
+            "began it, with --resume where it is a study's"
+        )
+    label = str(trial.info.get("label") or trial.arm)
+    own = folder / "data"
+    return _Place(folder, [trial], lambda _: label, own if own.is_dir() else folder.parents[1] / "data", study=False)
+
+
+def _config(trial: "Trial") -> TrialConfig | None:
+    """None: it cannot be read, which is said when the run's turn comes."""
+    try:
+        return read_trial(trial.folder / "config.json")
+    except ConfigError:
+        return None
+
+
+def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> Any:
+    """The data as they were divided for training.
+
+    Raises:
+        ConfigError: The split of the training is not there.
+        DataError: The data are not there, or are others.
+    """
+    if not (place.data / "split.json").is_file():
+        raise ConfigError(f"{place.data}: no split.json, so what the training saw is not known; restore that folder")
+    update = {path.removeprefix("data."): value for path, value in moved.items()}
+    return prepare_data(config.model_copy(update={**update, "split": None}), place.data)
+
+
+def _measure(
+    place: _Place,
+    configs: Mapping[str, TrialConfig],
+    parts: Mapping[str, str],
+    prepared: Any,
+    asked: "Sequence[Disturbance]",
+    device: str,
+    workers: int,
+) -> set[str]:
+    """Measure run by run; the names of those that could not be."""
+    from tune_cmx.data.disturbance import usual_disturbances
+    from tune_cmx.data.robustness import ROBUSTNESS
+    from tune_cmx.training.record import TrialRecord
+    from tune_cmx.training.robustness import measure_robustness
+
+    wanted: dict[str, list[Disturbance]] = {}
+    for name, config in configs.items():
+        modalities = [modality for stream in config.model.stream_modalities() for modality in stream]
+        usual = usual_disturbances(modalities, delays=prepared.data.sequences_known)
+        wanted[name] = [one for one in asked or usual if one.modality in modalities]
+    failed: set[str] = set()
+    with _progress(sum(1 + len(each) for each in wanted.values())) as (show, advance):
+        for trial in place.trials:
+            show(trial.name)
+            try:
+                if place.mirror is not None:
+                    place.mirror.pull(f"records/{trial.name}")  # with its weights
+                made = measure_robustness(
+                    TrialRecord(trial.folder),
+                    prepared,
+                    wanted.get(trial.name, ()),
+                    parts[trial.name],
+                    device=device,
+                    workers=workers,
+                    progress=advance,
+                )
+            except TuneCmxError as error:
+                if not place.study:
+                    raise
+                warn(f"{trial.name}: {error}")
+                failed.add(trial.name)
+                continue
+            there = 1 + len(wanted[trial.name]) - made
+            say(f"{escape(trial.name)}: {counted(made, 'evaluation')}, {there} were there")
+            if place.mirror is not None:
+                place.mirror.push(f"records/{trial.name}/{ROBUSTNESS}")
+    return failed
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """What shows the run at work, and what counts an evaluation."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("evaluating", total=total)
+        yield lambda name: progress.update(task, description=escape(name)), lambda: progress.advance(task)
+
+
+def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
+    """A table for each part of the split that was measured, and where weights do not give the recorded value."""
+    from tune_cmx.evidence.robustness import HEADER, LEFT, disturbed_arms, gap_words, stored_robustness
+
+    measured = [trial for trial in place.trials if trial.name not in failed]
+    for part in sorted({parts[trial.name] for trial in measured}):
+        here = [trial for trial in measured if parts[trial.name] == part]
+        rows, _ = disturbed_arms(here, part)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for place_of, heading in enumerate(HEADER):
+            table.add_column(heading, justify="left" if place_of < LEFT else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row.cells(place.label(row.arm))))
+        say(f"on {part}: mAP in points, and points lost against the same weights undisturbed; means over seeds ± sd")
+        out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
+        for trial in here:
+            words = gap_words(trial, part, stored_robustness(trial)[part])
+            if words:
+                warn(words)
+
+
+def _write(place: _Place) -> None:
+    """The study's CSV, and the last line."""
+    from tune_cmx.data.robustness import ROBUSTNESS
+    from tune_cmx.evidence.robustness import robustness_table
+    from tune_cmx.training.record import write_atomically
+
+    path = place.folder / ROBUSTNESS
+    if place.study:
+        path = place.folder / CSV
+        write_atomically(path, robustness_table(place.trials, place.label).to_csv(index=False))
+        if place.mirror is not None:
+            place.mirror.push(CSV)
+            say(f"copied to {escape(place.mirror.uri.partition('?')[0])}; here:")
+        study = place.mirror.uri if place.mirror is not None else str(place.folder)
+        say(f"in the report: tune-cmx report {escape(study)}")
+    out.print(f"[bold]results: {escape(str(path))}[/bold]", soft_wrap=True)
