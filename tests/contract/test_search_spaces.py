@@ -30,7 +30,7 @@ def head(path: Path) -> Iterator[str]:
 
 def test_there_are_the_spaces_that_the_design_ships() -> None:
     shipped = "demo demo_people cssa_stages cssa_thresholds schedules gaff modalities fusion_showdown cssa_components"
-    shipped += " small_objects cssa_gates"
+    shipped += " small_objects cssa_gates modality_dropout"
     assert {f"{name}.yaml" for name in shipped.split()} <= {path.name for path in FILES}
 
 
