@@ -1,5 +1,6 @@
 """A mirror on a storage that is a folder; tests/integration/test_storage.py has the same on S3."""
 
+import gzip
 import json
 import threading
 import time
@@ -102,6 +103,17 @@ def test_what_is_a_uri() -> None:
     assert is_uri("s3://bucket/prefix")
     assert not is_uri("/shared/runs")
     assert not is_uri(Path("runs"))
+
+
+def test_a_compressed_file_stays_as_it_is(worker: Mirror, driver: Mirror, tmp_path: Path) -> None:
+    """Arrow packs and unpacks by the name's ending unless it is told not to."""
+    content = gzip.compress(b"detections", mtime=0)
+    (worker.local / "data").mkdir(parents=True)
+    (worker.local / "data" / "truth.json.gz").write_bytes(content)
+    worker.push("data")
+    assert (tmp_path / "storage" / "data" / "truth.json.gz").read_bytes() == content
+    driver.pull("data")
+    assert (driver.local / "data" / "truth.json.gz").read_bytes() == content
 
 
 def test_a_record_goes_there_and_back(trial: Trial, worker: Mirror, driver: Mirror) -> None:

@@ -75,7 +75,7 @@ class Store:
                 system.create_dir(posixpath.dirname(path))
             with file.open("rb") as source:
                 chunk = source.read(_CHUNK)  # before the output is opened, for to close that is to publish it
-                with system.open_output_stream(target) as output:
+                with system.open_output_stream(target, compression=None) as output:
                     while chunk:
                         output.write(chunk)
                         chunk = source.read(_CHUNK)
@@ -91,7 +91,7 @@ class Store:
 
         def attempt(system: FileSystem, path: str) -> bool:
             try:
-                source = system.open_input_stream(path)
+                source = system.open_input_stream(path, compression=None)  # else a .gz is unpacked
             except FileNotFoundError:
                 return False
             try:
