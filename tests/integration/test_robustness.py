@@ -136,7 +136,7 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
     assert lost > final["mAP"] / 2
     (line,) = [line for line in done.stdout.splitlines() if "thermal" in line and "blank" in line]
     assert line.split() == [
-        *("control", "thermal", "blank", "2"),
+        *("thermal", "blank", "2"),
         *(f"{final['mAP'] - lost:.2f}", "±", "0.00", f"{lost:.2f}", "±", "0.00"),
     ]
 

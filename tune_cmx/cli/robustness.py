@@ -234,8 +234,10 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for place_of, heading in enumerate(HEADER):
             table.add_column(heading, justify="left" if place_of < LEFT else "right", overflow="fold")
+        named = ""
         for row in rows:
-            table.add_row(*map(escape, row.cells(place.label(row.arm))))
+            table.add_row(*map(escape, row.cells(place.label(row.arm) if row.arm != named else "")))
+            named = row.arm
         say(f"on {part}: mAP in points, and points lost against the same weights undisturbed; means over seeds ± sd")
         out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
         for trial in here:
@@ -253,7 +255,7 @@ def _write(place: _Place) -> None:
     path = place.folder / ROBUSTNESS
     if place.study:
         path = place.folder / CSV
-        write_atomically(path, robustness_table(place.trials, place.label).to_csv(index=False))
+        write_atomically(path, robustness_table(place.trials).to_csv(index=False))
         if place.mirror is not None:
             place.mirror.push(CSV)
             say(f"copied to {escape(place.mirror.uri.partition('?')[0])}; here:")

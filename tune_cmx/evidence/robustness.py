@@ -1,7 +1,7 @@
 """What is lost when one modality is blank, out of place or late: a table of the runs, and the report's section."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ def disturbed_arms(trials: Sequence[Trial], split: str) -> tuple[list[Disturbed]
     return [row for arm, runs in by_arm.items() for row in _arm_rows(arm, runs)], lacking
 
 
-def robustness_table(trials: Sequence[Trial], label: Callable[[str], str]) -> pd.DataFrame:
+def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """One row a run, split and disturbance, with all metrics; records that cannot be read are left out.
 
     `loss` is in points of mAP, against the same weights undisturbed.
@@ -103,7 +103,7 @@ def robustness_table(trials: Sequence[Trial], label: Callable[[str], str]) -> pd
         except DataError:
             continue
         for split, found in splits.items():
-            run = {"arm": trial.arm, "label": label(trial.arm), "trial": trial.name, "seed": trial.seed, "split": split}
+            run = {"arm": trial.arm, "label": trial.info.get("label"), "trial": trial.name, "seed": trial.seed}
             for disturbance in _ordered([found]):
                 results = found.undisturbed if disturbance is None else found.results(disturbance)
                 assert results is not None
@@ -112,6 +112,7 @@ def robustness_table(trials: Sequence[Trial], label: Callable[[str], str]) -> pd
                 rows.append(
                     {
                         **run,
+                        "split": split,
                         "disturbance": "undisturbed" if disturbance is None else str(disturbance),
                         **{key: fields.get(key) for key in ("modality", "kind", "right", "down", "frames")},
                         "loss": None if undisturbed is None or value is None else undisturbed - value,
@@ -136,7 +137,8 @@ def robustness_section(page: Page, records: StudyRecords, arms: pd.DataFrame) ->
     page.paragraph(
         "The confirmed runs' own weights, on frames one of whose modalities is blank (its mean over the training "
         "frames), shifted, or late (what it saw some frames before in the same sequence); the boxes to be found stay. "
-        "This describes these runs: nothing here is tested, and no verdict rests on it."
+        "This describes these runs: nothing here is tested, and no verdict rests on it. An arm that finds less has "
+        "less to lose: read the loss beside the mAP that is left."
     )
     first = records.primary_metric.partition("/")[0]
     notes: list[str] = []

@@ -150,9 +150,9 @@ def test_another_split_has_a_table_of_its_own(undecided: StudyWriter) -> None:
 def test_the_table_has_a_row_a_run_and_disturbance(undecided: StudyWriter) -> None:
     measured(undecided, "confirm-control-100", 30.0, (SHIFT, 25.0), (DELAY, 29.0))
     records = read_study(undecided.write())
-    table = robustness_table(records.confirmed, records.label)
+    table = robustness_table(records.confirmed)
     assert list(table["disturbance"]) == ["undisturbed", "shifted 4 px right", "2 frames late"]
     assert list(table["loss"]) == [0.0, 5.0, 1.0]
     assert table["right"].tolist()[1] == 4
     assert set(table["trial"]) == {"confirm-control-100"}
-    assert robustness_table(records.confirmed[:0], records.label).empty
+    assert robustness_table(records.confirmed[:0]).empty
