@@ -85,7 +85,7 @@ class TrialData:
         """How the trained model does on `val` or `test`, as many frames at a time as in training."""
         model, device = trainer.scored, trainer.device
         assert isinstance(model, Detector)
-        at_once = trainer.micro_batch or math.ceil(self._batch_size / self._rank.processes)
+        at_once = trainer.micro_batch or self._batch_size // self._rank.processes
         loader = build_loader(
             self._held_out[part], batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=self._workers
         )

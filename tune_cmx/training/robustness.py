@@ -17,11 +17,11 @@ from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import DataError, TrialError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.models.detector import Detector
+from tune_cmx.training.build import build_trial_model, modality_order
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
 from tune_cmx.training.loop import detect
 from tune_cmx.training.protocol import code_version
 from tune_cmx.training.record import TrialRecord, write_json
-from tune_cmx.training.build import build_trial_model, modality_order
 
 
 def measure_robustness(
@@ -57,6 +57,8 @@ def measure_robustness(
     with record.held():
         basis, weights = _basis(record, prepared)
         config = record.config()
+        share = config.schedule.batch_size // config.schedule.processes
+        at_once = record.micro_batch(config.schedule.micro_batch) or share  # as the trial was evaluated
         kept = _kept(record)
         found = kept.get(part)
         if found is not None and found.basis != basis:
@@ -66,7 +68,7 @@ def measure_robustness(
         for disturbance in (None, *disturbances):
             there = found is not None and (disturbance is None or found.results(disturbance) is not None)
             if not there:
-                bench = bench or _Bench(config, prepared, part, weights, torch.device(device), workers)
+                bench = bench or _Bench(config, prepared, part, weights, torch.device(device), workers, at_once)
                 results = bench.results(disturbance)
                 if disturbance is None:
                     found = OnSplit(basis=basis, undisturbed=results)
@@ -84,13 +86,20 @@ class _Bench:
     """A trained detector and a part of the split."""
 
     def __init__(
-        self, config: TrialConfig, prepared: Prepared, part: str, weights: Path, device: torch.device, workers: int
+        self,
+        config: TrialConfig,
+        prepared: Prepared,
+        part: str,
+        weights: Path,
+        device: torch.device,
+        workers: int,
+        at_once: int,
     ) -> None:
         self._prepared, self._device = prepared, device
         self._ids = {"val": prepared.split.val, "test": prepared.split.test}[part]
         self._modalities = modality_order(config)
         self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
-        self._load = {"batch_size": config.schedule.batch_size, "workers": workers}  # as the trial was evaluated
+        self._load = {"batch_size": at_once, "workers": workers}
         self._model = _trained(config, prepared, weights).to(device)
 
     def results(self, disturbance: Disturbance | None) -> Results:
