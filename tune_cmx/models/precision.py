@@ -11,6 +11,16 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
+def lacks_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is imitated there, which is slower than float32; False also where that cannot be told."""
+    if device.type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # as in older versions
+        return False
+    found = torch.cpu.get_capabilities()
+    return found.get("architecture") == "x86_64" and not (found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """float32, or the type given where that is wider."""
     return torch.promote_types(dtype, torch.float32)

@@ -1,6 +1,7 @@
 """One trial from its configuration to its record. Nothing here knows of Ray."""
 
 import contextlib
+import logging
 import math
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,6 +17,7 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS
 from tune_cmx.models.describe import flops, inspected, network_size
+from tune_cmx.models.precision import lacks_bfloat16
 from tune_cmx.models.pretrained import load_pretrained
 from tune_cmx.training.board import TrialBoard, is_shown
 from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
@@ -31,6 +33,8 @@ from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.record import Row, TrialRecord, now
 from tune_cmx.training.trainer import Seen, Trainer
+
+_log = logging.getLogger(__name__)
 
 
 def run_trial(
@@ -114,6 +118,8 @@ def _train(
         found = inspected(model)
         gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
         record.update(parameters=found.parameters, gflops=gflops, audit_warnings=found.warnings)
+    if config.compute.precision == "bf16" and lacks_bfloat16(rank.device):
+        _log.warning("bfloat16 is imitated on this %s, and slow; compute.precision: fp32 is faster", rank.device.type)
     trainer = build_trainer(config, prepared, model, rank, saved)
     if rank.processes == 1:  # several would have to agree
         trainer.micro_batch = record.micro_batch(trainer.micro_batch)

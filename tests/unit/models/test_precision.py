@@ -8,6 +8,7 @@ from tune_cmx.config.trial import ComputeConfig, DetectorConfig, FusionConfig, M
 from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.fusion.frm_ffm import FeatureFusion
+from tune_cmx.models.precision import lacks_bfloat16
 
 SMALL = DetectorConfig(
     image_size=64,
@@ -102,3 +103,10 @@ def test_the_box_head_places_boxes_in_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rounded = predictor(pooled)
     assert all(torch.equal(one, other) for one, other in zip(rounded, exact, strict=True))
+
+
+def test_a_cpu_either_has_bfloat16_or_is_told_of() -> None:
+    found = torch.cpu.get_capabilities()
+    native = found["architecture"] != "x86_64" or found["avx512_bf16"] or found["amx_bf16"]
+    assert lacks_bfloat16(torch.device("cpu")) is not native
+    assert not lacks_bfloat16(torch.device("meta"))
