@@ -1,5 +1,6 @@
 """Flags that commands share, and the settings they come to."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,9 @@ import typer
 
 from tune_cmx.config.parse import parse_value
 from tune_cmx.errors import ConfigError
+
+MOST_LOADERS = 8
+"""Beyond that a trial's own process, which takes what they read, is the bottleneck."""
 
 Space = Annotated[Path, typer.Argument(help="A search-space file, as in `search_spaces/`.", show_default=False)]
 Data = Annotated[
@@ -41,7 +45,15 @@ SharedCache = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch's threads on the CPU.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Loader processes a trial; 0 loads in the trial's own.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Loader processes of each process that trains; 0 loads in that one. Else one a core of the trial on a GPU "
+        f"({MOST_LOADERS} at most), none on the CPU.",
+    ),
+]
 
 
 def data_settings(
@@ -120,6 +132,18 @@ def share_given(text: str) -> float:
             "cards set schedule.processes in the file"
         )
     return share
+
+
+def loaders(given: int | None, device: str, cores: float) -> int:
+    """Loader processes: as given, or as many as keep a card busy from the trial's cores."""
+    if given is not None:
+        return given
+    return 0 if device.startswith("cpu") else max(1, min(MOST_LOADERS, int(cores)))
+
+
+def cores_here() -> int:
+    """Of this machine, those that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def device_named(name: str | None, *, here: bool) -> str:

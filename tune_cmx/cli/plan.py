@@ -1,7 +1,6 @@
 """The command `plan`."""
 
 import math
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,9 @@ from tune_cmx.cli.flags import (
     Split,
     SplitBy,
     Workers,
+    cores_here,
     data_settings,
+    loaders,
     set_settings,
     share_given,
 )
@@ -62,7 +63,7 @@ def plan(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
-    workers: Workers = 0,
+    workers: Workers = None,
     sets: Sets = None,
 ) -> None:
     """Say what a study will take before it runs: trials, epochs, hours, disk; expected, at worst, and against the grid.
@@ -101,7 +102,7 @@ def _places(
         if gpus_per_trial:
             raise ConfigError(f"--gpus-per-trial {gpus_per_trial:g} needs GPUs: name them with --gpus")
         share = cpus_per_trial * processes
-        fitting = int(len(os.sched_getaffinity(0)) / share + 1e-9)
+        fitting = int(cores_here() / share + 1e-9)
     elif gpus_per_trial == 0:
         raise ConfigError(
             f"--gpus-per-trial 0 takes none of the {counted(count, 'GPU')}; leave it out, or take --gpus 0"
@@ -131,7 +132,7 @@ def _measured(study: Study, prepared: Any) -> float:
 
 
 def _costs(
-    study: Study, prepared: Any, places: Any, earlier: list[Path], *, probe: bool, threads: float, workers: int
+    study: Study, prepared: Any, places: Any, earlier: list[Path], *, probe: bool, threads: float, workers: int | None
 ) -> Any:
     """What a trial takes: by earlier records where there are any, else by a probe."""
     import torch
@@ -155,7 +156,12 @@ def _costs(
         configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
         say("probe: a few steps of the control and of the arms that compute most and least")
         times = probed_times(
-            configs, prepared, here, side_by_side=beside, threads=max(1, int(threads)), workers=workers
+            configs,
+            prepared,
+            here,
+            side_by_side=beside,
+            threads=max(1, int(threads)),
+            workers=loaders(workers, here, threads),
         )
     check_s = seconds_to_check(control.model, prepared)
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test), check_s=check_s)

@@ -13,7 +13,18 @@ from rich.table import Table
 
 from tune_cmx.cli.disturbances import asked_disturbances, refuse_unseen, refuse_without_sequences
 from tune_cmx.cli.earlier import study_copy
-from tune_cmx.cli.flags import Data, Device, Labels, Sequences, Threads, Workers, data_settings, device_named
+from tune_cmx.cli.flags import (
+    Data,
+    Device,
+    Labels,
+    Sequences,
+    Threads,
+    Workers,
+    cores_here,
+    data_settings,
+    device_named,
+    loaders,
+)
 from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.config.parse import read_trial
@@ -64,7 +75,7 @@ def robustness(
     sequences: Sequences = None,
     device: Device = None,
     threads: Threads = None,
-    workers: Workers = 0,
+    workers: Workers = None,
 ) -> None:
     """Measure what trained detectors lose when one modality is blank, shifted or late; the boxes stay.
 
@@ -96,7 +107,7 @@ def robustness(
     if threads:
         torch.set_num_threads(threads)
     parts = {trial.name: split or trial.reported_on or "val" for trial in place.trials}
-    failed = _measure(place, configs, parts, prepared, asked, chosen, workers)
+    failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen, cores_here()))
     _show(place, parts, failed)
     _write(place)
     if failed:

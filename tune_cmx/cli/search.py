@@ -27,6 +27,7 @@ from tune_cmx.cli.flags import (
     SplitBy,
     Workers,
     data_settings,
+    loaders,
     set_settings,
     share_of_card,
 )
@@ -75,7 +76,7 @@ def search(
         float, typer.Option(min=0, help="With --address: minutes to wait for a node that holds a trial.")
     ] = 0,
     device: Device = None,
-    workers: Workers = 0,
+    workers: Workers = None,
     shared_cache: SharedCache = False,
     sets: Sets = None,
     warm_start: WarmStarts = None,
@@ -130,7 +131,7 @@ def search(
                 max_concurrent=max_concurrent,
                 device=chosen,
                 threads=max(1, int(cpus_per_trial)),
-                workers=workers,
+                workers=loaders(workers, chosen, cpus_per_trial),
                 shared_cache=shared_cache,
                 processes=processes,
                 measure_share=gpus_per_trial == MEASURED,

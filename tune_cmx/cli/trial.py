@@ -20,8 +20,10 @@ from tune_cmx.cli.flags import (
     SplitBy,
     Threads,
     Workers,
+    cores_here,
     data_settings,
     device_named,
+    loaders,
     set_settings,
 )
 from tune_cmx.cli.output import out, warn
@@ -71,7 +73,7 @@ def train(
     bands: Bands = None,
     device: Device = None,
     threads: Threads = None,
-    workers: Workers = 0,
+    workers: Workers = None,
     shared_cache: SharedCache = False,
     sets: Sets = None,
 ) -> None:
@@ -124,7 +126,9 @@ def train(
     record = TrialRecord.plan(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
-    for epoch in run_trial(record, prepared, device=chosen, workers=workers, shared_cache=shared_cache):
+    processes = parsed.schedule.processes
+    reading = loaders(workers, chosen, cores_here() / processes)
+    for epoch in run_trial(record, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
         shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
         values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
         out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)
