@@ -17,6 +17,9 @@ from tune_cmx.config.trial import ComputeConfig, ModelConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.encoder import Encoder
 from tune_cmx.models.fusion import Truth
+from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
+from tune_cmx.models.heads.rpn import BatchedRegionProposalNetwork
+from tune_cmx.models.heads.transform import BatchedTransform
 from tune_cmx.models.precision import without_autocast
 
 _ROI_SIZE = 7
@@ -90,7 +93,13 @@ class Detector(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
 
 
 def build_detector(
-    config: ModelConfig, *, bands: tuple[int, ...], num_classes: int, mean: Sequence[float], std: Sequence[float]
+    config: ModelConfig,
+    *,
+    bands: tuple[int, ...],
+    num_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batched: bool = True,
 ) -> Detector:
     """A detector with fresh weights from torch's default generator.
 
@@ -100,6 +109,8 @@ def build_detector(
         num_classes: Without the background.
         mean: Of each band, all streams together, in the scale of the images that the detector will receive.
         std: Standard deviation of each band.
+        batched: Transform, RPN and RoI heads take all images of a batch at once; False: torchvision's own, which loop
+            over them. Weights and their names are the same.
 
     Raises:
         ConfigError: A name or option is unknown, or the numbers of bands, means and deviations do not agree.
@@ -110,7 +121,7 @@ def build_detector(
         )
     part = config.detector
     encoder = Encoder(config, bands)
-    return Detector(
+    detector = Detector(
         backbone=Backbone(encoder, part.fpn_channels),
         num_classes=None,  # the predictor below knows it
         min_size=part.image_size,
@@ -143,6 +154,11 @@ def build_detector(
         box_positive_fraction=0.25,
         bbox_reg_weights=None,  # torchvision's (10, 10, 5, 5)
     )
+    if batched:
+        detector.transform = BatchedTransform.of(detector.transform)
+        detector.rpn = BatchedRegionProposalNetwork.of(detector.rpn)
+        detector.roi_heads = BatchedRoIHeads.of(detector.roi_heads)
+    return detector
 
 
 def compute_as(detector: Detector, config: ComputeConfig) -> Detector:
