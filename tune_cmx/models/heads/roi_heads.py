@@ -1,7 +1,8 @@
 """torchvision's RoI heads, for all images of a batch at once.
 
 Axes: B batch, C classes with the background, P proposals of the image with most, N true boxes of the image with most,
-M = P + N, S sampled boxes of an image, R boxes of all images, L pyramid levels.
+M = P + N, S sampled boxes of an image, K candidates of an
+image, R boxes of all images, L pyramid levels.
 """
 
 from typing import Self
@@ -11,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection._utils import encode_boxes
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import roi_align
 from torchvision.ops.poolers import _filter_input, _setup_scales
 
-from tune_cmx.models.heads.boxes import box_loss
+from tune_cmx.models.heads.boxes import box_loss, suppress
 from tune_cmx.models.heads.matching import match, sample
 from tune_cmx.models.heads.padding import Padding, numbers, on_device, rows_at
 
@@ -168,9 +169,11 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         ends_B = numbers(counts, device, torch.int64).cumsum(0) * classes
         of_each = torch.searchsorted(places, ends_B).diff(prepend=ends_B.new_zeros(1)).tolist()
         found = (boxes_RC4.flatten(0, 1)[places], scores_RC.flatten()[places], places % classes + 1)
-        images = list(zip(*(torch.split(values, of_each) for values in found), strict=True))
-        kept = [batched_nms(*image, self.nms_thresh)[: self.detections_per_img] for image in images]
-        boxes, scores, labels = zip(
-            *([values[rows] for values in image] for image, rows in zip(images, kept, strict=True)), strict=True
+        padding = Padding(of_each, device)
+        boxes_BK4, scores_BK, labels_BK = (padding.pad(torch.split(values, of_each)) for values in found)
+        kept = suppress(boxes_BK4, scores_BK, padding.mask_BN, labels_BK, self.nms_thresh)
+        kept = [rows[: self.detections_per_img] for rows in kept]
+        boxes, scores, labels = (
+            [own[rows] for own, rows in zip(padded, kept, strict=True)] for padded in (boxes_BK4, scores_BK, labels_BK)
         )
-        return list(boxes), list(scores), list(labels)
+        return boxes, scores, labels

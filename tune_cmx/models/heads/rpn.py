@@ -97,7 +97,8 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
         sides_BK2 = boxes_BK4[..., 2:] - boxes_BK4[..., :2]
         keep_BK = (sides_BK2 >= self.min_size).all(-1) & (scores_BK >= self.score_thresh)
         levels = [level for level, size in enumerate(level_sizes) for _ in range(min(size, self.pre_nms_top_n()))]
-        kept = suppress(boxes_BK4, scores_BK, keep_BK, numbers(levels, device), self.nms_thresh)
+        levels_BK = numbers(levels, device).expand_as(scores_BK)
+        kept = suppress(boxes_BK4, scores_BK, keep_BK, levels_BK, self.nms_thresh)
         return [own_K4[rows[: self.post_nms_top_n()]] for own_K4, rows in zip(boxes_BK4, kept, strict=True)]
 
     def _losses(

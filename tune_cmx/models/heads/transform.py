@@ -45,10 +45,11 @@ class BatchedTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torch
         if not self._is_plain(images, targets):
             found: tuple[ImageList, list[Target] | None] = super().forward(images, targets)
             return found
-        batch_BCHW = self._resized(self._normalised(torch.stack(images)))
+        batch_BCHW = self._resized(self._normalised_(torch.stack(images)))
         old, new = _size(images[0]), _size(batch_BCHW)
         padded = [math.ceil(side / self.size_divisible) * self.size_divisible for side in new]
-        batch_BCHW = F.pad(batch_BCHW, (0, padded[1] - new[1], 0, padded[0] - new[0]))
+        if padded != list(new):  # else F.pad would copy
+            batch_BCHW = F.pad(batch_BCHW, (0, padded[1] - new[1], 0, padded[0] - new[0]))
         sizes = [new] * len(images)
         if targets is not None:
             boxes = _scaled([target["boxes"] for target in targets], [old] * len(images), sizes)
@@ -75,9 +76,9 @@ class BatchedTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torch
             and not any(target.keys() & {"masks", "keypoints"} for target in targets or [])
         )
 
-    def _normalised(self, image_BCHW: Tensor) -> Tensor:
-        mean_2C11 = numbers([self.image_mean, self.image_std], image_BCHW.device, image_BCHW.dtype)[..., None, None]
-        return (image_BCHW - mean_2C11[0]).div_(mean_2C11[1])
+    def _normalised_(self, image_BCHW: Tensor) -> Tensor:
+        mean_std_2C11 = numbers([self.image_mean, self.image_std], image_BCHW.device, image_BCHW.dtype)[..., None, None]
+        return image_BCHW.sub_(mean_std_2C11[0]).div_(mean_std_2C11[1])
 
     def _resized(self, image_BCHW: Tensor) -> Tensor:
         size = _size(image_BCHW)
