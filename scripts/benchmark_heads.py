@@ -1,15 +1,18 @@
 """The image transform, RPN and RoI heads for a batch at once, against torchvision's, which loop over images.
 
-Both get the same fixed maps and boxes and run in turns. Writes a Markdown table.
+Both get the same fixed maps and boxes and run in turns. Prints a Markdown table.
 
-python scripts/benchmark_heads.py
-python scripts/benchmark_heads.py --device cuda --channels 256 --batches 1 4 16 --turns 20
+OMP_NUM_THREADS=1 python scripts/benchmark_heads.py --output benchmarks/heads.md
+python scripts/benchmark_heads.py --device cuda --turns 20 --output benchmarks/heads_cuda.md \\
+    --cases 320x416x1 320x416x4 320x416x16 800x1088x1 800x1088x4 800x1088x16
 """
 
 import argparse
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -33,6 +36,7 @@ from tune_cmx.models.heads import boxes as our_boxes
 BANDS, CLASSES, STRIDES = 5, 3, (4, 8, 16, 32, 64)
 TRUTHS = (0, 2, 5, 9)
 """True boxes of the images, in turns."""
+CASES = ["320x416x1", "320x416x4", "320x416x16", "800x1088x1", "800x1088x4"]
 WAITING = ("nonzero", "_local_scalar_dense", "masked_select", "_unique2", "nms")
 MADE = ("empty", "lift_fresh", "detach", "new_empty", "_unsafe_view")
 """Operations that compute nothing."""
@@ -201,8 +205,7 @@ def main() -> None:
     """Time every case and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--sizes", nargs="+", default=["320x416", "800x1088"], help="HEIGHTxWIDTH, multiples of 32")
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--cases", nargs="+", default=CASES, help="HEIGHTxWIDTHxBATCH, sides multiples of 32")
     parser.add_argument("--channels", type=int, default=256, help="of the feature pyramid")
     parser.add_argument("--head-width", type=int, default=1024)
     parser.add_argument("--turns", type=int, default=5)
@@ -211,25 +214,25 @@ def main() -> None:
     device = torch.device(arguments.device)
     lines = [_header(device)]
     print(lines[0], flush=True)
-    for text in arguments.sizes:
-        height, width = (int(side) for side in text.split("x"))
+    for text in arguments.cases:
+        height, width, batch = (int(part) for part in text.split("x"))
         models = build(arguments.channels, arguments.head_width, (height, width), device)
-        for batch in arguments.batches:
-            case = Case.draw((height, width), batch, arguments.channels, device)
-            for kind in KINDS:
-                for model in models:
-                    model.train(kind != "evaluation")
-                theirs_ms, ours_ms = timed(models, case, kind, arguments.turns)
-                counts = [count(model, case, kind) for model in models] if device.type == "cpu" else []
-                counts += [on_card(model, case, kind) for model in models] if device.type == "cuda" else []
-                (operations, waits), (our_operations, our_waits) = counts
-                lines.append(
-                    f"| {height} × {width} | {batch} | {kind} | {theirs_ms:,.1f} | {ours_ms:,.1f} "
-                    f"| {theirs_ms / ours_ms:.2f} | {operations:,} | {our_operations:,} | {waits:,} | {our_waits:,} |"
-                )
-                print(lines[-1], flush=True)
+        case = Case.draw((height, width), batch, arguments.channels, device)
+        for kind in KINDS:
+            for model in models:
+                model.train(kind != "evaluation")
+            theirs_ms, ours_ms = timed(models, case, kind, arguments.turns)
+            counts = [(on_card if device.type == "cuda" else count)(model, case, kind) for model in models]
+            (operations, waits), (our_operations, our_waits) = counts
+            lines.append(
+                f"| {height} × {width} | {batch} | {kind} | {theirs_ms:,.1f} | {ours_ms:,.1f} "
+                f"| {theirs_ms / ours_ms:.2f} | {operations:,} | {our_operations:,} | {waits:,} | {our_waits:,} |"
+            )
+            print(lines[-1], flush=True)
     if arguments.output is not None:
-        arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        command = f"```bash\n{shlex.join(['python', *sys.argv])}\n```"
+        text = "\n".join(["# What the heads cost\n", command, "", *lines])
+        arguments.output.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _header(device: torch.device) -> str:
