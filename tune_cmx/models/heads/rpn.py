@@ -16,7 +16,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_p
 
 from tune_cmx.models.heads.boxes import box_loss, suppress
 from tune_cmx.models.heads.matching import match, sample
-from tune_cmx.models.heads.padding import Padding, numbers, rows_at
+from tune_cmx.models.heads.padding import Padding, numbers, on_device, rows_at
 
 
 class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no types
@@ -88,16 +88,14 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
         device = logits_BA.device
         index_BK = self._get_top_n_idx(logits_BA, level_sizes)
         deltas_BK4, anchors_BK4 = rows_at(deltas_BA4, index_BK), anchors_4A.t()[index_BK]
-        boxes_BK4 = self.box_coder.decode_single(deltas_BK4.flatten(0, 1), anchors_BK4.flatten(0, 1)).view_as(
-            deltas_BK4
-        )
+        decoded = self.box_coder.decode_single(deltas_BK4.flatten(0, 1), anchors_BK4.flatten(0, 1))
         limits_B14 = numbers([[[width, height] * 2] for height, width in image_sizes], device)
-        boxes_BK4 = torch.minimum(boxes_BK4.clamp_(min=0), limits_B14)
+        boxes_BK4 = torch.minimum(decoded.view_as(deltas_BK4).clamp_(min=0), limits_B14)
         scores_BK = logits_BA.gather(1, index_BK).sigmoid_()
         sides_BK2 = boxes_BK4[..., 2:] - boxes_BK4[..., :2]
         keep_BK = (sides_BK2 >= self.min_size).all(-1) & (scores_BK >= self.score_thresh)
-        levels = [level for level, size in enumerate(level_sizes) for _ in range(min(size, self.pre_nms_top_n()))]
-        levels_BK = numbers(levels, device).expand_as(scores_BK)
+        of_each = torch.tensor([min(size, self.pre_nms_top_n()) for size in level_sizes])
+        levels_BK = on_device(torch.arange(len(level_sizes)).repeat_interleave(of_each), device).expand_as(scores_BK)
         kept = suppress(boxes_BK4, scores_BK, keep_BK, levels_BK, self.nms_thresh)
         return [own_K4[rows[: self.post_nms_top_n()]] for own_K4, rows in zip(boxes_BK4, kept, strict=True)]
 
@@ -114,17 +112,12 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
         label_BS = labels_BA.gather(1, index_BS)
         truth_BS4, anchors_BS4 = rows_at(truth_BN4, matched_BA.gather(1, index_BS)), anchors_4A.t()[index_BS]
         wanted_R4 = encode_boxes(truth_BS4.flatten(0, 1), anchors_BS4.flatten(0, 1), self.box_coder.weights)
+        objectness = F.binary_cross_entropy_with_logits(
+            logits_BA.gather(1, index_BS), label_BS.float(), weight=valid_BS.float(), reduction="sum"
+        )
+        regression = box_loss(rows_at(deltas_BA4, index_BS), wanted_R4.view_as(truth_BS4), valid_BS & (label_BS > 0))
         sampled = valid_BS.sum()
-        return {
-            "loss_objectness": F.binary_cross_entropy_with_logits(
-                logits_BA.gather(1, index_BS), label_BS.float(), weight=valid_BS.float(), reduction="sum"
-            )
-            / sampled,
-            "loss_rpn_box_reg": box_loss(
-                rows_at(deltas_BA4, index_BS), wanted_R4.view_as(truth_BS4), valid_BS & (label_BS > 0)
-            )
-            / sampled,
-        }
+        return {"loss_objectness": objectness / sampled, "loss_rpn_box_reg": regression / sampled}
 
     def assigned(self, anchors_4A: Tensor, truth_BN4: Tensor, padding: Padding) -> tuple[Tensor, Tensor]:
         """torchvision's `assign_targets_to_anchors`: labels 1, 0 and -1 (neither), and each anchor's true box, of N."""
