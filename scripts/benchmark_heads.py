@@ -31,6 +31,7 @@ from torchvision.models.detection.image_list import ImageList
 from tune_cmx.config.trial import DetectorConfig, ModelConfig
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.models.heads import boxes as our_boxes
+from tune_cmx.models.heads import matching as our_matching
 
 BANDS, CLASSES, STRIDES = 5, 3, (4, 8, 16, 32, 64)
 TRUTHS = (0, 2, 5, 9)
@@ -134,9 +135,10 @@ class HostCopies(TorchFunctionMode):
 
 
 def count(model: Detector, case: Case, kind: str) -> tuple[int, int]:
-    """Operations and waits of one forward, in the form that suppression has on a card."""
+    """Operations and waits of one forward, in the form that they have on a card."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(our_boxes._APART, {"cpu": our_boxes._APART["cuda"]}))
+        for by_device in (our_boxes._APART, our_matching._BLOCK):
+            stack.enter_context(mock.patch.dict(by_device, {"cpu": by_device["cuda"]}))
         tv_boxes = torchvision.ops.boxes
         as_on_card = mock.patch.object(tv_boxes, "_batched_nms_vanilla", tv_boxes._batched_nms_coordinate_trick)
         stack.enter_context(as_on_card)
