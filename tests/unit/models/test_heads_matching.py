@@ -52,7 +52,7 @@ cases = given(
 
 
 @cases
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_anchors_get_the_labels_and_boxes_of_torchvision(
     seed: int, boxes: int, counts: list[int], side: int, block: int
 ) -> None:
@@ -69,7 +69,7 @@ def test_anchors_get_the_labels_and_boxes_of_torchvision(
 
 
 @cases
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_proposals_get_the_labels_and_boxes_of_torchvision(
     seed: int, boxes: int, counts: list[int], side: int, block: int
 ) -> None:
@@ -112,7 +112,7 @@ def test_padding_is_zero_and_has_a_column_where_all_lists_are_empty() -> None:
     size=st.integers(1, 60),
     fraction=st.sampled_from([0.25, 0.5]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_a_sample_has_the_counts_of_torchvision(
     positives: int, negatives: int, neither: int, size: int, fraction: float
 ) -> None:
