@@ -1,6 +1,7 @@
 """What the package costs by itself, in tables for benchmarks/.
 
 python scripts/benchmark.py overhead --date 2026-11-24
+python scripts/benchmark.py training --date 2026-11-26
 """
 
 import argparse
@@ -21,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import benchmark_training
 import yaml
 from rich.console import Console
 
@@ -301,6 +303,7 @@ def main() -> None:
     study.add_argument("--variant", choices=("promote", "stop"), default="promote")
     study.add_argument("--screen", choices=("lines", "table"), default="lines")
     study.set_defaults(run=measure_study)
+    benchmark_training.add_command(commands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

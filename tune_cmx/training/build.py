@@ -102,8 +102,14 @@ def modality_order(config: TrialConfig) -> list[str]:
     return [name for stream in config.model.stream_modalities() for name in stream]
 
 
-def build_trial_model(config: TrialConfig, prepared: Prepared) -> Detector:
-    """The trial's detector: bands and normalisation from the data, initial weights from the seed."""
+def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool = True) -> Detector:
+    """The trial's detector: bands and normalisation from the data, initial weights from the seed.
+
+    Args:
+        config: The trial's.
+        prepared: The data set, audited and split.
+        batched: As of `build_detector`.
+    """
     bands, order = prepared.data.bands, modality_order(config)
     statistics = prepared.split.statistics
     seed_all(config.seed)
@@ -113,6 +119,7 @@ def build_trial_model(config: TrialConfig, prepared: Prepared) -> Detector:
         num_classes=len(prepared.data.classes),
         mean=[value for name in order for value in statistics[name]["mean"]],
         std=[value for name in order for value in statistics[name]["std"]],
+        batched=batched,
     )
     return compute_as(detector, config.compute)
 
