@@ -32,6 +32,7 @@ from tune_cmx.config.trial import DetectorConfig, ModelConfig
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.models.heads import boxes as our_boxes
 from tune_cmx.models.heads import matching as our_matching
+from tune_cmx.models.heads import roi_heads as our_roi_heads
 
 BANDS, CLASSES, STRIDES = 5, 3, (4, 8, 16, 32, 64)
 TRUTHS = (0, 2, 5, 9)
@@ -139,6 +140,7 @@ def count(model: Detector, case: Case, kind: str) -> tuple[int, int]:
     with ExitStack() as stack:
         for by_device in (our_boxes._APART, our_matching._BLOCK):
             stack.enter_context(mock.patch.dict(by_device, {"cpu": by_device["cuda"]}))
+        stack.enter_context(mock.patch.object(our_roi_heads, "_BY_BAGS", frozenset()))
         tv_boxes = torchvision.ops.boxes
         as_on_card = mock.patch.object(tv_boxes, "_batched_nms_vanilla", tv_boxes._batched_nms_coordinate_trick)
         stack.enter_context(as_on_card)

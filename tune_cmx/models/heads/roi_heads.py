@@ -18,10 +18,13 @@ from torchvision.ops.poolers import _filter_input, _setup_scales
 from tune_cmx.models.heads.boxes import box_loss, suppress
 from tune_cmx.models.heads.matching import match, sample
 from tune_cmx.models.heads.padding import Padding, numbers, on_device, rows_at
+from tune_cmx.models.heads.pooling import align_on_cpu
 
 Size = tuple[int, int]
 Target = dict[str, Tensor]
 
+_BY_BAGS = frozenset({"cpu"})
+"""Devices on which RoIs are pooled by `align_on_cpu`."""
 _SMALLEST_PX = 1e-2
 """Side of a detection, torchvision's."""
 
@@ -67,7 +70,7 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
             self.check_targets(targets)
             assert targets is not None
             return [], self._losses(features, proposals, image_shapes, targets)
-        pooled = self.box_roi_pool(features, proposals, image_shapes)
+        pooled = self._pooled_all(features, proposals, image_shapes)
         logits_RC, deltas_R4C = self.box_predictor(self.box_head(pooled))
         found = self.postprocess_detections(logits_RC.float(), deltas_R4C.float(), proposals, image_shapes)
         names = ("boxes", "scores", "labels")
@@ -125,22 +128,48 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         labels_BM = labels_BM.where(found.iou_BM >= matcher.high_threshold, -1)
         return labels_BM.where(found.iou_BM >= matcher.low_threshold, 0), found.index_BM
 
+    def _maps(self, features: dict[str, Tensor], image_shapes: list[Size]) -> list[Tensor]:
+        """The maps that RoIs are taken from; `box_roi_pool` knows their scales after that."""
+        pool = self.box_roi_pool
+        maps: list[Tensor] = _filter_input(features, pool.featmap_names)
+        if pool.scales is None:
+            pool.scales, pool.map_levels = _setup_scales(maps, image_shapes, pool.canonical_scale, pool.canonical_level)
+        return maps
+
+    def _pooled_all(self, features: dict[str, Tensor], proposals: list[Tensor], image_shapes: list[Size]) -> Tensor:
+        """torchvision's `MultiScaleRoIAlign` of all proposals."""
+        device = proposals[0].device
+        if device.type not in _BY_BAGS:
+            pooled: Tensor = self.box_roi_pool(features, proposals, image_shapes)
+            return pooled
+        maps = self._maps(features, image_shapes)
+        images_R = torch.arange(len(proposals)).repeat_interleave(torch.tensor([len(boxes) for boxes in proposals]))
+        return self._aligned(maps, torch.cat(proposals), images_R, self.box_roi_pool.map_levels(proposals))
+
+    def _aligned(self, maps: list[Tensor], boxes_R4: Tensor, images_R: Tensor, levels_R: Tensor) -> Tensor:
+        pool = self.box_roi_pool
+        assert pool.sampling_ratio == 2
+        return align_on_cpu(maps, boxes_R4, images_R, levels_R, pool.scales, pool.output_size[0])
+
     def _pooled(
         self, features: dict[str, Tensor], boxes_BS4: Tensor, valid_BS: Tensor, image_shapes: list[Size]
     ) -> tuple[Tensor, Tensor]:
-        """torchvision's `MultiScaleRoIAlign` of the valid boxes, level by level.
+        """torchvision's `MultiScaleRoIAlign` of the valid boxes.
 
-        In this order what was pooled of each level need not be copied, forward and backward, to its place among the
-        others. The count of boxes on each level is waited for, once; it also leaves out what is not valid.
+        On a card level by level: in this order what was pooled of each need not be copied, forward and backward, to
+        its place among the others. The count of boxes on each level is waited for, once; it also leaves out what is not
+        valid.
 
         Returns:
             The pooled maps, and of which of the B * S boxes they are.
         """
         pool = self.box_roi_pool
-        maps = _filter_input(features, pool.featmap_names)
-        if pool.scales is None:
-            pool.scales, pool.map_levels = _setup_scales(maps, image_shapes, pool.canonical_scale, pool.canonical_level)
+        maps = self._maps(features, image_shapes)
         boxes_R4 = boxes_BS4.flatten(0, 1)
+        if boxes_R4.device.type in _BY_BAGS:
+            rows_R = valid_BS.flatten().nonzero().squeeze(1)
+            kept_R4 = boxes_R4[rows_R]
+            return self._aligned(maps, kept_R4, rows_R // boxes_BS4.shape[1], pool.map_levels([kept_R4])), rows_R
         levels_R = pool.map_levels([boxes_R4]).where(valid_BS.flatten(), len(maps))
         each_L = torch.arange(len(maps), device=levels_R.device)
         counts = (levels_R == each_L.unsqueeze(1)).sum(1).tolist()
