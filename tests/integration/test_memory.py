@@ -36,6 +36,6 @@ def test_larger_images_take_more_memory_and_time(prepared: Prepared, config: Tri
 
 
 def test_what_does_not_fit_says_with_which_settings(prepared: Prepared, config: TrialConfig) -> None:
-    said = r"memory probe with batch_size 4 and image_size 100000: out of memory: .*; lower batch_size or image_size"
+    said = r"memory probe with batch_size 4 and image_size 100000: out of memory: .*; lower image_size, or micro_batch"
     with pytest.raises(TrialError, match=said):
         peak_memory(sized(config, 100_000), prepared, "cpu")

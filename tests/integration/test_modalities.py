@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tune_cmx.config.parse import parse_trial
+from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.distributed import lead_rank
-from tune_cmx.training.run import TrialData, build_trainer, build_trial_model
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -36,9 +36,10 @@ def test_every_subset_of_the_modalities_trains_a_step_and_is_evaluated(
     }
     config = parse_trial(content, source="test")
     rank = lead_rank(1, torch.device("cpu"))
-    data, model = TrialData(config, prepared, 0, rank), build_trial_model(config, prepared)
-    seen = build_trainer(config, prepared, model, rank, None).epoch(1, itertools.islice(data.batches(1), 1))
+    data = TrialData(config, prepared, 0, rank)
+    trainer = build_trainer(config, prepared, build_trial_model(config, prepared), rank, None)
+    seen = trainer.epoch(1, itertools.islice(data.batches(1), 1))
     assert seen.images == 4
     assert seen.losses["loss"] > 0
-    score = data.score(model, "val", rank.device)
+    score = data.score(trainer, "val")
     assert 0 <= score.metrics["mAP"] <= 100

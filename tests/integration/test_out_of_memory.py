@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
+from tune_cmx.data.disturbance import Blank
+from tune_cmx.models.detector import Detector
 from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.robustness import measure_robustness
+from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Tiny
+    from torch import Tensor
 
     from tune_cmx.config.trial import TrialConfig
     from tune_cmx.data.prepare import Prepared
 
-ROOM_MIB = 600
+ROOM_MIB = 1000
 """For training: more than one image of 512 pixels takes, less than sixteen do."""
 CHILD = f"""
 import resource, sys
@@ -58,19 +65,43 @@ def _large(config: TrialConfig, side: int, batch_size: int) -> TrialConfig:
     return config.model_copy(update={"model": model, "schedule": schedule})
 
 
-def _plan(folder: Path, config: TrialConfig) -> TrialRecord:
-    return TrialRecord.plan(folder, config, arm="stages-2", phase="single")
+def _plan(folder: Path, config: TrialConfig, prepared: Prepared) -> TrialRecord:
+    return TrialRecord.plan(folder, config, arm="stages-2", phase="single", **prepared.hashes())
 
 
 def test_a_trial_goes_on_with_fewer_images_at_once(tiny: Tiny, prepared: Prepared) -> None:
-    record = _plan(tiny.folder / "trial", _large(tiny.study().arms["stages-2"].config, 512, 16))
+    record = _plan(tiny.folder / "trial", _large(tiny.study().arms["stages-2"].config, 512, 16), prepared)
     said = _run(record, prepared)
     state = record.state()
     assert state["status"] == "complete", said
     assert state["epochs"] == 2
     halvings = state["halvings"]
     assert [halving["micro_batch"] for halving in halvings] == [16 // 2**n for n in range(1, len(halvings) + 1)]
-    assert halvings[0]["epoch"] == halvings[0]["step"] == 1
     assert state["micro_batch"] == halvings[-1]["micro_batch"] < 16
     assert f"goes on with {state['micro_batch']} images at once" in said
     assert record.config().schedule.micro_batch is None, "what was planned stays as it was"
+
+
+def test_a_trial_taken_up_goes_on_with_what_it_came_down_to(tiny: Tiny, prepared: Prepared) -> None:
+    """In training, in its scoring, and where it is measured later."""
+    config = tiny.study().arms["stages-2"].config
+    record = _plan(tiny.folder / "trial", config, prepared)
+    record.note_halving(epoch=1, step=1, micro_batch=1, reason="as if")
+    taken: list[tuple[bool, int]] = []
+    with patch.object(Detector, "forward", _counting(taken)):
+        list(run_trial(record, prepared))
+        assert set(taken) == {(True, 1), (False, 1)}
+        taken.clear()
+        assert measure_robustness(record, prepared, [Blank(modality="rgb")], "val") == 2
+        assert set(taken) == {(False, 1)}
+
+
+def _counting(taken: list[tuple[bool, int]]) -> Callable[..., Any]:
+    forward = Detector.forward
+
+    def counted(self: Detector, images: list[Tensor], targets: Any = None) -> Any:
+        if targets is None or "image_id" in targets[0]:  # the audit's step is on noise
+            taken.append((self.training, len(images)))
+        return forward(self, images, targets)
+
+    return counted

@@ -131,7 +131,7 @@ def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialC
     detector = config.model.detector.model_copy(update={"image_size": 100_000, "max_size": 100_000})
     model = config.model.model_copy(update={"detector": detector})
     record = _plan(tiny.folder / "trial", config.model_copy(update={"model": model}))
-    with pytest.raises(TrialError, match=r"out of memory: .*; lower batch_size or image_size"):
+    with pytest.raises(TrialError, match=r"out of memory: .*; lower image_size, or micro_batch"):
         list(run_trial(record, prepared))
     assert record.state()["reason"].startswith("out of memory: ")
 

@@ -123,8 +123,9 @@ def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> Non
 
 
 def read_trial(path: Path) -> TrialConfig:
-    """The trial that a `config.json` (or the same as YAML) describes."""
+    """The trial that a record's `config.json` describes; one without `compute` is from before there was a choice."""
     content, lines = load_mapping(path)
+    content.setdefault("compute", {"precision": "fp32", "channels_last": False})
     return parse_trial(content, source=str(path), lines=lines)
 
 

@@ -25,6 +25,7 @@ _TRIAL_TYPES: Mapping[str, Types] = {
     "values": (dict,),
     "lineage": (list,),
     "audit_warnings": (list,),
+    "halvings": (list,),
     "micro_batch": (int,),
 }
 

@@ -98,7 +98,19 @@ class Trial:
     def flat_config(self) -> dict[str, Any]:
         """Dotted paths, without the fields of `NOT_PROTOCOL`; the micro-batch is what the trial came down to."""
         planned = {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
-        return planned if self.halved_to is None else {**planned, "schedule.micro_batch": self.halved_to}
+        return planned if self.halved_to is None else {**planned, "schedule.micro_batch": self._micro_batches()}
+
+    def _micro_batches(self) -> int | str:
+        """The number that all steps were taken with; or, as memory ran out later, which from where on."""
+        halvings = [halving for halving in self.info.get("halvings") or [] if isinstance(halving, Mapping)]
+        places = [(halving.get("epoch"), halving.get("step")) for halving in halvings]
+        if self.halved_to is not None and places and all(place == (1, 1) for place in places):
+            return self.halved_to
+        shown = [
+            f"{halving.get('micro_batch')} from epoch {epoch}, step {step}"
+            for halving, (epoch, step) in zip(halvings, places, strict=True)
+        ]
+        return "; ".join(shown) or f"{self.halved_to} from some step on"
 
     @property
     def halved_to(self) -> int | None:

@@ -82,9 +82,12 @@ class Encoder(nn.Module):
             maps = [output.rgb_BCHW, output.aux_BCHW] if separate else [output.fused_BCHW, output.fused_BCHW]
             pyramid[str(stage - 1)] = output.fused_BCHW
             losses |= {f"fusion{stage}_{name}": loss for name, loss in output.losses.items()}
-            self._note(stage, output.statistics)
+            if output.statistics:
+                self._note(stage, output.statistics)
         return pyramid, losses
 
+    # Its count of images would be compiled in, and everything again for each new count.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _note(self, stage: int, statistics: Mapping[str, Tensor]) -> None:
         """Add to the sums, where the maps are: nothing waits for them."""
         for name, values_B in statistics.items():

@@ -143,6 +143,7 @@ def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, ran
     ema = None
     if schedule.ema_decay is not None and rank.number == 0:
         ema = ModelEmaV3(model, schedule.ema_decay, use_warmup=True)
+        compute_as(ema.module, config.compute)  # a copy does not keep what was compiled
     if saved is not None:
         restore_checkpoint(saved, model, optimizer, ema and ema.module)
     return Trainer(

@@ -11,6 +11,7 @@ process's images on the CPU, where the running statistics are rank 0's, and over
 drop path draw from a stream of each process's own. So the number of processes is a part of a trial's configuration.
 """
 
+import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Rank:
         """What this rank has of a step's batch, of an epoch of `images`."""
         whole = min(batch_size, images - step * batch_size)
         mine = len(range(self.number, whole, self.processes))
-        return Share(mine, mine * self.processes / whole)
+        return Share(mine, mine * self.processes / whole, math.ceil(whole / self.processes))
 
     def loader(
         self, dataset: PairedDataset, *, batch_size: int, seed: int, epoch: int, workers: int

@@ -115,5 +115,5 @@ def failure_reason(error: BaseException) -> str:
     """What a record says of a training that ended in this error."""
     said = shortage(error)
     if said is not None:
-        return f"out of memory: {said}; lower batch_size or image_size"
+        return f"out of memory: {said}; lower image_size, or micro_batch where that is above 1"
     return str(error) if isinstance(error, TuneCmxError) else f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Steps of an optimizer over the batches of an epoch."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from tune_cmx.errors import TrialError
 Batch = tuple[Sequence[Tensor], Sequence[Mapping[str, Tensor]]]
 _CPU_ALLOCATOR = "DefaultCPUAllocator: "
 """Stands before what torch says of memory that the CPU lacks."""
-_NO_MEMORY = (_CPU_ALLOCATOR, "could not create a primitive", "bad_alloc")
-"""What torch, oneDNN and C++ say where the CPU's memory does not suffice."""
+_NO_MEMORY = re.compile(
+    rf"{_CPU_ALLOCATOR}|bad_alloc|could not create a primitive(?! descriptor)|CUDA error: out of memory|_ALLOC_FAILED"
+)
+"""What torch, C++, oneDNN, CUDA, cuBLAS and cuDNN say where memory does not suffice."""
 
 
 class Share(NamedTuple):
@@ -29,6 +32,9 @@ class Share(NamedTuple):
     """Of this process; 0 where the batch has fewer images than there are processes."""
     weight: float
     """Of its gradient in the mean over the processes: 1 where all have the same number of images."""
+    most: int
+    """Images of the process that has most. All take as many parts as that one, as each waits for the others in every
+    forward where batch normalisation is over all of them."""
 
 
 class Halved(NamedTuple):
@@ -144,24 +150,25 @@ class Trainer:
             self._check(awaited, epoch)
             steps = (epoch - 1) * self.steps_per_epoch + step
             self.scheduler.step_update(steps)
-            counted, weight = self.share(step) if self.share else (len(batch[0]), 1.0)
-            losses = self._add_gradients(batch, weight, epoch, step)
+            images = len(batch[0])
+            share = self.share(step) if self.share else Share(images, 1.0, images)
+            losses = self._add_gradients(batch, share, epoch, step)
             awaited = _Awaited.sent(step, losses["loss"])
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
             self.optimizer.step()
             if self.ema is not None:
                 self.ema.update(_unwrapped(self.model), steps + 1)
-            images_seen += counted
-            sums.add(losses, counted)
+            images_seen += share.images
+            sums.add(losses, share.images)
         self._check(awaited, epoch)
         return Seen(images_seen, sums.read(), float(self.optimizer.param_groups[0]["lr"]))
 
-    def _add_gradients(self, batch: Batch, weight: float, epoch: int, step: int) -> dict[str, Tensor]:
+    def _add_gradients(self, batch: Batch, share: Share, epoch: int, step: int) -> dict[str, Tensor]:
         """The gradients of a batch, by as many images at once as memory takes; and its losses, `loss` their sum."""
         while True:
             try:
-                return self._accumulate(batch, weight)
+                return self._accumulate(batch, share)
             except (RuntimeError, MemoryError) as error:
                 reason = shortage(error)
                 at_once = min(self.micro_batch or len(batch[0]), len(batch[0]))
@@ -173,23 +180,22 @@ class Trainer:
                 torch.cuda.empty_cache()
             self.on_halved(Halved(epoch, step + 1, self.micro_batch, reason))
 
-    def _accumulate(self, batch: Batch, weight: float) -> dict[str, Tensor]:
+    def _accumulate(self, batch: Batch, share: Share) -> dict[str, Tensor]:
         images, targets = batch
-        at_once = self.micro_batch or len(images)
+        at_once = self.micro_batch or share.most
         self.optimizer.zero_grad(set_to_none=True)
         summed: dict[str, Tensor] = {}
-        for first in range(0, len(images), at_once):
-            some = images[first : first + at_once]
-            on_device = [
-                dict(zip(t, to_device(t.values(), self.device), strict=True)) for t in targets[first : first + at_once]
-            ]
-            with nullcontext() if first + at_once >= len(images) else self._apart():
-                losses = self.model(to_device(some, self.device), on_device)
+        for first in range(0, share.most, at_once):
+            part = images[first : first + at_once]
+            fraction = len(part) / len(images)
+            some = slice(first, first + at_once) if part else slice(1)  # the first once more, which counts for nothing
+            on_device = [dict(zip(t, to_device(t.values(), self.device), strict=True)) for t in targets[some]]
+            with nullcontext() if first + at_once >= share.most else self._apart():
+                losses = self.model(to_device(images[some], self.device), on_device)
                 total = torch.stack(list(losses.values())).sum()
-                part = len(some) / len(images)
-                torch.autograd.backward(total * (weight * part))
+                torch.autograd.backward(total * (share.weight * fraction))
             for name, loss in {"loss": total, **losses}.items():
-                summed[name] = summed.get(name, 0.0) + part * loss.detach()
+                summed[name] = summed.get(name, 0.0) + fraction * loss.detach()
         return summed
 
     def _apart(self) -> AbstractContextManager[None]:
@@ -219,7 +225,7 @@ def to_device(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
 def shortage(error: BaseException) -> str | None:
     """What was said of memory that did not suffice; None: the error is of another kind."""
     said = str(error).partition("\n")[0]
-    on_cpu = isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
-    if not on_cpu and not isinstance(error, torch.OutOfMemoryError | MemoryError):
+    by_words = isinstance(error, RuntimeError) and _NO_MEMORY.search(said)
+    if not by_words and not isinstance(error, torch.OutOfMemoryError | MemoryError):
         return None
     return said.rpartition(_CPU_ALLOCATOR)[2] or "none left"

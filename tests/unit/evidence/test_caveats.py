@@ -33,13 +33,36 @@ def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
     assert "set schedule.micro_batch: 4 for all arms" in warning
 
 
-def test_a_run_with_a_halved_micro_batch_does_not_compare_with_others(decided: StudyWriter) -> None:
+def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
+    """What a trial's record says of its memory."""
+    halvings = [{"epoch": epoch, "step": step, "micro_batch": micro_batch} for epoch, step in places]
+    return {"micro_batch": micro_batch, "halvings": halvings}
+
+
+@pytest.mark.parametrize(
+    ("treatment", "control", "verdict"),
+    [
+        ({}, {}, "SUPPORTED"),
+        (halved(4, (1, 1)), {}, "NOT_COMPARABLE"),
+        (halved(4, (1, 1)), halved(4, (1, 1)), "SUPPORTED"),
+        (halved(4, (3, 2)), halved(4, (1, 1)), "NOT_COMPARABLE"),
+        (halved(4, (3, 2)), halved(4, (3, 9)), "NOT_COMPARABLE"),
+        ({"micro_batch": 4, "halvings": ["damaged"]}, halved(4, (1, 1)), "NOT_COMPARABLE"),
+    ],
+)
+def test_runs_compare_whose_steps_all_had_the_same_micro_batches(
+    writer: StudyWriter, treatment: dict[str, Any], control: dict[str, Any], verdict: str
+) -> None:
+    writer.search()
+    values = {"control": [30.0, 31.0, 32.0, 30.5], "stages-1": [33.0, 34.1, 34.9, 33.6]}
+    for arm, memory in (("control", control), ("stages-1", treatment)):
+        for seed, value in enumerate(values[arm]):
+            writer.trial(f"confirm-{arm}-s{seed}", arm, seed=seed, test=value, **memory)
     claim = {"kind": "superiority", "treatment": {"arm": "stages-1"}, "control": "control", "metric": "test/mAP"}
-    assert evaluate_study_claim(read_study(decided.write()), claim)["verdict"] == "SUPPORTED"
-    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=4)
-    found = evaluate_study_claim(read_study(decided.write()), claim)
-    assert found["verdict"] == "NOT_COMPARABLE"
-    assert found["numbers"]["mismatched_fields"] == ["schedule.micro_batch"]
+    found = evaluate_study_claim(read_study(writer.write()), claim)
+    assert found["verdict"] == verdict
+    if verdict == "NOT_COMPARABLE":
+        assert found["numbers"]["mismatched_fields"] == ["schedule.micro_batch"]
 
 
 def test_frames_in_two_parts(decided: StudyWriter) -> None:

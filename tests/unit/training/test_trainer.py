@@ -11,7 +11,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from tune_cmx.errors import TrialError
-from tune_cmx.training.trainer import Batch, Halved, Share, Trainer
+from tune_cmx.training.trainer import Batch, Halved, Share, Trainer, shortage
 
 
 class Losses(nn.Module):
@@ -45,7 +45,7 @@ def test_losses_are_summed_over_images_by_part() -> None:
 
 
 def test_a_share_of_no_image_counts_for_nothing() -> None:
-    shares = [Share(2, 1.0), Share(0, 0.0)]
+    shares = [Share(2, 1.0, 2), Share(0, 0.0, 1)]
     seen = _trainer(Losses((1.0, 0.0), (7.0, 0.0)), shares.__getitem__).epoch(1, _batches(2, 1))
     assert (seen.images, seen.losses["loss"]) == (2, 2.0)
 
@@ -160,3 +160,37 @@ def test_the_running_mean_follows_and_is_what_is_scored() -> None:
 def test_without_a_running_mean_the_weights_are_scored() -> None:
     model = Line()
     assert _line(model).scored is model
+
+
+@pytest.mark.parametrize(("mine", "most", "forwards"), [(2, 3, [1, 1, 1]), (3, 3, [1, 1, 1]), (1, 3, [1, 1, 1])])
+def test_a_process_with_fewer_images_takes_as_many_parts_as_that_with_most(
+    mine: int, most: int, forwards: list[int]
+) -> None:
+    """Else it would not be there when the others wait for it in a forward; what it repeats counts for nothing."""
+    model, alone = Line(), Line()
+    _line(model, micro_batch=1, share=lambda _: Share(mine, 1.0, most)).epoch(1, _pixels(mine))
+    _line(alone).epoch(1, _pixels(mine))
+    assert model.at_once == forwards
+    torch.testing.assert_close(model.weight, alone.weight)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "can't allocate memory: 9",
+        ),
+        (RuntimeError("could not create a primitive"), "could not create"),
+        (RuntimeError("CUDA error: out of memory\nmore of it"), "CUDA error: out"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "CUDA error: CUBLAS"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "CUDA out of memory"),
+        (MemoryError(), "none left"),
+        (RuntimeError("could not create a primitive descriptor for a convolution"), None),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), None),
+        (ValueError("bad_alloc"), None),
+    ],
+)
+def test_what_is_a_shortage_of_memory(error: Exception, said: str | None) -> None:
+    found = shortage(error)
+    assert found is None if said is None else found is not None and found.startswith(said)

@@ -96,11 +96,13 @@ class GaffFusion(Fusion):
     def _masks(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> _Masks:
         intra_B2HW = torch.cat([self.intra_rgb(rgb_BCHW), self.intra_aux(aux_BCHW)], dim=1)
         inter_B2HW = self.inter(torch.cat([rgb_BCHW, aux_BCHW], dim=1))
-        return _Masks(intra_B2HW.sigmoid(), inter_B2HW.sigmoid())
+        dtype = at_least_float32(intra_B2HW.dtype)  # what is compared with a margin needs more than bfloat16's digits
+        return _Masks(intra_B2HW.to(dtype).sigmoid(), inter_B2HW.to(dtype).sigmoid())
 
 
 def _fused(rgb_BCHW: Tensor, aux_BCHW: Tensor, masks: _Masks) -> Tensor:
-    rgb_B1HW, aux_B1HW = ((1 + masks.intra_B2HW) * (1 + masks.inter_B2HW)).chunk(2, dim=1)
+    stronger_B2HW = (1 + masks.intra_B2HW) * (1 + masks.inter_B2HW)
+    rgb_B1HW, aux_B1HW = stronger_B2HW.to(rgb_BCHW.dtype).chunk(2, dim=1)
     return (rgb_BCHW * rgb_B1HW + aux_BCHW * aux_B1HW) / 2
 
 
