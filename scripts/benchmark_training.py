@@ -1,20 +1,21 @@
 """Images per second and peak memory of training: the plain path, ours, and ours without each measure in turn.
 
 python scripts/benchmark.py training --date 2026-11-26                       # a CPU, at 320 pixels
-python scripts/benchmark.py training --sizes 320 800 --batch 16 --workers 8 --date 2026-11-26   # a GPU
+python scripts/benchmark.py training --sizes 320 800 --batch 16 --steps 40 --workers 8 --date 2026-11-26   # a GPU
 
 Every case trains by the shipped trainer, data reading and detector, in a process of its own, and the cases take turns.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -25,7 +26,10 @@ ROOT = Path(__file__).parents[1]
 NATIVE_PX = (300, 400)
 """Of the frames, as the published study's are."""
 LONGER_PX = {800: 1333, 320: 416}
-FRAMES = 96
+WARM_UP = 2
+"""Steps that are not timed."""
+TRAIN_SHARE = 0.6
+"""Of the frames, at the least, that the split gives to training."""
 LIMITS_MS = {
     ("A100", "fp32", 800): 82.7,
     ("A100", "fp32", 320): 12.2,
@@ -93,7 +97,7 @@ def add_command(commands: Any) -> None:
     for parser in (table, step):
         parser.add_argument("--backbone", default="mit_b1")
         parser.add_argument("--batch", type=int, default=4)
-        parser.add_argument("--steps", type=int, default=6, help="timed, after two that are not")
+        parser.add_argument("--steps", type=int, default=6, help=f"timed, after {WARM_UP} that are not")
         parser.add_argument("--workers", type=int, default=1, help="loaders, where a case has some")
         parser.add_argument("--device", help="else cuda where there is one")
 
@@ -103,7 +107,8 @@ def measure_all(arguments: argparse.Namespace) -> None:
     cases = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
     found: dict[tuple[int, str], list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        data = frames(Path(folder) / "set")
+        needed = arguments.batch * (WARM_UP + arguments.steps) / TRAIN_SHARE  # so that no loader begins anew meanwhile
+        data = frames(Path(folder) / "set", max(96, math.ceil(needed)))
         for _ in range(arguments.rounds):
             for size in arguments.sizes:
                 for case in cases:
@@ -114,14 +119,14 @@ def measure_all(arguments: argparse.Namespace) -> None:
     write(rows, arguments)
 
 
-def frames(folder: Path) -> Path:
+def frames(folder: Path, count: int) -> Path:
     """Synthetic frames of the published study's size; labels are shares of the sides, and stay true."""
     from PIL import Image
 
     from tune_cmx.data.synthetic import synthesize
 
     height, width = NATIVE_PX
-    data = synthesize(folder, frames=FRAMES, size=width, sequences=12, seed=0, form="folders")
+    data = synthesize(folder, frames=count, size=width, sequences=12, seed=0, form="folders")
     for file in data.rglob("*.png"):
         with Image.open(file) as image:
             image.resize((width, height)).save(file)
@@ -181,8 +186,12 @@ def measure_one(arguments: argparse.Namespace) -> None:
         attention = nullcontext() if case.fused_attention else sdpa_kernel(SDPBackend.MATH)
         cache = shared_frames(prepared.data, prepared.audit) if case.shared_cache else nullcontext()
         with attention, cache as shared:
+            if case.shared_cache and shared is None:
+                raise SystemExit("the frames do not fit into shared memory: leave the cases with a shared cache out")
             data = TrialData(config, prepared, arguments.workers if case.workers else 0, rank, shared)
-            seconds = timed(trainer, endless(data, len(prepared.split.train) // arguments.batch), arguments.steps)
+            if len(prepared.split.train) < arguments.batch * (WARM_UP + arguments.steps):
+                raise SystemExit(f"{len(prepared.split.train)} training frames are too few for so many steps")
+            seconds = timed(trainer, iter(data.batches(1)), arguments.steps)
     on_card = device.type == "cuda"
     row = {
         "images_per_second": arguments.steps * arguments.batch / seconds,
@@ -193,8 +202,8 @@ def measure_one(arguments: argparse.Namespace) -> None:
 
 
 def timed(trainer: Any, batches: Iterator[Any], steps: int) -> float:
-    """Seconds of so many steps, reading included; what the first two take to warm up is left out."""
-    trainer.epoch(1, first(batches, 2))
+    """Seconds of so many steps, reading included; the first ones warm up and are left out."""
+    trainer.epoch(1, first(batches, WARM_UP))
     began = time.monotonic()
     trainer.epoch(1, first(batches, steps))  # it waits for the last loss, and so for the card
     return time.monotonic() - began
@@ -204,15 +213,6 @@ def first(batches: Iterator[Any], count: int) -> Iterator[Any]:
     """So many of them; the others are still to be had."""
     for _ in range(count):
         yield next(batches)
-
-
-def endless(data: Any, whole: int) -> Iterator[Any]:
-    """One epoch after the other, without its last batch where that is smaller."""
-    epoch = 0
-    while True:
-        epoch += 1
-        loader: Iterable[Any] = data.batches(epoch)
-        yield from first(iter(loader), whole)
 
 
 def resident_mib(*, peak: bool = False) -> float:

@@ -206,7 +206,7 @@ class ScheduleConfig(Section):
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Images in one step of the optimizer, over all processes."""
     micro_batch: Annotated[int, Field(ge=1)] | None = None
-    """Images that a process has in memory at once; gradients are added up until the batch is whole. None: its whole
+    """Images that a process has in memory at once; gradients are accumulated until the batch is whole. None: its whole
     share of the batch. A part of the numbers: batch normalisation and the detector's losses are taken over these."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Of one machine, each with its share of every batch and, on GPUs, a card of its own. A part of the numbers, not
@@ -225,8 +225,8 @@ class ScheduleConfig(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; None: not clipped."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share that the running mean of the weights keeps at each step, as 0.999; it rises to that from 0. The mean is
-    what is scored and reported. None: the weights themselves are."""
+    """Of the exponential moving average (EMA) of the weights: what it keeps at each step, as 0.999, to which it
+    rises from 0. The average is what is scored and reported. None: the weights themselves are."""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "ScheduleConfig":
@@ -253,8 +253,7 @@ class ComputeConfig(Section):
     """How the numbers of a model are computed. Each field may move their last digits, so all are protocol."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
-    """`bf16`: convolutions and products of matrices in bfloat16 (autocast); weights, norms, boxes and losses in
-    float32."""
+    """`bf16`: convolutions and products of matrices in bfloat16 (autocast); weights, boxes and losses in float32."""
     channels_last: bool = True
     """Convolutions with the channels of a place beside each other in memory."""
     compile: bool = False
