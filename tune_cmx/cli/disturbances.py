@@ -50,7 +50,7 @@ def _disturbance(flag: str, text: str, **fields: Any) -> "Disturbance":
 
 def refuse_unseen(asked: "Sequence[Disturbance]", configs: Iterable[TrialConfig]) -> None:
     """Raise ConfigError where none of the models has a modality that is asked for."""
-    seen = {name for config in configs for stream in config.model.stream_modalities() for name in stream}
+    seen = {name for config in configs for name in config.model.modalities()}
     for one in asked:
         if one.modality not in seen:
             names = ", ".join(name for name in MODALITIES if name in seen)

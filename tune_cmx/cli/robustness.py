@@ -193,7 +193,7 @@ def _measure(
 
     wanted: dict[str, list[Disturbance]] = {}
     for name, config in configs.items():
-        modalities = [modality for stream in config.model.stream_modalities() for modality in stream]
+        modalities = config.model.modalities()
         usual = usual_disturbances(modalities, delays=prepared.data.sequences_known)
         wanted[name] = [one for one in asked or usual if one.modality in modalities]
     failed: set[str] = set()

@@ -146,6 +146,10 @@ class ModelConfig(Section):
         """The modalities of each stream: one or two tuples of names."""
         return tuple(tuple(side.strip().split("+")) for side in self.streams.split("|"))
 
+    def modalities(self) -> tuple[str, ...]:
+        """In the order in which their bands stand in an image."""
+        return tuple(name for stream in self.stream_modalities() for name in stream)
+
 
 class AugmentConfig(Section):
     """What is random in a training frame: geometry, drawn once for all its bands and boxes, and a modality left out."""
@@ -275,7 +279,7 @@ class TrialConfig(Section):
     @model_validator(mode="after")
     def _something_is_left(self) -> "TrialConfig":
         dropout = self.data.augment.modality_dropout
-        if dropout > 0 and sum(map(len, self.model.stream_modalities())) == 1:
+        if dropout > 0 and len(self.model.modalities()) == 1:
             raise ValueError(
                 f"data.augment.modality_dropout must be 0 where the model has one modality, as nothing else would be "
                 f"seen; got {dropout:g} with model.streams '{self.model.streams}'. Leave it out, or name a second one"

@@ -44,7 +44,7 @@ class TrialData:
         self._rank = rank
         self._order_seed = derive(config.seed, "order")
         self._batch_size, self._workers = config.schedule.batch_size, workers
-        order = modality_order(config)
+        order = config.model.modalities()
         augment = config.data.augment
         self._train = PairedDataset(
             prepared.data,
@@ -97,11 +97,6 @@ class TrialData:
         board.show(epoch, self._pictures.draw(found), counts_by_score(found, self._truth["val"]))
 
 
-def modality_order(config: TrialConfig) -> list[str]:
-    """The modalities in the order in which their bands stand in an image."""
-    return [name for stream in config.model.stream_modalities() for name in stream]
-
-
 def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool = True) -> Detector:
     """The trial's detector: bands and normalisation from the data, initial weights from the seed.
 
@@ -110,7 +105,7 @@ def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool 
         prepared: The data set, audited and split.
         batched: As of `build_detector`.
     """
-    bands, order = prepared.data.bands, modality_order(config)
+    bands, order = prepared.data.bands, config.model.modalities()
     statistics = prepared.split.statistics
     seed_all(config.seed)
     detector = build_detector(

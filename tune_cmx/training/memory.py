@@ -15,7 +15,7 @@ from tune_cmx.config.trial import DetectorConfig, TrialConfig
 from tune_cmx.data.dataset import PairedDataset, collate
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, TrialError
-from tune_cmx.training.build import build_trainer, build_trial_model, modality_order
+from tune_cmx.training.build import build_trainer, build_trial_model
 from tune_cmx.training.distributed import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
 from tune_cmx.training.parent import end_with_parent
@@ -155,7 +155,7 @@ def _largest_batch(config: TrialConfig, prepared: Prepared) -> Batch:
     ids = sorted(prepared.split.train, key=lambda id: _resized_area(detector, *sizes[id]), reverse=True)
     count = config.schedule.batch_size // config.schedule.processes
     repeated = (ids * math.ceil(count / len(ids)))[:count]
-    dataset = PairedDataset(prepared.data, repeated, modality_order(config), augment=None, seed=0)
+    dataset = PairedDataset(prepared.data, repeated, config.model.modalities(), augment=None, seed=0)
     return collate([dataset[index] for index in range(count)])
 
 

@@ -17,7 +17,7 @@ from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import DataError, TrialError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.models.detector import Detector
-from tune_cmx.training.build import build_trial_model, modality_order
+from tune_cmx.training.build import build_trial_model
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
 from tune_cmx.training.loop import detect
 from tune_cmx.training.protocol import code_version
@@ -97,7 +97,7 @@ class _Bench:
     ) -> None:
         self._prepared, self._device = prepared, device
         self._ids = {"val": prepared.split.val, "test": prepared.split.test}[part]
-        self._modalities = modality_order(config)
+        self._modalities = config.model.modalities()
         self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
         self._load = {"batch_size": at_once, "workers": workers}
         self._model = _trained(config, prepared, weights).to(device)

@@ -22,7 +22,7 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError
 from tune_cmx.evaluation import evaluate
-from tune_cmx.training.build import TrialData, build_trainer, build_trial_model, modality_order
+from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
@@ -140,7 +140,7 @@ def _timed(
         save_s = time.monotonic() - began
     ids = prepared.split.val[: max(round(STEPS * share["batch_size"]), 1)]
     began = time.monotonic()
-    frames = PairedDataset(prepared.data, ids, modality_order(alone), augment=None, seed=0)
+    frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0)
     loader = build_loader(frames, batch_size=share["batch_size"], shuffle=False, seed=0, epoch=0, workers=workers)
     found, _ = detect(model, loader, device)
     evaluate(found, ground_truth(prepared.data, ids, prepared.audit.sizes))
