@@ -123,6 +123,7 @@ def _place(text: str) -> _Place:
         ConfigError: It is neither a study nor a record, or holds nothing that was trained to its end.
     """
     from tune_cmx.evidence.reading import read_record, read_study
+    from tune_cmx.training.robustness import refuse_unfinished
 
     folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
     if (folder / "study.json").is_file():
@@ -145,11 +146,7 @@ def _place(text: str) -> _Place:
     trial = read_record(folder, problems)
     if trial is None:
         raise ConfigError(f"{folder}: cannot be measured: {'; '.join(problems)}")
-    if trial.status != "complete":
-        raise ConfigError(
-            f"{folder}: this trial is {trial.status}; only a complete one is measured. Let it end: the command that "
-            "began it, with --resume where it is a study's"
-        )
+    refuse_unfinished(folder, trial.status)
     label = str(trial.info.get("label") or trial.arm)
     own = folder / "data"
     return _Place(folder, [trial], lambda _: label, own if own.is_dir() else folder.parents[1] / "data", study=False)

@@ -14,7 +14,7 @@ from tune_cmx.data.disturbed import DisturbedDataset
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.robustness import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
 from tune_cmx.data.truth import ground_truth
-from tune_cmx.errors import DataError, TrialError
+from tune_cmx.errors import ConfigError, DataError, TrialError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.models.detector import Detector
 from tune_cmx.training.build import build_trial_model
@@ -51,7 +51,8 @@ def measure_robustness(
         How many evaluations were made.
 
     Raises:
-        TrialError: The record is not complete, its weights cannot be used, or another process holds it.
+        ConfigError: The record is not complete.
+        TrialError: Its weights cannot be used, or another process holds it.
         DataError: The data are not the record's, or a delay is asked for and sequences are not known.
     """
     with record.held():
@@ -80,6 +81,23 @@ def measure_robustness(
                 write_json(record.folder / ROBUSTNESS, content.model_dump(mode="json"))
             progress()
         return made
+
+
+def refuse_unfinished(folder: Path, status: str) -> None:
+    """Only a complete trial is measured.
+
+    Args:
+        folder: The record's.
+        status: Of the trial.
+
+    Raises:
+        ConfigError: It is not complete.
+    """
+    if status != "complete":
+        raise ConfigError(
+            f"{folder}: this trial is {status}; only a complete one is measured. Let it end: the command that began "
+            "it, with --resume where it is a study's"
+        )
 
 
 class _Bench:
@@ -130,11 +148,7 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
 def _basis(record: TrialRecord, prepared: Prepared) -> tuple[Basis, Path]:
     """What the results hang on, and the checkpoint."""
     state = record.state()
-    if state["status"] != "complete":
-        raise TrialError(
-            f"{record.folder}: is {state['status']}; only a complete trial is measured. Let it end: the command that "
-            "began it, with --resume where it is a study's"
-        )
+    refuse_unfinished(record.folder, state["status"])
     for key, value in prepared.hashes().items():
         if state.get(key) != value:
             raise DataError(
