@@ -35,6 +35,14 @@ def test_larger_images_take_more_memory_and_time(prepared: Prepared, config: Tri
     assert small.total == large.total
 
 
+def test_micro_batches_take_less_memory(prepared: Prepared, config: TrialConfig) -> None:
+    """In evaluation as well, which is probed as a trial does it."""
+    config = sized(config, 256)
+    parts = config.model_copy(update={"schedule": config.schedule.model_copy(update={"micro_batch": 1})})
+    whole, apart = (peak_memory(one, prepared, "cpu", steps=2) for one in (config, parts))
+    assert apart.peak < 0.85 * whole.peak
+
+
 def test_what_does_not_fit_says_with_which_settings(prepared: Prepared, config: TrialConfig) -> None:
     said = r"memory probe with batch_size 4 and image_size 100000: out of memory: .*; lower image_size, or micro_batch"
     with pytest.raises(TrialError, match=said):

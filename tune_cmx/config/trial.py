@@ -245,12 +245,24 @@ class ScheduleConfig(Section):
                 f"batch_size must be divisible by processes, {self.processes}, each of which takes an equal share; "
                 f"got {self.batch_size}"
             )
-        share = self.batch_size // self.processes
-        if self.micro_batch is not None and share % self.micro_batch:
+        if self.micro_batch is not None and self.share % self.micro_batch:
             raise ValueError(
-                f"micro_batch must divide the {share} images that a process has of a batch; got {self.micro_batch}"
+                f"micro_batch must divide the {self.share} images that a process has of a batch; got {self.micro_batch}"
             )
         return self
+
+    @property
+    def share(self) -> int:
+        """Images that a process has of a whole batch."""
+        return self.batch_size // self.processes
+
+    def images_at_once(self, micro_batch: int | None) -> int:
+        """Images that a process has in memory at once, in training and in evaluation.
+
+        Args:
+            micro_batch: What is planned, or what it came down to where memory ran out; None: the whole share.
+        """
+        return micro_batch or self.share
 
 
 class ComputeConfig(Section):

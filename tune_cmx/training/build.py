@@ -43,7 +43,7 @@ class TrialData:
         split = prepared.split
         self._rank = rank
         self._order_seed = derive(config.seed, "order")
-        self._batch_size, self._workers = config.schedule.batch_size, workers
+        self._schedule, self._workers = config.schedule, workers
         order = config.model.modalities()
         augment = config.data.augment
         self._train = PairedDataset(
@@ -69,7 +69,7 @@ class TrialData:
         if self._rank.processes == 1:
             loader = build_loader(
                 self._train,
-                batch_size=self._batch_size,
+                batch_size=self._schedule.batch_size,
                 shuffle=True,
                 seed=self._order_seed,
                 epoch=epoch,
@@ -77,7 +77,11 @@ class TrialData:
             )
         else:
             loader = self._rank.loader(
-                self._train, batch_size=self._batch_size, seed=self._order_seed, epoch=epoch, workers=self._workers
+                self._train,
+                batch_size=self._schedule.batch_size,
+                seed=self._order_seed,
+                epoch=epoch,
+                workers=self._workers,
             )
         return loader
 
@@ -85,7 +89,7 @@ class TrialData:
         """How the trained model does on `val` or `test`, as many frames at a time as in training."""
         model, device = trainer.scored, trainer.device
         assert isinstance(model, Detector)
-        at_once = trainer.micro_batch or self._batch_size // self._rank.processes
+        at_once = self._schedule.images_at_once(trainer.micro_batch)
         loader = build_loader(
             self._held_out[part], batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=self._workers
         )

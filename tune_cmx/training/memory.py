@@ -137,23 +137,30 @@ def _probe(config: TrialConfig, prepared: Prepared, device_name: str, steps: int
 
 def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps: int) -> float:
     """Train and evaluate; the seconds of a step."""
-    alone = config.model_copy(update={"schedule": config.schedule.model_copy(update={"processes": 1})})
-    model = build_trial_model(alone, prepared)
-    trainer = build_trainer(alone, prepared, model, lead_rank(1, device), None)
-    batch = _largest_batch(config, prepared)
+    alone = one_process(config)
+    trainer = build_trainer(alone, prepared, build_trial_model(alone, prepared), lead_rank(1, device), None)
+    images, targets = batch = _largest_batch(alone, prepared)
     trainer.epoch(1, [batch])
     began = time.monotonic()
-    trainer.epoch(1, [batch] * (steps - 1))  # it reads the losses, and so waits for the card, at each step
+    trainer.epoch(1, [batch] * (steps - 1))  # it reads the sums of the losses at its end, and so waits for the card
     seconds = (time.monotonic() - began) / (steps - 1)
-    detect(model, [batch], device)
+    at_once = alone.schedule.images_at_once(trainer.micro_batch)
+    detect(trainer.scored, [(images[:at_once], targets[:at_once])], device)
     return seconds
 
 
+def one_process(config: TrialConfig) -> TrialConfig:
+    """What one of a trial's processes does, as a trial of its own: its share of each batch."""
+    schedule = config.schedule
+    update = {"processes": 1, "batch_size": schedule.share}
+    return config.model_copy(update={"schedule": schedule.model_copy(update=update)})
+
+
 def _largest_batch(config: TrialConfig, prepared: Prepared) -> Batch:
-    """One process's share of a batch, of the training frames that are largest after the resize."""
+    """Of the training frames that are largest after the resize."""
     sizes, detector = prepared.audit.sizes, config.model.detector
     ids = sorted(prepared.split.train, key=lambda id: _resized_area(detector, *sizes[id]), reverse=True)
-    count = config.schedule.batch_size // config.schedule.processes
+    count = config.schedule.batch_size
     repeated = (ids * math.ceil(count / len(ids)))[:count]
     dataset = PairedDataset(prepared.data, repeated, config.model.modalities(), augment=None, seed=0)
     return collate([dataset[index] for index in range(count)])

@@ -58,8 +58,8 @@ def measure_robustness(
     with record.held():
         basis, weights = _basis(record, prepared)
         config = record.config()
-        share = config.schedule.batch_size // config.schedule.processes
-        at_once = record.micro_batch(config.schedule.micro_batch) or share  # as the trial was evaluated
+        schedule = config.schedule
+        at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
         kept = _kept(record)
         found = kept.get(part)
         if found is not None and found.basis != basis:

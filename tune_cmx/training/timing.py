@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -26,8 +26,9 @@ from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
-from tune_cmx.training.memory import peak_bytes
+from tune_cmx.training.memory import one_process, peak_bytes
 from tune_cmx.training.parent import end_with_parent
+from tune_cmx.training.trainer import Batch, Trainer
 
 STEPS, BUDGET_S = 12, 10.0
 """Steps that are timed, and after how long no other is begun; two are timed at least."""
@@ -114,35 +115,56 @@ def _probe(
 def _timed(
     config: TrialConfig, prepared: Prepared, device: torch.device, workers: int, process_s: float, barrier: Barrier
 ) -> TrialTimes:
-    schedule = config.schedule
-    share = {"processes": 1, "batch_size": schedule.batch_size // schedule.processes}
-    alone = config.model_copy(update={"schedule": schedule.model_copy(update=share)})
+    alone = one_process(config)
     began, before = time.monotonic(), peak_bytes(device)
     rank = lead_rank(1, device)
     model = build_trial_model(alone, prepared)
     trainer = build_trainer(alone, prepared, model, rank, None)
-    batches = iter(TrialData(alone, prepared, workers, rank).batches(1))
+    data = TrialData(alone, prepared, workers, rank)
+    batches = itertools.chain.from_iterable(data.batches(epoch) for epoch in itertools.count(1))
     start_s = time.monotonic() - began
     barrier.wait(_PATIENCE_S)
     trainer.epoch(1, itertools.islice(batches, 1))
-    began, steps = time.monotonic(), 0
-    while steps < STEPS and (steps < 2 or time.monotonic() - began < BUDGET_S):
-        try:
-            trainer.epoch(1, [next(batches)])
-        except StopIteration:
-            batches = iter(TrialData(alone, prepared, workers, rank).batches(2 + steps))
-            continue
-        steps += 1
-    step_s = (time.monotonic() - began) / steps
+    step_s = seconds_a_step(trainer, batches)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        save_checkpoint(Path(folder), model, trainer.optimizer, epoch=1, seconds=0.0, history=[])
+        save_checkpoint(
+            Path(folder),
+            model,
+            trainer.optimizer,
+            trainer.ema and trainer.ema.module,
+            epoch=1,
+            seconds=0.0,
+            history=[],
+        )
         save_s = time.monotonic() - began
-    ids = prepared.split.val[: max(round(STEPS * share["batch_size"]), 1)]
+    ids = prepared.split.val[: STEPS * alone.schedule.batch_size]
     began = time.monotonic()
     frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0)
-    loader = build_loader(frames, batch_size=share["batch_size"], shuffle=False, seed=0, epoch=0, workers=workers)
-    found, _ = detect(model, loader, device)
+    at_once = alone.schedule.images_at_once(trainer.micro_batch)
+    loader = build_loader(frames, batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=workers)
+    found, _ = detect(trainer.scored, loader, device)
     evaluate(found, ground_truth(prepared.data, ids, prepared.audit.sizes))
     frame_s = (time.monotonic() - began) / len(ids)
     return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device) - before)
+
+
+def seconds_a_step(trainer: Trainer, batches: Iterable[Batch]) -> float:
+    """The mean over `STEPS` steps of one epoch, or over those that began within the budget.
+
+    Args:
+        trainer: Whose first step is behind it.
+        batches: More of them than steps.
+    """
+    began, steps = time.monotonic(), 0
+
+    def within_budget() -> Iterator[Batch]:
+        nonlocal steps
+        for batch in batches:
+            yield batch
+            steps += 1
+            if steps == STEPS or (steps >= 2 and time.monotonic() - began >= BUDGET_S):
+                return
+
+    trainer.epoch(1, within_budget())
+    return (time.monotonic() - began) / steps

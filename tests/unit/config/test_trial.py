@@ -135,3 +135,8 @@ def test_modality_dropout_is_off_unless_asked_for() -> None:
 def test_modality_dropout_that_cannot_be_is_refused(probability: float, streams: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         dropout(probability, streams)
+
+
+def test_a_process_has_its_share_of_a_batch_at_once_or_a_micro_batch() -> None:
+    schedule = parse_trial({"schedule": {"batch_size": 16, "processes": 2}}, source="test").schedule
+    assert (schedule.images_at_once(None), schedule.images_at_once(4)) == (8, 4)
