@@ -19,6 +19,8 @@ from tune_cmx.storage.cache import worker_folder
 from tune_cmx.training.memory import card_total, peak_memory, share
 
 _GIB = 2**30
+_ACTIVATION_BYTES = {"bf16": 2, "fp32": 4}
+"""Of a number that the forward keeps for the backward."""
 
 
 def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> tuple[float, str]:
@@ -65,16 +67,18 @@ def share_here(study: Study, prepared: Prepared) -> float:
 
 
 def largest(study: Study, prepared: Prepared) -> list[TrialConfig]:
-    """The control, and the configuration that computes the most: the largest images first, then the most parameters."""
+    """The control, and the configuration that takes the most: by the images in memory at once, then by parameters."""
     first = study.control.config
     others = [study.arms[name].config for name in study.searched] + [config for _, config in study.range_ends()]
     if not others:
         return [first]
 
     def size(config: TrialConfig) -> tuple[int, int]:
-        detector = config.model.detector
-        pixels = config.schedule.batch_size * detector.image_size * detector.max_size
-        return pixels, parameters_by_part(build_for(config.model, prepared))["total"]
+        detector, schedule = config.model.detector, config.schedule
+        pixels = schedule.images_at_once(schedule.micro_batch) * detector.image_size * detector.max_size
+        copies = 1 if schedule.ema_decay is None else 2
+        parameters = copies * parameters_by_part(build_for(config.model, prepared))["total"]
+        return _ACTIVATION_BYTES[config.compute.precision] * pixels, parameters
 
     return [first, max(others, key=size)]
 
