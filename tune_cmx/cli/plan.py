@@ -141,19 +141,18 @@ def _costs(
     from tune_cmx.search.sizes import ModelSizes
 
     device = "cuda" if places.gpu else "cpu"
-    control = study.control.config
-    times = earlier_times(earlier, prepared, control, device) if earlier else None
+    configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
+    times, left_out = earlier_times(earlier, prepared, configs, device) if earlier else (None, "")
     if times is None and not probe:
-        raise ConfigError(
-            f"--no-probe: no trial of {'--from' if earlier else 'an earlier study'} says how long an epoch takes on "
-            "these data at this image size; name one with --from, or leave --no-probe out"
-        )
+        trials = f"trial of --from says how long an epoch takes: {left_out}" if earlier else "earlier study is named"
+        raise ConfigError(f"--no-probe: no {trials}; name one with --from, or leave --no-probe out")
     if times is None:
+        if left_out:
+            warn(f"--from: no trial says how long an epoch takes: {left_out}; a probe does")
         if places.gpu and not torch.cuda.is_available():
             warn("no GPU here to probe: the hours are this CPU's, and far too long; name records of a GPU with --from")
         here = "cuda" if places.gpu and torch.cuda.is_available() else "cpu"
         beside = max(1, int(1 / places.share + 1e-9)) if places.gpu else min(places.count, 4)
-        configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
         say("probe: a few steps of the control and of the arms that compute most and least")
         times = probed_times(
             configs,
@@ -163,7 +162,7 @@ def _costs(
             threads=max(1, int(threads)),
             workers=loaders(workers, here, threads),
         )
-    check_s = seconds_to_check(control.model, prepared)
+    check_s = seconds_to_check(study.control.config.model, prepared)
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test), check_s=check_s)
 
 

@@ -35,6 +35,8 @@ class EpochTime:
 
     model: str
     """The model's configuration as text."""
+    way: str
+    """As of `way_text`."""
     gflop: float
     batch_size: int
     seconds: float
@@ -78,17 +80,17 @@ class Costs:
     _epoch_s: dict[str, float] = field(default_factory=dict)
 
     def epoch_s(self, config: TrialConfig) -> float:
-        """Of that model and batch size, where it was timed; else scaled by operations between what was."""
-        batch = config.schedule.batch_size
-        key = f"{batch} {as_text(dump(config.model))}"
+        """Of that model, batch size and way, where it was timed; else scaled by operations between what was."""
+        batch, way, model = config.schedule.batch_size, _planned_way(config), as_text(dump(config.model))
+        key = f"{batch} {way} {model}"
         if key not in self._epoch_s:
-            self._epoch_s[key] = self._looked_up(config.model, batch)
+            epochs = [found for found in self.times.epochs if found.way == way] or self.times.epochs
+            self._epoch_s[key] = self._looked_up(epochs, config.model, batch)
         return self._epoch_s[key]
 
-    def _looked_up(self, model: ModelConfig, batch_size: int) -> float:
-        sizes = {found.batch_size for found in self.times.epochs}
-        nearest = min(sizes, key=lambda size: abs(math.log(size / batch_size)))
-        alike = [found for found in self.times.epochs if found.batch_size == nearest]
+    def _looked_up(self, epochs: Sequence[EpochTime], model: ModelConfig, batch_size: int) -> float:
+        nearest = min({found.batch_size for found in epochs}, key=lambda size: abs(math.log(size / batch_size)))
+        alike = [found for found in epochs if found.batch_size == nearest]
         same = [found.seconds for found in alike if found.model == as_text(dump(model))]
         if same:
             return statistics.fmean(same)
@@ -114,14 +116,34 @@ def _scaled(gflop: float, known: Mapping[float, float]) -> float:
     return float(np.interp(inside, points, [known[point] for point in points])) * gflop / inside
 
 
-def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig, device: str) -> Times | None:
-    """The times of earlier trials of this data set, image size, way to compute and device; None: there are none.
+def way_text(config: TrialConfig, micro_batch: int | None) -> str:
+    """What the time and memory of a step hang on beside model and batch size, as a key.
+
+    Args:
+        config: The trial's.
+        micro_batch: What it had in memory at once; None: its share of a batch.
+    """
+    return as_text([dump(config.compute), micro_batch, config.schedule.ema_decay is not None])
+
+
+def _planned_way(config: TrialConfig) -> str:
+    return way_text(config, config.schedule.micro_batch)
+
+
+def earlier_times(
+    folders: Sequence[Path], prepared: Prepared, configs: Sequence[TrialConfig], device: str
+) -> tuple[Times | None, str]:
+    """The times of earlier trials of this data set and device, with the arms' image sizes and ways to compute.
 
     Args:
         folders: Studies, or folders of records, or records.
         prepared: The data set.
-        like: A trial of the study that is planned.
+        configs: The arms', as far as they are known.
         device: `cpu` or `cuda`.
+
+    Returns:
+        The times, None where the trials do not tell them for each way to compute; and which trials were left out:
+        `2 (another data set), 1 (another device)`.
 
     Raises:
         ConfigError: A folder has no records at all.
@@ -136,24 +158,31 @@ def earlier_times(folders: Sequence[Path], prepared: Prepared, like: TrialConfig
             raise ConfigError(f"--from: {folder} holds no records; name a study's folder, as in runs/demo")
         for file in files:
             record = TrialRecord(file.parent)
-            reason, rows = _refusal(record, prepared, like, device), record.rows()
+            reason, rows = _refusal(record, prepared, configs, device), record.rows()
             if reason is not None or not rows:
                 other[reason or "not begun"] += 1
                 continue
             config, last = record.config(), rows[-1]
             seconds = last["seconds"] / last["epoch"]
-            gflop = sizes.of(config.model).gflop
-            found.append(EpochTime(as_text(dump(config.model)), gflop, config.schedule.batch_size, seconds))
+            gflop, way = sizes.of(config.model).gflop, _way_of(record, config)
+            found.append(EpochTime(as_text(dump(config.model)), way, gflop, config.schedule.batch_size, seconds))
             frames.append(last["val/milliseconds"] / 1000)
+    if found and not set(map(_planned_way, configs)) <= {epoch.way for epoch in found}:
+        other["computed as some arms are, and not the others"] += len(found)
+        found = []
+    left_out = ", ".join(f"{count} ({why})" for why, count in other.items())
     if not found:
-        return None
-    left_out = "; left out: " + ", ".join(f"{count} ({why})" for why, count in other.items()) if other else ""
+        return None, left_out
     trials = "1 earlier trial" if len(found) == 1 else f"{len(found)} earlier trials"
-    source = f"{trials} on {'a GPU' if device == 'cuda' else 'the CPU'}{left_out}"
-    return Times(found, statistics.fmean(frames), source)
+    source = f"{trials} on {'a GPU' if device == 'cuda' else 'the CPU'}" + (f"; left out: {left_out}" if other else "")
+    return Times(found, statistics.fmean(frames), source), left_out
 
 
-def _refusal(record: TrialRecord, prepared: Prepared, like: TrialConfig, device: str) -> str | None:
+def _way_of(record: TrialRecord, config: TrialConfig) -> str:
+    return way_text(config, record.micro_batch(config.schedule.micro_batch))
+
+
+def _refusal(record: TrialRecord, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
     """Why a record says nothing about the study; None: it does."""
     state = record.state()
     if state.get("data_fingerprint") != prepared.audit.fingerprint:
@@ -162,13 +191,16 @@ def _refusal(record: TrialRecord, prepared: Prepared, like: TrialConfig, device:
         config = record.config()
     except ConfigError:
         return "of another version"
-    kept, detector = config.model.detector, like.model.detector
-    if (kept.image_size, kept.max_size) != (detector.image_size, detector.max_size):
+    if _image_size(config) not in map(_image_size, configs):
         return "another image size"
-    if config.compute != like.compute or config.schedule.micro_batch != like.schedule.micro_batch:
+    if _way_of(record, config) not in map(_planned_way, configs):
         return "computed in another way"
     on_cpu = str(state.get("device", "cpu")).rpartition(" x ")[2].startswith("cpu")
     return None if on_cpu == (device == "cpu") else "another device"
+
+
+def _image_size(config: TrialConfig) -> tuple[int, int]:
+    return config.model.detector.image_size, config.model.detector.max_size
 
 
 def probed_times(
@@ -195,8 +227,8 @@ def probed_times(
         found = time_trials(together, prepared, device, threads=threads, workers=workers)
         timed += found
         for config, times in zip(together, found, strict=True):
-            batch, gflop = config.schedule.batch_size, sizes.of(config.model).gflop
-            epochs.append(EpochTime(as_text(dump(config.model)), gflop, batch, times.epoch_s(train, val, batch)))
+            batch, gflop, way = config.schedule.batch_size, sizes.of(config.model).gflop, _planned_way(config)
+            epochs.append(EpochTime(as_text(dump(config.model)), way, gflop, batch, times.epoch_s(train, val, batch)))
             probed.setdefault(as_text(dump(config)), Probed(config, times.step_s, times.peak))
     arms = "1 arm" if len(chosen) == 1 else f"{len(chosen)} arms"
     beside = f", {side_by_side} at a time" if side_by_side > 1 else ""
@@ -219,12 +251,16 @@ def seconds_to_check(model: ModelConfig, prepared: Prepared) -> float:
 
 
 def _representative(configs: Sequence[TrialConfig], sizes: ModelSizes) -> list[TrialConfig]:
-    """The first, and of each batch size the ones that compute most and least."""
-    by_batch: dict[int, list[TrialConfig]] = {}
+    """The first, and of each batch size and way to compute the ones that compute most and least."""
+    groups: dict[tuple[int, str], list[TrialConfig]] = {}
     for config in configs:
-        by_batch.setdefault(config.schedule.batch_size, []).append(config)
+        groups.setdefault(_batch_and_way(config), []).append(config)
     chosen = [configs[0]]
-    for alike in by_batch.values():
+    for alike in groups.values():
         ranked = sorted(alike, key=lambda config: sizes.of(config.model).gflop)
         chosen += [ranked[-1], ranked[0]]
-    return list({(config.schedule.batch_size, as_text(dump(config.model))): config for config in chosen}.values())
+    return list({(*_batch_and_way(config), as_text(dump(config.model))): config for config in chosen}.values())
+
+
+def _batch_and_way(config: TrialConfig) -> tuple[int, str]:
+    return config.schedule.batch_size, _planned_way(config)

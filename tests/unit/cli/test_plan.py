@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.cli.plan import bytes_text, hours_text, time_text
+from tune_cmx.search.costs import EpochTime, Times
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
@@ -43,13 +44,27 @@ def test_records_of_the_cpu_say_nothing_of_gpus(
 ) -> None:
     assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
     said = refusal("plan", space, "--data", data, "--from", tmp_path / "earlier", "--gpus", 2, "--no-probe")
-    assert said.startswith("--no-probe: no trial of --from says how long an epoch takes")
+    why = "no trial of --from says how long an epoch takes: 1 (another device)"
+    assert said == f"--no-probe: {why}; name one with --from, or leave --no-probe out"
+
+
+def test_a_probe_in_place_of_records_says_why_they_do_not_count(
+    run: "Run", data: Path, space: Path, tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
+    probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], frame_s=0.1, source="a probe")
+    monkeypatch.setattr("tune_cmx.search.costs.probed_times", lambda *_, **__: probed)
+    flags = ("--data", data, "--from", tmp_path / "earlier", "--gpus", 0, "--set", "compute.precision=fp32")
+    code, output, _ = run("plan", space, *flags)
+    assert code == 0
+    said = "--from: no trial says how long an epoch takes: 1 (computed in another way); a probe does"
+    assert said in " ".join(output.split())
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--no-probe", "--gpus", "0"], "--no-probe: no trial of an earlier study says how long an epoch takes"),
+        (["--no-probe", "--gpus", "0"], "--no-probe: no earlier study is named; name one"),
         (["--gpus", "0", "--gpus-per-trial", "0.5"], "--gpus-per-trial 0.5 needs GPUs: name them with --gpus"),
         (
             ["--gpus", "2", "--gpus-per-trial", "auto"],

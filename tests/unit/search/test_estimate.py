@@ -80,7 +80,7 @@ def costs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Costs
     study = study_of(folder / "a.yaml")
     for arm in study.arms.values():
         write_record(folder / "earlier" / arm.id, prepared, arm.config, 10.0)
-    times = earlier_times([folder / "earlier"], prepared, study.control.config, "cpu")
+    times, _ = earlier_times([folder / "earlier"], prepared, [study.control.config], "cpu")
     assert times is not None
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test))
 
@@ -196,7 +196,7 @@ def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operation
     record(control, "a", 20.0)
     record(control, "b", 22.0)
     record(arm, "c", 10.0)
-    times = earlier_times([tmp_path / "earlier"], prepared, control, "cpu")
+    times, _ = earlier_times([tmp_path / "earlier"], prepared, [control], "cpu")
     assert times is not None
     assert times.source == "3 earlier trials on the CPU"
     assert times.frame_s == pytest.approx(0.05)
@@ -216,11 +216,33 @@ def test_records_of_something_else_say_nothing(
     detector = config.model.detector.model_copy(update={"image_size": 32})
     smaller = config.model.model_copy(update={"detector": detector})
     record(config.model_copy(update={"model": smaller}), "b", 1.0)
-    assert earlier_times([tmp_path / "earlier"], prepared, config, "cpu") is None
-    record(config, "c", 1.0)
-    assert earlier_times([tmp_path / "earlier"], prepared, config, "cuda") is None
-    times = earlier_times([tmp_path / "earlier"], prepared, config, "cpu")
+    record(config, "h", 1.0, micro_batch=2)  # memory ran out
+    left_out = "1 (another data set), 1 (another image size), 1 (computed in another way)"
+    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cpu") == (None, left_out)
+    record(config, "i", 1.0)
+    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cuda") == (
+        None,
+        f"{left_out}, 1 (another device)",
+    )
+    times, _ = earlier_times([tmp_path / "earlier"], prepared, [config], "cpu")
     assert times is not None
-    assert times.source == "1 earlier trial on the CPU; left out: 1 (another data set), 1 (another image size)"
+    assert times.source == f"1 earlier trial on the CPU; left out: {left_out}"
     with pytest.raises(ConfigError, match=r"--from: .* holds no records"):
-        earlier_times([tmp_path / "nowhere"], prepared, config, "cpu")
+        earlier_times([tmp_path / "nowhere"], prepared, [config], "cpu")
+
+
+def test_an_arm_has_the_time_of_records_that_compute_as_it_does(
+    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
+) -> None:
+    rounded = read(control={"model.fusion": {"kind": "add"}}).control.config
+    exact = rounded.model_copy(update={"compute": rounded.compute.model_copy(update={"precision": "fp32"})})
+    apart = rounded.model_copy(update={"schedule": rounded.schedule.model_copy(update={"micro_batch": 2})})
+    record(rounded, "a", 10.0)
+    record(exact, "b", 20.0)
+    asked = [tmp_path / "earlier"], prepared
+    times, _ = earlier_times(*asked, [rounded, exact], "cpu")
+    assert times is not None
+    costs = Costs(ModelSizes(prepared), times, frames=4)
+    assert (costs.epoch_s(rounded), costs.epoch_s(exact)) == (10.0, 20.0)
+    nothing = None, "1 (computed in another way), 1 (computed as some arms are, and not the others)"
+    assert earlier_times(*asked, [rounded, apart], "cpu") == nothing
