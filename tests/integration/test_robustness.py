@@ -162,7 +162,7 @@ def test_one_record_by_default_and_the_report_then_has_it(study: Path, run: Call
     assert "On val" in text.split("## When a modality fails")[1]
 
 
-def test_a_measurement_that_was_cut_or_is_of_other_weights_is_made_anew(study: Path, run: Callable[..., Done]) -> None:
+def test_a_measurement_that_was_cut_or_is_of_another_basis_is_made_anew(study: Path, run: Callable[..., Done]) -> None:
     record = study / "records" / SECOND
     assert run(record, "--blank", "event").returncode == 0
     path = record / "robustness.json"
@@ -170,9 +170,10 @@ def test_a_measurement_that_was_cut_or_is_of_other_weights_is_made_anew(study: P
     path.write_text("{")
     assert "2 evaluations, 0 were there" in run(record, "--blank", "event").stdout
     assert json.loads(path.read_text()) == whole
-    whole["splits"]["test"]["basis"]["weights"] = "another"
-    path.write_text(json.dumps(whole))
-    assert "2 evaluations, 0 were there" in run(record, "--blank", "event").stdout
+    for part, other in (("weights", "another"), ("device", "cuda")):
+        basis = {**whole["splits"]["test"]["basis"], part: other}
+        path.write_text(json.dumps({"splits": {"test": {**whole["splits"]["test"], "basis": basis}}}))
+        assert "2 evaluations, 0 were there" in run(record, "--blank", "event").stdout
 
 
 def test_data_that_moved_are_named_and_other_data_refused(

@@ -29,6 +29,8 @@ class Basis(Section):
     split_hash: str
     data_fingerprint: str
     code_version: str
+    device: str | None = None
+    """`cpu` or `cuda`, which round differently; None: not noted, as by an earlier version."""
 
 
 class OnSplit(Section):

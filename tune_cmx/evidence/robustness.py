@@ -65,7 +65,7 @@ def gap_words(trial: Trial, split: str, found: OnSplit) -> str | None:
         return None
     return (
         f"{trial.name}: the weights give {number(here)} mAP on {split} undisturbed, and the record says "
-        f"{number(recorded)}; the images, or the code, are not those of the run"
+        f"{number(recorded)}; the images, the code or the device are not those of the run"
     )
 
 

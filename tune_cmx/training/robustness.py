@@ -36,7 +36,8 @@ def measure_robustness(
 ) -> int:
     """Evaluate a complete record's weights undisturbed and under each disturbance, and write `robustness.json`.
 
-    What is there for the same weights, data and code is not evaluated again; each result is written as it comes.
+    What is there for the same weights, data, code and kind of device is not evaluated again; each result is written as
+    it comes.
 
     Args:
         record: Of a complete trial.
@@ -56,7 +57,7 @@ def measure_robustness(
         DataError: The data are not the record's, or a delay is asked for and sequences are not known.
     """
     with record.held():
-        basis, weights = _basis(record, prepared)
+        basis, weights = _basis(record, prepared, torch.device(device))
         config = record.config()
         schedule = config.schedule
         at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
@@ -145,7 +146,7 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
     return model
 
 
-def _basis(record: TrialRecord, prepared: Prepared) -> tuple[Basis, Path]:
+def _basis(record: TrialRecord, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
     """What the results hang on, and the checkpoint."""
     state = record.state()
     refuse_unfinished(record.folder, state["status"])
@@ -168,6 +169,7 @@ def _basis(record: TrialRecord, prepared: Prepared) -> tuple[Basis, Path]:
         split_hash=hashes["split_hash"],
         data_fingerprint=hashes["data_fingerprint"],
         code_version=code_version(),
+        device=device.type,
     ), weights
 
 
