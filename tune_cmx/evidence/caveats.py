@@ -1,6 +1,7 @@
 """What a reader must know before believing a table: stamps for every table, and warnings with what to do."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
@@ -147,8 +148,16 @@ def _halvings(records: StudyRecords) -> list[str]:
         return []
     shown = listed(f"{name} ({images} at once)" for name, images in halved.items())
     why = "batch normalisation and losses are taken over these, so that such runs do not compare with others"
-    fix = f"set schedule.micro_batch: {min(halved.values())} for all arms and run again"
+    fix = f"set schedule.micro_batch: {_micro_batch_for_all(records, min(halved.values()))} for all arms and run again"
     return [f"memory ran out, and micro-batches were halved: {shown}; {why}: {fix}"]
+
+
+def _micro_batch_for_all(records: StudyRecords, most: int) -> int:
+    """The most images at once, up to `most`, that divide what a process has of a batch in each trial."""
+    schedules = [trial.config.get("schedule") or {} for trial in records.trials]
+    shares = [schedule.get("batch_size", 0) // schedule.get("processes", 1) for schedule in schedules]
+    common = math.gcd(*shares)
+    return next(images for images in range(most, 0, -1) if common % images == 0)
 
 
 def _twins(records: StudyRecords) -> list[str]:

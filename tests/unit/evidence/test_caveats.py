@@ -27,10 +27,25 @@ def write_data(writer: StudyWriter, name: str, content: Any) -> None:
 
 def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
     assert not found(decided, "memory ran out")
-    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=4)
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=1)
     (warning,) = found(decided, "memory ran out")
-    assert "confirm-stages-1-s9 (4 at once)" in warning
-    assert "set schedule.micro_batch: 4 for all arms" in warning
+    assert "confirm-stages-1-s9 (1 at once)" in warning
+    assert "set schedule.micro_batch: 1 for all arms" in warning
+
+
+@pytest.mark.parametrize(
+    ("batches", "halved_to", "advised"), [((16, 16), 4, 4), ((14, 14), 3, 2), ((12, 16), 3, 2), ((15, 16), 3, 1)]
+)
+def test_the_micro_batch_advised_divides_every_batch(
+    decided: StudyWriter, batches: tuple[int, int], halved_to: int, advised: int
+) -> None:
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=halved_to)
+    for path in decided.folder.glob("records/*/config.json"):
+        config = json.loads(path.read_text())
+        config["schedule"]["batch_size"] = batches["stages-1" in path.parent.name]
+        path.write_text(json.dumps(config))
+    (warning,) = found(decided, "memory ran out")
+    assert f"set schedule.micro_batch: {advised} for all arms" in warning
 
 
 def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
