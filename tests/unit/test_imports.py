@@ -13,6 +13,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 BELOW: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "machine": set(),
     "notes": set(),
     "patience": {"errors"},
     "smoothing": set(),
@@ -26,7 +27,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"config", "errors", "registry"},
     "training": {"config", "data", "errors", "evaluation", "models", "patience", "registry", "seeding"},
     "search": {
-        *("config", "data", "errors", "models", "notes", "patience"),
+        *("config", "data", "errors", "machine", "models", "notes", "patience"),
         *("registry", "seeding", "smoothing", "storage", "training", "two_stage"),
     },
     "evidence": {"data", "errors", "evaluation", "notes", "registry", "smoothing", "two_stage"},  # data: frames to show

@@ -1,6 +1,5 @@
 """Flags that commands share, and the settings they come to."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from tune_cmx.config.parse import parse_value
 from tune_cmx.errors import ConfigError
+from tune_cmx.machine import cores_here
 
 MOST_LOADERS = 8
 """Beyond that a trial's own process, which takes what they read, is the bottleneck."""
@@ -134,16 +134,18 @@ def share_given(text: str) -> float:
     return share
 
 
-def loaders(given: int | None, device: str, cores: float) -> int:
-    """Loader processes: as given, or as many as keep a card busy from the trial's cores."""
-    if given is not None:
-        return given
-    return 0 if device.startswith("cpu") else max(1, min(MOST_LOADERS, int(cores)))
+def loaders(given: int | None, device: str, cores: float | None = None, *, processes: int = 1) -> int:
+    """Loader processes: as given, or as many as keep a card busy from the cores of a process that trains.
 
-
-def cores_here() -> int:
-    """Of this machine, those that this process may use."""
-    return len(os.sched_getaffinity(0))
+    Args:
+        given: By the flag.
+        device: As torch names it.
+        cores: Of each process that trains; None: they share this machine's.
+        processes: That train on this machine.
+    """
+    if given is not None or device.startswith("cpu"):
+        return given or 0
+    return max(1, min(MOST_LOADERS, int(cores_here() / processes if cores is None else cores)))
 
 
 def device_named(name: str | None, *, here: bool) -> str:

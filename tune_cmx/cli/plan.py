@@ -21,7 +21,6 @@ from tune_cmx.cli.flags import (
     Split,
     SplitBy,
     Workers,
-    cores_here,
     data_settings,
     loaders,
     set_settings,
@@ -31,6 +30,7 @@ from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
+from tune_cmx.machine import cores_here
 
 _HOUR_S, _MINUTE_S = 3600, 60
 _GIB = 2**30

@@ -20,7 +20,6 @@ from tune_cmx.cli.flags import (
     Sequences,
     Threads,
     Workers,
-    cores_here,
     data_settings,
     device_named,
     loaders,
@@ -107,7 +106,7 @@ def robustness(
     if threads:
         torch.set_num_threads(threads)
     parts = {trial.name: split or trial.reported_on or "val" for trial in place.trials}
-    failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen, cores_here()))
+    failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen))
     _show(place, parts, failed)
     _write(place)
     if failed:

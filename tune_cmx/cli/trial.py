@@ -20,7 +20,6 @@ from tune_cmx.cli.flags import (
     SplitBy,
     Threads,
     Workers,
-    cores_here,
     data_settings,
     device_named,
     loaders,
@@ -126,8 +125,7 @@ def train(
     record = TrialRecord.plan(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
-    processes = parsed.schedule.processes
-    reading = loaders(workers, chosen, cores_here() / processes)
+    reading = loaders(workers, chosen, processes=parsed.schedule.processes)
     for epoch in run_trial(record, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
         shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
         values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_cmx.errors import ConfigError, StorageError
+from tune_cmx.machine import cores_here
 from tune_cmx.storage import check_writable, is_uri
 
 _ENVIRONMENT = {
@@ -60,7 +61,7 @@ class Resources:
         None: all that it has, as no lower limit is set, or it is none of whole CPUs.
         """
         wanted = (self.max_concurrent or 0) * self.of_trial["CPU"]
-        whole = 1 <= wanted <= len(os.sched_getaffinity(0)) and wanted == int(wanted)
+        whole = 1 <= wanted <= cores_here() and wanted == int(wanted)
         return int(wanted) if self.address is None and whole else None
 
     @property
