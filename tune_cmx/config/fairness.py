@@ -20,7 +20,9 @@ _STUDY_SETS: Mapping[str, str] = {
     "seed": "each trial has its own; the study's stands at the top of the file, as in seed: 1",
     "report_split": "the study sets it: the search reads val, the confirmation test",
 }
-_SECTIONS = ("model", "data", "schedule", "model.detector")
+_SECTIONS = ("model", "data", "schedule", "compute", "model.detector")
+_ONE_VALUE: Mapping[str, str] = {"schedule.processes": "what one process has", "schedule.micro_batch": "a micro-batch"}
+"""What all arms share, and what of a batch it makes batch normalisation and losses be taken over."""
 
 
 def searched_paths(domains: Domains) -> tuple[str, ...]:
@@ -85,13 +87,16 @@ def _searched_place(path: str, domains: Domains, source: str, lines: Lines, sect
 
 
 def _refuse_vary(path: str, place: str) -> None:
-    """What arms cannot differ in: whole sections, the seed, and the data, which are split once for all arms."""
+    """What arms cannot differ in: whole sections, the seed, the parts of a batch, and the data, split once for all."""
     if path in _STUDY_SETS:
         raise ConfigError(f"{place}: {_STUDY_SETS[path]}")
     if path in _SECTIONS:
         raise ConfigError(f"{place} would replace the whole section; name the field, as in model.fusion")
-    if path == "schedule.processes":
-        raise ConfigError(f"{place}: is protocol, as BatchNorm sees what one process has; give all arms one value")
+    if path in _ONE_VALUE:
+        raise ConfigError(
+            f"{place}: is protocol, as batch normalisation and losses are taken over {_ONE_VALUE[path]}; give all arms "
+            "one value"
+        )
     if below(path, "data") and not below(path, "data.augment"):
         raise ConfigError(f"{place}: all arms share one data set and one split; of data, only data.augment can vary")
 

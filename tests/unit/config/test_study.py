@@ -98,6 +98,18 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
         ({"fixed": {**FIXED, "seed": 3}}, r"fixed\.seed: each trial has its own"),
         ({"fixed": {**FIXED, "report_split": "test"}}, r"fixed\.report_split: the study sets it"),
         ({"control": {"model": {"backbone": "mit_b0"}}}, r"control\.model would replace the whole section"),
+        (
+            {"control": {**CONTROL_OF, "compute": {"precision": "fp32"}}},
+            r"control\.compute would replace the whole section",
+        ),
+        (
+            {"search": {"schedule.micro_batch": {"choice": [2, 4]}}, "control": {"schedule.micro_batch": 1}},
+            r"search\.schedule\.micro_batch: is protocol, as batch normalisation and losses are .* give all arms one",
+        ),
+        (
+            {"control": {**CONTROL_OF, "schedule.processes": 2}},
+            r"control\.schedule\.processes: is protocol, as batch normalisation",
+        ),
         ({"search": {"seed": {"choice": [1, 2]}}, "control": {"seed": 0}}, r"search\.seed: each trial has its own"),
         (
             {"search": {"data.split_seed": {"choice": [1, 2]}}, "control": {"data.split_seed": 0}},
