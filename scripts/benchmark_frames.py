@@ -6,7 +6,9 @@ python scripts/benchmark_frames.py --date 2026-11-26
 import argparse
 import os
 import platform
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -117,7 +119,7 @@ def main() -> None:
     page.heading("Reading an epoch of frames", level=1)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow"))
     page.paragraph(
-        f"`python scripts/benchmark_frames.py --date {arguments.date}`, {os.cpu_count()} CPU cores "
+        f"`{shlex.join(['python', *sys.argv])}`, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), load {load:.1f} before, {arguments.workers} loader processes; Python "
         f"{platform.python_version()}, {packages}. {arguments.frames} made-up frames of {WIDTH_PX}×{HEIGHT_PX} pixels "
         f"and {BANDS} bands as batches of samples; files in the system's cache, none decoded before. Medians of "

@@ -8,7 +8,9 @@ import contextlib
 import io
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -106,7 +108,7 @@ def main() -> None:
     page.heading(f"Scoring {arguments.images:,} images", level=1)
     packages = ", ".join(f"{name} {version(name)}" for name in ("faster-coco-eval", "pycocotools", "numpy"))
     page.paragraph(
-        f"`python scripts/benchmark_scoring.py --date {arguments.date}`, {os.cpu_count()} CPU cores "
+        f"`{shlex.join(['python', *sys.argv])}`, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), one thread, load {load:.1f} before; Python {platform.python_version()}, {packages}. "
         f"{len(detections):,} made-up detections of {arguments.classes} classes, {len(scene.truth['annotations']):,} "
         f"boxes. Medians of {arguments.rounds} turns in one process; in each the six numbers were the same to the bit."
