@@ -14,7 +14,7 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 def lacks_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is imitated there, which is slower than float32; False also where that cannot be told."""
     if device.type == "cuda":
-        return not torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] < 8
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # as in older versions
         return False
     found = torch.cpu.get_capabilities()

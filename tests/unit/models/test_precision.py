@@ -1,5 +1,7 @@
 """What bfloat16 changes, and what it must not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -106,8 +108,33 @@ def test_the_box_head_places_boxes_in_float32() -> None:
     assert all(torch.equal(one, other) for one, other in zip(rounded, exact, strict=True))
 
 
-def test_a_cpu_either_has_bfloat16_or_is_told_of() -> None:
-    found = torch.cpu.get_capabilities()
-    native = found["architecture"] != "x86_64" or found["avx512_bf16"] or found["amx_bf16"]
-    assert lacks_bfloat16(torch.device("cpu")) is not native
+@pytest.mark.parametrize(
+    ("machine", "found", "lacks"),
+    [
+        ("Xeon of 2017", {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ("Xeon with AMX", {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, False),
+        ("EPYC of 2022", {"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ("ARM", {"architecture": "aarch64"}, False),
+    ],
+)
+def test_an_x86_cpu_without_bfloat16_is_told_of(
+    machine: str, found: dict[str, Any], lacks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert lacks_bfloat16(torch.device("cpu")) is lacks, machine
+
+
+@pytest.mark.parametrize(
+    ("device", "hip", "lacks"), [("cuda:0", None, True), ("cuda:1", None, False), ("cuda:0", "7.0", False)]
+)
+def test_a_card_is_asked_by_its_index(
+    device: str, hip: str | None, lacks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A V100 beside an A100; AMD's cards count their capabilities otherwise."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: [(7, 0), (8, 0)][place.index])
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert lacks_bfloat16(torch.device(device)) is lacks
+
+
+def test_a_device_without_numbers_lacks_nothing() -> None:
     assert not lacks_bfloat16(torch.device("meta"))
