@@ -1,4 +1,4 @@
-"""Transform, RPN and RoI heads of a batch against torchvision's, which take one image after another."""
+"""RPN and RoI heads of a batch against torchvision's, which take one image after another."""
 
 import copy
 from typing import Any
@@ -9,13 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from tune_cmx.config.trial import DetectorConfig, ModelConfig
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.models.heads import roi_heads
 from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
-from tune_cmx.models.heads.transform import BatchedTransform
 
 CHANNELS, CLASSES, BANDS = 16, 3, 5
 PADDED = (128, 192)
@@ -280,46 +278,6 @@ def test_weights_have_the_same_names_and_values_in_both_forms() -> None:
     plain, ours = (model.state_dict() for model in _pair())
     assert list(plain) == list(ours)
     assert _all_equal(list(plain.values()), list(ours.values()))
-
-
-IMAGES = {
-    "one size": [(60, 90)] * 3,
-    "no resizing": [(96, 128)] * 2,
-    "longer side first": [(40, 200)] * 2,
-    "one image": [(61, 83)],
-    "mixed sizes": [(60, 90), (96, 120), (50, 90)],
-}
-
-
-@pytest.mark.parametrize("sizes", IMAGES.values(), ids=IMAGES)
-@pytest.mark.parametrize("training", [True, False])
-def test_transform_is_torchvisions_to_the_bit(sizes: list[tuple[int, int]], training: bool) -> None:
-    mean, std = [0.1, 0.2, 0.3, 0.4, 0.5], [0.25, 0.3, 0.5, 1.0, 2.0]
-    plain = GeneralizedRCNNTransform(96, 160, mean, std).train(training)
-    ours = BatchedTransform.of(plain).train(training)
-    generator = torch.Generator().manual_seed(0)
-    images = [torch.rand(BANDS, *size, generator=generator) for size in sizes]
-    targets = _targets(sizes, (2, 0, 5)[: len(sizes)])
-    before = copy.deepcopy((images, targets))
-    wanted, wanted_targets = plain(images, targets)
-    found, found_targets = ours(images, targets)
-    assert torch.equal(found.tensors, wanted.tensors)
-    assert found.image_sizes == wanted.image_sizes
-    for name in ("boxes", "labels"):
-        assert _all_equal([own[name] for own in found_targets], [own[name] for own in wanted_targets])
-        assert _all_equal([own[name] for own in targets], [own[name] for own in before[1]])
-    assert _all_equal(images, before[0])
-
-
-@pytest.mark.parametrize("sizes", IMAGES.values(), ids=IMAGES)
-def test_detections_are_scaled_back_as_torchvision_does(sizes: list[tuple[int, int]]) -> None:
-    plain = GeneralizedRCNNTransform(96, 160, [0.0], [1.0]).eval()
-    inner = [(96, round(96 * width / height)) for height, width in sizes]
-    found = _targets(sizes, (2, 0, 5)[: len(sizes)])
-    ours = BatchedTransform.of(plain).eval().postprocess(copy.deepcopy(found), inner, sizes)
-    wanted = plain.postprocess(found, inner, sizes)
-    assert _all_equal([own["boxes"] for own in ours], [own["boxes"] for own in wanted])
-    assert [own.keys() for own in ours] == [own.keys() for own in wanted]
 
 
 @pytest.mark.usefixtures("first_ones")
