@@ -65,3 +65,9 @@ def packed(tmp_path: Path) -> Builder:
         return root
 
     return build
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A folder in place of /dev/shm."""
+    return tmp_path / "memory"
