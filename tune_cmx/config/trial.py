@@ -257,11 +257,7 @@ class ScheduleConfig(Section):
         return self.batch_size // self.processes
 
     def images_at_once(self, micro_batch: int | None) -> int:
-        """Images that a process has in memory at once, in training and in evaluation.
-
-        Args:
-            micro_batch: What is planned, or what it came down to where memory ran out; None: the whole share.
-        """
+        """Of a process, in training and evaluation, by a micro-batch as planned or come down to; None: its share."""
         return micro_batch or self.share
 
 
