@@ -41,10 +41,10 @@ class MemoryProbe:
 
 
 def peak_memory(config: TrialConfig, prepared: Prepared, device: str, *, steps: int = 4) -> MemoryProbe:
-    """Train a configuration for a few steps, and evaluate a batch, in a fresh process that leaves nothing behind.
+    """Train a configuration for a few steps, and evaluate once, in a fresh process that leaves nothing behind.
 
-    The batch is made of those training frames that are largest for the network. Of a trial over several processes
-    it is the share of one.
+    The batch is made of those training frames that are largest for the network; as many at once are evaluated as in a
+    trial. Of a trial over several processes it is the share of one.
 
     Args:
         config: The trial's.
