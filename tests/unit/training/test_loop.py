@@ -1,5 +1,6 @@
 """Reports of epochs, and the detector's time in an evaluation."""
 
+import gc
 import math
 import time
 from collections.abc import Iterator
@@ -68,7 +69,8 @@ def test_a_report_has_losses_by_part_memory_and_what_was_scored() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counted on Linux alone")
 def test_memory_on_the_cpu_is_what_the_process_has() -> None:
+    gc.collect()  # what other tests left is not to be freed meanwhile
     before = memory_mib(torch.device("cpu"))
-    held = torch.ones(2**24)  # 64 MiB, touched
-    assert 60 < memory_mib(torch.device("cpu")) - before < 100
+    held = torch.ones(2**26)  # 256 MiB, touched
+    assert 240 < memory_mib(torch.device("cpu")) - before < 290
     assert held.sum() > 0
