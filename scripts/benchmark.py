@@ -22,7 +22,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import benchmark_training
 import yaml
 from rich.console import Console
 
@@ -303,6 +302,8 @@ def main() -> None:
     study.add_argument("--variant", choices=("promote", "stop"), default="promote")
     study.add_argument("--screen", choices=("lines", "table"), default="lines")
     study.set_defaults(run=measure_study)
+    import benchmark_training  # beside this file, and so found where this is what is run
+
     benchmark_training.add_command(commands)
     arguments = parser.parse_args()
     arguments.run(arguments)

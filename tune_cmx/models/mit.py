@@ -14,6 +14,7 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from tune_cmx.models.init import init_weights
+from tune_cmx.models.precision import at_least_float32
 
 STRIDES = (4, 8, 16, 32)
 _MLP_RATIO = 4
@@ -63,6 +64,8 @@ class _PatchEmbed(nn.Module):
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, int, int]:
         y_BCHW: Tensor = self.proj(x_BCHW)
         height, width = y_BCHW.shape[2:]
+        # What blocks add to is float32 also on a CPU, whose autocast leaves norms as they come; a card's does not.
+        y_BCHW = y_BCHW.to(at_least_float32(y_BCHW.dtype))
         return self.norm(_tokens(y_BCHW)), height, width
 
 

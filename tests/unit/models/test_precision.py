@@ -90,6 +90,12 @@ def test_cssa_switches_the_same_channels_in_bfloat16() -> None:
         assert torch.equal(rounded[name], share), name
 
 
+def test_what_the_blocks_of_a_mix_transformer_add_to_is_float32() -> None:
+    stream = _detector(ComputeConfig(precision="bf16")).backbone.encoder.streams["rgb"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert stream.forward_stage(1, torch.rand(1, 3, 64, 64)).dtype == torch.float32
+
+
 def test_the_context_of_ffm_is_in_float32() -> None:
     torch.manual_seed(0)
     attention = FeatureFusion(64, 1).cross.attention
