@@ -9,6 +9,7 @@ Plain is float32, attention unfused, channels first, the optimizer weight by wei
 import argparse
 import json
 import os
+import shlex
 import statistics
 import sys
 from functools import partial
@@ -89,8 +90,8 @@ def write(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespac
     page = Page()
     page.heading("Final mAP: the plain path and ours", level=1)
     page.paragraph(
-        f"`python scripts/benchmark_quality.py {' '.join(sys.argv[1:])}`, {os.cpu_count()} x86-64 CPU cores, "
-        f"{threads}; Python {sys.version.split()[0]}, {packages}."
+        f"`{shlex.join(['python', 'scripts/benchmark_quality.py', *sys.argv[1:]])}`, {os.cpu_count()} x86-64 CPU "
+        f"cores, {threads}; Python {sys.version.split()[0]}, {packages}."
     )
     page.paragraph(
         f"{config.model.backbone}, FRM+FFM, RGB and thermal, 240 synthetic frames of 96 pixels, {arguments.epochs} "

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -260,8 +261,8 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     page = Page()
     page.heading("Training: images per second and peak memory", level=1)
     page.paragraph(
-        f"`python scripts/benchmark.py {' '.join(sys.argv[1:])}`, {device}, {os.cpu_count()} CPU cores; Python "
-        f"{setting['python']}, {', '.join(f'{name} {number}' for name, number in packages.items())}."
+        f"`{shlex.join(['python', 'scripts/benchmark.py', *sys.argv[1:]])}`, {device}, {os.cpu_count()} CPU cores; "
+        f"Python {setting['python']}, {', '.join(f'{name} {number}' for name, number in packages.items())}."
     )
     page.paragraph(
         f"{arguments.backbone}, FRM+FFM, batch {arguments.batch}, frames of {NATIVE_PX[0]} x {NATIVE_PX[1]} pixels, "

@@ -41,7 +41,7 @@ def with_schedule(config: TrialConfig, **changes: object) -> TrialConfig:
     return config.model_copy(update={"schedule": config.schedule.model_copy(update={"epochs": 2, **changes})})
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_trial_has_the_same_numbers_with_and_without(tiny: Tiny, prepared: Prepared, processes: int) -> None:
     config = with_schedule(tiny.study().arms["control"].config, processes=processes)
     plain, shared = (
