@@ -142,9 +142,12 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
 
     files = {path: path.stat().st_mtime_ns for path in study.glob("records/*/robustness.json")}
     assert len(files) == 2
-    assert run(study, *asked).stdout.count("0 evaluations, 5 were there") == 2
+    assert run(study, *asked).stdout.count("0 evaluations made, 5 taken from before") == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    assert run(study, "--blank", "thermal", "--shift", "event=0,3").stdout.count("1 evaluation, 2 were there") == 2
+    assert (
+        run(study, "--blank", "thermal", "--shift", "event=0,3").stdout.count("1 evaluation made, 2 taken from before")
+        == 2
+    )
     assert len(rows(study)) == len(found) + 2
 
 
@@ -168,12 +171,12 @@ def test_a_measurement_that_was_cut_or_is_of_another_basis_is_made_anew(study: P
     path = record / "robustness.json"
     whole = json.loads(path.read_text())
     path.write_text("{")
-    assert "2 evaluations, 0 were there" in run(record, "--blank", "event").stdout
+    assert "2 evaluations made, 0 taken from before" in run(record, "--blank", "event").stdout
     assert json.loads(path.read_text()) == whole
     for part, other in (("weights", "another"), ("device", "cuda")):
         basis = {**whole["splits"]["test"]["basis"], part: other}
         path.write_text(json.dumps({"splits": {"test": {**whole["splits"]["test"], "basis": basis}}}))
-        assert "2 evaluations, 0 were there" in run(record, "--blank", "event").stdout
+        assert "2 evaluations made, 0 taken from before" in run(record, "--blank", "event").stdout
 
 
 def test_data_that_moved_are_named_and_other_data_refused(
@@ -205,8 +208,13 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
     nothing = run(study)
     assert (nothing.returncode, "no confirmation run is complete" in nothing.stderr) == (2, True)
     one = run(state.parent)
-    assert (one.returncode, "this trial is interrupted; only a complete one" in one.stderr) == (2, True)
+    assert (one.returncode, "(status: interrupted); only a complete one" in one.stderr) == (2, True)
     assert "Traceback" not in one.stderr + nothing.stderr + done.stderr
+
+
+def test_a_shift_out_of_the_frame_is_refused(study: Path, run: Callable[..., Done]) -> None:
+    refused = run(study / "records" / FIRST, "--shift", "thermal=64,0")
+    assert (refused.returncode, "a frame of 64 x 64 pixels shows nothing of it then" in refused.stderr) == (2, True)
 
 
 def test_a_delay_without_sequences_is_refused_and_not_looked_at_unasked(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,6 @@ from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Tiny
 
@@ -134,6 +134,30 @@ def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialC
     with pytest.raises(TrialError, match=r"out of memory: .*; lower image_size, or micro_batch"):
         list(run_trial(record, prepared))
     assert record.state()["reason"].startswith("out of memory: ")
+
+
+def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
+    tiny: Tiny, prepared: Prepared, config: TrialConfig
+) -> None:
+    """By SIGTERM, as clusters do; it leaves no frames in shared memory, and goes on from where it was."""
+    whole, ended = _plan(tiny.folder / "whole", config), tiny.folder / "ended"
+    list(run_trial(whole, prepared))
+    before = set(Path("/dev/shm").glob("tune-cmx-*"))
+    command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(ended)]
+    command += ["--threads", "1", "--device", "cpu", "--shared-cache"]
+    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    record = TrialRecord(ended)
+    with subprocess.Popen(command, **options) as process:
+        tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state()["epochs"] >= 1)
+        process.terminate()
+        said, _ = process.communicate(timeout=60)
+    reached = record.state()["epochs"]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == f"interrupted after epoch {reached}; the same command takes it up"
+    assert set(Path("/dev/shm").glob("tune-cmx-*")) == before
+    again = subprocess.run(command, **options, timeout=120, check=True).stdout
+    assert f"ended: taken up after epoch {reached} of 3" in again
+    assert tiny.numbers(record) == tiny.numbers(whole)
 
 
 def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:

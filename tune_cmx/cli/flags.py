@@ -109,9 +109,13 @@ def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple
 
     The share alone says that the trial wants a card.
     """
+    import torch
+
     gpus_per_trial = None if given is None else share_given(given)
     if device is None and gpus_per_trial is not None:
         device = "cuda" if gpus_per_trial > 0 else "cpu"
+        if here and device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"--gpus-per-trial {given}: torch finds no GPU here; leave it out to train on the CPU")
     chosen = device_named(device, here=here)
     share = float(chosen == "cuda") if gpus_per_trial is None else gpus_per_trial
     if chosen.startswith("cuda:"):

@@ -78,6 +78,8 @@ def plan(
     study = read_study(space, overrides={**settings, **set_settings(sets)})
     from tune_cmx.search.estimate import estimate
 
+    if gpus_per_trial == MEASURED:
+        _refuse_without_card()
     share = None if gpus_per_trial is None else share_given(gpus_per_trial)
     places = _places(study, gpus, share, cpus_per_trial, max_concurrent)
     with tempfile.TemporaryDirectory() as folder:
@@ -116,16 +118,20 @@ def _places(
     return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
 
 
-def _measured(study: Study, prepared: Any) -> float:
-    """The share of a card that a trial needs, by the card here."""
+def _refuse_without_card() -> None:
     import torch
-
-    from tune_cmx.search.sharing import share_here
 
     if not torch.cuda.is_available():
         raise ConfigError(
-            f"--gpus-per-trial {MEASURED}: there is no GPU here to measure the memory on; name a share, as in 0.5"
+            f"--gpus-per-trial {MEASURED}: there is no GPU here to measure the memory on; name a share, as in 0.5, or "
+            "leave it out"
         )
+
+
+def _measured(study: Study, prepared: Any) -> float:
+    """The share of a card that a trial needs, by the card here."""
+    from tune_cmx.search.sharing import share_here
+
     found = share_here(study, prepared)
     say(f"memory: {round(1 / found)} trials fit a card")
     return found
@@ -213,6 +219,8 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
         images = counted(one.config.schedule.batch_size, "image")
         lines.append(f"probe: {name}: {one.step_s:.3g} s a step of {images}, {one.peak / _GIB:.3g} GiB at its peak")
     here = "cuda" if gpu and torch.cuda.is_available() else "cpu"
+    if gpu and here == "cpu":
+        return [*lines, "memory: by this CPU; what fits a card is known where there is one"]
     total = card_total(here)
     fitting = math.floor(USABLE * total / max(one.peak for one in probed))
     place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one card' if here == 'cuda' else 'this machine'}"

@@ -215,7 +215,7 @@ def _measure(
                 failed.add(trial.name)
                 continue
             there = 1 + len(wanted[trial.name]) - made
-            say(f"{escape(trial.name)}: {counted(made, 'evaluation')}, {there} were there")
+            say(f"{escape(trial.name)}: {counted(made, 'evaluation')} made, {there} taken from before")
             if place.mirror is not None:
                 place.mirror.push(f"records/{trial.name}/{ROBUSTNESS}")
     return failed

@@ -1,10 +1,12 @@
 """Commands on one configuration: `train`, `describe`."""
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tune_cmx.cli.earlier import earlier_trial
 from tune_cmx.cli.flags import (
@@ -126,11 +128,28 @@ def train(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
     reading = loaders(workers, chosen, processes=parsed.schedule.processes)
-    for epoch in run_trial(record, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
-        shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
-        values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
-        out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)
+    done = record.state()["epochs"]
+    if done:
+        what = "complete" if record.over else f"taken up after epoch {done} of {parsed.schedule.epochs}"
+        out.print(f"{escape(str(folder))}: {what}", soft_wrap=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as clusters end a job: it shall leave nothing
+    try:
+        for epoch in run_trial(record, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
+            if epoch.epoch > done:
+                _show_epoch(epoch)
+    except KeyboardInterrupt as error:
+        reached = record.state()["epochs"]
+        out.print(f"[yellow]interrupted after epoch {reached}[/yellow]; the same command takes it up", soft_wrap=True)
+        raise typer.Exit(130) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     out.print(f"[bold]results: {folder / 'final_results.json'}[/bold]", soft_wrap=True)
+
+
+def _show_epoch(epoch: Any) -> None:
+    shown = {name: epoch.metrics[name] for name in ("train/loss", "val/mAP", "val/mAP_50", "val/mAP_75")}
+    values = "  ".join(f"{name} {value:.2f}" for name, value in shown.items())
+    out.print(f"epoch {epoch.epoch} of {epoch.epochs}  {values}  {epoch.seconds:.0f} s", soft_wrap=True)
 
 
 def describe(

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.disturbance import Disturbance
+from tune_cmx.data.disturbance import Disturbance, Shift
 from tune_cmx.data.disturbed import DisturbedDataset
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.robustness import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
@@ -54,10 +54,13 @@ def measure_robustness(
     Raises:
         ConfigError: The record is not complete.
         TrialError: Its weights cannot be used, or another process holds it.
-        DataError: The data are not the record's, or a delay is asked for and sequences are not known.
+        DataError: The data are not the record's, a delay is asked for and sequences are not known, or a shift leaves
+            nothing of a frame.
     """
     with record.held():
         basis, weights = _basis(record, prepared, torch.device(device))
+        disturbances = tuple(disturbances)
+        _refuse_beyond_frames(disturbances, prepared)
         config = record.config()
         schedule = config.schedule
         at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
@@ -84,6 +87,16 @@ def measure_robustness(
         return made
 
 
+def _refuse_beyond_frames(disturbances: Iterable[Disturbance], prepared: Prepared) -> None:
+    height, width = (min(sides) for sides in zip(*prepared.audit.sizes.values(), strict=True))
+    for disturbance in disturbances:
+        if isinstance(disturbance, Shift) and (abs(disturbance.right) >= width or abs(disturbance.down) >= height):
+            raise DataError(
+                f"{prepared.data.root}: {disturbance.modality} {disturbance}: a frame of {width} x {height} pixels "
+                "shows nothing of it then; shift by less, or blank it"
+            )
+
+
 def refuse_unfinished(folder: Path, status: str) -> None:
     """Only a complete trial is measured.
 
@@ -96,8 +109,8 @@ def refuse_unfinished(folder: Path, status: str) -> None:
     """
     if status != "complete":
         raise ConfigError(
-            f"{folder}: this trial is {status}; only a complete one is measured. Let it end: the command that began "
-            "it, with --resume where it is a study's"
+            f"{folder}: this trial has not come to its end (status: {status}); only a complete one is measured: give "
+            "the command that began it once more, with --resume where it is a study's"
         )
 
 

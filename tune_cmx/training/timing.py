@@ -54,7 +54,7 @@ class TrialTimes:
     save_s: float
     """A checkpoint."""
     peak: int
-    """Bytes at most. On a card with what CUDA keeps for the process; on the CPU beyond what it had before the start."""
+    """Bytes at most: of a card with what CUDA keeps for the process, or of the machine, all of the process."""
 
     def epoch_s(self, train_frames: int, val_frames: int, batch_size: int) -> float:
         """Training, validation and checkpoint."""
@@ -116,7 +116,7 @@ def _timed(
     config: TrialConfig, prepared: Prepared, device: torch.device, workers: int, process_s: float, barrier: Barrier
 ) -> TrialTimes:
     alone = one_process(config)
-    began, before = time.monotonic(), peak_bytes(device)
+    began = time.monotonic()
     rank = lead_rank(1, device)
     model = build_trial_model(alone, prepared)
     trainer = build_trainer(alone, prepared, model, rank, None)
@@ -146,7 +146,7 @@ def _timed(
     found, _ = detect(trainer.scored, loader, device)
     evaluate(found, ground_truth(prepared.data, ids, prepared.audit.sizes))
     frame_s = (time.monotonic() - began) / len(ids)
-    return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device) - before)
+    return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device))
 
 
 def seconds_a_step(trainer: Trainer, batches: Iterable[Batch]) -> float:

@@ -25,7 +25,7 @@ def test_train_says_what_it_did_and_what_is_in_its_way(
     assert set(results["results"]) == {"mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large"}
 
     code, again, _ = run(*train)
-    assert (code, again.splitlines()[-2:]) == (0, output.splitlines()[-2:])
+    assert (code, again.splitlines()[-2:]) == (0, [f"{record}: complete", output.splitlines()[-1]])
     assert "its schedule.epochs is 1, not 2; take another --output-dir" in refusal(*train, "--epochs", 2)
     assert "its seed is 0, not 2" in refusal(*train, "--seed", 2)
 
