@@ -39,14 +39,12 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 IN_SECONDS = 15
 """Less than any timeout, more than a busy machine needs."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _leaves_nothing() -> Iterator[None]:
     yield
-    torch.set_num_threads(before)
     assert not multiprocessing.active_children()
     assert not dist.is_initialized()
 

@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from tune_cmx import patience
 from tune_cmx.errors import TrialError
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import Tiny
 
     from tune_cmx.data.prepare import Prepared
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 _MIB = 2**20
 
@@ -71,15 +72,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums over threads differ in their last bits with the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Tiny
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "confirm-control-s1000", "confirm-control-s1001"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums over threads differ in their last bits with the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

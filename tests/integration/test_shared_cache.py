@@ -10,27 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from tune_cmx.data import frame_cache
 from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import Tiny
 
     from tune_cmx.config.trial import TrialConfig
     from tune_cmx.data.prepare import Prepared
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def in_memory() -> set[Path]:

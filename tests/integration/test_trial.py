@@ -17,21 +17,13 @@ from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import Tiny
 
     from tune_cmx.config.trial import TrialConfig
     from tune_cmx.data.prepare import Prepared
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums over threads differ in their last bits with the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_cmx.config.parse import PRESETS, dump, flatten, load_mapping, parse_trial, parse_value, read_trial
-from tune_cmx.config.trial import TrialConfig
+from tune_cmx.config.parse import PRESETS, dump, flatten, load_mapping, load_trial, parse_trial, parse_value, read_trial
+from tune_cmx.config.trial import ComputeConfig, TrialConfig
 from tune_cmx.errors import ConfigError
 
 
@@ -203,3 +203,23 @@ def test_flatten_keeps_empty_mappings_as_leaves() -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         TrialConfig().seed = 3  # type: ignore[misc]
+
+
+def test_a_record_from_before_there_was_a_choice_of_precision_was_trained_in_float32(tmp_path: Path) -> None:
+    """Also where its `config.json` is run again; a file that a person wrote has the defaults."""
+    resolved = dump(TrialConfig())
+    del resolved["compute"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(resolved))
+    compute = read_trial(path).compute
+    assert (compute.precision, compute.channels_last) == ("fp32", False)
+    assert load_trial(path)[0]["compute"] == {"precision": "fp32", "channels_last": False}
+    path.write_text(json.dumps({"seed": 3}))
+    assert read_trial(path).compute == ComputeConfig()
+
+
+@pytest.mark.parametrize("field", ["ema_decay", "clip_norm"])
+def test_a_zero_that_means_none_is_told_how_to_say_so(field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"schedule\.{field}: must be above 0; leave it out, or give null"):
+        parse_trial({"schedule": {field: 0}}, source="a.yaml")
+    assert getattr(parse_trial({"schedule": {field: None}}, source="a.yaml").schedule, field) is None
