@@ -62,7 +62,10 @@ def robustness(
     ] = None,
     shift: Annotated[
         list[str] | None,
-        typer.Option("--shift", help="Modality and pixels to the right and down, as in `thermal=4,0`; repeatable."),
+        typer.Option(
+            "--shift",
+            help="Modality, and pixels of the frame as stored to the right and down: `thermal=4,0`; repeatable.",
+        ),
     ] = None,
     delay: Annotated[
         list[str] | None,
@@ -106,7 +109,11 @@ def robustness(
     if threads:
         torch.set_num_threads(threads)
     parts = {trial.name: split or trial.reported_on or "val" for trial in place.trials}
-    failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen))
+    try:
+        failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen))
+    except KeyboardInterrupt as error:
+        out.print("[yellow]interrupted[/yellow]; what was measured is kept, the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from error
     _show(place, parts, failed)
     _write(place)
     if failed:

@@ -29,7 +29,7 @@ from tune_cmx.cli.flags import (
 )
 from tune_cmx.cli.output import out, warn
 from tune_cmx.cli.prepare import prepared_for
-from tune_cmx.config.parse import PRESETS, load_mapping, parse_trial
+from tune_cmx.config.parse import PRESETS, load_trial, parse_trial
 from tune_cmx.config.paths import put
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
@@ -221,7 +221,7 @@ def trial_config(
     no_cssa: bool = False,
 ) -> TrialConfig:
     """A trial from a file and flags; a flag goes before the file."""
-    content, lines = load_mapping(config) if config else ({}, {})
+    content, lines = load_trial(config) if config else ({}, {})
     given = {
         **({} if preset is None else {f"schedule.{key}": value for key, value in _preset(preset).items()}),
         **_fusion(fusion_type, stages, threshold),

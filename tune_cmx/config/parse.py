@@ -123,10 +123,18 @@ def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> Non
 
 
 def read_trial(path: Path) -> TrialConfig:
-    """The trial that a record's `config.json` describes; one without `compute` is from before there was a choice."""
-    content, lines = load_mapping(path)
-    content.setdefault("compute", {"precision": "fp32", "channels_last": False})
+    """The trial that a record's `config.json` (or the same as YAML) describes."""
+    content, lines = load_trial(path)
     return parse_trial(content, source=str(path), lines=lines)
+
+
+def load_trial(path: Path) -> tuple[dict[str, Any], Lines]:
+    """As `load_mapping`, of a trial. A record names every field, so that one without `compute` is from before there
+    was a choice: it was trained in float32."""
+    content, lines = load_mapping(path)
+    if "report_split" in content:
+        content.setdefault("compute", {"precision": "fp32", "channels_last": False})
+    return content, lines
 
 
 def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None = None) -> TrialConfig:

@@ -232,6 +232,13 @@ class ScheduleConfig(Section):
     """Of the exponential moving average (EMA) of the weights: what it keeps at each step, as 0.999, to which it
     rises from 0. The average is what is scored and reported. None: the weights themselves are."""
 
+    @field_validator("clip_norm", "ema_decay", mode="before")
+    @classmethod
+    def _none_is_null(cls, given: Any) -> Any:
+        if isinstance(given, int | float) and not isinstance(given, bool) and given == 0:
+            raise ValueError("must be above 0; leave it out, or give null, to have none; got 0")
+        return given
+
     @model_validator(mode="after")
     def _warmup_ends(self) -> "ScheduleConfig":
         if self.warmup_epochs >= self.epochs:

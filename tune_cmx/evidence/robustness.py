@@ -1,6 +1,5 @@
 """What is lost when one modality is blank, out of place or late: a table of the runs, and the report's section."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import METRICS, StudyRecords, Trial
 from tune_cmx.evidence.rows import SPLITS
 from tune_cmx.evidence.stored import left_out
-from tune_cmx.evidence.wording import UNKNOWN, number
+from tune_cmx.evidence.wording import UNKNOWN, mean_sd, number
 
 LARGEST_GAP = 0.05
 """Points between a run's recorded mAP and that of the same weights undisturbed; cards and numbers of threads round
@@ -39,8 +38,8 @@ class Disturbed:
     def cells(self, label: str) -> list[str]:
         """As a row under `HEADER`."""
         what = ("", "undisturbed") if self.disturbance is None else (self.disturbance.modality, str(self.disturbance))
-        loss = UNKNOWN if self.disturbance is None else _spread(self.losses)
-        return [label, *what, str(len(self.values)), _spread(self.values), loss]
+        loss = UNKNOWN if self.disturbance is None else mean_sd(self.losses)
+        return [label, *what, str(len(self.values)), mean_sd(self.values), loss]
 
 
 def stored_robustness(trial: Trial) -> dict[str, OnSplit]:
@@ -194,10 +193,3 @@ def _ordered(runs: Sequence[OnSplit]) -> list[Disturbance | None]:
         return modalities.index(one.modality), kinds.index(type(one)), one.strength
 
     return [None, *sorted(found, key=place)]
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "undefined"
-    sd = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
-    return f"{number(statistics.fmean(values))}{sd}"

@@ -9,7 +9,7 @@ from tune_cmx.errors import DataError
 from tune_cmx.evidence.markdown import Page
 from tune_cmx.evidence.records import StudyRecords, Trial
 from tune_cmx.evidence.stored import READ_ERRORS, stored_truth
-from tune_cmx.evidence.wording import listed, number, signed
+from tune_cmx.evidence.wording import listed, mean_sd, signed
 
 SIZE_METRICS = {"small": "mAP_small", "medium": "mAP_medium", "large": "mAP_large"}
 BOUNDS_PX2 = (32**2, 96**2)
@@ -60,7 +60,7 @@ def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None
         for name in SIZE_METRICS.values():
             metric = f"{split}/{name}"
             gap = None if arm == records.control else _gap(trials, control, metric)
-            cells += [_spread(trials, metric), signed(gap)]
+            cells += [mean_sd(_known(trials, metric)), signed(gap)]
         rows.append(cells)
     page.table(header, rows)
 
@@ -91,14 +91,6 @@ def _boxes(counts: dict[str, int] | None, size: str) -> str:
 
 def _known(trials: Sequence[Trial], metric: str) -> list[float]:
     return [value for trial in trials if (value := trial.result(metric)) is not None]
-
-
-def _spread(trials: Sequence[Trial], metric: str) -> str:
-    values = _known(trials, metric)
-    if not values:
-        return "undefined"
-    sd = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
-    return f"{number(statistics.fmean(values))}{sd}"
 
 
 def _gap(trials: Sequence[Trial], control: Sequence[Trial], metric: str) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,14 @@ def signed(value: float | None) -> str:
     """As `number`, with a plus sign above zero."""
     text = number(value)
     return f"+{text}" if value is not None and text != UNKNOWN and float(text) > 0 else text
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Mean and, of more than one, standard deviation: `31.20 ± 0.66`."""
+    if not values:
+        return "undefined"
+    sd = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{number(statistics.fmean(values))}{sd}"
 
 
 def interval(ends: Sequence[float] | None, digits: int = 2) -> str:

@@ -149,22 +149,27 @@ def _train(
                     first_epoch=len(history) + 1,
                     seconds_before=seconds_before,
                 ):
-                    row = _row(report, history)
-                    history.append(row)
-                    save_checkpoint(
-                        record.checkpoints,
-                        model,
-                        trainer.optimizer,
-                        trainer.ema and trainer.ema.module,
-                        epoch=report.epoch,
-                        seconds=report.seconds,
-                        history=history,
-                    )
-                    record.add_epoch(row, session_seconds=report.seconds - seconds_before)
-                    board.add(row)
+                    history.append(_row(report, history))
+                    _keep(record, trainer, history, session_seconds=report.seconds - seconds_before)
+                    board.add(history[-1])
                     validation.show(board, report.epoch, config.schedule.epochs)
                     yield report
     _finish(record, config, data, trainer)
+
+
+def _keep(record: TrialRecord, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
+    """Write the last epoch down: its checkpoint first, as the row can be had from that."""
+    row = history[-1]
+    save_checkpoint(
+        record.checkpoints,
+        trainer.model,
+        trainer.optimizer,
+        trainer.averaged,
+        epoch=int(row["epoch"]),
+        seconds=row["seconds"],
+        history=history,
+    )
+    record.add_epoch(row, session_seconds=session_seconds)
 
 
 @contextlib.contextmanager

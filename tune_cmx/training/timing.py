@@ -132,7 +132,7 @@ def _timed(
             Path(folder),
             model,
             trainer.optimizer,
-            trainer.ema and trainer.ema.module,
+            trainer.averaged,
             epoch=1,
             seconds=0.0,
             history=[],

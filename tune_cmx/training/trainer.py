@@ -129,9 +129,14 @@ class Trainer:
     _last_finite: float | None = None
 
     @property
+    def averaged(self) -> nn.Module | None:
+        """The model with the average of the weights, where there is one."""
+        return None if self.ema is None else self.ema.module
+
+    @property
     def scored(self) -> nn.Module:
-        """The model that results are of: with the running mean of the weights, where there is one."""
-        return _unwrapped(self.model) if self.ema is None else self.ema.module
+        """The model that results are of."""
+        return self.averaged or _unwrapped(self.model)
 
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         """Take an optimizer step for each batch.
