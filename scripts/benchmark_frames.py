@@ -5,17 +5,14 @@ python scripts/benchmark_frames.py --date 2026-11-26
 
 import argparse
 import os
-import platform
-import shlex
 import statistics
-import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_setting import setting
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -117,11 +114,9 @@ def main() -> None:
     rows = [row for form in FORMS for row in measured(form, arguments)]
     page = Page()
     page.heading("Reading an epoch of frames", level=1)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow"))
+    how = setting(("torch", "numpy", "pillow"), f"load {load:.1f} before", f"{arguments.workers} loader processes")
     page.paragraph(
-        f"`{shlex.join(['python', *sys.argv])}`, {os.cpu_count()} CPU cores "
-        f"({platform.machine()}), load {load:.1f} before, {arguments.workers} loader processes; Python "
-        f"{platform.python_version()}, {packages}. {arguments.frames} made-up frames of {WIDTH_PX}×{HEIGHT_PX} pixels "
+        f"{how} {arguments.frames} made-up frames of {WIDTH_PX}×{HEIGHT_PX} pixels "
         f"and {BANDS} bands as batches of samples; files in the system's cache, none decoded before. Medians of "
         f"{arguments.rounds} turns in one process."
     )

@@ -8,16 +8,13 @@ Plain is float32, attention unfused, channels first, the optimizer weight by wei
 
 import argparse
 import json
-import os
-import shlex
 import statistics
-import sys
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from benchmark_setting import setting
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tune_cmx.config.study import read_study
@@ -85,14 +82,10 @@ def main() -> None:
 
 def write(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespace, config: TrialConfig) -> None:
     """benchmarks/quality.md."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
     threads = f"{arguments.threads} thread{'s' if arguments.threads > 1 else ''} a trial"
     page = Page()
     page.heading("Final mAP: the plain path and ours", level=1)
-    page.paragraph(
-        f"`{shlex.join(['python', 'scripts/benchmark_quality.py', *sys.argv[1:]])}`, {os.cpu_count()} x86-64 CPU "
-        f"cores, {threads}; Python {sys.version.split()[0]}, {packages}."
-    )
+    page.paragraph(setting(("torch", "torchvision", "timm"), threads))
     page.paragraph(
         f"{config.model.backbone}, FRM+FFM, RGB and thermal, 240 synthetic frames of 96 pixels, {arguments.epochs} "
         f"epochs; {arguments.seeds} seeds, the same for both; test split, points. Plain: float32, attention unfused, "

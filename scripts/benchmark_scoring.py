@@ -7,19 +7,16 @@ import argparse
 import contextlib
 import io
 import os
-import platform
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmark_bootstrap import Scene
+from benchmark_setting import setting
 
 from tune_cmx.evaluation import METRICS, counter, evaluate, to_detections
 from tune_cmx.evidence.markdown import Page
@@ -106,12 +103,11 @@ def main() -> None:
     ratio = statistics.median(reference_s / ours_s for _, ours_s, reference_s in turns)
     page = Page()
     page.heading(f"Scoring {arguments.images:,} images", level=1)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("faster-coco-eval", "pycocotools", "numpy"))
+    how = setting(("faster-coco-eval", "pycocotools", "numpy"), "one thread", f"load {load:.1f} before")
     page.paragraph(
-        f"`{shlex.join(['python', *sys.argv])}`, {os.cpu_count()} CPU cores "
-        f"({platform.machine()}), one thread, load {load:.1f} before; Python {platform.python_version()}, {packages}. "
-        f"{len(detections):,} made-up detections of {arguments.classes} classes, {len(scene.truth['annotations']):,} "
-        f"boxes. Medians of {arguments.rounds} turns in one process; in each the six numbers were the same to the bit."
+        f"{how} {len(detections):,} made-up detections of {arguments.classes} classes, "
+        f"{len(scene.truth['annotations']):,} boxes. Medians of {arguments.rounds} turns in one process; in each the "
+        "six numbers were the same to the bit."
     )
     page.table(
         ["step", "seconds"],

@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import os
-import shlex
+import platform
 import statistics
 import subprocess
 import sys
@@ -249,21 +249,20 @@ def limit_share(row: dict[str, Any]) -> float | None:
 
 def write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """benchmarks/training_DEVICE.json and .md."""
+    from benchmark_setting import setting
+
     from tune_cmx.evidence.markdown import Page
 
     device = rows[0]["device"]
     kind = "cpu" if "CPU" in device else device.lower().replace(" ", "_")
     path = ROOT / "benchmarks" / f"training_{kind}.json"
+    asked = {key: value for key, value in vars(arguments).items() if key not in ("run", "cases")}
     packages = {name: version(name) for name in ("torch", "torchvision", "timm")}
-    how = {key: value for key, value in vars(arguments).items() if key not in ("run", "cases")}
-    setting = {**how, "cores": os.cpu_count(), "python": sys.version.split()[0], **packages}
-    path.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    known = {**asked, "cores": os.cpu_count(), "python": platform.python_version(), **packages}
+    path.write_text(json.dumps({"setting": known, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     page = Page()
     page.heading("Training: images per second and peak memory", level=1)
-    page.paragraph(
-        f"`{shlex.join(['python', 'scripts/benchmark.py', *sys.argv[1:]])}`, {device}, {os.cpu_count()} CPU cores; "
-        f"Python {setting['python']}, {', '.join(f'{name} {number}' for name, number in packages.items())}."
-    )
+    page.paragraph(setting(packages, device))
     page.paragraph(
         f"{arguments.backbone}, FRM+FFM, batch {arguments.batch}, frames of {NATIVE_PX[0]} x {NATIVE_PX[1]} pixels, "
         f"reading included; {arguments.steps} steps a turn, {arguments.rounds} turns, medians. Plain: float32, "
