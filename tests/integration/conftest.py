@@ -1,6 +1,7 @@
 """A study that runs in seconds: 24 frames of 64 pixels, the smallest detector, three epochs."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ from tune_cmx.config.study import Study, read_study
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.training.record import TrialRecord
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child would end by Ctrl-C, and tests would wait
 
 DETECTOR = {
     "image_size": 64,
