@@ -155,9 +155,14 @@ def _halvings(records: StudyRecords) -> list[str]:
 def _micro_batch_for_all(records: StudyRecords, most: int) -> int:
     """The most images at once, up to `most`, that divide what a process has of a batch in each trial."""
     schedules = [trial.config.get("schedule") or {} for trial in records.trials]
-    shares = [schedule.get("batch_size", 0) // schedule.get("processes", 1) for schedule in schedules]
-    common = math.gcd(*shares)
+    sizes = [(schedule.get("batch_size"), schedule.get("processes", 1)) for schedule in schedules]
+    common = math.gcd(*(batch // processes for batch, processes in sizes if _counts(batch) and _counts(processes)))
     return next(images for images in range(most, 0, -1) if common % images == 0)
+
+
+def _counts(value: object) -> bool:
+    """Whether it is a number of things; a damaged record may hold anything."""
+    return isinstance(value, int) and value > 0
 
 
 def _twins(records: StudyRecords) -> list[str]:

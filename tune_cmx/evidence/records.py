@@ -115,7 +115,8 @@ class Trial:
     @property
     def halved_to(self) -> int | None:
         """Images at once that the trial came down to as memory ran out; None: it did not."""
-        return self.info.get("micro_batch")
+        images = self.info.get("micro_batch")
+        return images if images is not None and images > 0 else None
 
     def parameters(self, which: str) -> int | None:
         """Parameter count; `which` is `total` or `active`."""

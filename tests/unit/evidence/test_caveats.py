@@ -48,6 +48,20 @@ def test_the_micro_batch_advised_divides_every_batch(
     assert f"set schedule.micro_batch: {advised} for all arms" in warning
 
 
+@pytest.mark.parametrize("damage", [{"batch_size": "many"}, {"batch_size": 4, "processes": 0}, None])
+def test_a_damaged_schedule_or_a_number_that_cannot_be_is_no_end_of_the_report(
+    decided: StudyWriter, damage: dict[str, Any] | None
+) -> None:
+    decided.trial("confirm-stages-1-s8", "stages-1", seed=8, test=34.0, micro_batch=0)
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=2)
+    path = decided.folder / "records" / "confirm-stages-1-s9" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "schedule": damage}))
+    (warning,) = found(decided, "memory ran out")
+    assert "stages-1-s8" not in warning
+    assert "schedule.micro_batch: 2 for all arms" in warning
+
+
 def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
     """What a trial's record says of its memory."""
     halvings = [{"epoch": epoch, "step": step, "micro_batch": micro_batch} for epoch, step in places]
