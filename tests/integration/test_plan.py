@@ -30,7 +30,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     assert 0 < float(step_s) < 60
     assert 0.01 < float(peak_gib) < 4
     assert any(
-        re.match(r"memory: \d+ trials like the largest in 90% of the [\d.]+ GiB of this", line) for line in lines
+        re.match(r"memory: \d+ trials like the largest fit into 90% of the [\d.]+ GiB of this", line) for line in lines
     )
     found = re.search(r"epochs of the confirmation +(\d+) .*epochs in all +(\d+) ", text.getvalue(), re.DOTALL)
     assert found is not None

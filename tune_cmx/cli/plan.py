@@ -224,7 +224,7 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     total = card_total(here)
     fitting = math.floor(USABLE * total / max(one.peak for one in probed))
     place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one card' if here == 'cuda' else 'this machine'}"
-    return [*lines, f"memory: {counted(fitting, 'trial')} like the largest in {place}"]
+    return [*lines, f"memory: {counted(fitting, 'trial')} like the largest fit into {place}"]
 
 
 def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
@@ -238,7 +238,7 @@ def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
     return (
         f"[bold]plan: {study.file.study} takes about {span} and {time_text(expected.wall_s)}, "
         f"{counted(places.count, 'trial')} at a time, {hours_text(expected.busy_s * places.share)} {unit}{against}; "
-        f"at worst {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)}[/bold]"
+        f"at worst {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)} {unit}[/bold]"
     )
 
 

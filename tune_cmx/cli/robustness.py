@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -245,15 +246,17 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
     for part in sorted({parts[trial.name] for trial in measured}):
         here = [trial for trial in measured if parts[trial.name] == part]
         rows, _ = disturbed_arms(here, part)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for place_of, heading in enumerate(HEADER):
-            table.add_column(heading, justify="left" if place_of < LEFT else "right", overflow="fold")
-        named = ""
-        for row in rows:
-            table.add_row(*map(escape, row.cells(place.label(row.arm) if row.arm != named else "")))
-            named = row.arm
         say(f"on {part}: mAP in points, and points lost against the same weights undisturbed; means over seeds ± sd")
-        out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
+        for arm, of_arm in groupby(rows, key=lambda row: row.arm):
+            table = Table(
+                title=escape(place.label(arm)), title_justify="left", box=None, pad_edge=False, header_style="bold"
+            )
+            for place_of, heading in enumerate(HEADER[1:], start=1):
+                table.add_column(heading, justify="left" if place_of < LEFT else "right", no_wrap=True)
+            for row in of_arm:
+                table.add_row(*map(escape, row.cells("")[1:]))
+            out.print("", table, sep="\n", soft_wrap=not out.is_terminal)
+        out.print()
         for trial in here:
             words = gap_words(trial, part, stored_robustness(trial)[part])
             if words:
