@@ -14,7 +14,6 @@ from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.frame_cache import SharedFrames
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
-from tune_cmx.evaluation import evaluate
 from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.seeding import derive
 from tune_cmx.training.board import TrialBoard
@@ -22,10 +21,9 @@ from tune_cmx.training.checkpoint import restore_checkpoint
 from tune_cmx.training.curves import counts_by_score
 from tune_cmx.training.distributed import Rank
 from tune_cmx.training.generators import seed_all
-from tune_cmx.training.loop import detect
 from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.pictures import Pictures
-from tune_cmx.training.score import Score
+from tune_cmx.training.score import Score, score_frames
 from tune_cmx.training.trainer import Batch, Trainer
 
 
@@ -87,14 +85,9 @@ class TrialData:
 
     def score(self, trainer: Trainer, part: str) -> Score:
         """How the trained model does on `val` or `test`, as many frames at a time as in training."""
-        model, device = trainer.scored, trainer.device
-        assert isinstance(model, Detector)
         at_once = self._schedule.images_at_once(trainer.micro_batch)
-        loader = build_loader(
-            self._held_out[part], batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=self._workers
-        )
-        found, milliseconds = detect(model, loader, device)
-        return Score(evaluate(found, self._truth[part]), milliseconds, model.backbone.encoder.take_statistics(), found)
+        frames, truth = self._held_out[part], self._truth[part]
+        return score_frames(trainer.scored, frames, truth, trainer.device, at_once=at_once, workers=self._workers)
 
     def show(self, board: TrialBoard, epoch: int, found: list[dict[str, Any]]) -> None:
         """A few frames of `val` with what was found there, and each class's counts."""

@@ -8,20 +8,19 @@ import torch
 from safetensors import SafetensorError
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.disturbance import Disturbance, Shift
 from tune_cmx.data.disturbed import DisturbedDataset
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.robustness import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import ConfigError, DataError, TrialError
-from tune_cmx.evaluation import evaluate
 from tune_cmx.models.detector import Detector
 from tune_cmx.training.build import build_trial_model
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
-from tune_cmx.training.loop import detect
 from tune_cmx.training.protocol import code_version
 from tune_cmx.training.record import TrialRecord, write_json
+from tune_cmx.training.score import score_frames
 
 
 def measure_robustness(
@@ -131,7 +130,7 @@ class _Bench:
         self._ids = {"val": prepared.split.val, "test": prepared.split.test}[part]
         self._modalities = config.model.modalities()
         self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
-        self._load = {"batch_size": at_once, "workers": workers}
+        self._load = {"at_once": at_once, "workers": workers}
         self._model = _trained(config, prepared, weights).to(device)
 
     def results(self, disturbance: Disturbance | None) -> Results:
@@ -142,11 +141,8 @@ class _Bench:
             if disturbance is None
             else DisturbedDataset(data, ids, order, disturbance, means=self._prepared.split.means)
         )
-        loader = build_loader(frames, shuffle=False, seed=0, epoch=0, **self._load)
-        found, _ = detect(self._model, loader, self._device)
-        self._model.backbone.encoder.take_statistics()  # they would add up
-        metrics = evaluate(found, self._truth)
-        return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        score = score_frames(self._model, frames, self._truth, self._device, **self._load)
+        return {name: None if math.isnan(value) else value for name, value in score.metrics.items()}
 
 
 def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector:

@@ -4,6 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import nn
+
+from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.evaluation import evaluate
+from tune_cmx.models.detector import Detector
+from tune_cmx.training.loop import detect
+
 
 @dataclass(frozen=True)
 class Score:
@@ -23,3 +31,28 @@ class Score:
         metrics = {f"val/{name}": value for name, value in self.metrics.items()}
         gates = {f"gates/{name}": value for name, value in self.gates.items()}
         return {**metrics, "val/milliseconds": self.milliseconds, **gates}
+
+
+def score_frames(
+    model: nn.Module,
+    frames: PairedDataset,
+    truth: Mapping[str, Any],
+    device: torch.device,
+    *,
+    at_once: int,
+    workers: int,
+) -> Score:
+    """What a detector finds in frames, against what is there.
+
+    Args:
+        model: On the device; put into evaluation mode.
+        frames: Each once, in their order.
+        truth: In COCO's form; an image's number is its place in `frames`.
+        device: Where the model is.
+        at_once: Frames in memory at a time.
+        workers: Loader processes; 0 loads here.
+    """
+    assert isinstance(model, Detector)
+    loader = build_loader(frames, batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=workers)
+    found, milliseconds = detect(model, loader, device)
+    return Score(evaluate(found, truth), milliseconds, model.backbone.encoder.take_statistics(), found)

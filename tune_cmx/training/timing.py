@@ -17,17 +17,17 @@ from threading import BrokenBarrierError
 import torch
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError
-from tune_cmx.evaluation import evaluate
 from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import save_checkpoint
 from tune_cmx.training.distributed import lead_rank
-from tune_cmx.training.loop import detect, failure_reason
+from tune_cmx.training.loop import failure_reason
 from tune_cmx.training.memory import one_process, peak_bytes
 from tune_cmx.training.parent import end_with_parent
+from tune_cmx.training.score import score_frames
 from tune_cmx.training.trainer import Batch, Trainer
 
 STEPS, BUDGET_S = 12, 10.0
@@ -142,9 +142,8 @@ def _timed(
     began = time.monotonic()
     frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0)
     at_once = alone.schedule.images_at_once(trainer.micro_batch)
-    loader = build_loader(frames, batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=workers)
-    found, _ = detect(trainer.scored, loader, device)
-    evaluate(found, ground_truth(prepared.data, ids, prepared.audit.sizes))
+    truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
+    score_frames(trainer.scored, frames, truth, device, at_once=at_once, workers=workers)
     frame_s = (time.monotonic() - began) / len(ids)
     return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device))
 

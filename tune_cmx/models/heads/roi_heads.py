@@ -1,8 +1,7 @@
 """torchvision's RoI heads, for all images of a batch at once.
 
 Axes: B batch, C classes with the background, P proposals of the image with most, N true boxes of the image with most,
-M = P + N, S sampled boxes of an image, K candidates of an
-image, R boxes of all images, L pyramid levels.
+M = P + N, S sampled boxes of an image, K candidates of an image, R boxes of all images, L pyramid levels.
 """
 
 from typing import Self
