@@ -120,6 +120,11 @@ class Tiny:
             time.sleep(0.01)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--accept` rewrites the golden numbers of training."""
+    parser.addoption("--accept", action="store_true", help="write the golden training numbers instead of comparing")
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Sums over threads differ in their last bits with the number of threads."""
