@@ -29,14 +29,14 @@ from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evidence.records import METRICS
+from tune_cmx.evidence.results.study_results import METRICS
 from tune_cmx.search.cluster import Resources, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import open_folder
 from tune_cmx.search.trainable import train
 from tune_cmx.training.protocol import code_version, package_versions
-from tune_cmx.training.record import Row, TrialRecord, now
+from tune_cmx.training.run_folder import Row, TrialRecord, now
 
 ROOT = Path(__file__).parents[1]
 STUDY = "stand-in"
@@ -54,8 +54,8 @@ def train_nothing(
     shared_cache: bool = False,  # noqa: ARG001
 ) -> Generator[Any, None, None]:
     """What `run_trial` does to a record, without data, model and checkpoints; the metric follows from the arm."""
-    from tune_cmx.training.board import TrialBoard  # the driver, as that of a search, loads no torch
     from tune_cmx.training.loop import EpochReport
+    from tune_cmx.training.tensorboard.events import TrialBoard  # the driver, as that of a search, loads no torch
 
     with record.held():
         config, rows = record.config(), record.rows()
@@ -166,7 +166,7 @@ def measure_study(arguments: argparse.Namespace) -> None:
             raise SystemExit("the study was interrupted")
     cpu_s, trials_s, searched_mib = time.process_time() - cpu_s, age_s() - console.begun_s, peak_mib()
     report_s, report_cpu_s = time.monotonic(), time.process_time()
-    from tune_cmx.evidence.report import write_report  # as the command does, only now
+    from tune_cmx.evidence.report.write import write_report  # as the command does, only now
 
     write_report(opened.folder)
     row = {

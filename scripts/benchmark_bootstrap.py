@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_cmx.evaluation import coco_truth, to_detections
-from tune_cmx.evidence.bootstrap import DataInterval, paired_bootstrap
-from tune_cmx.evidence.matching import Matched, match
+from tune_cmx.evidence.statistics.bootstrap import DataInterval, paired_bootstrap
+from tune_cmx.evidence.statistics.coco_matches import Matched, match
 
 WIDTH_PX, HEIGHT_PX = 640, 512
 ARMS = {"treatment": 0.07, "control": 0.08}

@@ -19,9 +19,9 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.frame_cache import SharedFrames, shared_frames
-from tune_cmx.data.layout import PairedData, open_data
-from tune_cmx.evidence.markdown import Page
+from tune_cmx.data.image_cache import SharedFrames, shared_frames
+from tune_cmx.data.readers.layout import PairedData, open_data
+from tune_cmx.evidence.report.page import Page
 
 HEIGHT_PX, WIDTH_PX, BANDS = 512, 640, 5
 FORMS = ("png", "jpg", "npy")

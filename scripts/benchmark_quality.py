@@ -21,10 +21,10 @@ from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import ComputeConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evidence.difference import compare_paired
-from tune_cmx.evidence.markdown import Page
-from tune_cmx.training import build, run
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.statistics.difference import compare_paired
+from tune_cmx.training import assembly, run
+from tune_cmx.training.run_folder import TrialRecord
 
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "demo_modalities.yaml"
@@ -36,7 +36,7 @@ def trained(name: str, config: TrialConfig, prepared: Prepared, folder: Path) ->
     """The final results on the test split, in points."""
     record = TrialRecord.plan(folder / f"{name}-s{config.seed}", config, arm=name, phase="single")
     if name == "plain":
-        slow = partial(build.build_trial_model, batched=False)
+        slow = partial(assembly.build_trial_model, batched=False)
         with (
             patch.object(run, "build_trial_model", slow),
             patch.object(run, "build_trainer", _plain_trainer),
@@ -50,7 +50,7 @@ def trained(name: str, config: TrialConfig, prepared: Prepared, folder: Path) ->
 
 
 def _plain_trainer(*arguments: object) -> object:
-    trainer = build.build_trainer(*arguments)  # type: ignore[arg-type]
+    trainer = assembly.build_trainer(*arguments)  # type: ignore[arg-type]
     for group in trainer.optimizer.param_groups:
         group.update(fused=False, foreach=False)
     return trainer

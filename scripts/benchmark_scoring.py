@@ -19,7 +19,7 @@ from benchmark_bootstrap import Scene
 from benchmark_setting import setting
 
 from tune_cmx.evaluation import METRICS, counter, evaluate, to_detections
-from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.report.page import Page
 
 PUBLISHED_S = 0.116
 """Of training, an image: the published runs at 800 pixels on one A100."""

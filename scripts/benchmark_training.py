@@ -152,10 +152,10 @@ def measure_one(arguments: argparse.Namespace) -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from tune_cmx.config.trial import TrialConfig
-    from tune_cmx.data.frame_cache import shared_frames
+    from tune_cmx.data.image_cache import shared_frames
     from tune_cmx.data.prepare import prepare
-    from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
-    from tune_cmx.training.distributed import lead_rank
+    from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
+    from tune_cmx.training.ddp.ranks import lead_rank
 
     case = Case(**json.loads(arguments.case))
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -251,7 +251,7 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """benchmarks/training_DEVICE.json and .md."""
     from benchmark_setting import setting
 
-    from tune_cmx.evidence.markdown import Page
+    from tune_cmx.evidence.report.page import Page
 
     device = rows[0]["device"]
     kind = "cpu" if "CPU" in device else device.lower().replace(" ", "_")

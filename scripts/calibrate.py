@@ -15,8 +15,8 @@ import scipy
 from calibrate_claims import claims_page
 from numpy.typing import NDArray
 
-from tune_cmx.evidence.markdown import Page
-from tune_cmx.two_stage import estimate, fix_seeds, seeds_wanted, t_quantile
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.stein import estimate, fix_seeds, seeds_wanted, t_quantile
 
 Differences = NDArray[np.float64]
 PILOT = 4

@@ -1,7 +1,7 @@
 """The calibration of claims: how often the shipped gate is wrong, and how often it finds what is there.
 
 `python scripts/calibrate.py claims` prints its page. Runs are simulated; rows, pairing, tests, Holm's correction and
-verdicts are those of `tune_cmx.evidence.claims.evaluate_claim`.
+verdicts are those of `tune_cmx.evidence.claims.evaluate.evaluate_claim`.
 """
 
 import math
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import scipy
 
-from tune_cmx.evidence.claims import evaluate_claim
-from tune_cmx.evidence.markdown import Page
-from tune_cmx.evidence.table import Table
+from tune_cmx.evidence.claims.evaluate import evaluate_claim
+from tune_cmx.evidence.claims.run_table import Table
+from tune_cmx.evidence.report.page import Page
 
 SDS = (0.2, 0.4, 0.66)
 SEEDS = (3, 5, 8)

@@ -30,7 +30,7 @@ from chaos_disk import FILLER, fill, small_disk
 from chaos_study import Finished, Study, holders, same, sound, space_file
 
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.report.page import Page
 from tune_cmx.search.trials import WORKER_LOSSES
 
 VICTIMS = ("worker", "driver", "Ctrl-C", "cluster", "disk")

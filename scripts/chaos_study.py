@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from tune_cmx.search.optuna_journal import STORAGE, studies_of
+from tune_cmx.search.optuna.journal import STORAGE, studies_of
 from tune_cmx.search.rungs import STOP, Decision, read_decisions
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 NAME, MARK = "chaos", "TUNE_CMX_CHAOS"
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")

@@ -25,9 +25,9 @@ from ray.tune.schedulers import ASHAScheduler
 from replay_curves import CONFIRM_SEEDS, EPOCHS, NOISES, Model, Values, draw_curves, read_model
 
 from tune_cmx.config.space import Confirm, EarlyStopping
-from tune_cmx.evidence.markdown import Page
+from tune_cmx.evidence.report.page import Page
 from tune_cmx.search.finalists import finalists, rank, winner
-from tune_cmx.search.simulate import METRIC, Course, Simulation, simulate, simulate_under
+from tune_cmx.search.planning.simulate import METRIC, Course, Simulation, simulate, simulate_under
 
 Order = Literal["random", "worst"]
 ROOT = Path(__file__).parents[1]

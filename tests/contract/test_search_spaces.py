@@ -8,8 +8,8 @@ import torch
 
 from tune_cmx.config.arms import CONTROL
 from tune_cmx.config.study import Study, read_study
-from tune_cmx.search.build import DEFAULT_BANDS, build_plain
-from tune_cmx.search.plan import rungs_text, size_text
+from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
+from tune_cmx.search.planning.study_size import rungs_text, size_text
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "search_spaces").iterdir())

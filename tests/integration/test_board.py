@@ -19,9 +19,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.training.board import TrialBoard
-from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.tensorboard.events import TrialBoard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

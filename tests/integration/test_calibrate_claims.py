@@ -43,7 +43,7 @@ def test_few_studies_give_about_what_the_page_says(paired: bool, script: ModuleT
 
 
 def test_a_gate_without_holm_is_noticed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts: Any = importlib.import_module("tune_cmx.evidence.verdicts")
+    verdicts: Any = importlib.import_module("tune_cmx.evidence.claims.verdicts")
     monkeypatch.setattr(verdicts, "holm", list)
     tally = script.simulate(script.Setting(True, 12, 0.4, 5), 120, np.random.default_rng(1))
     assert tally.false > 10

@@ -23,10 +23,10 @@ from safetensors.torch import load_file
 from tune_cmx.data.dataset import epoch_order
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.seeding import derive
-from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
-from tune_cmx.training.distributed import Rank, lead_rank
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
+from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +215,7 @@ def listening(pid: int | None) -> list[str]:
 def test_helpers_end_with_a_lead_that_is_killed(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     record = plan(tiny.folder / "trial", with_schedule(config, epochs=1000))
     script = (
-        "from pathlib import Path; from tune_cmx.training.record import TrialRecord;"
+        "from pathlib import Path; from tune_cmx.training.run_folder import TrialRecord;"
         "from tune_cmx.training.run import run_trial; from tune_cmx.data.prepare import load_prepared;"
         f"record = TrialRecord(Path({str(record.folder)!r}));"
         f"list(run_trial(record, load_prepared(record.config().data, Path({str(prepared.folder)!r}))))"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tune_cmx import patience
+from tune_cmx import retry
 from tune_cmx.errors import TrialError
 from tune_cmx.training.checkpoint import checkpoints
-from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Disk:
                 threading.Timer(2, self.free).start()
             waited.append(place)
 
-        monkeypatch.setattr(patience._log, "warning", warning)
+        monkeypatch.setattr(retry._log, "warning", warning)
         return waited
 
 
@@ -98,7 +98,7 @@ def test_a_disk_that_stays_full(
     tiny: Tiny, prepared: Prepared, disk: Disk, whole: TrialRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial fails and says why; what it had is intact; with room again it goes on as if nothing had been."""
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
     record = _plan(tiny, disk.folder / "trial")
     reports = run_trial(record, prepared)
     next(reports)
@@ -154,7 +154,7 @@ def test_rows_and_states_wait_too(tiny: Tiny, disk: Disk, monkeypatch: pytest.Mo
 
 def test_half_a_row_is_cut_back(tiny: Tiny, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for one page of a row of several: none of it stays, neither while it waits nor after."""
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(retry, "PATIENCE_S", 0.3)
     record = _plan(tiny, disk.folder / "trial")
     record.begin_session(1)
     path = record.folder / "metrics.csv"
@@ -174,7 +174,7 @@ def test_half_a_row_is_cut_back(tiny: Tiny, disk: Disk, monkeypatch: pytest.Monk
 
 def test_a_note_that_finds_no_room_it_can_be(tiny: Tiny, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It raises nothing and leaves the state readable."""
-    monkeypatch.setattr("tune_cmx.training.record._LAST_WORDS_S", 0.2)
+    monkeypatch.setattr("tune_cmx.training.run_folder._LAST_WORDS_S", 0.2)
     record = _plan(tiny, disk.folder / "trial")
     record.begin_session(1)
     disk.fill()

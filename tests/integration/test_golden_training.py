@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from conftest import Tiny

@@ -17,7 +17,7 @@ def modules_after(statement: str) -> set[str]:
 
 def test_a_report_needs_neither_torch_nor_ray_and_the_driver_of_a_search_no_torch() -> None:
     statement = (
-        "import tune_cmx.evidence.report, tune_cmx.config.study\n"
+        "import tune_cmx.evidence.report.write, tune_cmx.config.study\n"
         "assert 'ray' not in sys.modules\n"
         "import tune_cmx.search.runner, tune_cmx.search.study_folder"
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tune_cmx.config.parse import parse_trial
-from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
-from tune_cmx.training.distributed import lead_rank
+from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
+from tune_cmx.training.ddp.ranks import lead_rank
 
 if TYPE_CHECKING:
     from conftest import Tiny

@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from tune_cmx.data.disturbance import Blank
+from tune_cmx.data.corruption.kinds import Blank
 from tune_cmx.models.detector import Detector
-from tune_cmx.training.record import TrialRecord
-from tune_cmx.training.robustness import measure_robustness
+from tune_cmx.training.corruption_scores import measure_robustness
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from tune_cmx.data.prepare import load_prepared
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 from tune_cmx.training.run import run_trial
 
 torch.set_num_threads(1)

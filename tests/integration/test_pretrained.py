@@ -27,9 +27,9 @@ from tune_cmx.models.encoder import Encoder
 from tune_cmx.models.mit import MIT, MixTransformer
 from tune_cmx.models.pretrained import check_pretrained, load_pretrained
 from tune_cmx.models.timm_stream import TimmStream
-from tune_cmx.training.build import build_trial_model
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.assembly import build_trial_model
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from conftest import Tiny

@@ -18,9 +18,9 @@ from tune_cmx.cli.output import out
 from tune_cmx.config.parse import parse_trial
 from tune_cmx.data.prepare import prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evidence.report import write_report
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.evidence.report.write import write_report
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.rungs import read_decisions, stops
 from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import StudyFolder, open_folder
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 Run = Callable[[int, str], tuple[StudyFolder, Counter[str]]]
 FEW, MANY, MORE = 8, 32, 1.3

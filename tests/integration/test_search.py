@@ -17,7 +17,7 @@ import pytest
 
 from tune_cmx.config.parse import flatten
 from tune_cmx.search.rungs import STOP, read_decisions
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from conftest import Tiny

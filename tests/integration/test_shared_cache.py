@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tune_cmx.data import frame_cache
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.data import image_cache
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -63,7 +63,7 @@ def test_a_trial_decodes_nothing_itself(
 def test_a_trial_goes_on_where_they_do_not_fit(
     tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(frame_cache, "USABLE", 0.0)
+    monkeypatch.setattr(image_cache, "USABLE", 0.0)
     config = with_schedule(tiny.study().arms["control"].config)
     record = TrialRecord.plan(tmp_path / "record", config, arm="control", phase="single")
     assert len(list(run_trial(record, prepared, shared_cache=True))) == 2

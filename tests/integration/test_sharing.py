@@ -9,7 +9,7 @@ import pytest
 from tune_cmx.config.parse import flatten
 from tune_cmx.errors import TrialError
 from tune_cmx.search.cluster import Resources, ray_cluster
-from tune_cmx.search.sharing import measured_share
+from tune_cmx.search.planning.gpu_share import measured_share
 from tune_cmx.search.study_folder import open_folder
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from ray.train._internal.storage import get_fs_and_path
 
 from tune_cmx.errors import StorageError
 from tune_cmx.storage import Mirror, check_writable, fetch_data
-from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,11 +28,11 @@ from ray.tune.experiment import Trial
 
 from tune_cmx.config.domains import parse_domains, sample_all
 from tune_cmx.config.space import EarlyStopping, Searcher
-from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_memory import Outcome
-from tune_cmx.search.optuna_search import TpeSearch
+from tune_cmx.search.optuna.journal import STORAGE
+from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler
-from tune_cmx.training.record import write_json
+from tune_cmx.training.run_folder import write_json
 
 METRIC = "val/mAP"
 EPOCHS = 6

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tune_cmx.errors import TrialError
-from tune_cmx.training.record import TrialRecord
 from tune_cmx.training.run import run_trial
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from conftest import Tiny

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
-from tune_cmx.evidence.imports.collect import collect
-from tune_cmx.evidence.imports.study import write_import
-from tune_cmx.search.optuna_journal import studies_of
+from tune_cmx.evidence.importer.collect import collect
+from tune_cmx.evidence.importer.imported_study import write_import
+from tune_cmx.search.optuna.journal import studies_of
 
 if TYPE_CHECKING:
     from conftest import Tiny

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 BIN = Path(sys.executable).parent
 LOOPBACK, PORT = "127.0.0.1", 27201

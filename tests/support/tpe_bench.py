@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from tune_cmx.config.domains import Domains, parse_domains
 from tune_cmx.config.space import Searcher
-from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_memory import Outcome
-from tune_cmx.search.optuna_search import TpeSearch
+from tune_cmx.search.optuna.journal import STORAGE
+from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.tpe import TpeSearch
 
 METRIC = "val/mAP"
 EPOCHS = 9

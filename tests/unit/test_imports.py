@@ -15,24 +15,26 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "machine": set(),
     "notes": set(),
-    "patience": {"errors"},
+    "retry": {"errors"},
     "smoothing": set(),
-    "storage": {"errors", "patience"},
-    "two_stage": set(),
+    "storage": {"errors", "retry"},
+    "stein": set(),
     "seeding": set(),
     "registry": {"errors"},
     "config": {"errors", "registry"},
     "evaluation": {"errors"},
     "data": {"config", "errors", "evaluation", "registry", "seeding", "storage"},
     "models": {"config", "errors", "registry"},
-    "training": {"config", "data", "errors", "evaluation", "models", "patience", "registry", "seeding"},
+    "training": {"config", "data", "errors", "evaluation", "models", "retry", "registry", "seeding"},
     "search": {
-        *("config", "data", "errors", "machine", "models", "notes", "patience"),
-        *("registry", "seeding", "smoothing", "storage", "training", "two_stage"),
+        *("config", "data", "errors", "machine", "models", "notes", "retry"),
+        *("registry", "seeding", "smoothing", "storage", "training", "stein"),
     },
-    "evidence": {"data", "errors", "evaluation", "notes", "registry", "smoothing", "two_stage"},  # data: frames to show
+    "evidence": {"data", "errors", "evaluation", "notes", "registry", "smoothing", "stein"},  # data: frames to show
 }
 """What each part may import of the package; cli may import all, and nothing imports cli."""
+ROOMS = ("wording", "statistics", "claims", "results", "importer", "report")
+"""Of `evidence`, from low to high: a room imports from those before it."""
 FOREIGN = {
     "torch": {"data", "evaluation", "models", "training", "search", "cli"},
     "ray": {"search"},
@@ -69,6 +71,19 @@ def test_every_part_of_the_package_has_its_place() -> None:
 def test_a_file_imports_only_what_lies_below_it(file: str) -> None:
     part = part_of(file)
     assert parts_imported(file) - {part} <= BELOW[part], f"{file} reaches out of its place"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("evidence/") and file.count("/") > 1])
+def test_a_room_of_evidence_imports_only_the_rooms_below_it(file: str) -> None:
+    room = file.split("/")[1]
+    used = {name.split(".")[2] for name in imported(file) if name.startswith("tune_cmx.evidence.")}
+    assert used <= {*ROOMS[: ROOMS.index(room)], room}, f"{file} reaches out of its room"
+
+
+def test_no_folder_holds_more_than_sixteen_files() -> None:
+    folders = {path.parent for path in ROOT.rglob("*.py")}
+    counts = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {name: count for name, count in counts.items() if count > 16} == {}
 
 
 @pytest.mark.parametrize("package", FOREIGN)

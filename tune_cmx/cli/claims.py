@@ -61,7 +61,7 @@ def answer_case(case: Any, place: int) -> dict[str, Any]:
     Raises:
         TuneCmxError: The case, its claim or a row cannot be read.
     """
-    from tune_cmx.evidence.claims import evaluate_claim
+    from tune_cmx.evidence.claims.evaluate import evaluate_claim
 
     if not isinstance(case, dict):
         raise ConfigError(f"needs an object with `claim` and `rows`; got {_what(case)}")

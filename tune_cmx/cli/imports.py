@@ -12,7 +12,7 @@ from tune_cmx.config.parse import load_mapping
 from tune_cmx.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tune_cmx.evidence.imports.collect import Collected
+    from tune_cmx.evidence.importer.collect import Collected
 
 
 def import_results(
@@ -37,8 +37,8 @@ def import_results(
 
     `tune-cmx import published_results.csv --claims published_claims.yaml`
     """
-    from tune_cmx.evidence.imports.collect import collect
-    from tune_cmx.evidence.imports.study import refuse_existing, write_import
+    from tune_cmx.evidence.importer.collect import collect
+    from tune_cmx.evidence.importer.imported_study import refuse_existing, write_import
 
     folder = _folder(output_dir, name)
     refuse_existing(folder)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tune_cmx.cli.flags import (
+from tune_cmx.cli.options.flags import (
     MEASURED,
     Bands,
     Classes,
@@ -76,7 +76,7 @@ def plan(
     """
     settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
     study = read_study(space, overrides={**settings, **set_settings(sets)})
-    from tune_cmx.search.estimate import estimate
+    from tune_cmx.search.planning.estimate import estimate
 
     if gpus_per_trial == MEASURED:
         _refuse_without_card()
@@ -96,7 +96,7 @@ def _places(
     """Where trials run, and how many at a time."""
     import torch
 
-    from tune_cmx.search.estimate import Places
+    from tune_cmx.search.planning.estimate import Places
 
     count = torch.cuda.device_count() if gpus is None else gpus
     processes = study.control.config.schedule.processes
@@ -130,7 +130,7 @@ def _refuse_without_card() -> None:
 
 def _measured(study: Study, prepared: Any) -> float:
     """The share of a card that a trial needs, by the card here."""
-    from tune_cmx.search.sharing import share_here
+    from tune_cmx.search.planning.gpu_share import share_here
 
     found = share_here(study, prepared)
     say(f"memory: {round(1 / found)} trials fit a card")
@@ -143,8 +143,8 @@ def _costs(
     """What a trial takes: by earlier records where there are any, else by a probe."""
     import torch
 
-    from tune_cmx.search.costs import Costs, earlier_times, probed_times, seconds_to_check
-    from tune_cmx.search.sizes import ModelSizes
+    from tune_cmx.search.planning.costs import Costs, earlier_times, probed_times, seconds_to_check
+    from tune_cmx.search.planning.model_sizes import ModelSizes
 
     device = "cuda" if places.gpu else "cpu"
     configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
@@ -176,7 +176,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     """A table, and what it comes to in a sentence."""
     from rich.table import Table
 
-    from tune_cmx.search.plan import rungs_text
+    from tune_cmx.search.planning.study_size import rungs_text
 
     unit = "GPU-hours" if places.gpu else "core-hours"
     columns = {"expected": found.expected, "at worst": found.worst, "the whole grid": found.grid}

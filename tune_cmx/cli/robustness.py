@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tune_cmx.cli.disturbances import asked_disturbances, refuse_unseen, refuse_without_sequences
 from tune_cmx.cli.earlier import study_copy
-from tune_cmx.cli.flags import (
+from tune_cmx.cli.options.corruptions import asked_disturbances, refuse_unseen, refuse_without_sequences
+from tune_cmx.cli.options.flags import (
     Data,
     Device,
     Labels,
@@ -32,8 +32,8 @@ from tune_cmx.config.trial import DataConfig, TrialConfig
 from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
 
 if TYPE_CHECKING:
-    from tune_cmx.data.disturbance import Disturbance
-    from tune_cmx.evidence.records import Trial
+    from tune_cmx.data.corruption.kinds import Disturbance
+    from tune_cmx.evidence.results.study_results import Trial
     from tune_cmx.storage import Mirror
 
 CSV = "robustness.csv"
@@ -129,8 +129,8 @@ def _place(text: str) -> _Place:
     Raises:
         ConfigError: It is neither a study nor a record, or holds nothing that was trained to its end.
     """
-    from tune_cmx.evidence.reading import read_record, read_study
-    from tune_cmx.training.robustness import refuse_unfinished
+    from tune_cmx.evidence.results.reading import read_record, read_study
+    from tune_cmx.training.corruption_scores import refuse_unfinished
 
     folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
     if (folder / "study.json").is_file():
@@ -190,10 +190,10 @@ def _measure(
     workers: int,
 ) -> set[str]:
     """Measure run by run; the names of those that could not be."""
-    from tune_cmx.data.disturbance import usual_disturbances
-    from tune_cmx.data.robustness import ROBUSTNESS
-    from tune_cmx.training.record import TrialRecord
-    from tune_cmx.training.robustness import measure_robustness
+    from tune_cmx.data.corruption.kinds import usual_disturbances
+    from tune_cmx.data.corruption.robustness_file import ROBUSTNESS
+    from tune_cmx.training.corruption_scores import measure_robustness
+    from tune_cmx.training.run_folder import TrialRecord
 
     wanted: dict[str, list[Disturbance]] = {}
     for name, config in configs.items():
@@ -240,7 +240,13 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], 
 
 def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
     """A table for each part of the split that was measured, and where weights do not give the recorded value."""
-    from tune_cmx.evidence.robustness import HEADER, LEFT, disturbed_arms, gap_words, stored_robustness
+    from tune_cmx.evidence.report.sections.modality_loss import (
+        HEADER,
+        LEFT,
+        disturbed_arms,
+        gap_words,
+        stored_robustness,
+    )
 
     measured = [trial for trial in place.trials if trial.name not in failed]
     for part in sorted({parts[trial.name] for trial in measured}):
@@ -265,9 +271,9 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
 
 def _write(place: _Place) -> None:
     """The study's CSV, and the last line."""
-    from tune_cmx.data.robustness import ROBUSTNESS
-    from tune_cmx.evidence.robustness import robustness_table
-    from tune_cmx.training.record import write_atomically
+    from tune_cmx.data.corruption.robustness_file import ROBUSTNESS
+    from tune_cmx.evidence.report.sections.modality_loss import robustness_table
+    from tune_cmx.training.run_folder import write_atomically
 
     path = place.folder / ROBUSTNESS
     if place.study:

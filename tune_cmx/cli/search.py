@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.earlier import data_of_session, earlier_session, study_place
-from tune_cmx.cli.flags import (
+from tune_cmx.cli.options.flags import (
     MEASURED,
     Bands,
     Classes,
@@ -31,11 +31,11 @@ from tune_cmx.cli.flags import (
     set_settings,
     share_of_card,
 )
+from tune_cmx.cli.options.warm_start import WarmStarts, warm_started
 from tune_cmx.cli.output import out, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import torch_process
-from tune_cmx.cli.warm_start import WarmStarts, warm_started
 from tune_cmx.config.study import read_study
 from tune_cmx.errors import ConfigError
 
@@ -117,7 +117,7 @@ def search(
     with ExitStack() as stack:
         with torch_process() as ask:
             answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
-            from tune_cmx.data.frame_cache import frames_kept
+            from tune_cmx.data.image_cache import frames_kept
             from tune_cmx.search.cluster import Resources, ray_cluster
             from tune_cmx.search.console import StudyConsole
             from tune_cmx.search.runner import run_study

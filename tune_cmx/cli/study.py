@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.earlier import study_copy
-from tune_cmx.cli.flags import (
+from tune_cmx.cli.options.flags import (
     Bands,
     Classes,
     Data,
@@ -68,7 +68,7 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
         DataError: No validation frame has a box.
         ConfigError: What the search begins with cannot be read, or a model cannot be built.
     """
-    from tune_cmx.search.optuna_priors import observations_of
+    from tune_cmx.search.optuna.priors import observations_of
 
     if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
         selection = (study.file.early_stopping.metric,)
@@ -86,7 +86,7 @@ def show_check(study: Study, checked: Any) -> None:
     from rich.table import Table
 
     from tune_cmx.notes import together
-    from tune_cmx.search.plan import rungs_text, size_text
+    from tune_cmx.search.planning.study_size import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("arm", overflow="fold")
@@ -123,7 +123,7 @@ def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `r
 
 def show_report(folder: Path, mirror: Any) -> None:
     """Write the report, and say where it and the curves are; `mirror` brings it to storage, where there is one."""
-    from tune_cmx.evidence.report import write_report
+    from tune_cmx.evidence.report.write import write_report
 
     path = write_report(folder)
     failed = sum('"status": "failed"' in file.read_text() for file in (folder / "records").glob("*/trial.json"))

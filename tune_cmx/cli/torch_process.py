@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from tune_cmx.errors import TrialError
-from tune_cmx.training.parent import end_with_parent
+from tune_cmx.training.ddp.parent import end_with_parent
 
 Answer = TypeVar("Answer")
 Ask = Callable[..., Callable[[], Any]]

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.earlier import earlier_trial
-from tune_cmx.cli.flags import (
+from tune_cmx.cli.options.flags import (
     Bands,
     Classes,
     Data,
@@ -113,10 +113,10 @@ def train(
     chosen = device_named(device, here=True)
     import torch
 
-    from tune_cmx.search.build import build_for
+    from tune_cmx.search.planning.model_probe import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
-    from tune_cmx.training.record import TrialRecord
     from tune_cmx.training.run import run_trial
+    from tune_cmx.training.run_folder import TrialRecord
 
     if threads:
         torch.set_num_threads(threads)
@@ -180,7 +180,7 @@ def describe(
     }
     parsed = trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
     from tune_cmx.models.describe import flops, inspected
-    from tune_cmx.search.build import DEFAULT_BANDS, build_plain
+    from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
 
     height, width = _frame(frame)
     detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)

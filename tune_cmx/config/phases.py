@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tune_cmx.config.domains import Choice, Domains, grid, parse_domains, sample_all
-from tune_cmx.config.fairness import ARMS, refuse_fixed, refuse_overlap, searched_paths
 from tune_cmx.config.parse import Lines, flatten
 from tune_cmx.config.paths import below, get, put
 from tune_cmx.config.space import Searcher, StudyFile
+from tune_cmx.config.study_rules import ARMS, refuse_fixed, refuse_overlap, searched_paths
 from tune_cmx.errors import ConfigError
 
 SEARCH = "search"

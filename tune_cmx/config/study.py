@@ -15,7 +15,11 @@ from typing import Any
 
 from tune_cmx.config.arms import CONTROL, Arm, Arms, label, value_text
 from tune_cmx.config.domains import Domains, extremes, refuse_outside
-from tune_cmx.config.fairness import (
+from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
+from tune_cmx.config.paths import below, put
+from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
+from tune_cmx.config.space import StudyFile
+from tune_cmx.config.study_rules import (
     ARMS,
     refuse_idle_numbers,
     refuse_set,
@@ -23,10 +27,6 @@ from tune_cmx.config.fairness import (
     refuse_unfair,
     refuse_unknown_allowance,
 )
-from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
-from tune_cmx.config.paths import below, put
-from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
-from tune_cmx.config.space import StudyFile
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 

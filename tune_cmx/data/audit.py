@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tune_cmx.data.labels import label_bytes, parse_labels
-from tune_cmx.data.layout import Frame, PairedData
 from tune_cmx.data.pixels import Pixels, decode_image, decode_packed, full_scale, split_bands, to_bands
+from tune_cmx.data.readers.labels import label_bytes, parse_labels
+from tune_cmx.data.readers.layout import Frame, PairedData
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
-from tune_cmx.data.frame_cache import SharedFrames
-from tune_cmx.data.labels import read_labels
-from tune_cmx.data.layout import PairedData
+from tune_cmx.data.image_cache import SharedFrames
 from tune_cmx.data.pixels import Pixels, full_scale, read_frame
+from tune_cmx.data.readers.labels import read_labels
+from tune_cmx.data.readers.layout import PairedData
 from tune_cmx.data.transforms import apply_geometry, draw_dropout, draw_geometry
 from tune_cmx.errors import DataError
 

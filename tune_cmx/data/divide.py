@@ -4,8 +4,8 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tune_cmx.data.labels import label_bytes, parse_labels
-from tune_cmx.data.layout import Frame, PairedData
+from tune_cmx.data.readers.labels import label_bytes, parse_labels
+from tune_cmx.data.readers.layout import Frame, PairedData
 from tune_cmx.errors import DataError
 
 PARTS = ("train", "val", "test")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_cmx.data.layout import FOLDER_BANDS, Frame, PairedData
+from tune_cmx.data.readers.layout import FOLDER_BANDS, Frame, PairedData
 from tune_cmx.errors import DataError
 
 Pixels = NDArray[Any]

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tune_cmx.evidence.rows import SIZES, TIMES
+from tune_cmx.evidence.claims.rows import SIZES, TIMES
 
 UNKNOWN = "-"
 

@@ -10,10 +10,10 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
-from tune_cmx.search.build import build_for
-from tune_cmx.search.built import BuiltArm, Checked
-from tune_cmx.search.sizes import ModelSizes, as_text
-from tune_cmx.search.twins import find_twins, twin_ids, twin_texts
+from tune_cmx.search.planning.checked_models import BuiltArm, Checked
+from tune_cmx.search.planning.equivalent import find_twins, twin_ids, twin_texts
+from tune_cmx.search.planning.model_probe import build_for
+from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
 
 
 def check_study(study: Study, prepared: Prepared | None) -> Checked:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.patience import on_disk
+from tune_cmx.retry import on_disk
 
 GO_ON, PAUSE, STOP = "go on", "pause", "stop"
 FIRST_EPOCH = 2

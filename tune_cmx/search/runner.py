@@ -17,14 +17,14 @@ from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.search.cluster import Resources, check_nodes, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
-from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.optuna_memory import Outcome
-from tune_cmx.search.optuna_search import TpeSearch
+from tune_cmx.search.optuna.journal import STORAGE
+from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner
-from tune_cmx.training.record import TrialRecord
-from tune_cmx.two_stage import fix_seeds
+from tune_cmx.stein import fix_seeds
+from tune_cmx.training.run_folder import TrialRecord
 
 
 class _Interrupted(Exception):
@@ -87,7 +87,7 @@ def _fitted(opened: StudyFolder, resources: Resources, console: StudyConsole) ->
         check_nodes(place, opened.study.control.config.data.root)
     if not resources.measure_share:
         return resources
-    from tune_cmx.search.sharing import measured_share  # it loads torch, for which a driver has no other use
+    from tune_cmx.search.planning.gpu_share import measured_share  # it loads torch, for which a driver has no other use
 
     gpus_per_trial, sentence = measured_share(opened, resources.device)
     console.say(sentence)

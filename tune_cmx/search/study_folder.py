@@ -16,13 +16,13 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
-from tune_cmx.search.built import BuiltArm
-from tune_cmx.search.optuna_journal import STORAGE
-from tune_cmx.search.plan import schedule_end
+from tune_cmx.search.optuna.journal import STORAGE
+from tune_cmx.search.planning.checked_models import BuiltArm
+from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
-from tune_cmx.training.record import Phase, TrialRecord, now, write_json
+from tune_cmx.training.run_folder import Phase, TrialRecord, now, write_json
 
 STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
 _MEMORY = (DECISIONS, STORAGE)

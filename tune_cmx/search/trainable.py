@@ -17,7 +17,7 @@ from tune_cmx.errors import StorageError, TrialError, TuneCmxError
 from tune_cmx.smoothing import smoothed
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 if TYPE_CHECKING:
     from tune_cmx.training.loop import EpochReport

@@ -13,15 +13,15 @@ from ray.tune.experiment import Trial
 from ray.tune.search import BasicVariantGenerator
 
 from tune_cmx.errors import TuneCmxError
+from tune_cmx.search.callbacks import ClusterWatch, RecordKeeper
 from tune_cmx.search.cluster import ClusterSlots, Resources, slots
 from tune_cmx.search.console import StudyConsole
-from tune_cmx.search.keeper import ClusterWatch, RecordKeeper
-from tune_cmx.search.optuna_search import TpeSearch
-from tune_cmx.search.plan import schedule_end
+from tune_cmx.search.optuna.tpe import TpeSearch
+from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.schedulers import build_scheduler, trial_facts
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, smooth_name, train
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 WORKER_LOSSES = 3
 """How often a trial whose worker or node was lost is taken up again."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tune_cmx.errors import StorageError
-from tune_cmx.patience import PATIENCE_S
+from tune_cmx.retry import PATIENCE_S
 from tune_cmx.storage.store import Store
 
 _AT_ONCE = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyarrow.fs import FileInfo, FileType
 
 from tune_cmx.errors import StorageError
-from tune_cmx.patience import PATIENCE_S
+from tune_cmx.retry import PATIENCE_S
 from tune_cmx.storage.store import Store, hidden
 
 _CONFIG, _STATE, _METRICS = "config.json", "trial.json", "metrics.csv"

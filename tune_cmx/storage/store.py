@@ -14,7 +14,7 @@ import pyarrow
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from tune_cmx.errors import StorageError
-from tune_cmx.patience import Result, patiently
+from tune_cmx.retry import Result, patiently
 
 _CHUNK = 64 * 2**20
 _WHOLE = ("s3", "gcs", "abfs")

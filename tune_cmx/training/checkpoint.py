@@ -20,8 +20,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tune_cmx.errors import TrialError
-from tune_cmx.patience import on_disk
-from tune_cmx.training.generators import generator_state, restore_generators
+from tune_cmx.retry import on_disk
+from tune_cmx.training.random_state import generator_state, restore_generators
 
 _WEIGHTS, _EMA, _STATE, _HISTORY = "model.safetensors", "ema.safetensors", "state.pt", "history.json"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")

@@ -15,10 +15,10 @@ from tune_cmx.config.trial import DetectorConfig, TrialConfig
 from tune_cmx.data.dataset import PairedDataset, collate
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, TrialError
-from tune_cmx.training.build import build_trainer, build_trial_model
-from tune_cmx.training.distributed import lead_rank
+from tune_cmx.training.assembly import build_trainer, build_trial_model
+from tune_cmx.training.ddp.parent import end_with_parent
+from tune_cmx.training.ddp.ranks import lead_rank
 from tune_cmx.training.loop import detect, failure_reason
-from tune_cmx.training.parent import end_with_parent
 from tune_cmx.training.trainer import Batch
 
 USABLE = 0.9

@@ -12,26 +12,26 @@ from typing import Any
 import torch
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.frame_cache import SharedFrames, shared_frames
+from tune_cmx.data.image_cache import SharedFrames, shared_frames
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS
 from tune_cmx.models.describe import flops, inspected, network_size
 from tune_cmx.models.precision import lacks_bfloat16
 from tune_cmx.models.pretrained import load_pretrained
-from tune_cmx.training.board import TrialBoard, is_shown
-from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
+from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import (
     checkpoints,
     keep_weights_only,
     read_history,
     save_checkpoint,
 )
-from tune_cmx.training.distributed import Rank, lead_rank
-from tune_cmx.training.helpers import Helpers, Tasks
+from tune_cmx.training.ddp.ranks import Rank, lead_rank
+from tune_cmx.training.ddp.workers import Helpers, Tasks
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
 from tune_cmx.training.protocol import code_version, package_versions
-from tune_cmx.training.record import Row, TrialRecord, now
+from tune_cmx.training.run_folder import Row, TrialRecord, now
+from tune_cmx.training.tensorboard.events import TrialBoard, is_shown
 from tune_cmx.training.trainer import Seen, Trainer
 
 _log = logging.getLogger(__name__)

@@ -18,15 +18,15 @@ import torch
 
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset
+from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.prepare import Prepared
-from tune_cmx.data.truth import ground_truth
 from tune_cmx.errors import TrialError
-from tune_cmx.training.build import TrialData, build_trainer, build_trial_model
+from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import save_checkpoint
-from tune_cmx.training.distributed import lead_rank
+from tune_cmx.training.ddp.parent import end_with_parent
+from tune_cmx.training.ddp.ranks import lead_rank
 from tune_cmx.training.loop import failure_reason
 from tune_cmx.training.memory import one_process, peak_bytes
-from tune_cmx.training.parent import end_with_parent
 from tune_cmx.training.score import score_frames
 from tune_cmx.training.trainer import Batch, Trainer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tune_cmx.cli.flags import MOST_LOADERS, loaders
+from tune_cmx.cli.options.flags import MOST_LOADERS, loaders
 
 
 @pytest.mark.parametrize(

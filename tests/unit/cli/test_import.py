@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tune_cmx.cli.warm_start import warm_started
+from tune_cmx.cli.options.warm_start import warm_started
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
-from tune_cmx.search.optuna_priors import observations_of
+from tune_cmx.search.optuna.priors import observations_of
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run

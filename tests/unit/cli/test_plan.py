@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.cli.plan import bytes_text, hours_text, time_text
-from tune_cmx.search.costs import EpochTime, Times
+from tune_cmx.search.planning.costs import EpochTime, Times
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
@@ -53,7 +53,7 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
 ) -> None:
     assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
     probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], frame_s=0.1, source="a probe")
-    monkeypatch.setattr("tune_cmx.search.costs.probed_times", lambda *_, **__: probed)
+    monkeypatch.setattr("tune_cmx.search.planning.costs.probed_times", lambda *_, **__: probed)
     flags = ("--data", data, "--from", tmp_path / "earlier", "--gpus", 0, "--set", "compute.precision=fp32")
     code, output, _ = run("plan", space, *flags)
     assert code == 0

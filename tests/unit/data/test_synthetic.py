@@ -8,8 +8,8 @@ import pytest
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset
-from tune_cmx.data.labels import read_labels
-from tune_cmx.data.layout import open_data
+from tune_cmx.data.readers.labels import read_labels
+from tune_cmx.data.readers.layout import open_data
 from tune_cmx.data.split import make_split, split_warnings
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError, DataError

@@ -15,7 +15,7 @@ from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.rungs import Decision
 from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, mark_stopped, open_folder
-from tune_cmx.training.record import TrialRecord
+from tune_cmx.training.run_folder import TrialRecord
 
 Opener = Callable[..., StudyFolder]
 SPACE: dict[str, Any] = {

@@ -22,7 +22,7 @@ from tune_cmx.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from tune_cmx.training.generators import seed_all
+from tune_cmx.training.random_state import seed_all
 
 
 class _Training:

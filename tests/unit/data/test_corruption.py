@@ -1,0 +1,162 @@
+"""One modality blank, out of place or late; everything else as it was."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tune_cmx.data.corruption.corrupted import DisturbedDataset, shifted
+from tune_cmx.data.corruption.kinds import (
+    Blank,
+    Delay,
+    Shift,
+    earlier_frames,
+    read_disturbance,
+    usual_disturbances,
+)
+from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.readers.layout import open_data
+from tune_cmx.errors import DataError
+
+ALL = ["rgb", "thermal", "event"]
+MEANS = {"rgb": [0.1, 0.2, 0.3], "thermal": [0.4], "event": [0.5]}
+BANDS = {"rgb": slice(0, 3), "thermal": slice(3, 4), "event": slice(4, 5)}
+
+
+def pair(data, ids, disturbance):
+    """The frames as they are, and disturbed."""
+    clean = PairedDataset(data, ids, ALL, augment=None, seed=0)
+    return clean, DisturbedDataset(data, ids, ALL, disturbance, means=MEANS)
+
+
+@pytest.mark.parametrize("modality", ALL)
+def test_a_blank_modality_is_exactly_its_training_means_and_the_others_stay(folders, modality):
+    clean, blank = pair(open_data(folders()), ["a", "c"], Blank(modality=modality))
+    for index in range(2):
+        (before, target), (after, same_target) = clean[index], blank[index]
+        mean = torch.tensor(MEANS[modality])[:, None, None]
+        assert torch.equal(after[BANDS[modality]], mean.expand(-1, 8, 12))
+        others = [band for band in range(5) if band not in range(5)[BANDS[modality]]]
+        assert torch.equal(before[others], after[others])
+        assert all(torch.equal(target[key], same_target[key]) for key in target)
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (-3, 0), (0, 2), (0, -2), (4, 1), (-5, 7), (1, -7)])
+def test_a_shift_moves_each_pixel_by_so_much(right, down):
+    image = torch.arange(2 * 8 * 12, dtype=torch.float32).reshape(2, 8, 12) + 1
+    outside = torch.tensor([-1.0, -2.0])[:, None, None]
+    moved = shifted(image, right, down, outside)
+    for row in range(8):
+        for column in range(12):
+            inside = 0 <= row - down < 8 and 0 <= column - right < 12
+            expected = image[:, row - down, column - right] if inside else outside[:, 0, 0]
+            assert torch.equal(moved[:, row, column], expected)
+    assert image[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize(("right", "down"), [(12, 0), (-12, 0), (0, 8), (0, -50), (400, 400)])
+def test_a_shift_out_of_the_frame_leaves_what_is_outside(right, down):
+    assert torch.equal(
+        shifted(torch.rand(1, 8, 12), right, down, torch.full((1, 1, 1), 0.5)), torch.full((1, 8, 12), 0.5)
+    )
+
+
+def test_a_shift_is_of_one_modality(folders):
+    clean, moved = pair(open_data(folders()), ["b"], Shift(modality="thermal", right=4, down=-1))
+    (before, target), (after, same_target) = clean[0], moved[0]
+    assert torch.equal(after[[0, 1, 2, 4]], before[[0, 1, 2, 4]])
+    assert torch.equal(after[3, :7, 4:], before[3, 1:, :8])
+    assert torch.equal(after[3, 7], torch.full((12,), 0.4))
+    assert torch.equal(after[3, :, :4], torch.full((8, 4), 0.4))
+    assert torch.equal(target["boxes"], same_target["boxes"])
+
+
+class TestDelay:
+    IDS = ("a1", "a2", "a3", "b1", "b2")
+    SEQUENCES = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b"}
+
+    def event(self, root, id):
+        return torch.from_numpy(np.array(Image.open(root / "event" / f"{id}.png"))).float() / 255
+
+    @pytest.mark.parametrize(
+        ("frames", "earlier"), [(1, ["a1", "a1", "a2", "b1", "b1"]), (2, ["a1", "a1", "a1", "b1", "b1"])]
+    )
+    def test_it_stays_in_its_sequence_and_begins_with_its_first_frame(self, folders, frames, earlier):
+        root = folders(self.IDS, sequences=self.SEQUENCES)
+        clean, late = pair(open_data(root), self.IDS, Delay(modality="event", frames=frames))
+        for index, id in enumerate(earlier):
+            (before, target), (after, same_target) = clean[index], late[index]
+            assert torch.equal(after[:4], before[:4])
+            assert torch.equal(after[4], self.event(root, id))
+            assert all(torch.equal(target[key], same_target[key]) for key in target)
+
+    def test_the_earlier_frame_may_be_in_no_part_that_is_looked_at(self, folders):
+        data = open_data(folders(self.IDS, sequences=self.SEQUENCES))
+        assert [frame.id for frame in earlier_frames(data, ["b2", "a3"], 1)] == ["b1", "a2"]
+
+    def test_numbers_go_before_names(self, folders):
+        root = folders(self.IDS)
+        numbers = {"a1": 30, "a2": 10, "a3": 20, "b1": 1, "b2": ""}
+        with (root / "sequences.csv").open("w", newline="") as file:
+            rows = [(id, self.SEQUENCES[id], numbers[id]) for id in self.IDS]
+            csv.writer(file).writerows([("id", "sequence", "frame"), *rows])
+        found = earlier_frames(open_data(root), self.IDS, 1)
+        assert [frame.id for frame in found] == ["a3", "a2", "a2", "b1", "b1"]
+
+    def test_unknown_sequences_are_named_with_the_fix(self, folders):
+        with pytest.raises(DataError, match=r"a delay needs sequences.*sequences\.csv"):
+            pair(open_data(folders()), ["a"], Delay(modality="event", frames=1))
+
+    def test_frames_of_two_sizes_in_one_sequence_are_named(self, folders):
+        images = {f"{name}/b": np.zeros((6, 12, 3)[: 3 if name == "rgb" else 2], np.uint8) for name in ALL}
+        data = open_data(folders(images=images, sequences=dict.fromkeys("abc", "s")))
+        _, late = pair(data, ["a", "b"], Delay(modality="event", frames=1))
+        with pytest.raises(DataError, match=r"event of 'a' is 8×12 pixels and of 'b' 6×12"):
+            late[1]
+
+
+def test_workers_change_nothing(folders):
+    _, moved = pair(open_data(folders()), ["a", "b", "c"], Shift(modality="rgb", right=2))
+    settings = {"batch_size": 2, "shuffle": False, "seed": 0, "epoch": 0}
+    alone, helped = (list(build_loader(moved, **settings, workers=workers)) for workers in (0, 2))
+    for (images, _), (others, _) in zip(alone, helped, strict=True):
+        assert all(torch.equal(image, other) for image, other in zip(images, others, strict=True))
+
+
+def test_what_is_looked_at_where_nothing_is_asked_for():
+    found = [str(one) for one in usual_disturbances(["rgb"], delays=True)]
+    assert found == [
+        *("blank", "shifted 2 px right", "shifted 4 px right", "shifted 8 px right", "shifted 16 px right"),
+        *("1 frame late", "2 frames late", "4 frames late"),
+    ]
+    without = usual_disturbances(["rgb", "event"], delays=False)
+    assert len(without) == 10
+    assert {one.modality for one in without} == {"rgb", "event"}
+
+
+def test_words_of_a_shift_in_both_directions():
+    assert str(Shift(modality="rgb", right=-4, down=2)) == "shifted 4 px left, 2 px down"
+    assert str(Shift(modality="rgb", right=0, down=-1)) == "shifted 1 px up"
+
+
+@pytest.mark.parametrize("one", usual_disturbances(["thermal"], delays=True), ids=str)
+def test_a_disturbance_survives_being_written_down(one):
+    assert read_disturbance(one.model_dump()) == one
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"kind": "blur", "modality": "rgb"}, "'blank', 'shift', 'delay'"),
+        ({"kind": "blank", "modality": "lidar"}, "modality: unknown modality 'lidar'. Known: rgb, thermal, event"),
+        ({"kind": "shift", "modality": "rgb", "right": 0, "down": 0}, "changes nothing"),
+        ({"kind": "shift", "modality": "rgb", "right": 0.5}, "right: Input should be a valid integer"),
+        ({"kind": "delay", "modality": "rgb", "frames": 0}, "frames: Input should be greater than or equal to 1"),
+        (["blank"], "valid dictionary"),
+    ],
+)
+def test_a_disturbance_that_cannot_be_is_refused(content, said):
+    with pytest.raises(DataError, match=said):
+        read_disturbance(content)

@@ -1,0 +1,153 @@
+"""The report's claims under every verdict, and words that no verdict allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tune_cmx.evidence.report.write import study_page, write_report
+from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.reading import read_study
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+FORBIDDEN = re.compile(
+    r"\b(best|better|worse|worst|identical|significan\w*|superior|optimal|improve\w*|outperform\w*|beats?|wins?)\b",
+    re.I,
+)
+QUOTED = re.compile(r"“[^”]*”")
+"""A claim's own words."""
+STAGES_1 = {"treatment": "stages-1", "control": "control", "metric": "test/mAP"}
+
+
+def report_of(writer: StudyWriter) -> str:
+    records = read_study(writer.write())
+    return study_page(records, compare_arms(records), None).text()
+
+
+def claims_of(text: str) -> dict[str, str]:
+    """The section's groups, by heading."""
+    section = text.split("\n## Claims\n")[1].split("\n## ")[0]
+    return {part.partition("\n")[0]: part.partition("\n")[2] for part in section.split("### ")[1:]}
+
+
+def supported(writer: StudyWriter) -> None:
+    writer.arm("control", [30.0, 31.0, 32.0, 30.5])
+    writer.arm("stages-1", [33.0, 34.1, 34.9, 33.6])
+
+
+def contradicted(writer: StudyWriter) -> None:
+    writer.arm("control", [33.0, 34.1, 34.9, 33.6])
+    writer.arm("stages-1", [30.0, 31.0, 32.0, 30.5])
+    writer.study["claims"] = [{"text": "stage 1 is the best", "kind": "superiority", **STAGES_1}]
+
+
+def inconclusive(writer: StudyWriter) -> None:
+    writer.arm("control", [30.0, 31.0, 32.0])
+    writer.arm("stages-1", [31.0, 30.5, 33.5])
+    writer.study["claims"] = [{"kind": "best", "treatment": "stages-1", "metric": "test/mAP"}]
+
+
+def equivalent(writer: StudyWriter) -> None:
+    writer.arm("control", [30.0, 31.0, 32.0, 30.5])
+    writer.arm("stages-1", [30.1, 30.9, 32.1, 30.4])
+    writer.study["claims"] = [{"text": "identical results", "kind": "equivalence", "margin": 1.0, **STAGES_1}]
+
+
+def blocked(writer: StudyWriter) -> None:
+    writer.arm("stages-1", [31.0, 32.0])
+
+
+def single(writer: StudyWriter) -> None:
+    writer.arm("control", [30.0, 31.0])
+    writer.arm("stages-1", [34.0])
+
+
+def biased(writer: StudyWriter) -> None:
+    inconclusive(writer)
+    writer.study["selection"] = {"split": "test", "metric": "test/mAP", "finalists": ["stages-1"]}
+
+
+def not_comparable(writer: StudyWriter) -> None:
+    writer.arm("control", [30.0, 31.0, 32.0])
+    writer.arm("stages-1", [31.0, 30.5, 33.5], code_version="0.2.0")
+
+
+def descriptive(writer: StudyWriter) -> None:
+    single(writer)
+    writer.study["claims"] = [{"kind": "ratio", **STAGES_1, "treatment": {"seed": 100, "arm": "stages-1"}}]
+    writer.study["claims"][0]["control"] = {"seed": 100, "arm": "control"}
+
+
+def damaged(writer: StudyWriter) -> None:
+    supported(writer)
+    writer.study["claims"] = [{"kind": "superiority", **STAGES_1, "metric": "test/mAP_small"}]
+
+
+CASES: dict[str, tuple[Callable[[StudyWriter], None], str]] = {
+    "SUPPORTED": (supported, "Can be claimed"),
+    "CONTRADICTED": (contradicted, "Cannot be claimed"),
+    "INCONCLUSIVE": (inconclusive, "Open: these runs do not decide"),
+    "EQUIVALENT": (equivalent, "Can be claimed"),
+    "BLOCKED": (blocked, "Blocked"),
+    "INSUFFICIENT_REPLICATION": (single, "Cannot be claimed"),
+    "SELECTION_BIASED": (biased, "Cannot be claimed"),
+    "NOT_COMPARABLE": (not_comparable, "Cannot be claimed"),
+    "DESCRIPTIVE_ONLY": (descriptive, "Cannot be claimed"),
+    "DATA_ERROR": (damaged, "Blocked"),
+}
+
+
+@pytest.mark.parametrize("verdict", CASES)
+def test_every_verdict_has_its_group_and_no_word_says_more(writer: StudyWriter, verdict: str) -> None:
+    build, group = CASES[verdict]
+    build(writer)
+    text = report_of(writer)
+    (line,) = [line for line in claims_of(text)[group].splitlines() if f": {verdict}" in line][:1]
+    if group != "Can be claimed" and verdict != "CONTRADICTED":
+        assert re.search(r"To settle it: |To unblock it: |--resume", line), line
+    found = FORBIDDEN.findall(QUOTED.sub("", text))
+    assert not found, found
+
+
+@pytest.mark.parametrize("build", [supported, inconclusive])
+def test_no_word_of_a_whole_report_says_more_than_its_verdicts(
+    writer: StudyWriter, build: Callable[[StudyWriter], None]
+) -> None:
+    writer.search()
+    build(writer)
+    place = write_report(writer.write()).parent
+    page = re.sub(r"(?s)<style>.*?</style>|<[^>]*>", " ", (place / "report.html").read_text(encoding="utf-8"))
+    for text in (page, (place / "report.md").read_text(encoding="utf-8"), (place / "tables.tex").read_text()):
+        assert not FORBIDDEN.findall(QUOTED.sub("", text))
+
+
+def test_below_the_control_can_be_claimed_and_the_opposite_cannot(writer: StudyWriter) -> None:
+    contradicted(writer)
+    groups = claims_of(report_of(writer))
+    assert (
+        "stages 1 is below the control on test/mAP: SUPPORTED. That it is above is CONTRADICTED"
+        in (groups["Can be claimed"])
+    )
+    assert "“stage 1 is the best”: CONTRADICTED. " in groups["Cannot be claimed"]
+    assert "the records speak against it" in groups["Cannot be claimed"]
+
+
+def test_a_reason_is_given_once(writer: StudyWriter) -> None:
+    supported(writer)
+    writer.study["claims"] = [{"text": "1 lies above", "kind": "superiority", **STAGES_1}]
+    lines = claims_of(report_of(writer))["Can be claimed"].strip().splitlines()
+    assert "95 % interval 2.87 to 3.18" in lines[0]
+    assert (
+        lines[1] == "- “1 lies above”: SUPPORTED, for the reason given for stages 1 is above the control on test/mAP."
+    )
+
+
+def test_without_arms_and_claims_nothing_can_be_claimed(writer: StudyWriter) -> None:
+    text = report_of(writer)
+    assert "Nothing can be claimed: no arm but the control has a confirmed run" in text
+    assert "### " not in text.split("\n## Claims\n")[1].split("\n## ")[0]

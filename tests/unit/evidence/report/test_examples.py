@@ -1,0 +1,288 @@
+"""The report's example detections: which frames are picked, what is said of them, and what remains without images."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tune_cmx.evaluation import coco_truth, to_detections
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.examples import examples_section
+from tune_cmx.evidence.report.write import write_report
+from tune_cmx.evidence.results.image_scores import frame_f1
+from tune_cmx.evidence.results.reading import read_study
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+ROWS, COLUMNS = 40, 50
+BOXES = [[2.0, 2.0, 12.0, 12.0], [20.0, 20.0, 32.0, 32.0]]
+WRONG = [36.0, 2.0, 48.0, 14.0]
+HASHES = {"split_hash": "5p1175p1175p", "split_how": "sequence", "data_fingerprint": "da7ada7ada7a"}
+"""As the records of the fixture have them."""
+CONTROL = {"f0": (2, 0), "f1": (2, 1), "f2": (1, 0), "f3": (1, 1), "f4": (1, 2), "f5": (0, 0), "f6": (1, 5)}
+FINALIST = {"f0": (1, 2), "f1": (1, 1), "f2": (2, 2), "f3": (2, 0), "f4": (2, 1), "f5": (1, 0), "f6": (0, 1)}
+"""By frame, boxes found and wrong detections; each has two boxes, and f7 none."""
+F1_CONTROL = {"f0": 1.0, "f1": 0.8, "f2": 0.67, "f3": 0.5, "f4": 0.4, "f5": 0.0, "f6": 0.25}
+F1_FINALIST = {"f0": 0.4, "f1": 0.5, "f2": 0.67, "f3": 1.0, "f4": 0.8, "f5": 0.67, "f6": 0.0}
+IDS = [*CONTROL, "f7"]
+
+Found = Mapping[str, tuple[int, int]]
+Maker = Callable[..., Path]
+
+
+def packed(content: Any) -> bytes:
+    return gzip.compress(json.dumps(content).encode())
+
+
+def truth(sequences: Mapping[str, str] | None = None) -> dict[str, Any]:
+    images = [(number, id, ROWS, COLUMNS) for number, id in enumerate(IDS)]
+    boxes = [BOXES if id in CONTROL else [] for id in IDS]
+    content = coco_truth(images, boxes, [[1] * len(own) for own in boxes], ["person"])
+    for image in content["images"] if sequences else ():
+        image["sequence"] = (sequences or {})[image["file_name"]]
+    return {"info": HASHES, **content}
+
+
+def detections(found: Found, score: float = 0.9) -> list[dict[str, Any]]:
+    """A wrong one is never counted twice as right, for it meets no box."""
+    return [
+        one
+        for id, (right, wrong) in found.items()
+        for one in to_detections(
+            IDS.index(id), BOXES[:right] + [WRONG] * wrong, [score] * (right + wrong), [1] * (right + wrong)
+        )
+    ]
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """The images, of two modalities."""
+    root = tmp_path / "frames"
+    for modality, shape in (("rgb", (ROWS, COLUMNS, 3)), ("thermal", (ROWS, COLUMNS))):
+        (root / modality).mkdir(parents=True)
+        for id in IDS:
+            Image.fromarray(np.full(shape, 90, np.uint8)).save(root / modality / f"{id}.png")
+    (root / "labels").mkdir()
+    (root / "labels" / "f0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "classes.txt").write_text("person\n")
+    return root
+
+
+@pytest.fixture
+def study(writer: StudyWriter, frames: Path) -> Maker:
+    """A study of control and one finalist with two runs each, their detections, and the ground truth beside them."""
+
+    def made(
+        control: Sequence[Found] = (CONTROL, CONTROL),
+        finalist: Sequence[Found] = (FINALIST, FINALIST),
+        sequences: Mapping[str, str] | None = None,
+    ) -> Path:
+        for arm, runs in (("control", control), ("stages-1", finalist)):
+            writer.arm(arm, [30.0] * len(runs))
+            for place, found in zip(sorted((writer.folder / "records").glob(f"*{arm}*")), runs, strict=True):
+                (place / "detections.json.gz").write_bytes(packed(detections(found)))
+        (writer.folder / "data").mkdir()
+        (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
+        writer.study["data"]["root"] = str(frames)
+        (writer.folder / "report").mkdir()
+        return writer.write()
+
+    return made
+
+
+def section(folder: Path, stamps: Sequence[str] = ()) -> str:
+    page = Page(stamps=stamps)
+    examples_section(page, read_study(folder), folder / "report")
+    return page.text()
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table's cells by frame."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {line[1]: line for line in lines[2:]}
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted((folder / "report").glob("examples_*"))
+
+
+def opened(folder: Path) -> list[np.ndarray[Any, Any]]:
+    """The pictures' pixels."""
+    found = []
+    for path in pictures(folder):
+        with Image.open(path) as picture:
+            found.append(np.asarray(picture).astype(int))
+    return found
+
+
+def picked(text: str) -> dict[str, list[str]]:
+    """Frames by what they are picked as."""
+    kinds: dict[str, list[str]] = {}
+    for id, cells in rows(text).items():
+        for kind in cells[3].split("; "):
+            kinds.setdefault(kind, []).append(id)
+    return kinds
+
+
+def test_f1_of_a_frame_counts_boxes_found_missed_and_made_up() -> None:
+    found = frame_f1(detections(CONTROL), truth())
+    assert found[:-1] == pytest.approx(list(F1_CONTROL.values()), abs=0.005)
+    assert np.isnan(found[-1])
+
+
+def test_a_box_found_as_another_class_is_missed_and_made_up() -> None:
+    content = coco_truth([(0, "a", ROWS, COLUMNS)], [BOXES], [[1, 2]], ["person", "car"])
+    assert frame_f1(to_detections(0, BOXES, [0.9, 0.8], [1, 1]), content)[0] == pytest.approx(0.5)
+
+
+def test_the_extremes_of_both_arms_are_picked_each_frame_once_with_all_that_it_stands_for(study: Maker) -> None:
+    text = section(study())
+    assert picked(text) == {
+        "control highest": ["f0", "f1"],
+        "control lowest": ["f5", "f6"],
+        "finalist highest": ["f3", "f4"],
+        "finalist lowest": ["f0", "f6"],
+        "finalist furthest above": ["f5", "f3"],
+        "finalist furthest below": ["f0", "f1"],
+    }
+    for id, cells in rows(text).items():
+        assert cells[4:7] == ["2", f"{F1_CONTROL[id]:.2f}", f"{F1_FINALIST[id]:.2f}"]
+    assert rows(text)["f0"][7] == "-0.60"
+    assert text.count("| f0 ") == 1
+    assert "prove nothing; no claim rests on them" in text
+    assert "Considered are 7 frames; of those without boxes, 1, F1 is not defined" in text
+
+
+def test_a_frame_goes_by_the_mean_over_the_runs_of_an_arm(study: Maker) -> None:
+    cells = rows(section(study(control=(CONTROL, FINALIST))))
+    assert cells["f0"][5] == "0.70"
+
+
+def test_the_same_study_gives_the_same_section_and_the_same_pictures(study: Maker) -> None:
+    folder = study()
+    first, drawn = section(folder), [path.read_bytes() for path in pictures(folder)]
+    assert section(folder) == first
+    assert [path.read_bytes() for path in pictures(folder)] == drawn
+    assert drawn
+
+
+def test_detections_that_score_low_neither_count_nor_are_drawn(study: Maker) -> None:
+    folder = study()
+    before, drawn = rows(section(folder)), [path.read_bytes() for path in pictures(folder)]
+    low = detections(dict.fromkeys(CONTROL, (0, 3)), score=0.49)
+    for place in (folder / "records").iterdir():
+        path = place / "detections.json.gz"
+        path.write_bytes(packed(json.loads(gzip.decompress(path.read_bytes())) + low))
+    assert rows(section(folder)) == before
+    assert [path.read_bytes() for path in pictures(folder)] == drawn
+
+
+def test_of_equal_frames_those_of_another_sequence_are_shown_and_the_others_counted(study: Maker) -> None:
+    same = dict.fromkeys(CONTROL, (2, 0))
+    folder = study((same,), (same,), {id: "a" if id < "f4" else "b" for id in IDS})
+    text = section(folder)
+    assert set(picked(text)) == {"control highest", "control lowest", "finalist highest", "finalist lowest"}
+    assert "- control highest: 5 further frames with the same figure as the last one shown." in text
+    assert [cells[2] for cells in rows(text).values()] == ["a", "b"]
+
+
+def test_pictures_show_every_frame_on_every_band_in_colours_told_apart(study: Maker) -> None:
+    folder = study()
+    text = section(folder)
+    shown = opened(folder)
+    assert all(f"({path.name})" in text for path in pictures(folder))
+    assert sum(path.stat().st_size for path in pictures(folder)) < 400_000
+    assert {picture.shape[1] for picture in shown} == {984}
+    assert max(picture.shape[0] for picture in shown) <= 1340
+    for colour in ((230, 159, 0), (86, 180, 233)):
+        near = [(np.abs(picture - colour).max(axis=2) < 30) for picture in shown]
+        for first in (0, 324):
+            assert all(found[:, first : first + 320].sum() > 200 for found in near)
+    assert text.count("control above the finalist") == len(shown)
+
+
+def test_what_no_figure_may_stand_without_is_written_into_each_picture(study: Maker) -> None:
+    folder = study()
+    section(folder)
+    heights = [len(picture) for picture in opened(folder)]
+    section(folder, ["n = 1"])
+    stamped = opened(folder)
+    assert [len(picture) for picture in stamped] == [height + 19 for height in heights]
+    red = [(np.abs(picture[:19] - (176, 0, 0)).max(axis=2) < 40).any() for picture in stamped]
+    assert all(red)
+
+
+def test_without_the_images_the_table_stands_and_pictures_of_an_earlier_report_go(study: Maker, frames: Path) -> None:
+    folder = study()
+    before = rows(section(folder))
+    shutil.rmtree(frames)
+    text = section(folder)
+    assert rows(text) == before
+    assert "There are no pictures, for the images cannot be read where the study left them" in text
+    assert str(frames) in text
+    assert pictures(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:60]), "rgb/f0.png: corrupt"),
+        (lambda path: Image.new("RGB", (50, 41)).save(path), "rgb of f0 has 41×50 pixels, and had 40×50"),
+    ],
+)
+def test_an_image_that_changed_is_named_and_the_others_are_drawn(
+    study: Maker, frames: Path, harm: Callable[[Path], None], said: str
+) -> None:
+    folder = study()
+    harm(frames / "rgb" / "f0.png")
+    text = section(folder)
+    assert f"No. 1 is not drawn: {said}" in text
+    assert "![No. 2, 3 of the table" in text
+    assert "f0" in rows(text)
+
+
+def test_a_frame_that_went_is_named(study: Maker, frames: Path) -> None:
+    folder = study()
+    for modality in ("rgb", "thermal"):
+        (frames / modality / "f1.png").unlink()
+    assert "No. 2 is not drawn: " in section(folder)
+
+
+def test_a_finalist_without_detections_leaves_the_control_and_says_why(study: Maker) -> None:
+    folder = study()
+    for place in (folder / "records").glob("confirm-stages-1-*"):
+        (place / "detections.json.gz").unlink()
+    text = section(folder)
+    assert set(picked(text)) == {"control highest", "control lowest"}
+    assert "- Left out, as detections.json.gz is missing: confirm-stages-1-100, confirm-stages-1-101." in text
+    assert pictures(folder)
+
+
+def test_a_study_without_ground_truth_says_what_to_do(study: Maker) -> None:
+    folder = study()
+    (folder / "data" / "truth_test.json.gz").unlink()
+    assert "Cannot be shown: data/truth_test.json.gz is missing" in section(folder)
+
+
+def test_a_study_without_confirmation_says_so(study: Maker) -> None:
+    folder = study()
+    shutil.copy(folder / "data" / "truth_test.json.gz", folder / "data" / "truth_val.json.gz")
+    shutil.rmtree(folder / "records")
+    assert "no confirmation run of control or finalist has detections" in section(folder)
+
+
+def test_the_report_ends_with_them_and_its_page_holds_the_pictures(study: Maker) -> None:
+    folder = study()
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert text.rindex("\n## ") == text.index("\n## Example detections")
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == len(pictures(folder)) > 0

@@ -1,0 +1,155 @@
+"""Importance of factors: what optuna says of records, against chance and against noise."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.importance import importance_section, importances, limits, run_to_run_sd
+from tune_cmx.evidence.results.reading import read_study
+from tune_cmx.evidence.results.searched_factors import common_point, factors
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+DECIDES, IDLE, LATE = "schedule.lr", "schedule.momentum", "model.fusion.options.eca"
+
+
+def section(writer: StudyWriter, *, drawn: bool = False) -> str:
+    records = read_study(writer.write())
+    place = writer.folder / "report" if drawn else None
+    (writer.folder / "report").mkdir(exist_ok=True)
+    page = Page()
+    importance_section(page, records, place)
+    return page.text()
+
+
+def fill(writer: StudyWriter, trials: int, **how: Any) -> StudyWriter:
+    """Trials whose value hangs on the first factor alone, and on a little noise."""
+    writer.study["space"] = {
+        "search": {
+            DECIDES: {"when": {}, "loguniform": [0.001, 1.0]},
+            IDLE: {"when": {}, "uniform": [0.0, 1.0]},
+            LATE: {"when": {}, "choice": [True, False]},
+        }
+    }
+    draw = random.Random(3)
+    for n in range(trials):
+        values = {DECIDES: 10 ** draw.uniform(-3, 0), IDLE: draw.random(), LATE: n % 2 == 0}
+        writer.study["arms"][f"a{n}"] = {"label": f"a{n}", "values": values, "config": {}, "differs": []}
+        value = 30 + 60 * values[DECIDES] + draw.gauss(0, 0.3)
+        writer.trial(f"s-{n:02d}", f"a{n}", "search", val=value, **how)
+    return writer
+
+
+def test_the_factor_that_decides_stands_first_and_above_chance(writer: StudyWriter) -> None:
+    records = read_study(fill(writer, 30).write())
+    point = common_point(records)
+    assert point is not None
+    found = importances(records, point, factors(records))
+    assert found[0].factor.path == DECIDES
+    assert found[0].chance <= 0.05
+    assert found[0].share > found[0].chance_reach
+    assert all(one.chance > 0.05 for one in found[1:])
+    assert sum(one.share for one in found) == pytest.approx(1)
+
+
+def test_the_same_records_give_the_same_figures(writer: StudyWriter) -> None:
+    folder = fill(writer, 8).write()
+    first, second = (
+        importances(records, point, factors(records))
+        for records in (read_study(folder), read_study(folder))
+        if (point := common_point(records)) is not None
+    )
+    assert first == second
+
+
+def test_what_lifts_the_upper_trials_counts_and_not_what_spoils_the_lower(writer: StudyWriter) -> None:
+    lifts, spoils = "schedule.batch_size", "schedule.step_epochs"
+    writer.study["space"] = {"search": {path: {"when": {}, "choice": list(range(8))} for path in (lifts, spoils)}}
+    for n in range(32):
+        values = {lifts: n % 8, spoils: (n // 8 + n) % 8}
+        writer.study["arms"][f"a{n}"] = {"label": f"a{n}", "values": values, "config": {}, "differs": []}
+        value = 30 + 0.01 * n + 10 * (values[lifts] == 0) - 20 * (values[spoils] == 0)
+        writer.trial(f"s-{n:02d}", f"a{n}", "search", val=value)
+    records = read_study(writer.write())
+    point = common_point(records)
+    assert point is not None
+    assert importances(records, point, factors(records))[0].factor.path == lifts
+
+
+def said(writer: StudyWriter) -> str:
+    """The limits of the figures."""
+    records = read_study(writer.write())
+    point = common_point(records)
+    assert point is not None
+    return "; ".join(limits(records, point, factors(records)))
+
+
+def test_few_trials_are_warned_of_and_enough_are_not(writer: StudyWriter) -> None:
+    fill(writer, 29)
+    assert "29 trials for 3 factors: fewer than 10 a factor" in said(writer)
+    writer.trial("s-more", "a0", "search")
+    assert "fewer than 10 a factor" not in said(writer)
+
+
+def test_unequal_ends_are_said(writer: StudyWriter) -> None:
+    fill(writer, 12)
+    writer.trial("s-early", "a0", "search", epochs=2, status="stopped")
+    assert "1 of 13 trials stopped early, so all are taken at epoch 2" in said(writer)
+
+
+def test_noise_is_measured_on_the_confirmed_runs(writer: StudyWriter) -> None:
+    """Runs of 30, 31, 32 on val have sd 1 in full, and a third of it at epoch 2 of 6."""
+    fill(writer, 12)
+    writer.arm("control", [31.0, 32.0, 33.0])
+    writer.trial("s-early", "a0", "search", epochs=2, status="stopped")
+    records = read_study(writer.write())
+    point = common_point(records)
+    assert point is not None
+    assert run_to_run_sd(records, point) == pytest.approx(1 / 3)
+    assert "differ by sd 0.33 at epoch 2" in said(writer)
+
+
+def test_without_replicates_the_noise_is_unknown(writer: StudyWriter) -> None:
+    assert "no confirmed arm has two runs" in said(fill(writer, 12))
+
+
+def test_a_factor_that_some_trials_do_not_use(writer: StudyWriter) -> None:
+    fill(writer, 12)
+    for n in range(5):
+        del writer.study["arms"][f"a{n}"]["values"][LATE]
+    text = section(writer, drawn=True)
+    (row,) = [line for line in text.splitlines() if line.startswith("| eca ")]
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:3] == ["2", "7"]
+    assert "fewer than 10 a factor" in text
+    assert "](importance.png)" in text
+    assert (writer.folder / "report" / "importance.png").is_file()
+
+
+@pytest.mark.parametrize("trials", [0, 3])
+def test_too_few_to_weigh_anything(writer: StudyWriter, trials: int) -> None:
+    text = section(fill(writer, trials))
+    assert "nothing" in text
+    assert "|" not in text
+
+
+def test_one_factor_has_nothing_to_be_weighed_against(undecided: StudyWriter) -> None:
+    assert "Fewer than two factors were varied" in section(undecided)
+
+
+def test_arms_listed_one_by_one_have_no_factors(undecided: StudyWriter) -> None:
+    undecided.study["space"] = {"search": {"arms": {"when": {}, "choice": [{"model.streams": "rgb"}]}}}
+    assert "lists its arms one by one" in section(undecided)
+
+
+def test_optuna_keeps_its_loudness(writer: StudyWriter, caplog: pytest.LogCaptureFixture) -> None:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    section(fill(writer, 5))
+    assert optuna.logging.get_verbosity() == before
+    assert not caplog.records

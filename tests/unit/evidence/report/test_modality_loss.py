@@ -1,0 +1,158 @@
+"""The section on a modality that fails, and the table of its runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tune_cmx.evidence.report.latex import latex_tables
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.modality_loss import robustness_section, robustness_table
+from tune_cmx.evidence.report.write import write_report
+from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.reading import read_study
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+HEADING = "## When a modality fails"
+BLANK = {"kind": "blank", "modality": "thermal"}
+SHIFT = {"kind": "shift", "modality": "thermal", "right": 4, "down": 0}
+DELAY = {"kind": "delay", "modality": "event", "frames": 2}
+
+
+def metrics(value: float | None) -> dict[str, float | None]:
+    return {"mAP": value, "mAP_50": 50.0, "mAP_75": 20.0, "mAP_small": None, "mAP_medium": 1.0, "mAP_large": 2.0}
+
+
+def measured(
+    writer: StudyWriter,
+    trial: str,
+    undisturbed: float | None,
+    *disturbed: tuple[dict[str, Any], float | None],
+    split: str = "test",
+    **basis: str,
+) -> None:
+    content = {
+        "basis": {
+            "weights": "0" * 12,
+            "split_hash": "5p1175p1175p",
+            "data_fingerprint": "da7ada7ada7a",
+            "code_version": "0.1.0+abc",
+            **basis,
+        },
+        "undisturbed": metrics(undisturbed),
+        "disturbed": [{"disturbance": one, "results": metrics(value)} for one, value in disturbed],
+    }
+    path = writer.folder / "records" / trial / "robustness.json"
+    path.write_text(json.dumps({"splits": {split: content}}))
+
+
+def section(writer: StudyWriter) -> str:
+    records = read_study(writer.write())
+    page = Page()
+    robustness_section(page, records, compare_arms(records))
+    return page.text()
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_without_a_measurement_there_is_no_section(undecided: StudyWriter) -> None:
+    assert section(undecided).strip() == ""
+    assert HEADING not in write_report(undecided.write()).read_text()
+
+
+def test_mean_and_loss_over_seeds_the_control_first(undecided: StudyWriter) -> None:
+    for seed, undisturbed, blank in ((100, 31.0, 11.0), (101, 30.5, 12.5), (102, 33.5, 12.5)):
+        measured(undecided, f"confirm-stages-1-{seed}", undisturbed, (DELAY, 30.0), (SHIFT, 25.0), (BLANK, blank))
+    measured(undecided, "confirm-control-100", 30.0, (BLANK, 20.0), (SHIFT, 31.5))
+    text = section(undecided)
+    assert rows(text) == [
+        ["control", "", "undisturbed", "1", "30.00", "-"],
+        ["control", "thermal", "blank", "1", "20.00", "10.00"],
+        ["control", "thermal", "shifted 4 px right", "1", "31.50", "-1.50"],
+        ["stages 1", "", "undisturbed", "3", "31.67 ± 1.61", "-"],
+        ["stages 1", "event", "2 frames late", "3", "30.00 ± 0.00", "1.67 ± 1.61"],
+        ["stages 1", "thermal", "blank", "3", "12.00 ± 0.87", "19.67 ± 1.53"],
+        ["stages 1", "thermal", "shifted 4 px right", "3", "25.00 ± 0.00", "6.67 ± 1.61"],
+    ]
+    assert "no verdict rests on it" in text
+    assert "Left out, as nothing was measured on test: confirm-control-101, confirm-control-102" in text
+
+
+def test_it_stands_in_every_form_of_the_report(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", 30.0, (BLANK, 20.0))
+    path = write_report(undecided.write())
+    assert HEADING in path.read_text()
+    assert "When a modality fails" in path.with_suffix(".html").read_text()
+    assert "tab:when-a-modality-fails" in path.with_name("tables.tex").read_text()
+    page = Page()
+    records = read_study(undecided.folder)
+    robustness_section(page, records, compare_arms(records))
+    assert "On test, mAP in points" in latex_tables(page.parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "robustness.json is damaged: Invalid JSON"),
+        ("[]", "robustness.json is damaged: Input should be an object"),
+        ('{"splits": {"test": {"undisturbed": {}}}}', "robustness.json is damaged: splits.test.basis: Field required"),
+        ('{"splits": {"all": {}}}', "Input should be 'val' or 'test'"),
+        ("\udcff", "robustness.json is damaged: "),
+        ("", "robustness.json is damaged: "),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_others_stand(undecided: StudyWriter, content: str, said: str) -> None:
+    measured(undecided, "confirm-control-101", 31.0, (BLANK, 20.0))
+    path = undecided.folder / "records" / "confirm-control-100" / "robustness.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    text = section(undecided)
+    assert said in text
+    assert "confirm-control-100" in text
+    assert rows(text)[1] == ["control", "thermal", "blank", "1", "20.00", "11.00"]
+
+
+def test_a_value_that_cannot_be_and_other_data_are_named(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", 31.0, (BLANK, 120.0))
+    measured(undecided, "confirm-control-101", 31.0, (BLANK, 20.0), split_hash="another")
+    text = section(undecided)
+    assert "mAP: Input should be less than or equal to 100: confirm-control-100" in text
+    assert "split_hash of test is another and on record 5p1175p1175p: confirm-control-101" in text
+    assert rows(text) == []
+
+
+def test_weights_that_do_not_give_the_recorded_value_are_named(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", 29.0, (BLANK, 20.0))
+    measured(undecided, "confirm-control-101", 31.04, (BLANK, 20.0))
+    text = section(undecided)
+    assert "confirm-control-100: the weights give 29.00 mAP on test undisturbed, and the record says 30.00" in text
+    assert "confirm-control-101: the weights" not in text
+
+
+def test_undefined_values_are_no_numbers(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", None, (BLANK, None))
+    assert rows(section(undecided))[0] == ["control", "", "undisturbed", "0", "undefined", "-"]
+
+
+def test_another_split_has_a_table_of_its_own(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", 29.0, (BLANK, 20.0), split="val")
+    text = section(undecided)
+    assert "On val (the split that chose), mAP in points" in text
+    assert "On test, mAP" not in text
+
+
+def test_the_table_has_a_row_a_run_and_disturbance(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-control-100", 30.0, (SHIFT, 25.0), (DELAY, 29.0))
+    records = read_study(undecided.write())
+    table = robustness_table(records.confirmed)
+    assert list(table["disturbance"]) == ["undisturbed", "shifted 4 px right", "2 frames late"]
+    assert list(table["loss"]) == [0.0, 5.0, 1.0]
+    assert table["right"].tolist()[1] == 4
+    assert set(table["trial"]) == {"confirm-control-100"}
+    assert robustness_table(records.confirmed[:0]).empty

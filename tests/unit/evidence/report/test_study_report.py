@@ -1,0 +1,234 @@
+"""The report as a reader meets it: words, stamps, tables, pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from tune_cmx.evidence.report.write import study_page, write_report
+from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.reading import read_study
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+STRONG_WORDS = re.compile(r"\b(best|better|worse|identical|same|equal|significant(ly)?|improves?|beats?|wins?)\b", re.I)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+AnswerOf = Callable[[str], str]
+
+
+def report_of(writer: StudyWriter) -> str:
+    records = read_study(writer.write())
+    return study_page(records, compare_arms(records), None).text()
+
+
+def section(text: str, heading: str) -> str:
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def tables(text: str) -> list[list[str]]:
+    """Runs of lines that start with a bar."""
+    return [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+
+
+def test_an_undecided_study_claims_nothing(undecided: StudyWriter, answer_of: AnswerOf) -> None:
+    answer = answer_of(report_of(undecided))
+    assert "INCONCLUSIVE" in answer
+    assert "do not tell stages 1 and the control apart" in answer
+    assert "seeds an arm would settle" in answer
+    assert not STRONG_WORDS.search(answer)
+    assert len(re.findall(r"[.] |[.]$", answer.strip())) <= 3
+
+
+def test_a_decided_study_says_above_with_its_interval(decided: StudyWriter, answer_of: AnswerOf) -> None:
+    answer = answer_of(report_of(decided))
+    assert "stages 1 is above the control (+3.02 points, 95 % interval 2.87 to 3.18" in answer
+    assert "SUPPORTED" in answer
+    assert not STRONG_WORDS.search(answer)
+
+
+def test_an_arm_below_is_called_below(writer: StudyWriter, answer_of: AnswerOf) -> None:
+    writer.arm("control", [33.0, 34.1, 34.9, 33.6])
+    writer.arm("stages-1", [30.0, 31.0, 32.0, 30.5])
+    answer = answer_of(report_of(writer))
+    assert "stages 1 is below the control (-3.02 points" in answer
+    assert "CONTRADICTED" in answer
+
+
+def test_a_single_run_makes_no_claim(writer: StudyWriter, answer_of: AnswerOf) -> None:
+    writer.arm("control", [30.0, 31.0])
+    writer.arm("stages-1", [34.0])
+    text = report_of(writer)
+    assert "n = 1: no claim" in answer_of(text)
+    assert "n = 1: no claim" in section(text, "Arms against the control")
+    assert "n = 1 for stages 1" in section(text, "Warnings")
+
+
+def test_control_and_best_arm_side_by_side(decided: StudyWriter) -> None:
+    text = section(report_of(decided), "Control and first-ranked arm")
+    on_test, on_val = tables(text)
+    assert "first-ranked: stages 1" in on_test[0]
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:5]] for line in on_test[2:]}
+    assert rows["mAP"] == ["30.88 ± 0.85", "33.90 ± 0.80", "+3.02"]
+    assert rows["mAP@50"][2] == rows["mAP@75"][2] == rows["mAP medium"][2] == rows["mAP large"][2] == "+3.02"
+    assert rows["mAP small"] == ["undefined", "undefined", "-"]
+    assert rows["training time"] == ["60 s", "60 s", "0 s"]
+    assert rows["parameters, active"] == ["59,993,000", "59,992,000", "-1,000"]
+    assert "n = 4 and 4" in text
+    assert "29.88 ± 0.85" in on_val[2]
+
+
+def test_table_of_arms(decided: StudyWriter) -> None:
+    (table,) = tables(section(report_of(decided), "Arms against the control"))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert cells[2][:5] == ["control", "control", "4", "30.88", "0.85"]
+    assert cells[3][:7] == ["stages 1", "SUPPORTED", "4", "33.90", "0.80", "+3.02", "2.87 to 3.18"]
+
+
+def test_search_shows_what_was_stopped_when(undecided: StudyWriter) -> None:
+    text = section(report_of(undecided), "Search and learning curves")
+    trials, rungs = tables(text)
+    assert "[stages 1](../records/s-1/)" in trials[2]
+    (stopped,) = [line for line in trials if "s-4" in line]
+    assert "rung 2: 9.50 < 10.25" in stopped
+    assert "2 of 6" in stopped
+    assert [cell.strip() for cell in rungs[2].strip("|").split("|")] == ["2", "3", "1", "10.00 to 10.25"]
+
+
+def test_links_lead_to_records(undecided: StudyWriter) -> None:
+    links = re.findall(r"\]\((\.\./records/[^)]+)\)", report_of(undecided))
+    assert len(set(links)) == 12
+    assert all((undecided.folder / "report" / link).resolve().is_dir() for link in links)
+
+
+def test_failed_trials_are_listed_with_their_reasons(undecided: StudyWriter) -> None:
+    undecided.trial("s-9", "stages-4", "search", epochs=1, status="failed", reason="loss is nan at epoch 1, step 4")
+    undecided.trial("confirm-x", "stages-1", seed=103, epochs=2, status="failed", reason="out of | memory")
+    text = report_of(undecided)
+    failed = section(text, "Failed and unfinished trials")
+    assert "loss is nan at epoch 1, step 4" in failed
+    assert "out of \\| memory" in failed
+    assert "1 confirmation run did not finish (confirm-x)" in section(text, "Warnings")
+
+
+def test_a_split_over_frames_is_stamped_above_every_table(decided: StudyWriter) -> None:
+    assert "neighbouring frames leak" not in report_of(decided)
+    decided.study["split"]["how"] = "frame"
+    text = report_of(decided)
+    blocks = text.split("\n\n")
+    places = [place for place, block in enumerate(blocks) if block.startswith("|")]
+    assert len(places) >= 8
+    stamp = "> **split over single frames: neighbouring frames leak**"
+    assert all(blocks[place - 1] == stamp for place in places)
+    assert "neighbouring frames leak" in section(text, "Warnings")
+
+
+def test_a_frame_split_known_to_the_records_alone_is_stamped_too(decided: StudyWriter) -> None:
+    decided.trial("s-late", "stages-1", "search", split_how="frame")
+    assert "> **split over single frames: neighbouring frames leak**" in report_of(decided)
+
+
+def test_choosing_on_test_is_said_above_every_table(decided: StudyWriter, answer_of: AnswerOf) -> None:
+    decided.study["selection"] = {"split": "test", "metric": "test/mAP", "finalists": ["stages-1"]}
+    text = report_of(decided)
+    blocks = text.split("\n\n")
+    places = [place for place, block in enumerate(blocks) if block.startswith("|")]
+    assert all("test was used for choosing" in blocks[place - 1] for place in places)
+    assert "SELECTION_BIASED" in answer_of(text)
+    assert not STRONG_WORDS.search(answer_of(text).split("(")[0])
+
+
+def test_a_search_cut_off_before_confirmation(writer: StudyWriter, answer_of: AnswerOf) -> None:
+    writer.search()
+    writer.study.update(status="running", selection=None)
+    text = write_report(writer.write()).read_text(encoding="utf-8")
+    assert "The study is not complete (status: running)" in text
+    assert "No arm has a complete confirmation run" in answer_of(text)
+    assert "3 of 3 search trials ended" in answer_of(text)
+    assert "tune-cmx search SPACE --data DATA --resume" in answer_of(text)
+    assert "Cannot be filled in" in section(text, "Control and first-ranked arm")
+    assert (writer.folder / "report" / "curves.png").is_file()
+    assert not (writer.folder / "report" / "arms.png").exists()
+
+
+def test_a_study_without_any_trial(writer: StudyWriter) -> None:
+    writer.study["status"] = "running"
+    text = write_report(writer.write()).read_text(encoding="utf-8")
+    assert "No search trials are on record." in text
+    assert (writer.folder / "report" / "trials.csv").is_file()
+
+
+def test_a_missing_control_is_said(writer: StudyWriter, answer_of: AnswerOf) -> None:
+    writer.arm("stages-1", [31.0, 32.0])
+    text = report_of(writer)
+    assert "BLOCKED" in answer_of(text)
+    assert "the control arm 'control' has no complete confirmation run" in section(text, "Warnings")
+
+
+@pytest.mark.parametrize(
+    ("info", "warning"),
+    [
+        ({"protocol_hash": "ffffffffffff"}, "2 different protocol hashes"),
+        ({"protocol_hash": "ffffffffffff"}, "1 record not under the study's protocol 0123456789ab"),
+        ({"code_version": "0.2.0"}, "2 different code versions: 0.1.0+abc, 0.2.0"),
+        ({"device": "gpu"}, "2 different devices"),
+        ({"split_hash": "ffff"}, "2 different splits"),
+    ],
+)
+def test_mixed_records_are_warned_of(decided: StudyWriter, info: dict[str, str], warning: str) -> None:
+    decided.trial("confirm-odd", "stages-4", seed=200, test=31.0, **info)
+    assert warning in section(report_of(decided), "Warnings")
+
+
+def test_data_too_small_to_judge_is_warned_of(decided: StudyWriter) -> None:
+    decided.study["split"]["counts"]["test"]["boxes"] = 12
+    decided.study["split"]["sequences"]["test"] = ["set03"]
+    decided.study["split"]["warnings"] = ["sequence set03 holds 40 % of all boxes"]
+    text = section(report_of(decided), "Warnings")
+    assert "only 12 boxes in test" in text
+    assert "test holds 1 sequence" in text
+    assert "mAP_small undefined on test" in text
+    assert "set03 holds 40 %" in text
+
+
+def test_protocol_with_its_hash(undecided: StudyWriter) -> None:
+    text = section(report_of(undecided), "Protocol")
+    assert "Hash 0123456789ab" in text
+    assert re.search(r"schedule\.epochs +\| 6 ", text)
+    assert "rgb \\| thermal+event" in text
+    assert "test 15 frames with 133 boxes" in text
+    assert "da7ada7ada7a" in text
+
+
+def test_tables_are_aligned_and_hold_no_negative_zero(undecided: StudyWriter) -> None:
+    text = report_of(undecided)
+    for table in tables(text):
+        assert len({len(line) for line in table}) == 1
+    assert not re.search(r"[-+]0\.00\b", text)
+
+
+def test_the_files_of_a_report(undecided: StudyWriter) -> None:
+    folder = undecided.write()
+    before = _contents(folder)
+    place = write_report(folder).parent
+    first = _contents(place)
+    assert {"report.md", "report.html", "tables.tex", "trials.csv", "arms.png", "curves.png"} <= {
+        path.as_posix() for path in first
+    }
+    assert all(content.startswith(PNG) for path, content in first.items() if path.suffix == ".png")
+    table = pd.read_csv(place / "trials.csv")
+    assert len(table) == 12
+    assert {"trial", "arm", "phase", "seed", "status", "test/mAP", "stopped_rung", "split_how"} <= set(table.columns)
+    write_report(folder)
+    assert _contents(place) == first, "the same records gave another report"
+    assert {path: content for path, content in _contents(folder).items() if "report" not in path.parts} == before
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

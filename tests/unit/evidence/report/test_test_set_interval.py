@@ -1,0 +1,165 @@
+"""The report's section on the interval of the data: what stands in it, and what it says where something is missing."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_cmx.evaluation import coco_truth, evaluate, to_detections
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.test_set_interval import data_interval_section
+from tune_cmx.evidence.results.reading import read_study
+
+FRAMES = 24
+BOX = [0.0, 0.0, 50.0, 50.0]
+HASHES = {"split_hash": "5p1175p1175p", "split_how": "sequence", "data_fingerprint": "da7ada7ada7a"}
+"""As the records of the fixture have them."""
+FOUND = {"control": 12, "stages-1": 20}
+"""Frames in which an arm finds the one box."""
+
+Maker = Callable[..., Path]
+
+
+def packed(content: Any) -> bytes:
+    return gzip.compress(json.dumps(content).encode())
+
+
+def truth(sequences: int | None) -> dict[str, Any]:
+    images = [(number, f"f{number}", 100, 100) for number in range(FRAMES)]
+    content = coco_truth(images, [[BOX]] * FRAMES, [[1]] * FRAMES, ["person"])
+    for image in content["images"] if sequences else ():
+        image["sequence"] = f"s{image['id'] % sequences}"
+    return {"info": HASHES, **content}
+
+
+def detections(found: int) -> list[dict[str, Any]]:
+    return [one for number in range(found) for one in to_detections(number, [BOX], [0.9], [1])]
+
+
+@pytest.fixture
+def study(writer: Any) -> Maker:
+    """A study of two arms with two runs each, their detections and the ground truth beside them."""
+
+    def made(sequences: int | None = 12) -> Path:
+        for arm, found in FOUND.items():
+            value = evaluate(detections(found), truth(None))["mAP"]
+            writer.arm(arm, [value, value])
+            for place in (writer.folder / "records").glob(f"confirm-{arm}-*"):
+                (place / "detections.json.gz").write_bytes(packed(detections(found)))
+        (writer.folder / "data").mkdir()
+        (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
+        folder: Path = writer.write()
+        return folder
+
+    return made
+
+
+def section(folder: Path) -> str:
+    page = Page()
+    data_interval_section(page, read_study(folder))
+    return page.text()
+
+
+def cells(text: str) -> list[str]:
+    """Those of the table's only row."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 3
+    return [cell.strip() for cell in lines[2].strip("|").split("|")]
+
+
+def test_an_arm_stands_with_its_runs_its_difference_and_the_interval_by_sequences(study: Maker) -> None:
+    text = section(study())
+    label, runs, runs_of_the_control, difference, ends = cells(text)
+    assert (label, runs, runs_of_the_control) == ("stages 1", "2", "2")
+    expected = evaluate(detections(20), truth(None))["mAP"] - evaluate(detections(12), truth(None))["mAP"]
+    assert float(difference) == pytest.approx(expected, abs=0.006)
+    low, high = (float(end) for end in ends.split(" to "))
+    assert 0 <= low < expected < high
+    assert "1,000 resamples of the 12 sequences of test" in text
+    assert "does not replace the run-to-run interval" in text
+    assert "too narrow" not in text
+
+
+def test_the_same_study_gives_the_same_section(study: Maker) -> None:
+    folder = study()
+    assert section(folder) == section(folder)
+
+
+def test_without_sequences_images_are_drawn_and_the_reader_is_warned(study: Maker) -> None:
+    text = section(study(sequences=None))
+    assert "1,000 resamples of the 24 images of test" in text
+    assert "the interval is too narrow" in text
+
+
+def test_fewer_than_ten_sequences_give_a_difference_and_no_interval(study: Maker) -> None:
+    text = section(study(sequences=9))
+    assert cells(text)[-1] == "-"
+    assert "There is no interval: test has 9 sequences" in text
+    assert "does not replace" not in text
+
+
+def test_a_study_without_ground_truth_says_so_and_what_to_do(study: Maker) -> None:
+    folder = study()
+    (folder / "data" / "truth_test.json.gz").unlink()
+    text = section(folder)
+    assert "Cannot be computed: data/truth_test.json.gz is missing" in text
+    assert "--resume" in text
+
+
+def test_a_cut_ground_truth_is_named(study: Maker) -> None:
+    path = study() / "data" / "truth_test.json.gz"
+    path.write_bytes(path.read_bytes()[:50])
+    assert "Cannot be computed: data/truth_test.json.gz cannot be read" in section(path.parents[1])
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda place: (place / "detections.json.gz").unlink(), "detections.json.gz is missing"),
+        (lambda place: (place / "detections.json.gz").write_bytes(b"no"), "detections.json.gz cannot be used"),
+        (
+            lambda place: (place / "detections.json.gz").write_bytes(packed([{"image_id": 0, "score": 1}])),
+            "detections.json.gz cannot be used: 'category_id'",
+        ),
+        (
+            lambda place: (place / "detections.json.gz").write_bytes(packed(detections(3))),
+            "the detections give 12.87 and the record says 83.17",
+        ),
+        (
+            lambda place: (place / "detections.json.gz").write_bytes(
+                packed(to_detections(99, [BOX], [0.5], [1]))
+            ),
+            "a detection is on image 99, which is not among the 24 of the ground truth",
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_that_cannot_be_used_is_left_out_with_the_reason(
+    study: Maker, harm: Callable[[Path], None], said: str
+) -> None:
+    folder = study()
+    harm(folder / "records" / "confirm-stages-1-100")
+    text = section(folder)
+    assert cells(text)[1:3] == ["1", "2"]
+    assert f"- Left out, as {said}" in text
+    assert text.count("confirm-stages-1-100") == 1
+
+
+def test_records_of_other_data_than_the_ground_truth_are_left_out(study: Maker) -> None:
+    folder = study()
+    for place in (folder / "records").glob("confirm-control-*"):
+        info = json.loads((place / "trial.json").read_text())
+        (place / "trial.json").write_text(json.dumps({**info, "data_fingerprint": "0123"}))
+    text = section(folder)
+    assert "Cannot be computed: no confirmation run of the control has detections that can be used" in text
+    assert "data_fingerprint is 0123 on the record and da7ada7ada7a in the ground truth" in text
+    assert "confirm-control-100, confirm-control-101" in text
+
+
+def test_a_study_without_confirmation_says_so(writer: Any) -> None:
+    writer.search()
+    (writer.folder / "data").mkdir()
+    (writer.folder / "data" / "truth_val.json.gz").write_bytes(packed(truth(None)))
+    assert "Cannot be computed: no confirmation run of the control" in section(writer.write())

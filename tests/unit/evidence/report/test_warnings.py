@@ -1,0 +1,193 @@
+"""Warnings: what limits the figures, what to do about it, each once."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tune_cmx.evidence.report.warnings import stamps, warnings
+from tune_cmx.evidence.results.reading import read_study
+from tune_cmx.evidence.results.study_claims import evaluate_study_claim
+
+if TYPE_CHECKING:
+    from conftest import StudyWriter
+
+
+def found(writer: StudyWriter, words: str = "") -> list[str]:
+    return [warning for warning in warnings(read_study(writer.write())) if words in warning]
+
+
+def write_data(writer: StudyWriter, name: str, content: Any) -> None:
+    (writer.folder / "data").mkdir(parents=True, exist_ok=True)
+    (writer.folder / "data" / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
+    assert not found(decided, "memory ran out")
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=1)
+    (warning,) = found(decided, "memory ran out")
+    assert "confirm-stages-1-s9 (1 at once)" in warning
+    assert "set schedule.micro_batch: 1 for all arms" in warning
+
+
+@pytest.mark.parametrize(
+    ("batches", "halved_to", "advised"), [((16, 16), 4, 4), ((14, 14), 3, 2), ((12, 16), 3, 2), ((15, 16), 3, 1)]
+)
+def test_the_micro_batch_advised_divides_every_batch(
+    decided: StudyWriter, batches: tuple[int, int], halved_to: int, advised: int
+) -> None:
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=halved_to)
+    for path in decided.folder.glob("records/*/config.json"):
+        config = json.loads(path.read_text())
+        config["schedule"]["batch_size"] = batches["stages-1" in path.parent.name]
+        path.write_text(json.dumps(config))
+    (warning,) = found(decided, "memory ran out")
+    assert f"set schedule.micro_batch: {advised} for all arms" in warning
+
+
+@pytest.mark.parametrize("damage", [{"batch_size": "many"}, {"batch_size": 4, "processes": 0}, None])
+def test_a_damaged_schedule_or_a_number_that_cannot_be_is_no_end_of_the_report(
+    decided: StudyWriter, damage: dict[str, Any] | None
+) -> None:
+    decided.trial("confirm-stages-1-s8", "stages-1", seed=8, test=34.0, micro_batch=0)
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=2)
+    path = decided.folder / "records" / "confirm-stages-1-s9" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "schedule": damage}))
+    (warning,) = found(decided, "memory ran out")
+    assert "stages-1-s8" not in warning
+    assert "schedule.micro_batch: 2 for all arms" in warning
+
+
+def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
+    """What a trial's record says of its memory."""
+    halvings = [{"epoch": epoch, "step": step, "micro_batch": micro_batch} for epoch, step in places]
+    return {"micro_batch": micro_batch, "halvings": halvings}
+
+
+@pytest.mark.parametrize(
+    ("treatment", "control", "verdict"),
+    [
+        ({}, {}, "SUPPORTED"),
+        (halved(4, (1, 1)), {}, "NOT_COMPARABLE"),
+        (halved(4, (1, 1)), halved(4, (1, 1)), "SUPPORTED"),
+        (halved(4, (3, 2)), halved(4, (1, 1)), "NOT_COMPARABLE"),
+        (halved(4, (3, 2)), halved(4, (3, 9)), "NOT_COMPARABLE"),
+        ({"micro_batch": 4, "halvings": ["damaged"]}, halved(4, (1, 1)), "NOT_COMPARABLE"),
+    ],
+)
+def test_runs_compare_whose_steps_all_had_the_same_micro_batches(
+    writer: StudyWriter, treatment: dict[str, Any], control: dict[str, Any], verdict: str
+) -> None:
+    writer.search()
+    values = {"control": [30.0, 31.0, 32.0, 30.5], "stages-1": [33.0, 34.1, 34.9, 33.6]}
+    for arm, memory in (("control", control), ("stages-1", treatment)):
+        for seed, value in enumerate(values[arm]):
+            writer.trial(f"confirm-{arm}-s{seed}", arm, seed=seed, test=value, **memory)
+    claim = {"kind": "superiority", "treatment": {"arm": "stages-1"}, "control": "control", "metric": "test/mAP"}
+    found = evaluate_study_claim(read_study(writer.write()), claim)
+    assert found["verdict"] == verdict
+    if verdict == "NOT_COMPARABLE":
+        assert found["numbers"]["mismatched_fields"] == ["schedule.micro_batch"]
+
+
+def test_frames_in_two_parts(decided: StudyWriter) -> None:
+    write_data(decided, "split.json", {"train": ["a", "b"], "val": ["c"], "test": ["b", "d"]})
+    (warning,) = found(decided, "frame in both")
+    assert warning.startswith("1 frame in both train and test, such as b")
+    assert "run again" in warning
+
+
+def test_sequences_in_two_parts_are_said_once(decided: StudyWriter) -> None:
+    decided.study["split"]["sequences"]["test"] = ["val03", *decided.study["split"]["sequences"]["test"]]
+    decided.study["split"]["warnings"] = ["sequence val03 is in val and test"]
+    (warning,) = found(decided, "val03")
+    assert warning.startswith("1 sequence in both val and test (val03)")
+
+
+def test_a_clean_split_is_not_warned_of(decided: StudyWriter) -> None:
+    write_data(decided, "split.json", {"train": ["a"], "val": ["b"], "test": ["c"]})
+    assert not found(decided, "in both")
+
+
+def test_a_split_over_frames_is_said_once_with_what_to_do(decided: StudyWriter) -> None:
+    decided.study["split"]["how"] = "frame"
+    decided.study["split"]["warnings"] = ["split over single frames: neighbouring video frames leak from train"]
+    (warning,) = found(decided, "single frames")
+    assert warning.startswith(stamps(read_study(decided.folder))[0])
+    assert "data.split_by" in warning
+
+
+def test_the_audit_of_the_data_is_said_once(decided: StudyWriter) -> None:
+    decided.study["split"]["warnings"] = ["class 'bus' has no box"]
+    write_data(decided, "audit.json", {"warnings": ["class 'bus' has no box", "rgb: 3 of 9 images are grey"]})
+    assert len(found(decided, "bus")) == 1
+    assert len(found(decided, "3 of 9 images")) == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_data_files_do_not_stop_the_report(decided: StudyWriter, content: str) -> None:
+    write_data(decided, "audit.json", content)
+    assert not found(decided, "audit")
+
+
+def test_gates_without_gradient_are_told_of_all_arms_together(decided: StudyWriter) -> None:
+    text = "fusion stage {} (CssaFusion): no gradient in one training step, cannot learn: eca_rgb.conv.weight"
+    decided.trial("s-a", "stages-1", "search", audit_warnings=[text.format(1), "fusion stage 1: threshold 0.3"])
+    decided.trial("s-b", "stages-4", "search", audit_warnings=[text.format(4)])
+    (warning,) = found(decided, "no gradient")
+    assert "stage 1+4" in warning
+    assert "(2 arms); count active parameters" in warning
+    assert not found(decided, "threshold 0.3")
+
+
+def test_factors_that_change_nothing(decided: StudyWriter) -> None:
+    path = "model.fusion.options.eca"
+    decided.extra_arm("twin", "twin", {path: False})
+    decided.study["twins"] = [["stages-4", "twin"]]
+    (warning,) = found(decided, "has no effect")
+    assert path in warning
+    assert warning.endswith("take all but one of them out of the file")
+
+
+def test_saturated_map_50_names_its_step(writer: StudyWriter) -> None:
+    writer.study["data"]["classes"] = ["person", "car"]
+    writer.arm("control", [70.0, 79.2])
+    writer.arm("stages-1", [70.0, 71.0])
+    (warning,) = found(writer, "saturated")
+    assert "a run at 99.20; control)" in warning
+    assert "0.50 points" in warning
+    assert "mAP_75" in warning
+
+
+def test_map_50_below_that_is_not_saturated(writer: StudyWriter) -> None:
+    writer.arm("control", [78.0, 78.9])
+    assert not found(writer, "saturated")
+
+
+def test_mixed_records_among_confirmed_runs_are_told_from_others(decided: StudyWriter) -> None:
+    decided.trial("s-odd", "stages-4", "search", device="gpu")
+    (warning,) = found(decided, "different devices")
+    assert "confirmed runs agree in it" in warning
+    decided.trial("confirm-odd", "stages-4", seed=900, test=31.0, device="gpu")
+    (warning,) = found(decided, "different devices")
+    assert "confirmed runs are compared across them" in warning
+
+
+def test_every_warning_says_what_to_do_and_none_stands_twice(writer: StudyWriter) -> None:
+    writer.study["split"].update(how="frame", warnings=["class 'bus' has no box"])
+    writer.study["split"]["counts"]["test"]["boxes"] = 12
+    writer.study["split"]["sequences"]["test"] = ["one"]
+    writer.study["selection"] = {"split": "test", "metric": "test/mAP", "finalists": ["stages-1"]}
+    writer.study["allow_differences"] = ["schedule.lr"]
+    writer.arm("control", [80.0])
+    writer.arm("stages-1", [31.0, 32.0])
+    writer.trial("confirm-x", "stages-1", seed=900, status="failed", epochs=1)
+    all_of_them = found(writer)
+    assert len(all_of_them) >= 10
+    assert len(set(all_of_them)) == len(all_of_them)
+    assert [warning for warning in all_of_them if ";" not in warning] == []
+    assert not any(re.search(r"\b(best|better|significant)\b", warning) for warning in all_of_them)

@@ -1,0 +1,65 @@
+"""Flags that name disturbances of a modality, and what they cannot ask for."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tune_cmx.config.trial import MODALITIES, TrialConfig
+from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import lookup
+
+if TYPE_CHECKING:
+    from tune_cmx.data.corruption.kinds import Disturbance
+
+
+def asked_disturbances(blank: Sequence[str], shift: Sequence[str], delay: Sequence[str]) -> "list[Disturbance]":
+    """The disturbances that `--blank`, `--shift` and `--delay` name, each once.
+
+    Raises:
+        ConfigError: One of them is not understood.
+    """
+    found = [_disturbance("--blank", text, kind="blank", modality=text) for text in blank]
+    for text in shift:
+        modality, (right, down) = _numbers("--shift", text, "modality=right,down in pixels, as in thermal=4,0", 2)
+        found.append(_disturbance("--shift", text, kind="shift", modality=modality, right=right, down=down))
+    for text in delay:
+        modality, (frames,) = _numbers("--delay", text, "modality=frames, as in event=2", 1)
+        found.append(_disturbance("--delay", text, kind="delay", modality=modality, frames=frames))
+    return list(dict.fromkeys(found))
+
+
+def _numbers(flag: str, text: str, form: str, count: int) -> tuple[str, list[int]]:
+    modality, _, values = text.partition("=")
+    try:
+        numbers = [int(value) for value in values.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{flag}: needs {form}; got '{text}'") from error
+    if len(numbers) != count:
+        raise ConfigError(f"{flag}: needs {form}; got '{text}'")
+    return modality, numbers
+
+
+def _disturbance(flag: str, text: str, **fields: Any) -> "Disturbance":
+    from tune_cmx.data.corruption.kinds import read_disturbance
+
+    lookup(dict.fromkeys(MODALITIES), fields["modality"], f"{flag}: unknown modality")
+    try:
+        return read_disturbance(fields)
+    except DataError as error:
+        raise ConfigError(f"{flag}: {error}; got '{text}'") from error
+
+
+def refuse_unseen(asked: "Sequence[Disturbance]", configs: Iterable[TrialConfig]) -> None:
+    """Raise ConfigError where none of the models has a modality that is asked for."""
+    seen = {name for config in configs for name in config.model.modalities()}
+    for one in asked:
+        if one.modality not in seen:
+            names = ", ".join(name for name in MODALITIES if name in seen)
+            raise ConfigError(f"--{one.kind}: no model here sees {one.modality}; they see {names}")
+
+
+def refuse_without_sequences(asked: "Sequence[Disturbance]", prepared: Any) -> None:
+    """Raise DataError where a delay is asked for and the data's sequences are not known."""
+    from tune_cmx.data.corruption.kinds import Delay, earlier_frames
+
+    if any(isinstance(one, Delay) for one in asked):
+        earlier_frames(prepared.data, (), 1)

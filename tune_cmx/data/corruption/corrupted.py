@@ -1,0 +1,86 @@
+"""Frames one of whose modalities is blank, shifted or late."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from tune_cmx.data.corruption.kinds import Blank, Delay, Disturbance, Shift, earlier_frames
+from tune_cmx.data.dataset import PairedDataset, Sample, as_float
+from tune_cmx.data.pixels import read_frame
+from tune_cmx.data.readers.layout import PairedData
+from tune_cmx.errors import DataError
+
+
+class DisturbedDataset(PairedDataset):
+    """As `PairedDataset` without augmentation, but for one modality; boxes are those of the frame.
+
+    Args:
+        data: The set.
+        ids: Frames, in this order.
+        modalities: Whose bands the image has, in this order.
+        disturbance: Of one of them.
+        means: Of each band by modality, within 0..1: what is to be seen where the modality shows nothing.
+
+    Raises:
+        DataError: A frame or modality is not in the set, or a delay is asked for and sequences are not known.
+    """
+
+    def __init__(
+        self,
+        data: PairedData,
+        ids: Sequence[str],
+        modalities: Sequence[str],
+        disturbance: Disturbance,
+        *,
+        means: Mapping[str, Sequence[float]],
+    ) -> None:
+        super().__init__(data, ids, modalities, augment=None, seed=0, means=means)
+        self.disturbance = disturbance
+        self._earlier = earlier_frames(data, ids, disturbance.frames) if isinstance(disturbance, Delay) else []
+
+    def __getitem__(self, index: int) -> Sample:
+        image, target = super().__getitem__(index)
+        bands = self.bands_of(self.disturbance.modality)
+        image[bands] = self._disturbed(image[bands], index)
+        return image, target
+
+    def _disturbed(self, own_CHW: Tensor, index: int) -> Tensor:
+        mean_C11 = self.mean_of(self.disturbance.modality)
+        match self.disturbance:
+            case Blank():
+                return mean_C11
+            case Shift(right=right, down=down):
+                return shifted(own_CHW, right, down, mean_C11)
+            case Delay():
+                return self._late(own_CHW, index)
+
+    def _late(self, own_CHW: Tensor, index: int) -> Tensor:
+        earlier, modality = self._earlier[index], self.disturbance.modality
+        late_CHW = as_float(read_frame(self.data, earlier, [modality])[modality])
+        if late_CHW.shape != own_CHW.shape:
+            sizes = ["×".join(map(str, image.shape[1:])) for image in (late_CHW, own_CHW)]
+            raise DataError(
+                f"{self.data.root}: {modality} of '{earlier.id}' is {sizes[0]} pixels and of '{self.ids[index]}' "
+                f"{sizes[1]}; a delay needs one size in a sequence"
+            )
+        return late_CHW
+
+
+def shifted(image_CHW: Tensor, right: int, down: int, outside_C11: Tensor) -> Tensor:
+    """The image moved by whole pixels; `outside_C11` is to be seen where it no longer is.
+
+    Args:
+        image_CHW: Left as it is.
+        right: Pixels; negative: to the left.
+        down: Pixels; negative: up.
+        outside_C11: Of each band.
+    """
+    height, width = image_CHW.shape[-2:]
+    moved_CHW = outside_C11.expand_as(image_CHW).clone()
+    rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
+    top, left = max(0, down), max(0, right)
+    from_top, from_left = max(0, -down), max(0, -right)
+    moved_CHW[:, top : top + rows, left : left + columns] = image_CHW[
+        :, from_top : from_top + rows, from_left : from_left + columns
+    ]
+    return moved_CHW

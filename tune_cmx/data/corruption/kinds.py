@@ -1,0 +1,135 @@
+"""What may go wrong with one modality when a detector is used: it is blank, out of place, or late. No torch here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from tune_cmx.config.section import Section
+from tune_cmx.config.trial import MODALITIES
+from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.errors import DataError
+
+SHIFTS_PX = (2, 4, 8, 16)
+DELAYS = (1, 2, 4)
+"""What is looked at where nothing is asked for: pixels to the right, and frames."""
+
+
+class _OfModality(Section):
+    modality: str
+
+    @field_validator("modality")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MODALITIES:
+            raise ValueError(f"unknown modality '{name}'. Known: {', '.join(MODALITIES)}")
+        return name
+
+
+class Blank(_OfModality):
+    """The modality shows its bands' training means and nothing else."""
+
+    kind: Literal["blank"] = "blank"
+
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """Orders disturbances of a kind, the slightest first."""
+        return ()
+
+    def __str__(self) -> str:
+        return "blank"
+
+
+class Shift(_OfModality):
+    """The modality is out of place, in pixels of the frame as stored; its training means come in from outside."""
+
+    kind: Literal["shift"] = "shift"
+    right: int
+    down: int = 0
+    """Negative: to the left, and up."""
+
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """As of `Blank`."""
+        return abs(self.right) + abs(self.down), self.right, self.down
+
+    @model_validator(mode="after")
+    def _moves(self) -> "Shift":
+        if not self.right and not self.down:
+            raise ValueError("a shift by 0,0 changes nothing; give pixels to the right and down, as in 4,0")
+        return self
+
+    def __str__(self) -> str:
+        sides = ((self.right, "right", "left"), (self.down, "down", "up"))
+        return "shifted " + ", ".join(f"{abs(by)} px {to if by > 0 else back}" for by, to, back in sides if by)
+
+
+class Delay(_OfModality):
+    """The modality shows what it saw so many frames before, or the sequence's first where there are not so many."""
+
+    kind: Literal["delay"] = "delay"
+    frames: Annotated[int, Field(ge=1)]
+
+    @property
+    def strength(self) -> tuple[int, ...]:
+        """As of `Blank`."""
+        return (self.frames,)
+
+    def __str__(self) -> str:
+        return f"{self.frames} frame{'s' if self.frames > 1 else ''} late"
+
+
+Disturbance = Blank | Shift | Delay
+_ANY: TypeAdapter[Disturbance] = TypeAdapter(Annotated[Disturbance, Field(discriminator="kind")])
+
+
+def read_disturbance(content: Any) -> Disturbance:
+    """A disturbance from its fields, as a file or a command line has them.
+
+    Raises:
+        DataError: There is no such disturbance.
+    """
+    try:
+        return _ANY.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = "".join(f"{part}: " for part in first["loc"][1:2])  # after the kind
+        raise DataError(field + first["msg"].removeprefix("Value error, ")) from error
+
+
+def usual_disturbances(modalities: Iterable[str], *, delays: bool) -> list[Disturbance]:
+    """Each modality blank, shifted to the right, and late where `delays` says that sequences are known."""
+    found: list[Disturbance] = []
+    for modality in modalities:
+        found.append(Blank(modality=modality))
+        found += [Shift(modality=modality, right=pixels) for pixels in SHIFTS_PX]
+        found += [Delay(modality=modality, frames=frames) for frames in DELAYS if delays]
+    return found
+
+
+def earlier_frames(data: PairedData, ids: Sequence[str], frames: int) -> list[Frame]:
+    """For each id the frame that lies so many before it in its sequence, or the sequence's first.
+
+    A sequence is in the order of its frames' numbers where all of them have one, else in the order of their names.
+    It is counted in frames that the set holds, whatever part of the split they are in.
+
+    Raises:
+        DataError: The set's sequences are not known.
+    """
+    if not data.sequences_known:
+        raise DataError(
+            f"{data.root}: a delay needs sequences, and they are not known here; put sequences.csv (id, sequence, "
+            "frame) beside the images, or give --sequences"
+        )
+    members: dict[str, list[Frame]] = {}
+    for frame in data.frames:
+        members.setdefault(str(frame.sequence), []).append(frame)
+    earlier: dict[str, Frame] = {}
+    for sequence in map(_in_time, members.values()):
+        earlier |= {frame.id: sequence[max(0, place - frames)] for place, frame in enumerate(sequence)}
+    return [earlier[id] for id in ids]
+
+
+def _in_time(frames: Sequence[Frame]) -> list[Frame]:
+    numbers: Mapping[str, int] = {frame.id: frame.number for frame in frames if frame.number is not None}
+    return sorted(frames, key=lambda frame: numbers[frame.id]) if len(numbers) == len(frames) else list(frames)

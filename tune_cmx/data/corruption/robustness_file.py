@@ -1,0 +1,75 @@
+"""`robustness.json`: what a record knows of its detector on frames one of whose modalities is disturbed."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from tune_cmx.config.section import Section
+from tune_cmx.data.corruption.kinds import Disturbance
+from tune_cmx.errors import DataError
+
+ROBUSTNESS = "robustness.json"
+Results = dict[str, Annotated[float, Field(ge=0, le=100)] | None]
+"""Metrics in points by name; None: not defined, as of a size that no box has."""
+
+
+class Outcome(Section):
+    """What one disturbance leaves."""
+
+    disturbance: Annotated[Disturbance, Field(discriminator="kind")]
+    results: Results
+
+
+class Basis(Section):
+    """What results hang on; those of another basis are not compared with these."""
+
+    weights: str
+    """Twelve hexadecimal digits over the weights' file."""
+    split_hash: str
+    data_fingerprint: str
+    code_version: str
+    device: str | None = None
+    """`cpu` or `cuda`, which round differently; None: not noted, as by an earlier version."""
+
+
+class OnSplit(Section):
+    """One part of the split, undisturbed and disturbed, by the same weights."""
+
+    basis: Basis
+    undisturbed: Results
+    disturbed: tuple[Outcome, ...] = ()
+
+    def results(self, disturbance: Disturbance) -> Results | None:
+        """Of this disturbance; None: it was not looked at."""
+        return next((one.results for one in self.disturbed if one.disturbance == disturbance), None)
+
+    def with_results(self, disturbance: Disturbance, results: Results) -> "OnSplit":
+        """The same and one more."""
+        outcome = Outcome(disturbance=disturbance, results=results)
+        return self.model_copy(update={"disturbed": (*self.disturbed, outcome)})
+
+
+class Robustness(Section):
+    """The whole file."""
+
+    splits: dict[Literal["val", "test"], OnSplit] = {}
+
+
+def read_robustness(record: Path) -> Robustness | None:
+    """The file of a record's folder; None: there is none.
+
+    Raises:
+        DataError: It cannot be read, or holds what cannot be.
+    """
+    path = record / ROBUSTNESS
+    if not path.is_file():
+        return None
+    try:
+        return Robustness.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise DataError(f"{ROBUSTNESS} is damaged: {field + ': ' if field else ''}{first['msg']}") from error
+    except OSError as error:
+        raise DataError(f"{ROBUSTNESS} cannot be read: {error.strerror}") from error

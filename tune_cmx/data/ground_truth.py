@@ -1,0 +1,75 @@
+"""The boxes to be found, in COCO's form: for trials as they train, and in a file for reports, which have no data."""
+
+import gzip
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_cmx.data.readers.labels import read_labels
+from tune_cmx.data.readers.layout import PairedData
+from tune_cmx.errors import DataError
+from tune_cmx.evaluation import coco_truth
+
+
+def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Ground truth in COCO's form; an image's number is its place in `ids`, as in the dataset's targets.
+
+    Where sequences are known, each image has its `sequence`, which is not COCO's.
+
+    Args:
+        data: The set.
+        ids: Frames, in the order that the dataset has them.
+        sizes: Height and width by frame id, as `Audit.sizes`.
+    """
+    frames = {frame.id: frame for frame in data.frames}
+    images, boxes, labels = [], [], []
+    for index, id in enumerate(ids):
+        found = read_labels(data, frames[id])
+        height, width = sizes[id]
+        images.append((index, id, height, width))
+        boxes.append(found.boxes * np.array([width, height] * 2))
+        labels.append(found.classes + 1)
+    truth = coco_truth(images, boxes, labels, data.classes)
+    for image in truth["images"] if data.sequences_known else ():
+        image["sequence"] = frames[image["file_name"]].sequence
+    return truth
+
+
+def keep_truth(truth: Mapping[str, Any], path: Path) -> None:
+    """Write ground truth as `.json.gz`, whole or not at all; a file that is there already is only compared.
+
+    Raises:
+        DataError: The file is damaged, or has other boxes or classes.
+    """
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(gzip.compress(json.dumps(truth).encode(), mtime=0))
+        temporary.replace(path)
+        return
+    try:
+        kept = json.loads(gzip.decompress(path.read_bytes()))
+        then, here = _boxes(kept), _boxes(truth)
+        same_classes = kept["categories"] == truth["categories"]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged: {error}; remove it, and it is written anew") from error
+    changed = sorted(id for id in {*then, *here} if then.get(id) != here.get(id))
+    if changed:
+        raise DataError(
+            f"{path}: the boxes of {len(changed)} frames are no longer those of the data, such as {changed[0]}; "
+            "restore the labels, or start a new study"
+        )
+    if not same_classes:
+        raise DataError(f"{path}: has other classes than the data; restore them, or start a new study")
+
+
+def _boxes(truth: Mapping[str, Any]) -> dict[str, list[tuple[int, list[float]]]]:
+    """Class and corners of each box by frame id."""
+    names = {image["id"]: image["file_name"] for image in truth["images"]}
+    found: dict[str, list[tuple[int, list[float]]]] = {name: [] for name in names.values()}
+    for box in truth["annotations"]:
+        found[names[box["image_id"]]].append((box["category_id"], box["bbox"]))
+    return found

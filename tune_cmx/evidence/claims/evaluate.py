@@ -1,0 +1,49 @@
+"""A claim and the rows of runs: a verdict, the numbers behind it, and why.
+
+The checks of `checks.CHECKS` speak first, in their order; the test of `verdicts.TESTS` speaks last. Nothing here
+knows an arm by its name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.evidence.claims.parsed_claim import Answer, read_case
+from tune_cmx.evidence.claims.run_table import Table
+from tune_cmx.evidence.claims.validity import CHECKS
+from tune_cmx.evidence.claims.verdicts import TESTS
+
+
+def evaluate_claim(
+    claim: Mapping[str, Any],
+    rows: Table | pd.DataFrame | Iterable[Mapping[str, Any]],
+    *,
+    control: str | None = None,
+    factor: Sequence[str] = (),
+    pilot: Iterable[int] = (),
+) -> Answer:
+    """What the rows allow to be said of the claim.
+
+    Args:
+        claim: `kind`, `metric`, `treatment` and what the kind needs besides.
+        rows: One row a run; fields that are neither results nor bookkeeping are the protocol. A `Table` of them
+            serves many claims without being read again.
+        control: The arm that the word `control` stands for in the claim.
+        factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
+        pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
+            (Stein's two-stage rule). Empty: the number was given.
+
+    Returns:
+        `verdict`, `numbers` (percent points for mAP; `n_per_arm` is the smallest) and `why`, a sentence.
+
+    Raises:
+        ConfigError: The claim itself cannot be read.
+        DataError: A row cannot be read.
+    """
+    case = read_case(claim, rows if isinstance(rows, Table) else Table(rows), control, factor, pilot)
+    for check in CHECKS:
+        objection = check(case)
+        if objection is not None:
+            return objection
+    return TESTS[case.kind](case)

@@ -1,0 +1,72 @@
+"""Records that must not be counted: partial, without the number, counted twice, or timed over a part only."""
+
+import math
+import re
+from collections.abc import Iterable
+
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, SIZES, TIMES, Row, arm_of, is_result
+
+
+def is_full_run(row: Row, metric: str) -> bool:
+    """Whether the run was completed and has the metric."""
+    return row_damage(row, metric) is None
+
+
+def row_damage(row: Row, metric: str) -> str | None:
+    """What is wrong with this record for this metric; None: nothing."""
+    status = row.get("status")
+    if status not in (None, "complete"):
+        return f"its status is '{status}', and only complete runs count"
+    value = row.get(metric)
+    if value is None:
+        return f"it has no {metric}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return f"its {metric} is not a finite number: {value!r}"
+    name = metric.rpartition("/")[2]
+    if (name.startswith("mAP") or name in SIZES) and not 0 <= value <= 100:
+        return f"its {metric} is {value}, not within 0..100 points"
+    return _time_damage(row, value) if name in TIMES else None
+
+
+def counted_twice(rows: Iterable[Row], metric: str) -> Row | None:
+    """A row that repeats an earlier one of its arm: the same run_id, or the same configuration, seed and value."""
+    seen: set[object] = set()
+    for row in rows:
+        configuration = frozenset(
+            (field, value) for field, value in row.items() if field not in BOOKKEEPING and not is_result(field)
+        )
+        keys: list[object] = [(arm_of(row), row["run_id"])] if row.get("run_id") is not None else []
+        if row.get("seed") is not None:
+            keys.append((arm_of(row), row["seed"], row.get(metric), configuration))
+        if any(key in seen for key in keys):
+            return row
+        seen.update(keys)
+    return None
+
+
+def _time_damage(row: Row, value: float) -> str | None:
+    if value <= 0:
+        return f"its time is {value}"
+    logged, epochs = row.get("epochs_logged"), row.get("epochs", row.get("schedule.epochs"))
+    if logged is not None:
+        covered = _epochs_covered(str(logged))
+        if covered is None:
+            return f"its epochs_logged '{logged}' cannot be read; give a count or ranges such as 1-15"
+        if (epochs is not None and len(covered) < epochs) or (epochs is None and min(covered, default=0) > 1):
+            return f"its time covers epochs {logged} of {epochs if epochs is not None else 'all'} only"
+    if row.get("resumed") and not any(row.get(field) is not None for field in ("seconds", "cumulative_seconds")):
+        return "it was resumed, and its time is not known to be cumulative"
+    return None
+
+
+def _epochs_covered(logged: str) -> set[int] | None:
+    """`15` is a count, `12-15` and `1-7,8-15` are ranges, ends included."""
+    if re.fullmatch(r"\d+(\.0)?", logged.strip()):
+        return set(range(1, int(float(logged)) + 1))
+    covered: set[int] = set()
+    for part in logged.split(","):
+        ends = re.fullmatch(r"\s*(\d+)\s*(?:-|–|\.\.)\s*(\d+)\s*", part) or re.fullmatch(r"\s*((\d+))\s*", part)
+        if ends is None:
+            return None
+        covered.update(range(int(ends[1]), int(ends[2]) + 1))
+    return covered

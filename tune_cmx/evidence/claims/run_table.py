@@ -1,0 +1,81 @@
+"""A table of runs read once, and what claims about one metric of it share."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.evidence.claims.invalid_runs import is_full_run
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS, Row, arm_of, as_rows, by_arm, is_result
+from tune_cmx.evidence.statistics.difference import Comparison
+
+
+class Table:
+    """Rows, and by metric their arms and comparisons; many claims about one table need not read it again."""
+
+    def __init__(self, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
+        self._rows = as_rows(rows)
+        self._by_metric: dict[str, MetricTable] = {}
+
+    def on(self, metric: str) -> "MetricTable":
+        """The table as a claim about this metric sees it."""
+        if metric not in self._by_metric:
+            self._by_metric[metric] = MetricTable(metric, _runs([_seen_by(row, metric) for row in self._rows]))
+        return self._by_metric[metric]
+
+
+class MetricTable:
+    """Rows that have the metric under its name, where it is known at all, and an arm each."""
+
+    def __init__(self, metric: str, rows: list[Row]) -> None:
+        self.rows = rows
+        self.arms = by_arm(rows)
+        full = {arm: [row for row in runs if is_full_run(row, metric)] for arm, runs in self.arms.items()}
+        self.repeated = {arm: runs for arm, runs in full.items() if len(runs) > 1}
+        """Arms with two full runs or more: those runs."""
+        self._found: dict[Hashable, Comparison | None] = {}
+
+    def remembered(self, key: Hashable, compare: Callable[[], Comparison | None]) -> Comparison | None:
+        """What the comparison gave before under this key, or gives now."""
+        if key not in self._found:
+            self._found[key] = compare()
+        return self._found[key]
+
+
+def _seen_by(row: Row, metric: str) -> Row:
+    """`test/mAP` is the mAP of a row that reports on test; a row without an arm is named by its settings."""
+    split, _, name = metric.rpartition("/")
+    added: Row = {}
+    if split in SPLITS and row.get(metric) is None and row.get("reported_on") == split and row.get(name) is not None:
+        added[metric] = row[name]
+    if row.get("arm") is None:
+        added["arm"] = arm_of({field: value for field, value in row.items() if field != metric})
+    return {**row, **added} if added else row
+
+
+def _runs(rows: list[Row]) -> list[Row]:
+    """A row a run: of rows that are epochs of one run, the last.
+
+    They are of one run where they share arm, seed and settings, or arm and run_id, and no two are of one epoch.
+    """
+    if not any(row.get("epoch") is not None for row in rows):
+        return rows
+    ids = Counter((row["arm"], row.get("run_id")) for row in rows)
+    by_run: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        run_id = row.get("run_id")
+        settings = frozenset(
+            (field, value)
+            for field, value in row.items()
+            if field != "epoch" and field not in BOOKKEEPING and not is_result(field)
+        )
+        same = run_id if run_id is not None and ids[row["arm"], run_id] > 1 else (row.get("seed"), settings)
+        by_run.setdefault((row["arm"], same), []).append(row)
+    left_out: set[int] = set()
+    for epochs in by_run.values():
+        known = {row["epoch"] for row in epochs if isinstance(row.get("epoch"), int | float)}
+        if len(known) == len(epochs):
+            last = max(epochs, key=lambda row: float(row["epoch"]))
+            left_out |= {id(row) for row in epochs if row is not last}
+    return [row for row in rows if id(row) not in left_out]

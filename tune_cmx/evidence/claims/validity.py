@@ -1,0 +1,225 @@
+"""What stands before the test: each check returns an answer, or None where it has nothing to object.
+
+`CHECKS` holds them in the order in which they speak.
+"""
+
+import re
+import statistics
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage
+from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
+from tune_cmx.evidence.claims.rows import TIMES, Row, arm_of, by_arm, differing_fields, higher_is_better, pair_key
+from tune_cmx.evidence.wording import count, listed, number
+
+
+def missing_arm(case: Case) -> Answer | None:
+    """BLOCKED: an arm without rows."""
+    if not case.missing:
+        return None
+    why = f"no run of {listed(case.missing)}; to run it: {train_command(case)}"
+    return answer("BLOCKED", {"missing_arms": list(case.missing)}, why)
+
+
+def damaged_record(case: Case) -> Answer | None:
+    """DATA_ERROR: a record that is partial, without the metric, or there twice."""
+    for row in case.compared:
+        damage = row_damage(row, case.metric)
+        if damage is not None:
+            return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, f"{_run(row)}: {damage}")
+        cumulative = row.get("cumulative_seconds")
+        if case.metric == "hours" and isinstance(cumulative, int | float):
+            hours = cumulative / 3600
+            if abs(row["hours"] - hours) > 0.01 * hours:
+                why = f"{_run(row)}: its hours are {number(row['hours'])}, its cumulative seconds {number(hours)} hours"
+                return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
+        if case.kind == "ratio" and row[case.metric] <= 0:
+            why = f"{_run(row)}: a ratio needs numbers above 0; its {case.metric} is {row[case.metric]}"
+            return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
+    twice = counted_twice(case.compared, case.metric)
+    if twice is not None:
+        why = f"{_run(twice)} is in the table twice (the same run, or the same configuration, seed and value)"
+        return answer("DATA_ERROR", {"offending_arm": arm_of(twice)}, why)
+    return None
+
+
+def refuted_by_one_run(case: Case) -> Answer | None:
+    """CONTRADICTED: one run is called the best, and another arm's one run lies beyond it, whatever its protocol."""
+    if case.kind != "best" or len(case.treatment) != 1:
+        return None
+    sign = 1 if higher_is_better(case.metric) else -1
+    rivals = by_arm(row for rows in case.rivals.values() for row in rows)
+    single = {name: rows[0][case.metric] for name, rows in rivals.items() if len(rows) == 1}
+    if not single:
+        return None
+    top = max(single, key=lambda name: sign * single[name])
+    own = case.treatment[0][case.metric]
+    if sign * (single[top] - own) <= 0:
+        return None
+    value, arm = max(((row[case.metric], arm_of(row)) for row in case.compared), key=lambda found: sign * found[0])
+    extreme = "overall_max" if sign > 0 else "overall_min"
+    why = f"{top} has {number(single[top])}, {case.names[0]} has {number(own)}"
+    return answer("CONTRADICTED", {extreme: value, f"{extreme}_arm": arm, **_gaps(case)}, why)
+
+
+def ratio_of_single_runs(case: Case) -> Answer | None:
+    """DESCRIPTIVE_ONLY: one run over another is arithmetic; the fields that differ are confounded with it."""
+    if case.kind != "ratio" or len(case.treatment) != 1 or len(case.control) != 1:
+        return None
+    ratio = case.treatment[0][case.metric] / case.control[0][case.metric]
+    fields = _differing(case)
+    claimed = f" (claimed: {number(case.value, 3)})" if case.value is not None else ""
+    confound = f"; the runs also differ in {listed(fields)}" if fields else ""
+    why = f"one run over one run is {number(ratio, 3)}{claimed}{confound}"
+    return answer("DESCRIPTIVE_ONLY", {"ratio": ratio, "mismatched_fields": fields, "n_per_arm": 1}, why)
+
+
+def different_protocol(case: Case) -> Answer | None:
+    """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes arms."""
+    fields = _differing(case)
+    if fields:
+        of_filter = [field for field in fields if any(field in name for name in case.names)]
+        advice = f"; if the claim is about {listed(of_filter)}, name it as `factor`" if of_filter else ""
+        why = f"the runs differ in {_with_values(case.compared, fields)}, which the claim does not name as its factor"
+        return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, f"{why}{advice}")
+    if case.match_on or case.candidates > 1:
+        return None
+    for name, rows in case.groups.items():
+        arms = by_arm(rows)
+        fields = differing_fields(rows, {case.metric, *case.factor} - {*case.own_factor}) if case.own_factor else []
+        if len(arms) > 1:
+            mixed = f"'{name}' covers {len(arms)} arms ({listed(arms)})"
+        elif fields:
+            mixed = f"the runs of '{name}' differ in {_with_values(rows, fields)}"
+        else:
+            continue
+        why = f"{mixed}, so they are no replicates: name one arm, or match on what differs"
+        return answer("NOT_COMPARABLE", {"mismatched_fields": fields or ["arm"], **_gaps(case)}, why)
+    return None
+
+
+def chosen_where_reported(case: Case) -> Answer | None:
+    """SELECTION_BIASED: chosen on the split that is reported, or the top of several."""
+    for row in case.compared:
+        reported = reported_split(row, case.metric)
+        if reported is not None and _selection_split(row) == reported:
+            controls = by_arm(case.control)
+            n = sum(
+                arm not in controls and any(_selection_split(run) == reported for run in runs)
+                for arm, runs in case.table.arms.items()
+            )
+            why = (
+                f"{arm_of(row)} was chosen on {reported} and is reported on {reported}, among {count(n, 'arm')}: "
+                "the figure holds the luck of the choice; report on a split that did not choose"
+            )
+            numbers = {"selected_on": reported, "n_candidates": n, **_gaps(case)}
+            return answer("SELECTION_BIASED", numbers, why)
+    if case.candidates > 1:
+        n = case.candidates
+        why = f"the top of {n} arms against one holds the luck of {n} draws; run the chosen arm on fresh seeds"
+        return answer("SELECTION_BIASED", {"n_candidates": n, **_gaps(case)}, why)
+    return None
+
+
+def too_few_runs(case: Case) -> Answer | None:
+    """INSUFFICIENT_REPLICATION: an arm with one run, or a single matched pair, has no spread to judge by."""
+    if case.paired_by_pilot:
+        n = _fewest_pairs(case, ("seed",), case.pilot)
+        what = f"{count(n, 'pilot seed')} with a run on both sides"
+    elif case.match_on and case.kind != "value":
+        n = _fewest_pairs(case, case.match_on)
+        what = f"{count(n, 'matched pair')} of {listed(case.match_on)}"
+    else:
+        n = min(len(rows) for rows in case.groups.values())
+        what = f"{listed(name for name, rows in case.groups.items() if len(rows) < 2)} with a single run"
+    if n >= 2:
+        return None
+    why = f"{what}: run-to-run spread is unknown, n = {n}: no claim"
+    return answer("INSUFFICIENT_REPLICATION", {"n_per_arm": n, **_gaps(case)}, why)
+
+
+CHECKS: tuple[Callable[[Case], Answer | None], ...] = (
+    missing_arm,
+    damaged_record,
+    refuted_by_one_run,
+    ratio_of_single_runs,
+    different_protocol,
+    chosen_where_reported,
+    too_few_runs,
+)
+
+
+def reported_split(row: Row, metric: str) -> str | None:
+    """The split that the metric was taken on: its prefix, or what the row says; None: times and sizes are of none."""
+    split, _, name = metric.rpartition("/")
+    if split:
+        return split
+    return None if name in TIMES or name.startswith("params") else row.get("reported_on")
+
+
+def _selection_split(row: Row) -> str | None:
+    """The split of `selected_on`, which may name a metric with it, as `val/mAP`."""
+    chosen_on = row.get("selected_on")
+    return None if chosen_on is None else str(chosen_on).partition("/")[0]
+
+
+def _differing(case: Case) -> list[str]:
+    return differing_fields(case.compared, (*case.factor, case.metric), case.match_on)
+
+
+def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
+    """`epochs (15, 25), lr (0.005, unknown)`."""
+    words = []
+    for field in fields:
+        values = dict.fromkeys("unknown" if row.get(field) is None else str(row[field]) for row in rows)
+        words.append(f"{field} ({listed(list(values)[:4])}{', …' if len(values) > 4 else ''})")
+    return listed(words)
+
+
+def protocol_flags(row: Row) -> str:
+    """What of a row's protocol `tune-cmx train` takes as flags, with a space before each."""
+    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
+    return "".join(f" {flag} {row[field]}" for field, flag in flags.items() if row.get(field) is not None)
+
+
+def train_command(case: Case) -> str:
+    """The command that would train the first missing arm under the protocol of the rows at hand."""
+    given = protocol_flags(case.compared[0] if case.compared else {})
+    arm = case.missing[0]
+    config = f"--config with the config.json of '{arm}'"
+    if not re.fullmatch(r"[\w-]+", arm):
+        return f"tune-cmx train {config}, on at least two seeds"
+    flags_form = f"tune-cmx train --data IMAGES --labels LABELS{given} --fusion-type {arm} --output-dir DIR"
+    return f"{flags_form} (where '{arm}' is no fusion: {config}), on at least two seeds"
+
+
+def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | None = None) -> int:
+    """Pairs that agree in the fields; of these seeds alone, where they are given."""
+    keys = [
+        {pair_key(row, fields) for row in rows if seeds is None or row.get("seed") in seeds} - {None}
+        for rows in case.groups.values()
+    ]
+    return min(len(keys[0] & other) for other in keys)
+
+
+def _gaps(case: Case) -> dict[str, Any]:
+    """What can be said of the means without a test; of a `best_of`, the top arm's mean."""
+    sign = 1 if higher_is_better(case.metric) else -1
+    means = [_mean(rows, case.metric) for rows in case.groups.values()]
+    if case.candidates > 1:
+        means[0] = max((_mean(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)
+    numbers: dict[str, Any] = {"largest_gap": max(means) - min(means)} if len(means) > 1 else {"mean": means[0]}
+    if case.control:
+        numbers["difference"] = means[0] - means[1]
+    return numbers
+
+
+def _mean(rows: list[Row], metric: str) -> float:
+    return statistics.fmean(row[metric] for row in rows)
+
+
+def _run(row: Row) -> str:
+    name = f"run {row['run_id']} of " if row.get("run_id") is not None else ""
+    seed = f", seed {row['seed']}" if row.get("seed") is not None else ""
+    return f"{name}{arm_of(row)}{seed}"

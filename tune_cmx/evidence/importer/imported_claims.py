@@ -1,0 +1,120 @@
+"""Imported runs as rows for claims, and the claims of the earlier report answered by them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_cmx.evidence.claims.evaluate import evaluate_claim
+from tune_cmx.evidence.claims.parsed_claim import Answer, claim_text
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS, Row, as_rows, matches
+from tune_cmx.evidence.claims.validity import protocol_flags
+from tune_cmx.evidence.importer.vocabulary import CONTROL_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
+from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+
+_SIDES = ("treatment", "control")
+_FIELD_LISTS = ("factor", "match_on", "among")
+
+
+def imported_rows(records: StudyRecords) -> list[Row]:
+    """The imported runs as rows for claims; what a source does not say is None."""
+    return [run_row(trial) for trial in records.of_phase(IMPORTED)]
+
+
+def answered(records: StudyRecords) -> list[tuple[str, Answer]]:
+    """Each claim that was given with the import: its sentence and what the imported rows allow to be said of it.
+
+    A claim may stand under `claim`, beside it under `where` the rows that it speaks of: `{epochs: 15}` leaves the
+    others out. The word `control` stands for the runs that were found to be the control.
+
+    Raises:
+        ConfigError: A claim cannot be read.
+    """
+    rows = imported_rows(records)
+    controls = [str(arm) for arm in (records.study.get(IMPORTED) or {}).get("controls") or []]
+    found = []
+    for entry in (records.study.get(IMPORTED) or {}).get("claims") or []:
+        claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)
+        wanted = _condition(where or {})
+        asked = _translated(claim or {})
+        chosen = [row for row in rows if matches(row, wanted)]
+        control = _nearest(controls, asked, rows)
+        answer = evaluate_claim(asked, _with_control(chosen, rows, control), control=control)
+        if control in answer["numbers"].get("missing_arms", ()) and control not in controls:
+            answer = {**answer, "why": _how_to_unblock(asked, rows)}
+        found.append((claim_text(claim or {}), answer))
+    return found
+
+
+def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """The control is missing; a new run cannot be matched with an imported one in what is not known of it."""
+    treatment = claim.get("treatment")
+    treated = next((row for row in rows if isinstance(treatment, Mapping) and matches(row, treatment)), {})
+    return (
+        "no run has FRM+FFM at all four stages; to run it: "
+        f"tune-cmx train --data IMAGES --labels LABELS{protocol_flags(treated)} "
+        "--fusion-type frm_ffm --no-cssa --output-dir DIR, and the treatment again beside it, each on at least two "
+        "seeds, as split, code and seed of the imported runs are not known"
+    )
+
+
+def run_row(trial: Trial) -> Row:
+    """An imported run under the names that claims use."""
+    about = trial.info[IMPORTED]
+    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
+    row = {
+        "arm": trial.arm,
+        "run_id": trial.name,
+        "exp_id": about["name"],
+        "seed": trial.seed,
+        **about["says"],
+        "source": about["source"],
+        **about["fields"],
+        **about["figures"],
+        **{key: value for key, value in named.items() if value is not None},
+        **{key: trial.info.get(key) for key in ("split_hash", "data_fingerprint", "code_version")},
+    }
+    return as_rows([row])[0]
+
+
+def _translated(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """The claim with the names that imported rows have, for those of tables, scripts and configurations."""
+    asked = dict(claim)
+    prefix, slash, metric = str(asked.get("metric", "")).rpartition("/")
+    asked["metric"] = f"{prefix}{slash}{name_of(metric)}"
+    for side in _SIDES:
+        if isinstance(asked.get(side), Mapping):
+            asked[side] = _condition(asked[side])
+    for key in _FIELD_LISTS:
+        if isinstance(asked.get(key), str):
+            asked[key] = name_of(asked[key])
+        elif isinstance(asked.get(key), list):
+            asked[key] = [name_of(str(field)) for field in asked[key]]
+    return {key: value for key, value in asked.items() if value not in (None, "")}
+
+
+def _condition(side: Mapping[str, Any]) -> dict[str, Any]:
+    return {name_of(str(field)): normal(name_of(str(field)), value) for field, value in side.items()}
+
+
+def _nearest(controls: Sequence[str], claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Of the runs that can serve as control, the arm that differs from the treatment in the fewest other fields."""
+    treated = [row for row in rows if isinstance(claim.get("treatment"), Mapping) and matches(row, claim["treatment"])]
+
+    def distance(arm: str) -> int:
+        own = next(row for row in rows if row["arm"] == arm)
+        return sum(
+            1 for field in protocol_fields([own, *treated]) if len({row.get(field) for row in (own, *treated)}) > 1
+        )
+
+    return min(controls, key=distance, default=CONTROL_KIND)
+
+
+def _with_control(chosen: list[Row], rows: Sequence[Row], control: str) -> list[Row]:
+    """The rows that a claim speaks of, and the control, which is spoken of wherever it is named."""
+    return [row for row in rows if row in chosen or row["arm"] == control]
+
+
+def protocol_fields(rows: Sequence[Row]) -> list[str]:
+    """Fields that say how a run was made, those of the fusion aside."""
+    hidden = {*BOOKKEEPING, *FIGURES}
+    fields = dict.fromkeys(field for row in rows for field in row if field not in hidden and "/" not in field)
+    return [field for field in fields if not is_fusion(field)]

@@ -1,0 +1,184 @@
+"""Collected runs as a study's folder, in the form in which a search leaves its own."""
+
+import datetime
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.importer.collect import Collected
+from tune_cmx.evidence.importer.forms import Run
+from tune_cmx.evidence.importer.imported_claims import answered
+from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, config_of, is_fusion, serves_as_control
+from tune_cmx.evidence.results.reading import read_study
+from tune_cmx.evidence.results.study_results import METRICS
+from tune_cmx.evidence.wording import value_text
+
+_UNKNOWN = ("code_version", "packages", "split_hash", "split_how", "data_fingerprint", "device", "protocol_hash")
+
+
+def write_import(found: Collected, folder: Path, claims: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write the study's folder, whole or not at all.
+
+    Args:
+        found: The runs, at least one.
+        folder: Must not exist.
+        claims: What the earlier report claimed, as `judged.answered` reads it.
+
+    Raises:
+        ConfigError: The folder is there, or a claim cannot be read.
+    """
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        _write(found, partial, folder.name, claims)
+        answered(read_study(partial))
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise where something would be overwritten."""
+    if folder.exists():
+        raise ConfigError(
+            f"{folder}: is there already, and an import never changes another; take another --name, or delete it"
+        )
+
+
+def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[str, Any]]) -> None:
+    varying = varying_fields(found.runs)
+    arms = _arms(found.runs, varying)
+    names = _record_names(found.runs)
+    for run in found.runs:
+        place = folder / "records" / names[id(run)]
+        place.mkdir(parents=True)
+        arm, about = arms[_likeness(run)]
+        _json(place / "config.json", about["config"] if not run.by_split else run.content)
+        _json(place / "trial.json", _trial(run, names[id(run)], arm, about["label"]))
+        _json(place / "final_results.json", _results(run))
+    controls = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.controls))
+    content = {
+        "study": name,
+        "question": None,
+        "factors": [PATHS.get(field, field) for field in varying],
+        "control": controls[0] if len(controls) == 1 else None,
+        "arms": dict(arms.values()),
+        "claims": [],
+        "status": IMPORTED,
+        IMPORTED: {
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "sources": found.sources,
+            "controls": controls,
+            "refused": found.refused,
+            "repeated": [{"left_out": run.source, "same_as": other.source} for run, other in found.repeated],
+            "notes": found.notes,
+            "claims": [dict(claim) for claim in claims],
+        },
+    }
+    _json(folder / "study.json", content)
+
+
+def varying_fields(runs: Sequence[Run]) -> list[str]:
+    """Fields in which the runs differ, those of the fusion first; one that not all know varies too."""
+    fields = dict.fromkeys(field for run in runs for field in run.fields)
+    differ = [field for field in fields if len({str(run.fields.get(field)) for run in runs}) > 1]
+    return sorted(differ, key=lambda field: not is_fusion(field))
+
+
+def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By configuration: the arm's id and what study.json says of it. Ids and labels are made of what varies."""
+    arms: dict[str, tuple[str, dict[str, Any]]] = {}
+    taken: set[str] = set()
+    for run in runs:
+        if _likeness(run) in arms:
+            continue
+        known = {field: run.fields[field] for field in varying if field in run.fields}
+        shown = {field: value for field, value in known.items() if "." not in field or is_fusion(field)} or known
+        label = ", ".join(f"{field.rpartition('.')[2]} {value_text(value)}" for field, value in shown.items())
+        if not label and len(runs) == 1:
+            label = "run"
+        elif not label:
+            fusion = run.fields.get("fusion")
+            unnamed_control = fusion is None and serves_as_control(run.fields)
+            label = "FRM+FFM at all four stages" if unnamed_control else value_text(fusion)
+        arm = _free(_slug(label), taken)
+        about = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
+        arms[_likeness(run)] = arm, about
+    return arms
+
+
+def _likeness(run: Run) -> str:
+    return json.dumps({field: run.fields[field] for field in sorted(run.fields)}, sort_keys=True, default=str)
+
+
+def _record_names(runs: Sequence[Run]) -> dict[int, str]:
+    taken: set[str] = set()
+    return {id(run): _free(_slug(run.name), taken) for run in runs}
+
+
+def _trial(run: Run, name: str, arm: str, label: str) -> dict[str, Any]:
+    """What is not known is null; the seconds are the source's hours."""
+    says = dict(run.says)
+    hours = run.figures.get("hours")
+    own = {key: says.pop(key, None) for key in ("seed", "seconds", "epochs_planned", *_UNKNOWN)}
+    return {
+        "id": name,
+        **own,
+        "seconds": own["seconds"] or (None if hours is None else 3600 * hours),
+        "epochs_planned": own["epochs_planned"] or run.fields.get("epochs"),
+        "epochs": None,
+        "status": IMPORTED,
+        "reason": None,
+        "arm": arm,
+        "label": label,
+        "phase": IMPORTED,
+        "lineage": [],
+        "stopped": None,
+        "parameters": None,
+        IMPORTED: {
+            "source": run.source,
+            "name": run.name,
+            "fields": dict(run.fields),
+            "figures": dict(run.figures),
+            "printed": dict(run.printed),
+            "says": says,
+        },
+    }
+
+
+def _results(run: Run) -> dict[str, Any]:
+    """The form of every record; the split stays null where the source names none."""
+    figures = run.figures
+    millions = figures.get("params_M")
+    return {
+        "experiment_id": run.name,
+        "config": dict(run.content),
+        "results": {metric: figures.get(metric) for metric in METRICS},
+        "split": run.says.get("reported_on"),
+        "results_by_split": dict(run.by_split),
+        "training": {"total_time_hours": figures.get("hours"), "final_train_loss": figures.get("train_loss")},
+        "model": {"total_params_M": millions},
+    }
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+_]+", "-", text).strip("-.")[:80] or "run"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of name-2, name-3, ... that is not taken, which then is."""
+    number = 1
+    while (found := name if number == 1 else f"{name}-{number}") in taken:
+        number += 1
+    taken.add(found)
+    return found
+
+
+def _json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,197 @@
+"""Frames on every band with what is there and what was found, as pictures of a page's width."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tune_cmx.evidence.report.figures import BLACK, STAMP
+
+TRUTH, FOUND = "#e69f00", "#56b4e9"
+"""Told apart by colour-blind readers too (Okabe and Ito), and light enough for dark frames."""
+WHITE = "#ffffff"
+DPI = 115
+"""Of the file: a sheet then fills the report's column, and the width of the paper."""
+WIDTH, HEIGHT = 984, 1340
+"""Pixels of a sheet, the height at most, so that it fits on one piece of paper."""
+PANEL = (324, 256)
+"""Width and height in pixels, at most."""
+MOST_BYTES = 380_000
+"""Of all sheets together."""
+QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
+GAP = 4
+TYPE, SMALL_TYPE, LABEL = 13, 11, 14
+"""Pixels: of letters, and the height of what is written at a box."""
+
+Panel = tuple[str, Image.Image]
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels of the frame."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box, and what is written at it."""
+
+    box: Box
+    words: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An arm's detections on a frame."""
+
+    caption: str
+    found: Sequence[Mark]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame made ready to be drawn: its strips stand under each other, one panel a band."""
+
+    caption: str
+    panels: Sequence[Panel]
+    truth: Sequence[Mark]
+    strips: Sequence[Strip]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """An encoded JPEG, and how many frames it shows."""
+
+    jpeg: bytes
+    frames: int
+
+
+def draw_sheets(frames: Sequence[Shown], stamps: Sequence[str], legend: tuple[str, str]) -> list[Sheet]:
+    """The frames in their order, as many on a sheet as fit on paper, at the highest quality that is small enough.
+
+    Args:
+        frames: To be drawn.
+        stamps: Sentences that no picture may stand without.
+        legend: What the two colours stand for, the truth first.
+    """
+    head = [_words(stamp, colour=STAMP) for stamp in stamps]
+    head += [_words(words, mark=colour) for colour, words in zip((TRUTH, FOUND), legend, strict=True)]
+    groups = list(_groups([_block(frame) for frame in frames], HEIGHT - sum(one.height for one in head)))
+    sheets = [_stacked([*head, *blocks]) for blocks in groups]
+    files: list[bytes] = []
+    for quality in QUALITIES:
+        files = [_jpeg(sheet, quality) for sheet in sheets]
+        if sum(map(len, files)) <= MOST_BYTES:
+            break
+    return [Sheet(file, len(blocks)) for file, blocks in zip(files, groups, strict=True)]
+
+
+def _groups(blocks: Iterable[Image.Image], height: int) -> Iterator[list[Image.Image]]:
+    """As many as are together no higher than that, and at least one."""
+    group: list[Image.Image] = []
+    for block in blocks:
+        if group and sum(one.height for one in [*group, block]) > height:
+            yield group
+            group = []
+        group.append(block)
+    if group:
+        yield group
+
+
+def _block(frame: Shown) -> Image.Image:
+    """One frame: its caption, then each arm's caption above its panels."""
+    panels = _fitted(frame.panels)
+    scale = panels[0][1].width / frame.panels[0][1].width
+    rows = [Image.new("RGB", (WIDTH, 3 * GAP), WHITE), _words(frame.caption, bold=True)]
+    for strip in frame.strips:
+        row = Image.new("RGB", (WIDTH, panels[0][1].height), WHITE)
+        for place, (name, panel) in enumerate(panels):
+            drawn = _marked(name, panel, scale, frame.truth, strip.found, with_words=place == 0)
+            row.paste(drawn, (place * (panel.width + GAP), 0))
+        rows += [_words(strip.caption), row]
+    return _stacked(rows)
+
+
+def _fitted(panels: Sequence[Panel]) -> list[Panel]:
+    """Of one size, so that together they are not wider than a sheet."""
+    width, height = panels[0][1].size
+    scale = min(PANEL[0] / width, PANEL[1] / height, ((WIDTH + GAP) // len(panels) - GAP) / width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return [(name, panel.resize(size, Image.Resampling.LANCZOS)) for name, panel in panels]
+
+
+def _marked(
+    name: str, panel: Image.Image, scale: float, truth: Sequence[Mark], found: Sequence[Mark], *, with_words: bool
+) -> Image.Image:
+    """A panel with boxes; the truth is drawn around its own, so that it and a detection that meets it are both seen."""
+    drawn = panel.copy()
+    pen = ImageDraw.Draw(drawn)
+    for mark in truth:
+        left, top, right, bottom = _corners(mark.box, scale)
+        pen.rectangle((left - 4, top - 4, right + 4, bottom + 4), outline=BLACK, width=4)
+        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=TRUTH, width=2)
+    for mark in found:
+        left, top, right, bottom = _corners(mark.box, scale)
+        pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK, width=4)
+        pen.rectangle((left, top, right, bottom), outline=FOUND, width=2)
+    for mark in truth if with_words else ():
+        left, _, _, bottom = _corners(mark.box, scale)
+        _label(drawn, (left - 3, bottom + 3), mark.words, TRUTH)
+    for mark in found if with_words else ():
+        left, top, _, _ = _corners(mark.box, scale)
+        _label(drawn, (left, top - LABEL), mark.words, FOUND)
+    _label(drawn, (0, drawn.height), name, WHITE)
+    return drawn
+
+
+def _corners(box: Box, scale: float) -> Box:
+    x, y, width, height = (side * scale for side in box)
+    return x, y, x + width, y + height
+
+
+def _label(panel: Image.Image, place: tuple[float, float], words: str, colour: str) -> None:
+    """Black on a coloured ground, moved into the panel where it would reach out of it."""
+    if not words:
+        return
+    font = ImageFont.load_default(SMALL_TYPE)
+    width = font.getlength(words) + 4
+    left = max(min(place[0], panel.width - width), 0)
+    top = max(min(place[1], panel.height - LABEL), 0)
+    pen = ImageDraw.Draw(panel)
+    pen.rectangle((left, top, left + width, top + LABEL), fill=colour)
+    pen.text((left + 2, top), words, fill=BLACK, font=font)
+
+
+def _words(text: str, *, colour: str = BLACK, bold: bool = False, mark: str | None = None) -> Image.Image:
+    """Text in lines of the sheet's width, behind a box in the colour `mark`, if any."""
+    font = ImageFont.load_default(TYPE)
+    height = round(1.45 * TYPE)
+    indent = 2 * TYPE if mark else 0
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > WIDTH - indent:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    shown = Image.new("RGB", (WIDTH, height * len(lines)), WHITE)
+    pen = ImageDraw.Draw(shown)
+    if mark:
+        pen.rectangle((1, 3, 1.5 * TYPE, height - 5), outline=BLACK, width=4)
+        pen.rectangle((2, 4, 1.5 * TYPE - 1, height - 6), outline=mark, width=2)
+    for place, line in enumerate(lines):
+        pen.text((indent, place * height + 1), line, fill=colour, font=font, stroke_width=0.3 if bold else 0)
+    return shown
+
+
+def _stacked(images: Sequence[Image.Image]) -> Image.Image:
+    whole = Image.new("RGB", (WIDTH, sum(image.height for image in images)), WHITE)
+    top = 0
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height
+    return whole
+
+
+def _jpeg(sheet: Image.Image, quality: int) -> bytes:
+    """Colours at full resolution, or thin lines lose theirs."""
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True, dpi=(DPI, DPI))
+    return file.getvalue()

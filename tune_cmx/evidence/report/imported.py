@@ -1,0 +1,268 @@
+"""The report on earlier results: their tables to the printed digit, what is not known, their claims with verdicts."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tune_cmx.evidence.importer.imported_claims import answered, protocol_fields, run_row
+from tune_cmx.evidence.importer.vocabulary import ALL_STAGES, FIGURES, IMPORTED, is_fusion
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.main_result import NAMES
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
+
+HEADINGS = {**NAMES, "train_loss": "train loss", "hours": "hours", "params_M": "parameters (M)"}
+TITLES = {"stages": "Stage placement", "threshold": "Switching threshold", "fusion": "Fusion", "schedule": "Schedule"}
+SCHEDULE = ("epochs", "batch", "lr")
+OTHER_PROTOCOL = "†"
+
+
+def is_imported(records: StudyRecords) -> bool:
+    """Whether the folder was made by an import."""
+    return IMPORTED in records.study
+
+
+def imported_page(records: StudyRecords) -> Page:
+    """The whole report on an import."""
+    page = Page()
+    page.heading(str(records.study.get("study", records.folder.name)), level=1)
+    imported_section(page, records)
+    return page
+
+
+def imported_section(page: Page, records: StudyRecords) -> None:
+    """All that a report on an import says, below its title."""
+    runs = records.of_phase(IMPORTED)
+    about: Mapping[str, Any] = records.study.get(IMPORTED) or {}
+    page.paragraph(
+        f"{count(len(runs), 'run')}, imported from {listed(map(str, about.get('sources') or []))}. No study here "
+        "made them: none is a replicate of an arm, and their figures are printed as the source prints them."
+    )
+    _claims(page, records)
+    _control(page, records, runs)
+    for factor in _factors(runs):
+        _factor_tables(page, runs, factor)
+    _all_runs(page, runs)
+    _parameters(page, runs)
+    _unknown(page, runs)
+    _source_notes(page, records, about)
+
+
+def warm_start_words(searcher: Mapping[str, Any]) -> str:
+    """What a study's searcher section says of the earlier trials that its search began with; nothing without any."""
+    begun = searcher.get("warm_start") or {}
+    if not begun:
+        return ""
+    words = f"it began with {count(len(begun.get('used') or []), 'trial')} of {listed(begun.get('folders') or [])}, "
+    words += "prior observations and no replicates of any arm"
+    left_out = begun.get("left_out") or []
+    if left_out:
+        words += f"; {count(len(left_out), 'trial')} left out ({listed(str(entry['reason']) for entry in left_out)})"
+    return "; ".join([words, *map(str, begun.get("notes") or [])])
+
+
+def _claims(page: Page, records: StudyRecords) -> None:
+    """The earlier report's sentences, in quotation marks, as they are not this report's."""
+    page.heading("Claims")
+    claims = answered(records)
+    if not claims:
+        page.paragraph("None were given with the import: `tune-cmx import SOURCES --claims FILE` takes them.")
+        return
+    page.table(
+        ["", "claim", "verdict"], [[str(n), f"“{text}”", a["verdict"]] for n, (text, a) in enumerate(claims, 1)], 3
+    )
+    page.paragraph("Why, in the same order:")
+    page.numbered(f"{found['verdict']}: {found['why']}." for _, found in claims)
+
+
+def _control(page: Page, records: StudyRecords, runs: Sequence[Trial]) -> None:
+    page.heading("Control")
+    controls = [str(arm) for arm in records.study[IMPORTED].get("controls") or []]
+    if not controls:
+        page.paragraph(
+            "No imported run has FRM+FFM at all four stages, by its configuration: none can serve as control, and "
+            "every sentence of the form 'above the control' is blocked until one is trained under the same protocol."
+        )
+        return
+    others = [run_row(run) for run in runs if run.arm not in controls]
+    lines = []
+    for arm in controls:
+        own = [run_row(run) for run in runs if run.arm == arm]
+        known = protocol_fields([*own, *others])
+        fields = [name for name in known if any(other.get(name) != own[0].get(name) for other in others)]
+        differs = (
+            f"differs from other runs in {listed(fields)}" if fields else "its protocol is that of every other run"
+        )
+        lines.append(f"{listed(str(row['exp_id']) for row in own)}: {differs}")
+    page.paragraph("By their configuration these have FRM+FFM at all four stages, and can serve as control:")
+    page.bullets(lines)
+
+
+def _factors(runs: Sequence[Trial]) -> list[str]:
+    """What varied: fields of the fusion, then the schedule as a whole."""
+    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    varied = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
+    of_fusion = sorted(
+        (field for field in varied if is_fusion(field)),
+        key=lambda field: list(TITLES).index(field) if field in TITLES else 9,
+    )
+    return [*of_fusion, *(["schedule"] if any(field in SCHEDULE for field in varied) else [])]
+
+
+def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
+    """A table for each set of runs whose fusions differ in this factor alone."""
+    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    held = [field for field in fields if is_fusion(field) and field != factor]
+    groups: dict[tuple[str, ...], list[Trial]] = {}
+    for run in runs:
+        groups.setdefault(tuple(_field(run, field) for field in held), []).append(run)
+    tables = [(key, group) for key, group in groups.items() if len({_value(run, factor) for run in group}) > 1]
+    if not tables:
+        return
+    page.heading(TITLES.get(factor, factor))
+    varied = [field for field in held if len({_field(run, field) for run in runs}) > 1]
+    for key, group in sorted(tables, key=lambda entry: -len(entry[1])):
+        where = [
+            f"{field} {value}" for field, value in zip(held, key, strict=True) if field in varied and value != UNKNOWN
+        ]
+        odd = _odd_ones(group) if factor != "schedule" else []
+        marks = {run.name: f" {OTHER_PROTOCOL}" for run in odd}
+        rows = [
+            [_link(run), _value(run, factor) + marks.get(run.name, ""), *_cells(run, runs)] for run in _ranked(group)
+        ]
+        note = f" {OTHER_PROTOCOL} is not comparable with the rest: {_odd_words(odd, group)}." if odd else ""
+        page.paragraph(f"{'At ' + ', '.join(where) if where else 'All runs'}, a row a run.{note}")
+        page.table(["run", factor, *_header(runs)], rows, left=2, in_paper=False)
+
+
+def _all_runs(page: Page, runs: Sequence[Trial]) -> None:
+    page.heading("All runs")
+    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    differ = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
+    varied = [field for field in differ if "." not in field or is_fusion(field)]
+    same = [f"{field} {_field(runs[0], field)}" for field in fields if field not in differ]
+    others = [field for field in differ if field not in varied]
+    if others:
+        page.paragraph(f"They also differ, or are not known to agree, in {listed(others)}.")
+    if same:
+        page.paragraph(f"Of all runs: {', '.join(same)}.")
+    rows = [[_link(run), *(_field(run, field) for field in varied), *_cells(run, runs)] for run in _ranked(runs)]
+    page.table(["run", *varied, *_header(runs)], rows, left=1 + len(varied), in_paper=False)
+
+
+def _parameters(page: Page, runs: Sequence[Trial]) -> None:
+    """What the reported counts can and cannot mean."""
+    counts = {_printed(run, "params_M") for run in runs} - {UNKNOWN}
+    if not counts:
+        return
+    page.heading("Parameters as reported")
+    placements = {_field(run, "stages") for run in runs if _printed(run, "params_M") != UNKNOWN}
+    if len(counts) == 1 and len(placements) > 1:
+        page.paragraph(
+            f"Every run reports {next(iter(counts))} M, at {count(len(placements), 'different placement')}. Fusions "
+            "are of different sizes, so a count that no placement moves is not of what runs: it holds modules that are "
+            "built and not used. `tune-cmx describe --fusion-type FUSION --stages STAGES` counts what runs."
+        )
+        return
+    page.paragraph(f"Reported: {listed(sorted(counts))} M. Whether they count what runs or what is built is not known.")
+
+
+def _unknown(page: Page, runs: Sequence[Trial]) -> None:
+    """What no verdict can rest on."""
+    page.heading("What is not known")
+    known: dict[str, Callable[[Trial], bool]] = {
+        "seed": lambda run: run.seed is not None,
+        "split of the figures, so also whether test was used for choosing": lambda run: run.reported_on is not None,
+        "frames of the split": lambda run: bool(run.info.get("split_hash")),
+        "code version": lambda run: bool(run.info.get("code_version")),
+        "package versions": lambda run: bool(run.info.get("packages")),
+        "device": lambda run: bool(run.info.get("device")),
+        "fusion at the other stages": lambda run: (
+            _field(run, "stages") == ALL_STAGES or _field(run, "elsewhere") != UNKNOWN
+        ),
+    }
+    known.update((HEADINGS[name], partial(_has_figure, name)) for name in FIGURES)
+    lacking: dict[str, list[str]] = {}
+    for what, is_known in known.items():
+        names = [str(run.info[IMPORTED]["name"]) for run in runs if not is_known(run)]
+        if names:
+            who = "every run" if len(names) == len(runs) else listed(names)
+            lacking.setdefault(who, []).append(what)
+    lines = [f"of {who}: {'; '.join(what)}" for who, what in lacking.items()]
+    page.bullets(lines or ["Nothing that the report asks for."])
+
+
+def _source_notes(page: Page, records: StudyRecords, about: Mapping[str, Any]) -> None:
+    lines = [f"refused: {entry}" for entry in about.get("refused") or []]
+    lines += [
+        f"left out: {entry['left_out']}, the same run as {entry['same_as']}" for entry in about.get("repeated") or []
+    ]
+    lines += [str(note) for note in about.get("notes") or []]
+    lines += [f"records: {problem}" for problem in records.problems]
+    if lines:
+        page.heading("Sources")
+        page.bullets(lines)
+
+
+def _has_figure(name: str, run: Trial) -> bool:
+    return name in run.info[IMPORTED]["figures"]
+
+
+def _field(run: Trial, field: str) -> str:
+    value = run.info[IMPORTED]["fields"].get(field)
+    return UNKNOWN if value is None else value_text(value)
+
+
+def _value(run: Trial, factor: str) -> str:
+    if factor != "schedule":
+        return _field(run, factor)
+    return ", ".join(f"{field} {_field(run, field)}" for field in SCHEDULE)
+
+
+def _odd_ones(group: Sequence[Trial]) -> list[Trial]:
+    """Runs whose protocol is not that of most of the group; none where there is no such majority."""
+    rows = {run.name: run_row(run) for run in group}
+    fields = protocol_fields(list(rows.values()))
+    by_protocol: dict[tuple[Any, ...], list[Trial]] = {}
+    for run in group:
+        by_protocol.setdefault(tuple(rows[run.name].get(field) for field in fields), []).append(run)
+    most = max(by_protocol.values(), key=len)
+    return [run for run in group if run not in most]
+
+
+def _odd_words(odd: Sequence[Trial], group: Sequence[Trial]) -> str:
+    usual = run_row(next(run for run in group if run not in odd))
+    rows = [run_row(run) for run in odd]
+    fields = [
+        field for field in protocol_fields([usual, *rows]) if any(row.get(field) != usual.get(field) for row in rows)
+    ]
+    return "; ".join(
+        dict.fromkeys(", ".join(f"{field} {value_text(row.get(field))}" for field in fields) for row in rows)
+    )
+
+
+def _ranked(runs: Iterable[Trial]) -> list[Trial]:
+    return sorted(runs, key=lambda run: -run.info[IMPORTED]["figures"]["mAP"])
+
+
+def _header(runs: Sequence[Trial]) -> list[str]:
+    return [HEADINGS[name] for name in _shown(runs)]
+
+
+def _cells(run: Trial, runs: Sequence[Trial]) -> list[str]:
+    return [_printed(run, name) for name in _shown(runs)]
+
+
+def _shown(runs: Sequence[Trial]) -> list[str]:
+    return [name for name in FIGURES if any(name in run.info[IMPORTED]["figures"] for run in runs)]
+
+
+def _printed(run: Trial, name: str) -> str:
+    """As the source printed it; of a source with all digits, with two."""
+    about = run.info[IMPORTED]
+    digits = 4 if name == "train_loss" else 2
+    return str(about["printed"].get(name) or number(about["figures"].get(name), digits))
+
+
+def _link(run: Trial) -> str:
+    return f"[{run.info[IMPORTED]['name']}](../records/{run.name}/)"

@@ -1,0 +1,228 @@
+"""The report's view by factor: what each value of what was searched gave, in the search and in the confirmation."""
+
+import re
+import statistics
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from tune_cmx.evidence.report.figures import BLACK, BLUE, DIM, ORANGE, SMALL, finish, panels
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.results.searched_factors import (
+    ARMS,
+    CommonPoint,
+    Factor,
+    common_point,
+    factors,
+    factors_words,
+    groups,
+    stopped_early,
+)
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, count, interval, number, signed, unit
+
+Row = Mapping[Hashable, Any]
+ON, STOPPED, CONTROL = "went on", "stopped early", "control"
+MARKS = ((ON, "o", BLUE), (STOPPED, "x", ORANGE), (CONTROL, "s", BLACK))
+LONG_NAMES = 40
+"""Characters, were all values' names as long as the longest, beyond which they are set aslant."""
+
+
+def factors_section(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> None:
+    """For each factor a table and a picture: search trials by value, and the confirmed arms that have it.
+
+    Args:
+        page: Receives the section.
+        records: A study.
+        arms: As `compare_arms` gives them.
+        place: The report's folder, which receives the pictures; None: none are drawn.
+    """
+    page.heading("By factor")
+    searched = [factor for factor in factors(records) if _differs(records, factor)]
+    if not searched or not records.of_phase("search"):
+        page.paragraph("The search varied nothing on record.")
+        return
+    point = common_point(records)
+    page.paragraph(_introduction(records, searched, point))
+    confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "control"]
+    for nth, factor in enumerate(searched, 1):
+        page.heading("Arms listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3)
+        _table(page, records, factor, point, confirmed, alone=len(searched) == 1)
+        picture = f"factor-{nth}-{re.sub(r'[^a-z0-9]+', '-', factor.name.lower()).strip('-')}.png"
+        if place is not None and _plot(records, factor, point, confirmed, place / picture):
+            page.image(picture, f"Search trials, and differences of confirmed arms, by {factor.name}")
+
+
+def _differs(records: StudyRecords, factor: Factor) -> bool:
+    """Whether the search trials have more than one value of it."""
+    return len({factor.value(records, trial.arm) for trial in records.of_phase("search")}) > 1
+
+
+def _introduction(records: StudyRecords, searched: Sequence[Factor], point: CommonPoint | None) -> str:
+    if point is None:
+        return f"The search varied {factors_words(searched)}; no trial has {records.selection_metric} on record yet."
+    missing = f" {count(point.unfinished, 'trial')} without an end are left out of it." if point.unfinished else ""
+    others = " A row's mean runs over whatever the other factors were in its trials." if len(searched) > 1 else ""
+    return (
+        f"The search varied {factors_words(searched)}. Its figures are {records.selection_metric} in points, one run "
+        f"on one seed each, and carry no claim. All are taken at {point}, the last point that every trial that ended "
+        f'reached; a trial that was stopped early is not set against the later values of another. The column "at the '
+        f"search's end\" has only trials that the search trained to its end.{others}{missing} Differences of confirmed "
+        f"arms are from the control on {records.primary_metric}, with 95 % intervals over seeds."
+    )
+
+
+def _table(
+    page: Page,
+    records: StudyRecords,
+    factor: Factor,
+    point: CommonPoint | None,
+    confirmed: Sequence[Row],
+    alone: bool,
+) -> None:
+    trials = records.of_phase("search")
+    by_arm = {str(row["arm"]): row for row in confirmed}
+    rows = []
+    for text, members in _by_value(records, factor, [trial.arm for trial in trials] + list(by_arm)).items():
+        own = [trial for trial in trials if trial.arm in members]
+        there = [point.values[trial.name] for trial in own if point and trial.name in point.values]
+        ends = [value for trial in own if trial.searched_to_the_end and (value := _end(records, trial)) is not None]
+        rows.append(
+            [
+                text,
+                str(len(own)),
+                str(sum(stopped_early(trial) for trial in own)),
+                number(statistics.fmean(there)) if there else UNKNOWN,
+                _span(there),
+                f"{_span(ends)} ({count(len(ends), 'trial')})" if ends else UNKNOWN,
+                "; ".join(_confirmed_words(by_arm[arm], alone) for arm in members if arm in by_arm) or UNKNOWN,
+            ]
+        )
+    where = str(point) if point else "no common point"
+    header = ["value", "trials", "stopped early", f"mean at {where}", "lowest to highest", "at the search's end"]
+    page.table([*header, "confirmed: difference (95 % interval)"], rows)
+
+
+def _by_value(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
+    """Arms by value; the control, which the search may have trained too, by itself and first."""
+    found = groups(records, factor, [arm for arm in arms if arm != records.control])
+    return {"control": [str(records.control)], **found} if records.control in arms else found
+
+
+def _end(records: StudyRecords, trial: Trial) -> float | None:
+    return trial.last(records.selection_metric, records.smooth_epochs)
+
+
+def _span(values: Sequence[float]) -> str:
+    if not values:
+        return UNKNOWN
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _confirmed_words(row: Row, alone: bool) -> str:
+    ends = None if row["ci95_low"] is None else (row["ci95_low"], row["ci95_high"])
+    name = "" if alone else f"{row['label']}: "
+    gap = UNKNOWN if row["difference"] is None else f"{signed(row['difference'])} ({interval(ends)})"
+    return f"{name}{gap}, {row['verdict']}"
+
+
+def _plot(
+    records: StudyRecords, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path
+) -> bool:
+    """Dots by trial, and beside them the differences of confirmed arms; False where there is nothing to draw."""
+    trials = [trial for trial in records.of_phase("search") if point and trial.name in point.values]
+    rows = [row for row in confirmed if row["difference"] is not None]
+    if point is None or not trials:
+        return False
+    places = _places(records, factor, [trial.arm for trial in trials] + [str(row["arm"]) for row in rows])
+    figure, (axes,) = panels(2 if rows else 1, 8.2 if rows else 5.0, 2.9)
+    step = 0.0 if factor.is_range else 0.08
+    _draw_search(axes[0], records, point, trials, places, step)
+    if rows:
+        axes[1].sharex(axes[0])
+        _draw_confirmed(axes[1], records, rows, places, step)
+    names = list(_by_value(records, factor, list(places)))
+    for panel in axes:
+        panel.set_xlabel(factor.name, fontsize=SMALL)
+        _scale(panel, factor, names)
+    finish(figure, stamps(records), path)
+    return True
+
+
+def _scale(axes: Axes, factor: Factor, names: Sequence[str]) -> None:
+    """The factor's axis: numbers of a range, the values' names otherwise."""
+    if factor.kind == "loguniform":
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif factor.kind == "int":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    elif not factor.is_range:
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        if len(names) * max(map(len, names)) > LONG_NAMES:
+            axes.tick_params(axis="x", rotation=30)
+            for name in axes.get_xticklabels():
+                name.set_horizontalalignment("right")
+
+
+def _places(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
+    """Where an arm stands on the axis: its value in a range, else the place of its value's name."""
+    if factor.is_range:
+        values = {arm: factor.value(records, arm) for arm in arms}
+        return {arm: float(value) for arm, value in values.items() if isinstance(value, int | float)}
+    by_value = _by_value(records, factor, arms)
+    return {arm: float(place) for place, members in enumerate(by_value.values()) for arm in members}
+
+
+def _draw_search(
+    axes: Axes,
+    records: StudyRecords,
+    point: CommonPoint,
+    trials: Sequence[Trial],
+    places: Mapping[str, float],
+    step: float,
+) -> None:
+    drawn = [trial for trial in trials if trial.arm in places]
+    sides = _side_by_side([places[trial.arm] for trial in drawn], step)
+    spots = [(where, point.values[trial.name]) for trial, where in zip(drawn, sides, strict=True)]
+    kinds = [CONTROL if trial.arm == records.control else STOPPED if stopped_early(trial) else ON for trial in drawn]
+    for name, marker, colour in MARKS:
+        of_kind = [spot for spot, kind in zip(spots, kinds, strict=True) if kind == name]
+        if of_kind or name != CONTROL:
+            axes.plot([x for x, _ in of_kind], [y for _, y in of_kind], marker, color=colour, markersize=5, label=name)
+    axes.set_ylabel(f"{records.selection_metric} at {point},\npoints, one run each", fontsize=SMALL)
+    axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def _draw_confirmed(
+    axes: Axes, records: StudyRecords, rows: Sequence[Row], places: Mapping[str, float], step: float
+) -> None:
+    axes.axhline(0, color=BLACK, linewidth=1, linestyle="--")
+    drawn = [row for row in rows if str(row["arm"]) in places]
+    for row, where in zip(drawn, _side_by_side([places[str(row["arm"])] for row in drawn], step), strict=True):
+        colour = BLUE if row["verdict"] in ("SUPPORTED", "CONTRADICTED") else DIM
+        axes.plot(where, row["difference"], "o", color=colour, markersize=5)
+        if row["ci95_low"] is not None:
+            axes.plot([where, where], [row["ci95_low"], row["ci95_high"]], color=colour, linewidth=2)
+    metric = records.primary_metric
+    axes.set_ylabel(f"confirmed: difference from the\ncontrol in {metric},{unit(metric)}, 95 %", fontsize=SMALL)
+
+
+def _side_by_side(places: Sequence[float], step: float) -> list[float]:
+    """The places, those that coincide spread about theirs, over 0.6 at most."""
+    met: dict[float, int] = {}
+    moved = []
+    for where in places:
+        together = places.count(where)
+        gap = min(step, 0.6 / together)
+        moved.append(where + gap * (met.get(where, 0) - (together - 1) / 2))
+        met[where] = met.get(where, 0) + 1
+    return moved

@@ -1,0 +1,120 @@
+"""The report's claims: what the records allow to be said, what they do not, and what would change that."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.evidence.claims.parsed_claim import Answer
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.study_claims import resume_command
+from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.wording import count
+
+CAN = "Can be claimed"
+GROUPS = {
+    CAN: ("SUPPORTED", "EQUIVALENT"),
+    "Cannot be claimed": (
+        *("CONTRADICTED", "NOT_COMPARABLE", "SELECTION_BIASED", "INSUFFICIENT_REPLICATION", "DESCRIPTIVE_ONLY"),
+    ),
+    "Open: these runs do not decide": ("INCONCLUSIVE",),
+    "Blocked": ("BLOCKED", "DATA_ERROR"),
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence with its verdict; `text` of a study's own claim is quoted, as its words are not the report's."""
+
+    text: str
+    verdict: str
+    why: str
+    seeds: int | None = None
+    """That would settle it, where the verdict is INCONCLUSIVE."""
+
+
+def claims_section(page: Page, records: StudyRecords, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> None:
+    """Each confirmed arm against the control, and each claim of the study, under what may be done with it."""
+    page.heading("Claims")
+    statements = [*_of_arms(records, arms), *(_of_study(text, found) for text, found in claims)]
+    if not statements:
+        page.paragraph(
+            "Nothing can be claimed: no arm but the control has a confirmed run, and the study's file makes no claims. "
+            f"To go on: `{resume_command()}`."
+        )
+        return
+    own = count(len(claims), "claim") if claims else "no claims"
+    page.paragraph(
+        f"Each confirmed arm against the control on {records.primary_metric}, and {own} of the study's own file, which "
+        "stand here in quotation marks."
+    )
+    said: dict[str, str] = {}
+    for heading, verdicts in GROUPS.items():
+        members = [statement for statement in statements if statement.verdict in verdicts]
+        if members or heading == CAN:
+            page.heading(heading, level=3)
+            page.bullets([_words(statement, said) for statement in members] or ["Nothing yet."])
+
+
+def _of_arms(records: StudyRecords, arms: pd.DataFrame) -> list[Statement]:
+    return [_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "control"]
+
+
+def _of_arm(records: StudyRecords, row: Mapping[Hashable, Any]) -> Statement:
+    """Below the control is as good a finding as above it, so it can be claimed too."""
+    verdict, subject = str(row["verdict"]), f"{row['label']} is above the control on {records.primary_metric}"
+    if verdict == "CONTRADICTED":
+        below = f"{row['label']} is below the control on {records.primary_metric}"
+        return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED: {row['why']}")
+    seeds = row["seeds_needed"]
+    known = seeds is not None and not math.isnan(seeds)
+    return Statement(subject, verdict, str(row["why"]), int(seeds) if known else None)
+
+
+def _of_study(text: str, found: Answer) -> Statement:
+    seeds = found["numbers"].get("seeds_needed")
+    return Statement(f"“{text}”", str(found["verdict"]), str(found["why"]), seeds)
+
+
+def _words(statement: Statement, said: dict[str, str]) -> str:
+    """The statement, its verdict and its reason; a reason that stands in `said` already is pointed to."""
+    if statement.why in said:
+        return f"{statement.text}: {statement.verdict}, for the reason given for {said[statement.why]}."
+    said[statement.why] = statement.text
+    unblock = _unblock(statement)
+    return f"{statement.text}: {statement.verdict}. {_sentence(statement.why)}{f' {unblock}' if unblock else ''}"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+
+
+def _unblock(statement: Statement) -> str | None:
+    """What to run or change; None: nothing is missing, or the reason says it."""
+    match statement.verdict:
+        case "INCONCLUSIVE" if statement.seeds is None:
+            return "To settle it: no number of seeds up to 100,000 would; a claim of equivalence, with a margin, may."
+        case "INCONCLUSIVE":
+            return f"To settle it: a new confirmation with `confirm: {{seeds: {statement.seeds}}}` and another `seed`."
+        case "INSUFFICIENT_REPLICATION":
+            return f"To unblock it: `confirm: {{seeds: N}}` with N of 2 or more, then `{resume_command()}`."
+        case "SELECTION_BIASED":
+            return (
+                "To unblock it: confirm the chosen arm on fresh seeds (`confirm: {seeds: N}`) and claim it on a split "
+                "that did not choose."
+            )
+        case "NOT_COMPARABLE":
+            return (
+                "To unblock it: train both sides with these fields alike, or name the field as the claim's `factor` if "
+                "the claim is about it."
+            )
+        case "DESCRIPTIVE_ONLY":
+            return "To unblock it: two or more runs a side under one protocol; until then it may be told, not claimed."
+        case "CONTRADICTED":
+            return "Nothing would unblock it: the records speak against it."
+        case "DATA_ERROR":
+            return f"To unblock it: remove or repair that record, then `{resume_command()}`."
+        case _:
+            return None

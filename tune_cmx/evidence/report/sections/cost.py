@@ -1,0 +1,238 @@
+"""What the arms cost, and what the study cost against the exhaustive grid."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.search_phases import has_phases
+from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.results.interval_width import seeds_planned
+from tune_cmx.evidence.results.searched_factors import taken_up
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
+
+PHASES = ("search", "confirm", "single")
+PLOT = "cost.png"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Epochs, and the hours of devices that they took."""
+
+    name: str
+    trials: int
+    epochs: int
+    hours: float
+    """Of one device each: a trial over two cards counts twice its seconds."""
+
+
+def cost_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+    """Parameters, FLOPs and time by arm, then hours by phase against every arm in full.
+
+    Args:
+        page: Receives the section.
+        records: A study.
+        place: The report's folder, which receives the picture; None: none is drawn.
+    """
+    page.heading("Cost")
+    if not any(trial.epochs for trial in records.trials):
+        page.paragraph("No trial has finished an epoch.")
+        return
+    _by_arm(page, records)
+    _hours(page, records, place)
+
+
+def milliseconds(trial: Trial) -> float | None:
+    """Per image of validation: the median over the trial's epochs, which one slow epoch does not move."""
+    column = trial.metrics.get("val/milliseconds")
+    known = [] if column is None else column.dropna().tolist()
+    return statistics.median(known) if known else None
+
+
+def gflops(trial: Trial) -> float | None:
+    """Of one forward of one image, a multiplication and an addition counted as two; None where not on record."""
+    found = trial.info.get("gflops")
+    return None if found is None else float(found)
+
+
+def device_hours(trials: Sequence[Trial]) -> float:
+    """Hours of training, times the devices that each took."""
+    return sum(trial.seconds * trial.devices for trial in trials) / 3600
+
+
+def hours_name(trials: Sequence[Trial]) -> str:
+    """GPU-hours or CPU-hours, after the devices on record."""
+    kinds = {trial.on_cpu for trial in trials if trial.seconds}
+    if kinds == {True}:
+        return "CPU-hours"
+    return "GPU-hours" if kinds == {False} else "device-hours"
+
+
+def full_grid(records: StudyRecords, seeds: int) -> Bill | None:
+    """Every arm on record in full on so many seeds; None where an arm's schedule is not on record.
+
+    Hours are estimated: an arm's own seconds an epoch, and of an arm that was not trained the mean of those that were.
+    """
+    trained = [trial for trial in records.trials if trial.epochs]
+    overall = device_hours(trained) / sum(trial.epochs for trial in trained) if trained else 0.0
+    epochs, hours = 0, 0.0
+    for arm, found in records.arms.items():
+        length = ((found.get("config") or {}).get("schedule") or {}).get("epochs")
+        if not length:
+            return None
+        own = [trial for trial in trained if trial.arm == arm]
+        pace = device_hours(own) / sum(trial.epochs for trial in own) if own else overall
+        epochs += int(length) * seeds
+        hours += int(length) * seeds * pace
+    words = f"every arm in full, {count(seeds, 'seed')}"
+    return Bill(words, len(records.arms) * seeds, epochs, hours) if records.arms else None
+
+
+def lost_words(records: StudyRecords) -> list[str]:
+    """Epochs that led to no result, or were trained more than once."""
+    failed = [trial for trial in records.trials if trial.status == "failed"]
+    again = {trial.name: repeats for trial in records.trials if (repeats := _repeated(trial))}
+    resumed = taken_up(records)
+    found = []
+    if failed:
+        epochs, seconds = sum(trial.epochs for trial in failed), sum(trial.seconds for trial in failed)
+        found.append(f"{count(len(failed), 'failed trial')} took {count(epochs, 'epoch')}, {duration(seconds)}")
+    if again:
+        found.append(f"{count(sum(again.values()), 'epoch')} trained more than once: {listed(again)}")
+    if resumed:
+        found.append(
+            f"{count(len(resumed), 'trial')} taken up after an interruption; what a session spent on an epoch that it "
+            "did not finish is not on record"
+        )
+    return found
+
+
+def _by_arm(page: Page, records: StudyRecords) -> None:
+    trained = [trial for trial in records.trials if trial.epochs or trial.parameters("total") is not None]
+    known = list(dict.fromkeys(trial.arm for trial in trained))
+    arms = sorted(known, key=lambda arm: (arm != records.control, records.label(arm)))
+    flops = any(gflops(trial) is not None for trial in trained)
+    header = ["arm", "parameters", "active", *(["GFLOPs"] if flops else []), "ms an image", "s an epoch", "full run"]
+    rows = []
+    for arm in arms:
+        own = [trial for trial in trained if trial.arm == arm]
+        full = [trial.seconds for trial in own if trial.phase == "confirm" and trial.status == "complete"]
+        times = [value for trial in own if (value := milliseconds(trial)) is not None]
+        operations = next((value for trial in own if (value := gflops(trial)) is not None), None)
+        epochs = sum(trial.epochs for trial in own)
+        rows.append(
+            [
+                records.marked_label(arm),
+                *(_counted(own, which) for which in ("total", "active")),
+                *([UNKNOWN if operations is None else f"{operations:.3g}"] if flops else []),
+                number(statistics.fmean(times), 1) if times else UNKNOWN,
+                number(sum(trial.seconds for trial in own) / epochs, 1) if epochs else UNKNOWN,
+                _spread(full),
+            ]
+        )
+    operations_words = (
+        "GFLOPs: one forward of one image, a multiplication and an addition counted as two. "
+        if flops
+        else "FLOPs are not on record; `tune-cmx describe` gives them. "
+    )
+    page.paragraph(
+        f"Active parameters are those that receive a gradient. {operations_words}Milliseconds: of validation, the "
+        "median over epochs, mean over runs; they and all times hold the machine's other load. Full run: confirmed "
+        "runs, mean ± sd."
+    )
+    page.table(header, rows)
+
+
+def _hours(page: Page, records: StudyRecords, place: Path | None) -> None:
+    spent = [_bill(phase, found) for phase in PHASES if (found := records.of_phase(phase))]
+    whole = _bill("all", records.trials)
+    seeds = seeds_planned(records)
+    grids = [bill for n in sorted({1, seeds or 1}) if (bill := full_grid(records, n)) is not None]
+    unit = hours_name(records.trials)
+    bills = [*spent, *([whole] if len(spent) > 1 else []), *grids]
+    page.table(
+        ["what", "trials", "epochs", unit, "of all trials here"],
+        [
+            [bill.name, str(bill.trials), str(bill.epochs), _hours_text(bill.hours), _share(whole, bill)]
+            for bill in bills
+        ],
+    )
+    page.paragraph(_hours_words(records, whole, grids, unit))
+    losses = lost_words(records)
+    if losses:
+        page.bullets(losses)
+    if grids and place is not None:
+        _plot(records, [*spent, *grids], unit, place / PLOT)
+        page.image(PLOT, f"{unit} spent by phase, and those of every arm in full")
+
+
+def _hours_words(records: StudyRecords, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
+    kind = str((records.study.get("searcher") or {}).get("kind", "grid"))
+    grid = "the exhaustive grid" if kind == "grid" and not has_phases(records) else "every arm that was drawn"
+    words = []
+    if grids:
+        last = grids[-1]
+        words.append(
+            f"Against {grid}, control included, {last.name.partition(', ')[2]}: {whole.epochs} of {last.epochs} "
+            f"epochs, {number(100 * whole.epochs / last.epochs, 0)} %. Its hours are an estimate, from the seconds an "
+            "epoch of the runs on record."
+        )
+    else:
+        words.append("What every arm in full would take is unknown: schedules are not on record.")
+    if kind != "grid":
+        name = "TPE" if kind == "tpe" else kind
+        words.append(f"A {name} search has no grid; arms that it did not draw are not in it.")
+    if unit == "CPU-hours":
+        words.append("These are hours of one CPU process each, whatever its threads; they say nothing of a GPU.")
+    elif unit == "device-hours":
+        words.append("The trials ran on CPU and GPU, or on devices not on record: their hours are not of one kind.")
+    else:
+        words.append("A trial that shared a card counts as if it had it alone.")
+    wall = records.study.get("seconds")
+    if wall:
+        words.append(f"Wall clock of the study: {duration(float(wall))}. Failed trials are counted throughout.")
+    return " ".join(words)
+
+
+def _bill(name: str, trials: Sequence[Trial]) -> Bill:
+    return Bill(name, len(trials), sum(trial.epochs for trial in trials), device_hours(trials))
+
+
+def _share(whole: Bill, bill: Bill) -> str:
+    return f"{number(100 * bill.hours / whole.hours, 0)} %" if whole.hours else UNKNOWN
+
+
+def _hours_text(hours: float) -> str:
+    return number(hours, 3 if hours < 1 else 1)
+
+
+def _repeated(trial: Trial) -> int:
+    """Epochs that its sessions trained beyond those that it has."""
+    sessions = [session for session in trial.info.get("lineage") or [] if session.get("last_epoch") is not None]
+    done = sum(int(session["last_epoch"]) - int(session["first_epoch"]) + 1 for session in sessions)
+    return max(0, done - trial.epochs)
+
+
+def _counted(trials: Sequence[Trial], which: str) -> str:
+    found = next((value for trial in trials if (value := trial.parameters(which)) is not None), None)
+    return UNKNOWN if found is None else f"{found:,}"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return UNKNOWN
+    sd = f" ± {duration(statistics.stdev(seconds))}" if len(set(seconds)) > 1 else ""
+    return f"{duration(statistics.fmean(seconds))}{sd}"
+
+
+def _plot(records: StudyRecords, bills: Sequence[Bill], unit: str, path: Path) -> None:
+    figure, ((axes,),) = panels(1, 6.5, 0.9 + 0.35 * len(bills))
+    drawn = list(reversed(bills))
+    colours = [GREY if bill.name.startswith("every arm") else BLUE for bill in drawn]
+    axes.barh(range(len(drawn)), [bill.hours for bill in drawn], color=colours, height=0.6)
+    axes.set_yticks(range(len(drawn)), [bill.name for bill in drawn])
+    axes.set_xlabel(f"{unit} (grey: estimated)", fontsize=SMALL)
+    finish(figure, stamps(records), path)

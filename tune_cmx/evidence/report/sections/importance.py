@@ -1,0 +1,248 @@
+"""How much of the search's spread each factor accounts for, by optuna, and how far that is from chance."""
+
+import math
+import random
+import statistics
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune_cmx.evidence.report.figures import BLACK, BLUE, SMALL, finish, panels
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.results.searched_factors import (
+    ARMS,
+    CommonPoint,
+    Factor,
+    common_point,
+    factors,
+    setting_text,
+    stopped_early,
+    value_there,
+)
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import count, number
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+PLOT = "importance.png"
+SHUFFLES = 100
+"""Of the values over the trials: what a factor without any effect scores."""
+TRIALS_PER_FACTOR = 10
+"""Below this the figures are called what they are: chance."""
+FEWEST_TRIALS = 4
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of one factor."""
+
+    factor: Factor
+    trials: int
+    """That use it."""
+    values: int
+    """Different ones."""
+    share: float
+    """Of the importance of all factors, 0..1."""
+    chance: float
+    """The share of shuffles in which it scores as high, 0..1."""
+    chance_reach: float
+    """What 95 % of the shuffles stay below, in the unit of `share`."""
+
+
+def importance_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+    """Importance of the factors as a table and a picture, under what limits it; words alone where there is none.
+
+    Args:
+        page: Receives the section.
+        records: A study.
+        place: The report's folder, which receives the picture; None: none is drawn.
+    """
+    page.heading("Importance of factors")
+    varied = _varied(records)
+    point = common_point(records)
+    if any(factor.path == ARMS for factor in factors(records)):
+        page.paragraph("The file lists its arms one by one: there are no factors to weigh against each other.")
+        return
+    if len(varied) < 2:
+        page.paragraph("Fewer than two factors were varied: there is nothing to weigh against each other.")
+        return
+    if point is None or len(point.values) < FEWEST_TRIALS:
+        page.paragraph(f"Fewer than {FEWEST_TRIALS} trials can be compared: nothing can be weighed.")
+        return
+    found = importances(records, point, varied)
+    page.paragraph(
+        f"PED-ANOVA (optuna's default) on {records.selection_metric} at {point}, "
+        f"{count(len(point.values), 'trial')}: how much the values of a factor among the upper trials differ from "
+        f"those among all. Shares add up to 100 % whatever the factors do. Beside them, in how many of {SHUFFLES} "
+        "shuffles of the results over the trials the factor scores as high: a factor of which that is often so cannot "
+        "be told from one without effect."
+    )
+    page.bullets(limits(records, point, varied))
+    rows = [
+        [
+            one.factor.name,
+            str(one.values),
+            str(one.trials),
+            f"{number(100 * one.share, 0)} %",
+            f"{number(100 * one.chance, 0)} %",
+        ]
+        for one in found
+    ]
+    page.table(["factor", "values", "trials", "share", "shuffles that score as high"], rows, in_paper=False)
+    if place is not None:
+        _plot(records, found, place / PLOT)
+        page.image(PLOT, "Importance of factors, and what chance reaches")
+
+
+def importances(records: StudyRecords, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
+    """Of each factor, the highest first; the same records give the same figures."""
+    import optuna  # here, as it takes a quarter of a second that no other part of the report needs
+
+    compared = [trial for trial in records.of_phase("search") if trial.name in point.values]
+    values = [point.values[trial.name] for trial in compared]
+    settings = [_settings(records, trial, varied) for trial in compared]
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that few trials say little is said in the report, in its own words
+            scores = _Scores(settings, {factor.path: _distribution(factor, settings) for factor in varied})
+            own = scores(values)
+            draw = random.Random(0)
+            shuffled = [scores(draw.sample(values, len(values))) for _ in range(SHUFFLES)]
+    finally:
+        optuna.logging.set_verbosity(before)
+    whole = sum(own.values()) or 1.0
+    found = [
+        Importance(
+            factor,
+            sum(factor.path in setting for setting in settings),
+            len({repr(setting[factor.path]) for setting in settings if factor.path in setting}),
+            own[factor.path] / whole,
+            sum(other[factor.path] >= own[factor.path] for other in shuffled) / SHUFFLES,
+            sorted(other[factor.path] for other in shuffled)[int(0.95 * SHUFFLES)] / whole,
+        )
+        for factor in varied
+    ]
+    return sorted(found, key=lambda one: -one.share)
+
+
+def limits(records: StudyRecords, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
+    """What keeps these data from carrying the figures, each with its measure."""
+    trials = [trial for trial in records.of_phase("search") if trial.name in point.values]
+    found = []
+    if len(trials) < TRIALS_PER_FACTOR * len(varied):
+        found.append(
+            f"{count(len(trials), 'trial')} for {count(len(varied), 'factor')}: fewer than {TRIALS_PER_FACTOR} a "
+            "factor, so the order below is not to be relied on"
+        )
+    early = sum(map(stopped_early, trials))
+    if early:
+        found.append(
+            f"{early} of {count(len(trials), 'trial')} stopped early, so all are taken at {point}: what matters at the "
+            "end of training may be another factor"
+        )
+    found.append(_noise_words(records, point))
+    return found
+
+
+def run_to_run_sd(records: StudyRecords, point: CommonPoint) -> float | None:
+    """Pooled over the confirmed arms, of the selection metric at the same point; None: no arm has two runs."""
+    by_arm: dict[str, list[float]] = {}
+    for trial in records.confirmed:
+        value = value_there(records, trial, point)
+        if value is not None:
+            by_arm.setdefault(trial.arm, []).append(value)
+    groups = [values for values in by_arm.values() if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in groups)
+    if not freedom:
+        return None
+    return math.sqrt(sum(statistics.variance(values) * (len(values) - 1) for values in groups) / freedom)
+
+
+def _noise_words(records: StudyRecords, point: CommonPoint) -> str:
+    noise, spread = run_to_run_sd(records, point), statistics.stdev(point.values.values())
+    alone = "one run on one seed a trial: noise counts as importance"
+    if noise is None:
+        return f"{alone}, and no confirmed arm has two runs to tell how much there is"
+    share = number(100 * (noise / spread) ** 2, 0) if noise < spread else "100"
+    return (
+        f"{alone}. Confirmed runs of one arm differ by sd {number(noise)} at {point}, the trials by sd "
+        f"{number(spread)}: noise would make up about {share} % of their variance"
+    )
+
+
+def _varied(records: StudyRecords) -> list[Factor]:
+    """Factors with two values or more among the trials that ended; where one is not used, that is no value."""
+    point = common_point(records)
+    arms = {trial.arm for trial in records.of_phase("search") if point and trial.name in point.values}
+    return [
+        factor
+        for factor in factors(records)
+        if factor.path != ARMS and len({factor.value(records, arm) for arm in arms} - {None}) > 1
+    ]
+
+
+def _settings(records: StudyRecords, trial: Trial, varied: Sequence[Factor]) -> dict[str, Any]:
+    """The trial's values by path, choices as text; what it does not use is left out."""
+    values = [(factor, factor.value(records, trial.arm)) for factor in varied]
+    return {
+        factor.path: value if factor.is_range else setting_text(value) for factor, value in values if value is not None
+    }
+
+
+def _distribution(factor: Factor, settings: Sequence[Mapping[str, Any]]) -> "BaseDistribution":
+    """As optuna has the domain, wide enough for what was tried: an earlier phase may have fixed a value outside."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    tried = [setting[factor.path] for setting in settings if factor.path in setting]
+    if not factor.is_range:
+        return CategoricalDistribution(tuple(dict.fromkeys(tried)))
+    low, high = min(*factor.domain, *tried), max(*factor.domain, *tried)
+    if factor.kind == "int":
+        return IntDistribution(int(low), int(high))
+    return FloatDistribution(float(low), float(high), log=factor.kind == "loguniform")
+
+
+class _Scores:
+    """PED-ANOVA over the same trials with whatever values."""
+
+    def __init__(self, settings: Sequence[Mapping[str, Any]], distributions: Mapping[str, "BaseDistribution"]) -> None:
+        import optuna
+        from optuna.importance import PedAnovaImportanceEvaluator
+
+        self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    value=0.0, params=dict(setting), distributions={path: distributions[path] for path in setting}
+                )
+                for setting in settings
+            ]
+        )
+        # optuna advises five trials at least among the upper ones
+        self._evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / len(settings))))
+
+    def __call__(self, values: Sequence[float]) -> dict[str, float]:
+        def target(trial: "FrozenTrial") -> float:
+            return -values[trial.number]  # the evaluator takes low values for the upper trials
+
+        return self._evaluator.evaluate(self._study, target=target)
+
+
+def _plot(records: StudyRecords, found: Sequence[Importance], path: Path) -> None:
+    figure, ((axes,),) = panels(1, 6.5, 1.2 + 0.35 * len(found))
+    drawn = list(reversed(found))
+    axes.barh(range(len(drawn)), [100 * one.share for one in drawn], color=BLUE, height=0.6)
+    for place, one in enumerate(drawn):
+        axes.plot([100 * one.chance_reach] * 2, [place - 0.36, place + 0.36], color=BLACK, linewidth=1.5)
+    axes.plot([], [], color=BLACK, linewidth=1.5, label=f"95 % of {SHUFFLES} shuffles stay below")
+    axes.set_yticks(range(len(drawn)), [one.factor.name for one in drawn])
+    axes.set_xlabel("share of importance, %", fontsize=SMALL)
+    axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    finish(figure, stamps(records), path)

@@ -1,0 +1,195 @@
+"""What is lost when one modality is blank, out of place or late: a table of the runs, and the report's section."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.data.corruption.kinds import Blank, Delay, Disturbance, Shift
+from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, OnSplit, read_robustness
+from tune_cmx.errors import DataError
+from tune_cmx.evidence.claims.rows import SPLITS
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.stored_detections import left_out
+from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, mean_sd, number
+
+LARGEST_GAP = 0.05
+"""Points between a run's recorded mAP and that of the same weights undisturbed; cards and numbers of threads round
+differently, which moves a match here and there."""
+HEADER = ("arm", "modality", "disturbance", "seeds", "mAP", "loss")
+LEFT = 3
+"""Columns of words."""
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """An arm's runs under one disturbance."""
+
+    arm: str
+    disturbance: Disturbance | None
+    """None: undisturbed."""
+    values: tuple[float, ...]
+    """mAP of each run, in points."""
+    losses: tuple[float, ...]
+    """Of each run, against the same weights undisturbed; negative: it found more."""
+
+    def cells(self, label: str) -> list[str]:
+        """As a row under `HEADER`."""
+        what = ("", "undisturbed") if self.disturbance is None else (self.disturbance.modality, str(self.disturbance))
+        loss = UNKNOWN if self.disturbance is None else mean_sd(self.losses)
+        return [label, *what, str(len(self.values)), mean_sd(self.values), loss]
+
+
+def stored_robustness(trial: Trial) -> dict[str, OnSplit]:
+    """By split what a record holds; empty where nothing was measured.
+
+    Raises:
+        DataError: The file is damaged, or is of other data than the record.
+    """
+    found = read_robustness(trial.folder)
+    for split, one in {} if found is None else found.splits.items():
+        for key in ("split_hash", "data_fingerprint"):
+            here, recorded = getattr(one.basis, key), trial.info.get(key)
+            if here != recorded:
+                raise DataError(f"{ROBUSTNESS} is of other data: {key} of {split} is {here} and on record {recorded}")
+    return {} if found is None else dict(found.splits.items())
+
+
+def gap_words(trial: Trial, split: str, found: OnSplit) -> str | None:
+    """A sentence where the weights, undisturbed, do not give what the record says; else None."""
+    recorded, here = trial.result(f"{split}/mAP"), found.undisturbed.get("mAP")
+    if recorded is None or here is None or abs(recorded - here) <= LARGEST_GAP:
+        return None
+    return (
+        f"{trial.name}: the weights give {number(here)} mAP on {split} undisturbed, and the record says "
+        f"{number(recorded)}; the images, the code or the device are not those of the run"
+    )
+
+
+def disturbed_arms(trials: Sequence[Trial], split: str) -> tuple[list[Disturbed], dict[str, list[str]]]:
+    """Each arm's runs undisturbed and under each disturbance, arms in the order given; and by reason the runs left out.
+
+    Args:
+        trials: Complete runs; those of one arm are replicates.
+        split: `val` or `test`.
+    """
+    by_arm: dict[str, list[OnSplit]] = {}
+    lacking: dict[str, list[str]] = {}
+    for trial in trials:
+        try:
+            found = stored_robustness(trial).get(split)
+        except DataError as error:
+            lacking.setdefault(str(error), []).append(trial.name)
+            continue
+        if found is None:
+            lacking.setdefault(f"nothing was measured on {split}", []).append(trial.name)
+        else:
+            by_arm.setdefault(trial.arm, []).append(found)
+    return [row for arm, runs in by_arm.items() for row in _arm_rows(arm, runs)], lacking
+
+
+def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row a run, split and disturbance, with all metrics; records that cannot be read are left out.
+
+    `loss` is in points of mAP, against the same weights undisturbed.
+    """
+    rows: list[dict[str, Any]] = []
+    for trial in trials:
+        try:
+            splits = stored_robustness(trial)
+        except DataError:
+            continue
+        for split, found in splits.items():
+            run = {"arm": trial.arm, "label": trial.info.get("label"), "trial": trial.name, "seed": trial.seed}
+            for disturbance in _ordered([found]):
+                results = found.undisturbed if disturbance is None else found.results(disturbance)
+                assert results is not None
+                fields = {} if disturbance is None else disturbance.model_dump()
+                undisturbed, value = found.undisturbed.get("mAP"), results.get("mAP")
+                rows.append(
+                    {
+                        **run,
+                        "split": split,
+                        "disturbance": "undisturbed" if disturbance is None else str(disturbance),
+                        **{key: fields.get(key) for key in ("modality", "kind", "right", "down", "frames")},
+                        "loss": None if undisturbed is None or value is None else undisturbed - value,
+                        **{name: results.get(name) for name in METRICS},
+                    }
+                )
+    return pd.DataFrame(rows).astype(dict.fromkeys(("right", "down", "frames"), "Int64")) if rows else pd.DataFrame()
+
+
+def robustness_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
+    """mAP and loss of the confirmed arms with one modality disturbed; nothing where no record holds that.
+
+    Args:
+        page: Receives the section.
+        records: A study.
+        arms: As `compare_arms` gives them, in whose order they stand here.
+    """
+    runs = [trial for arm in arms["arm"] for trial in records.confirmed if trial.arm == arm]
+    if not any((trial.folder / ROBUSTNESS).exists() for trial in runs):
+        return
+    page.heading("When a modality fails")
+    page.paragraph(
+        "The confirmed runs' own weights, on frames one of whose modalities is blank (its mean over the training "
+        "frames), shifted, or late (what it saw some frames before in the same sequence); the boxes to be found stay. "
+        "This describes these runs: nothing here is tested, and no verdict rests on it. An arm that finds less has "
+        "less to lose: read the loss beside the mAP that is left."
+    )
+    first = records.primary_metric.partition("/")[0]
+    notes: list[str] = []
+    for split in sorted(SPLITS, key=lambda split: split != first):
+        rows, lacking = disturbed_arms(runs, split)
+        if rows:
+            chosen = " (the split that chose)" if split == records.selection_split else ""
+            page.paragraph(
+                f"On {split}{chosen}, mAP in points, and the points lost against the same weights undisturbed, means "
+                "over seeds ± sd:"
+            )
+            page.table(HEADER, [row.cells(records.marked_label(row.arm)) for row in rows], left=LEFT)
+            notes += _gaps(runs, split)
+        if rows or split == first:
+            notes += left_out(lacking)
+    if notes:
+        page.bullets(dict.fromkeys(notes))
+
+
+def _gaps(trials: Sequence[Trial], split: str) -> list[str]:
+    found = []
+    for trial in trials:
+        try:
+            one = stored_robustness(trial).get(split)
+        except DataError:
+            continue
+        words = None if one is None else gap_words(trial, split, one)
+        found += [f"{words}."] if words else []
+    return found
+
+
+def _arm_rows(arm: str, runs: Sequence[OnSplit]) -> list[Disturbed]:
+    rows = []
+    for disturbance in _ordered(runs):
+        values, losses = [], []
+        for run in runs:
+            results = run.undisturbed if disturbance is None else run.results(disturbance)
+            value, undisturbed = (results or {}).get("mAP"), run.undisturbed.get("mAP")
+            if value is not None and undisturbed is not None:
+                values.append(value)
+                losses.append(undisturbed - value)
+        rows.append(Disturbed(arm, disturbance, tuple(values), tuple(losses)))
+    return rows
+
+
+def _ordered(runs: Sequence[OnSplit]) -> list[Disturbance | None]:
+    """None, for undisturbed, and then every disturbance of the runs: by modality as first met, kind and strength."""
+    found = list(dict.fromkeys(one.disturbance for run in runs for one in run.disturbed))
+    modalities = list(dict.fromkeys(one.modality for one in found))
+    kinds = (Blank, Shift, Delay)
+
+    def place(one: Disturbance) -> tuple[int, int, tuple[int, ...]]:
+        return modalities.index(one.modality), kinds.index(type(one)), one.strength
+
+    return [None, *sorted(found, key=place)]

@@ -1,0 +1,98 @@
+"""The report's view by object size: what each arm reaches there, and how many boxes that rests on."""
+
+import statistics
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tune_cmx.errors import DataError
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import listed, mean_sd, signed
+
+SIZE_METRICS = {"small": "mAP_small", "medium": "mAP_medium", "large": "mAP_large"}
+BOUNDS_PX2 = (32**2, 96**2)
+"""Of a box's area: small lies below the first, large from the second on, as COCO has it."""
+FEW_BOXES = 100
+"""Below this, one box moves recall by more than a point."""
+
+
+def size_counts(records: StudyRecords, split: str) -> dict[str, int] | None:
+    """Boxes of each size in the split's ground truth; None where the study's data folder does not hold it.
+
+    Read from `data/truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
+    """
+    try:
+        boxes = stored_truth(records, split)["annotations"]
+        areas = [float(box["area"]) for box in boxes if not box.get("iscrowd")]
+    except (DataError, *READ_ERRORS):
+        return None
+    low, high = BOUNDS_PX2
+    small, large = sum(area < low for area in areas), sum(area >= high for area in areas)
+    return {"small": small, "medium": len(areas) - small - large, "large": large}
+
+
+def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
+    """mAP by object size of control and confirmed arms, on the split that the arms are compared on.
+
+    Args:
+        page: Receives the section.
+        records: A study.
+        arms: As `compare_arms` gives them.
+    """
+    page.heading("Object sizes")
+    split = records.primary_metric.partition("/")[0]
+    runs = {str(arm): [trial for trial in records.confirmed if trial.arm == arm] for arm in arms["arm"]}
+    if not any(trial.results.get(split) for trials in runs.values() for trial in trials):
+        page.paragraph("No confirmed run has results by object size.")
+        return
+    counts = size_counts(records, split)
+    page.paragraph(_introduction(split, counts))
+    control = runs.get(str(records.control), [])
+    header = ["arm", "n"]
+    for size in SIZE_METRICS:
+        mark = " (not to be read)" if counts and counts[size] < FEW_BOXES else ""
+        header += [f"{size}{mark}", f"difference, {size}{mark}"]
+    rows = [["boxes", "", *(cell for size in SIZE_METRICS for cell in (_boxes(counts, size), ""))]]
+    for arm, trials in runs.items():
+        cells = [records.marked_label(arm), str(len(trials))]
+        for name in SIZE_METRICS.values():
+            metric = f"{split}/{name}"
+            gap = None if arm == records.control else _gap(trials, control, metric)
+            cells += [mean_sd(_known(trials, metric)), signed(gap)]
+        rows.append(cells)
+    page.table(header, rows)
+
+
+def few_boxes_words(records: StudyRecords, split: str) -> str | None:
+    """The sizes that too few boxes stand for; None where there are none, or the counts are not known."""
+    counts = size_counts(records, split)
+    few = [f"{size} ({boxes})" for size, boxes in (counts or {}).items() if 0 < boxes < FEW_BOXES]
+    return listed(few) if few else None
+
+
+def _introduction(split: str, counts: dict[str, int] | None) -> str:
+    known = (
+        f"A size with fewer than {FEW_BOXES} boxes is marked: one box moves recall there by more than a point."
+        if counts
+        else f"How many boxes of each size {split} has is unknown: data/truth_{split}.json.gz is not in the study's "
+        "folder or cannot be read."
+    )
+    return (
+        f"mAP on {split} in points by area of the box: small below 32×32 pixels, large from 96×96 on; means over seeds "
+        f"± sd. Differences are of the means, from the control; they are not tested and carry no claim. {known}"
+    )
+
+
+def _boxes(counts: dict[str, int] | None, size: str) -> str:
+    return "unknown" if counts is None else f"{counts[size]:,}"
+
+
+def _known(trials: Sequence[Trial], metric: str) -> list[float]:
+    return [value for trial in trials if (value := trial.result(metric)) is not None]
+
+
+def _gap(trials: Sequence[Trial], control: Sequence[Trial], metric: str) -> float | None:
+    ours, theirs = _known(trials, metric), _known(control, metric)
+    return statistics.fmean(ours) - statistics.fmean(theirs) if ours and theirs else None

@@ -1,0 +1,106 @@
+"""The parts of the report about how the study was run: confirmation, failures, protocol."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.undeclared_differences import allowed_differences
+from tune_cmx.evidence.wording import duration, number, value_text
+
+WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
+
+
+def failures_section(page: Page, records: StudyRecords) -> None:
+    """Trials that did not end as planned, each with its reason; nothing where all did."""
+    unfinished = [trial for trial in records.trials if trial.status not in ("complete", "stopped")]
+    if not unfinished:
+        return
+    page.heading("Failed and unfinished trials")
+    rows = [
+        [
+            link(trial, records),
+            trial.phase,
+            trial.status,
+            str(trial.info.get("reason") or WITHOUT_REASON.get(trial.status, "no reason on record")),
+            value_text(trial.seed),
+            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
+        ]
+        for trial in unfinished
+    ]
+    page.table(["arm", "phase", "status", "reason", "seed", "epochs"], rows, left=4, in_paper=False)
+
+
+def confirmation_section(page: Page, records: StudyRecords) -> None:
+    """Each confirmed run behind the arms' means."""
+    page.heading("Confirmation runs")
+    trials = records.of_phase("confirm")
+    if not trials:
+        page.paragraph("None are on record.")
+        return
+    metrics = [f"{split}/{records.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
+    rows = [
+        [
+            link(trial, records),
+            trial.status,
+            value_text(trial.seed),
+            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
+            *(number(trial.result(metric)) for metric in metrics),
+            duration(trial.seconds),
+        ]
+        for trial in sorted(trials, key=lambda trial: (trial.arm != records.control, trial.arm, trial.seed or 0))
+    ]
+    page.table(["arm", "status", "seed", "epochs", *metrics, "time"], rows, left=2, in_paper=False)
+
+
+def protocol_section(page: Page, records: StudyRecords) -> None:
+    """What every arm shares."""
+    study = records.study
+    split, data = study.get("split") or {}, study.get("data") or {}
+    page.heading("Protocol")
+    page.paragraph(
+        f"Hash {study.get('protocol_hash', 'unknown')}. Factors: {_listed(study.get('factors'))}. "
+        f"Differences allowed besides: {_listed(study.get('allow_differences'))}."
+    )
+    differences = allowed_differences(records)
+    if differences:
+        page.bullets(differences)
+    counts = split.get("counts") or {}
+    sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
+    facts = [
+        ["split", f"by {records.split_how or 'unknown'}, hash {split.get('hash', 'unknown')}"],
+        *([["frames and boxes", "; ".join(sizes)]] if sizes else []),
+        ["data fingerprint", str(data.get("fingerprint", "unknown"))],
+        *([["classes", ", ".join(str(name) for name in data["classes"])]] if data.get("classes") else []),
+        ["code version", _of_all(trial.info.get("code_version") for trial in records.trials)],
+        ["device", _of_all(trial.info.get("device") for trial in records.trials)],
+        ["packages", _of_all(_packages(trial) for trial in records.trials)],
+    ]
+    settings = [
+        [str(path), "none" if value is None else value_text(value)]
+        for path, value in sorted((study.get("protocol") or {}).items())
+        if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # said above
+    ]
+    page.table(["field", "value"], [*facts, *settings], left=2)
+
+
+def link(trial: Trial, records: StudyRecords) -> str:
+    """The trial's arm as a link to its record, from the report's folder."""
+    return f"[{records.label(trial.arm)}](../records/{trial.name}/)"
+
+
+def _counts(part: Mapping[str, Any]) -> str:
+    return f"{part.get('frames', '?')} frames with {part.get('boxes', '?')} boxes"
+
+
+def _packages(trial: Trial) -> str | None:
+    return ", ".join(f"{name} {version}" for name, version in (trial.info.get("packages") or {}).items()) or None
+
+
+def _of_all(values: Iterable[Any]) -> str:
+    known = dict.fromkeys(str(value) for value in values if value)
+    return " / ".join(known) or "unknown"
+
+
+def _listed(names: Sequence[Any] | None) -> str:
+    return ", ".join(str(name) for name in names or []) or "none"

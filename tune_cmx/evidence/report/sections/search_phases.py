@@ -1,0 +1,119 @@
+"""A search in several phases: what each varied, kept and cost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, value_text
+
+NO_PHASE = "of no phase on record"
+
+
+@dataclass(frozen=True)
+class SearchPhase:
+    """One search of a study. An arm that an earlier phase trained counts there."""
+
+    name: str
+    arms: tuple[str, ...]
+    kept: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    rungs: tuple[Mapping[str, Any], ...]
+
+
+def search_phases(records: StudyRecords) -> list[SearchPhase]:
+    """The phases in their order, then what belongs to none; one phase without a name where there was one search."""
+    trials, over = records.of_phase("search"), records.study.get("phases") or []
+    if not has_phases(records):
+        return [SearchPhase("", tuple(dict.fromkeys(trial.arm for trial in trials)), (), tuple(trials), records.rungs)]
+    found, seen = [], set[str]()
+    for phase in over:
+        name, arms = str(phase.get("name")), tuple(str(arm) for arm in phase.get("arms") or [])
+        own = tuple(trial for trial in trials if trial.arm in arms and trial.arm not in seen)
+        rungs = tuple(entry for entry in records.rungs if entry.get("phase") == name)
+        found.append(SearchPhase(name, arms, tuple(str(arm) for arm in phase.get("kept") or []), own, rungs))
+        seen.update(arms)
+    rest = tuple(trial for trial in trials if trial.arm not in seen)
+    names = {phase.name for phase in found}
+    loose = tuple(entry for entry in records.rungs if entry.get("phase") not in names)
+    if rest or loose:  # of the phase that is not over yet: they come one after the other
+        name = next((name for name in records.study.get("space") or {} if name not in names), NO_PHASE)
+        found.append(SearchPhase(name, tuple(dict.fromkeys(trial.arm for trial in rest)), (), rest, loose))
+    return found
+
+
+def has_phases(records: StudyRecords) -> bool:
+    """Whether the study searches in several phases."""
+    return bool(records.study.get("phases")) or len(records.study.get("space") or {}) > 1
+
+
+def phases_section(page: Page, records: StudyRecords) -> None:
+    """Each phase in a row, and the total; nothing where there was one search."""
+    if not has_phases(records):
+        return
+    page.heading("Phases")
+    phases = search_phases(records)
+    rows = [
+        [
+            phase.name,
+            "; ".join(_varied(records, phase)) or UNKNOWN,
+            listed(records.label(arm) for arm in phase.kept) or "none yet",
+            str(len(phase.arms)),
+            *_cost(phase.trials),
+        ]
+        for phase in phases
+    ]
+    arms = {arm for phase in phases for arm in phase.arms}
+    rows.append(
+        ["all", UNKNOWN, UNKNOWN, str(len(arms)), *_cost([trial for phase in phases for trial in phase.trials])]
+    )
+    page.paragraph(
+        "Each phase starts from the arms that the one before it kept. An arm that an earlier phase has trained is not "
+        "trained again; its cost stands there."
+    )
+    page.table(["phase", "varied", "kept", "arms", "trained", "epochs", "training time"], rows, left=3)
+    crossed = _crossed(records)
+    if crossed is not None:
+        lengths = {trial.epochs_planned for phase in phases for trial in phase.trials}
+        length = lengths.pop() if len(lengths) == 1 else None
+        in_full = f", {crossed * length} epochs in full on one seed" if length else ""
+        page.paragraph(
+            f"A single search over everything that the phases vary would have {count(crossed, 'arm')}{in_full}; the "
+            f"phases have {len(arms)}. What they leave out are combinations with arms that were not kept."
+        )
+
+
+def _varied(records: StudyRecords, phase: SearchPhase) -> list[str]:
+    """The phase's searched paths as the file has them; without the file's, those in which its arms differ."""
+    domains = (records.study.get("space") or {}).get(phase.name)
+    if domains:
+        return [f"{path} ({_domain_words(domain)})" for path, domain in domains.items()]
+    values = [(records.arms.get(arm) or {}).get("values") or {} for arm in phase.arms]
+    paths = dict.fromkeys(path for own in values for path in own)
+    distinct = {path: len({repr(own.get(path)) for own in values}) for path in paths}
+    return [f"{path} ({n} values)" for path, n in distinct.items() if n > 1]
+
+
+def _domain_words(domain: Mapping[str, Any]) -> str:
+    kind, ends = next((kind, ends) for kind, ends in domain.items() if kind != "when")
+    words = count(len(ends), "value") if kind == "choice" else f"{kind} {ends[0]:g} to {ends[1]:g}"
+    when = " and ".join(f"{path} is {value_text(value)}" for path, value in (domain.get("when") or {}).items())
+    return f"{words}, where {when}" if when else words
+
+
+def _crossed(records: StudyRecords) -> int | None:
+    """Arms of one grid over all phases' choices; None: a range, or a field that hangs on another."""
+    merged: dict[str, set[str]] = {}
+    for domains in (records.study.get("space") or {}).values():
+        for path, domain in domains.items():
+            if "choice" not in domain or domain.get("when"):
+                return None
+            merged.setdefault(path, set()).update(repr(value) for value in domain["choice"])
+    return math.prod(len(values) for values in merged.values()) if merged else None
+
+
+def _cost(trials: Sequence[Trial]) -> list[str]:
+    epochs, seconds = sum(trial.epochs for trial in trials), sum(trial.seconds for trial in trials)
+    return [str(len(trials)), str(epochs), duration(seconds)]

@@ -1,0 +1,64 @@
+"""Every confirmed arm of a study against the control."""
+
+import statistics
+
+import pandas as pd
+
+from tune_cmx.evidence.claims.rows import Row
+from tune_cmx.evidence.claims.run_table import Table
+from tune_cmx.evidence.results.study_claims import evaluate_study_claim, study_rows
+from tune_cmx.evidence.results.study_results import StudyRecords
+
+COLUMNS = (
+    *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
+    *("pairs", "pilot_pairs", "verdict", "why", "seeds_needed", "seeds_needed_for", "gpu_hours_needed"),
+)
+
+
+def compare_arms(records: StudyRecords) -> pd.DataFrame:
+    """One row an arm with confirmed runs, the control first, then by mean on the primary metric, the highest first.
+
+    Returns:
+        The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
+        control; Stein's, with `pilot_pairs`, where a pilot fixed the number of seeds), `adjusted_p` is Holm's over all
+        arms with two full runs, `exact_p` of sign flips or permutations. SUPPORTED says that the arm is above the
+        control, CONTRADICTED that it is below. Unknown numbers are None.
+    """
+    metric = records.primary_metric
+    table = Table(study_rows(records, metric))
+    rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
+    arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    order = arms.assign(below=arms["arm"] != records.control, height=pd.to_numeric(arms["mean"]))
+    return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
+
+
+def _arm_row(records: StudyRecords, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
+    values = [float(run[metric]) for run in runs if run.get(metric) is not None]
+    row: dict[str, object] = {
+        **dict.fromkeys(COLUMNS),
+        "arm": arm,
+        "label": records.label(arm),
+        "n": len(runs),
+        "mean": statistics.fmean(values) if values else None,
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+    }
+    if arm == records.control:
+        return {**row, "verdict": "control"}
+    claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "control": "control"}
+    found = evaluate_study_claim(records, claim, table)
+    numbers = found["numbers"]
+    low, high = numbers.get("ci95") or (None, None)
+    return {
+        **row,
+        "difference": numbers.get("difference"),
+        "ci95_low": low,
+        "ci95_high": high,
+        "p": numbers.get("p"),
+        "adjusted_p": numbers.get("adjusted_p"),
+        "exact_p": numbers.get("sign_flip_p", numbers.get("permutation_p")),
+        "pairs": numbers.get("n_pairs"),
+        "pilot_pairs": numbers.get("pilot_pairs"),
+        "verdict": found["verdict"],
+        "why": found["why"],
+        **{name: numbers.get(name) for name in ("seeds_needed", "seeds_needed_for", "gpu_hours_needed")},
+    }

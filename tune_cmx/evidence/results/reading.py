@@ -1,0 +1,153 @@
+"""A study's folder read back: its description, its trials, and what is wrong with them."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.errors import DataError
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+
+Types = tuple[type, ...]
+_STUDY_OBJECTS = ("arms", "protocol", "selection", "early_stopping", "searcher", "confirm", "split", "data")
+_TRIAL_TYPES: Mapping[str, Types] = {
+    "seed": (int,),
+    "seconds": (int, float),
+    "epochs": (int,),
+    "epochs_planned": (int,),
+    "gpus": (int, float),
+    "gflops": (int, float),
+    "parameters": (dict,),
+    "stopped": (dict,),
+    "values": (dict,),
+    "lineage": (list,),
+    "audit_warnings": (list,),
+    "halvings": (list,),
+    "micro_batch": (int,),
+}
+
+
+def read_study(folder: Path) -> StudyRecords:
+    """The records of a study, as far as they can be read.
+
+    Raises:
+        DataError: There is no readable study.json; damaged trials are listed in `problems` instead.
+    """
+    folder = Path(folder)
+    if not (folder / "study.json").is_file():
+        raise DataError(f"{folder}: no study.json here; give the folder that a search wrote")
+    try:
+        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{folder / 'study.json'}: not JSON: {error}") from error
+    if not isinstance(study, dict):
+        raise DataError(f"{folder / 'study.json'}: needs an object; got {type(study).__name__}")
+    for key in _STUDY_OBJECTS:
+        if not isinstance(study.get(key) or {}, dict):
+            raise DataError(f"{folder / 'study.json'}: {key} needs an object; got {type(study[key]).__name__}")
+    problems: list[str] = []
+    places = sorted(place for place in (folder / "records").glob("*") if place.is_dir())
+    trials = [trial for place in places if (trial := read_record(place, problems)) is not None]
+    return StudyRecords(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
+
+
+def read_record(place: Path, problems: list[str]) -> Trial | None:
+    """A record's folder as far as it can be read; None: not even trial.json can. `problems` receives what is wrong."""
+    info = _read_object(place / "trial.json", problems)
+    if info is None:
+        return None
+    _drop_wrong(info, _TRIAL_TYPES, f"{place.name}/trial.json", problems)
+    config = _read_object(place / "config.json", problems) or {}
+    sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule", "compute"), (dict,))
+    _drop_wrong(config, sections, f"{place.name}/config.json", problems)
+    final = _read_object(place / "final_results.json", problems, needed=info.get("status") == "complete") or {}
+    where = f"{place.name}/final_results.json"
+    _drop_wrong(final, {"split": (str,), "results": (dict,), "results_by_split": (dict,)}, where, problems)
+    reported_on = final.get("split")
+    results = dict(final.get("results_by_split") or {})
+    if reported_on and final.get("results"):
+        results.setdefault(reported_on, final["results"])
+    _drop_wrong(results, dict.fromkeys(results, (dict,)), where, problems)
+    for figures in results.values():
+        _drop_wrong(figures, dict.fromkeys(figures, (int, float)), where, problems)
+    return Trial(
+        name=place.name,
+        folder=place,
+        info=info,
+        config=config,
+        metrics=_read_metrics(place / "metrics.csv", problems),
+        results=results,
+        reported_on=reported_on,
+    )
+
+
+def _drop_wrong(content: dict[str, Any], types: Mapping[str, Types], place: str, problems: list[str]) -> None:
+    """Drop what is of another type than it must be, or no finite number, and say so."""
+    for key, wanted in types.items():
+        value = content.get(key)
+        if value is None:
+            continue
+        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+            problems.append(f"{place}: {key} cannot be {value!r:.40}; it is left out")
+            del content[key]
+
+
+def _read_object(path: Path, problems: list[str], needed: bool = True) -> dict[str, Any] | None:
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        if needed:
+            problems.append(f"{place} is missing")
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problems.append(f"{place} is not JSON: {error}")
+        return None
+    if not isinstance(content, dict):
+        problems.append(f"{place} needs an object; got {type(content).__name__}")
+        return None
+    return content
+
+
+def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
+    """Epochs in order; of an epoch that stands there twice the later row, with a word about it."""
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file() or path.stat().st_size == 0:
+        return pd.DataFrame()
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        problems.append(f"{place} cannot be read: {error}")
+        return pd.DataFrame()
+    if "epoch" not in table:
+        problems.append(f"{place} has no column epoch")
+        return pd.DataFrame()
+    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce")
+    if (numbers.isna() & table.notna()).any(axis=None):
+        problems.append(f"{place} has cells that are no numbers; they are left out")
+    table = numbers.dropna(subset=["epoch"])
+    if table["epoch"].duplicated().any():
+        problems.append(f"{place} has epochs more than once; the later rows are used")
+        table = table.drop_duplicates("epoch", keep="last")
+    return table.sort_values("epoch", ignore_index=True)
+
+
+def _read_rungs(folder: Path, problems: list[str]) -> tuple[Mapping[str, Any], ...]:
+    path = folder / "search" / "rungs.jsonl"
+    if not path.is_file():
+        return ()
+    latest: dict[tuple[str, Any], Mapping[str, Any]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            float(entry["value"]), str(entry["decision"])
+            latest[(str(entry["trial"]), float(entry["rung"]))] = entry
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"search/rungs.jsonl, line {number} cannot be read")
+    return tuple(latest.values())

@@ -1,0 +1,63 @@
+"""What a study keeps of its data and of its runs' detections, read back and set against the records."""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_cmx.errors import DataError
+from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.wording import listed
+
+READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
+"""What a file raises that is cut, is not JSON, or lacks a field."""
+
+
+def stored_truth(records: StudyRecords, split: str | None = None) -> Mapping[str, Any]:
+    """The ground truth that the study's folder keeps of a split, in COCO's form.
+
+    Args:
+        records: A study.
+        split: `val` or `test`; None: that of the primary metric.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    place = f"data/truth_{split or records.primary_metric.partition('/')[0]}.json.gz"
+    path = records.folder / place
+    if not path.is_file():
+        raise DataError(f"{place} is missing; `tune-cmx search` with --resume writes it, where the data are")
+    try:
+        truth = json.loads(gzip.decompress(path.read_bytes()))
+    except READ_ERRORS as error:
+        raise DataError(f"{place} cannot be read: {error}") from error
+    if not isinstance(truth, dict) or not truth.keys() >= {"info", "images", "annotations", "categories"}:
+        raise DataError(f"{place} needs info, images, annotations and categories")
+    return truth
+
+
+def stored_detections(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A run's detections as COCO results; that they fit the ground truth image by image is not looked at.
+
+    Raises:
+        DataError: They are missing, damaged, of another split or other data.
+    """
+    split = records.primary_metric.partition("/")[0]
+    if trial.reported_on != split:
+        raise DataError(f"the detections kept are not of {split}")
+    for key, value in truth["info"].items():
+        if trial.info.get(key) != value:
+            raise DataError(f"{key} is {trial.info.get(key)} on the record and {value} in the ground truth")
+    path = trial.folder / "detections.json.gz"
+    if not path.is_file():
+        raise DataError("detections.json.gz is missing")
+    try:
+        detections: list[dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
+    except READ_ERRORS as error:
+        raise DataError(f"detections.json.gz cannot be used: {error}") from error
+    return detections
+
+
+def left_out(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason, with the runs that it holds for."""
+    return [f"Left out, as {why}: {listed(names)}." for why, names in reasons.items()]

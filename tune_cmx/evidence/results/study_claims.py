@@ -1,0 +1,119 @@
+"""A study's confirmed runs as rows for claims, and its own claims answered by them."""
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+from tune_cmx.evidence.claims.evaluate import evaluate_claim
+from tune_cmx.evidence.claims.parsed_claim import Answer, answer, claim_text
+from tune_cmx.evidence.claims.rows import SPLITS, Row, as_rows, covered, flatten, matches
+from tune_cmx.evidence.claims.run_table import Table
+from tune_cmx.evidence.results.interval_width import pilot_seeds
+from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+
+
+def study_rows(records: StudyRecords, metric: str) -> list[Row]:
+    """A row a confirmed run; the machine is protocol for times only."""
+    chosen = _chosen_arms(records)
+    return [
+        {
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "run_id": trial.name,
+            "study": records.study.get("study"),
+            "status": trial.status,
+            "resumed": len(trial.info.get("lineage") or []) > 1,
+            "selected_on": records.selection_split if trial.arm in chosen else None,
+            "reported_on": trial.reported_on,
+            **trial.flat_config,
+            **{key: trial.info.get(key) for key in ("split_hash", "data_fingerprint", "code_version")},
+            **({"device": trial.info.get("device")} if metric in ("hours", "seconds") else {}),
+            **_outcomes(trial),
+        }
+        for trial in records.confirmed
+    ]
+
+
+def study_factor(records: StudyRecords) -> list[str]:
+    """Fields in which the study's arms may differ: its factors, and the differences allowed by name.
+
+    A configuration field that the study's protocol does not hold counts as a factor: where the control replaces a
+    section whole, other fields differ than the ones searched.
+    """
+    protocol = records.study.get("protocol") or {}
+    named = [*(records.study.get("factors") or []), *(records.study.get("allow_differences") or [])]
+    paths = {path for trial in records.confirmed for path in trial.flat_config}
+    unheld = [path for path in paths if protocol and not _held(path, protocol)]
+    return sorted({*(str(name) for name in named), *unheld})
+
+
+def evaluate_study_claims(records: StudyRecords) -> list[tuple[str, Answer]]:
+    """Each claim of the study: its sentence and its answer."""
+    claims = records.study.get("claims") or []
+    return [(claim_text(claim), evaluate_study_claim(records, claim)) for claim in claims]
+
+
+def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
+    """The claim answered by the confirmed runs.
+
+    A `best_of` stands for the first finalist that its pattern covers, unless the claim is about the split that chose
+    it: the choice was made on the search's runs, and the confirmation ran on fresh seeds.
+
+    Args:
+        records: A study.
+        claim: As its file has it.
+        table: Of `study_rows` for this metric, where other claims share it.
+    """
+    metric = str(claim.get("metric"))
+    rows = table or Table(study_rows(records, metric))
+    fresh_split = metric.partition("/")[0] != records.selection_split
+    resolved = {side: _resolve(records, value) if fresh_split else value for side, value in claim.items()}
+    found = evaluate_claim(
+        resolved, rows, control=records.control, factor=study_factor(records), pilot=pilot_seeds(records)
+    )
+    if found["verdict"] == "BLOCKED":
+        missing = found["numbers"]["missing_arms"]
+        sides = [resolved[side] for side in ("treatment", "control") if isinstance(resolved.get(side), Mapping)]
+        how = "to run it" if all(_planned(records, side) for side in sides) else "add it under search:, then"
+        why = f"no complete confirmation run of {', '.join(missing)}; {how}: {resume_command()}"
+        return answer("BLOCKED", found["numbers"], why)
+    return found
+
+
+def resume_command() -> str:
+    """What continues a study whose runs are not all there."""
+    return "tune-cmx search SPACE --data DATA --resume"
+
+
+def _resolve(records: StudyRecords, side: Any) -> Any:
+    if not isinstance(side, Mapping) or set(side) != {"best_of"}:
+        return side
+    pattern = str(side["best_of"])
+    covered_finalists = [arm for arm in records.finalists if fnmatch.fnmatchcase(arm, pattern)]
+    return {"arm": covered_finalists[0]} if covered_finalists else side
+
+
+def _chosen_arms(records: StudyRecords) -> set[str]:
+    """Finalists, where the search left other arms out."""
+    candidates = [arm for arm in records.arms if arm != records.control]
+    return set(records.finalists) if any(arm not in records.finalists for arm in candidates) else set()
+
+
+def _planned(records: StudyRecords, side: Mapping[str, Any]) -> bool:
+    """Whether the study has an arm of this description."""
+    arms = [{"arm": arm, **flatten(about.get("config") or {})} for arm, about in records.arms.items()]
+    return "best_of" in side or any(matches(row, side) for row in as_rows(arms))
+
+
+def _held(path: str, protocol: Mapping[str, Any]) -> bool:
+    """Whether the protocol holds the field, a section above it, or fields below it."""
+    return covered(path, protocol) or any(key.startswith(f"{path}.") for key in protocol)
+
+
+def _outcomes(trial: Trial) -> dict[str, Any]:
+    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
+    plain = {name: trial.result(name) for name in METRICS}
+    hours = trial.seconds / 3600
+    gpu_hours = 0.0 if trial.on_cpu else hours * trial.devices
+    times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": gpu_hours} if trial.seconds else {}
+    return {**named, **plain, **times, "params_total": trial.parameters("total")}

@@ -1,0 +1,267 @@
+"""A study and its trials, as their records have them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_cmx.evidence.claims.rows import SPLITS, flatten
+from tune_cmx.smoothing import smoothed
+
+METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
+NOT_PROTOCOL = (
+    *("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset"),
+    *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),
+)
+"""Configuration fields that no result hangs on once the rest is equal: places and labels, and the seed."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One record folder."""
+
+    name: str
+    folder: Path
+    info: Mapping[str, Any]
+    """trial.json."""
+    config: Mapping[str, Any]
+    """config.json, nested."""
+    metrics: pd.DataFrame
+    """metrics.csv, one row an epoch; empty where there is none."""
+    results: Mapping[str, Mapping[str, float | None]]
+    """Final results by split; empty before the end."""
+    reported_on: str | None
+    """The split that `results` in final_results.json was taken on."""
+
+    @property
+    def arm(self) -> str:
+        return str(self.info.get("arm", self.name))
+
+    @property
+    def phase(self) -> str:
+        return str(self.info.get("phase", "single"))
+
+    @property
+    def status(self) -> str:
+        return str(self.info.get("status", "unknown"))
+
+    @property
+    def seed(self) -> int | None:
+        seed = self.info.get("seed", self.config.get("seed"))
+        return None if seed is None else int(seed)
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all its segments."""
+        return float(self.info.get("seconds") or 0.0)
+
+    @property
+    def epochs(self) -> int:
+        return int(self.info.get("epochs") or 0)
+
+    @property
+    def epochs_planned(self) -> int | None:
+        planned = self.info.get("epochs_planned", self.config.get("schedule", {}).get("epochs"))
+        return None if planned is None else int(planned)
+
+    @property
+    def devices(self) -> float:
+        """How many devices train it at once: a share of a card where several trials have one."""
+        return float(self.info.get("gpus") or (self.config.get("schedule") or {}).get("processes") or 1)
+
+    @property
+    def on_cpu(self) -> bool | None:
+        """By the device on record, such as `2 x cpu, 4 threads`; None: none is."""
+        device = self.info.get("device")
+        return None if device is None else str(device).rpartition(" x ")[2].lower().startswith("cpu")
+
+    def times(self, clock: str) -> pd.Series:
+        """The clock at each epoch of metrics.csv, as the search reads it; empty where it is not on record.
+
+        Args:
+            clock: As `early_stopping.compare_at`.
+        """
+        column = "seconds" if clock == "gpu_seconds" else clock
+        times = self.metrics.get(column, pd.Series(dtype=float))
+        return times * float(self.info.get("gpus") or 1) if clock == "gpu_seconds" else times
+
+    @property
+    def stopped(self) -> Mapping[str, Any]:
+        """epoch, rung, value and cutoff of an early stop; empty where there was none."""
+        return self.info.get("stopped") or {}
+
+    @cached_property
+    def flat_config(self) -> dict[str, Any]:
+        """Dotted paths, without the fields of `NOT_PROTOCOL`; the micro-batch is what the trial came down to."""
+        planned = {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
+        return planned if self.halved_to is None else {**planned, "schedule.micro_batch": self._micro_batches()}
+
+    def _micro_batches(self) -> int | str:
+        """The number that all steps were taken with; or, as memory ran out later, which from where on."""
+        halvings = [halving for halving in self.info.get("halvings") or [] if isinstance(halving, Mapping)]
+        places = [(halving.get("epoch"), halving.get("step")) for halving in halvings]
+        if self.halved_to is not None and places and all(place == (1, 1) for place in places):
+            return self.halved_to
+        shown = [
+            f"{halving.get('micro_batch')} from epoch {epoch}, step {step}"
+            for halving, (epoch, step) in zip(halvings, places, strict=True)
+        ]
+        return "; ".join(shown) or f"{self.halved_to} from some step on"
+
+    @property
+    def halved_to(self) -> int | None:
+        """Images at once that the trial came down to as memory ran out; None: it did not."""
+        images = self.info.get("micro_batch")
+        return images if images is not None and images > 0 else None
+
+    def parameters(self, which: str) -> int | None:
+        """Parameter count; `which` is `total` or `active`."""
+        count = (self.info.get("parameters") or {}).get(which)
+        return None if count is None else int(count)
+
+    def result(self, metric: str) -> float | None:
+        """A final result by its name with the split, such as `test/mAP`."""
+        split, _, name = metric.rpartition("/")
+        return self.results.get(split or (self.reported_on or ""), {}).get(name)
+
+    @property
+    def searched_to_the_end(self) -> bool:
+        """Whether the search trained it as far as it trains any; that may be before its schedule ends."""
+        at_the_end = self.status == "stopped" and bool(self.stopped) and (self.stopped or {}).get("cutoff") is None
+        return self.status == "complete" or at_the_end
+
+    def last(self, metric: str, epochs: int = 1) -> float | None:
+        """The mean of a column of metrics.csv over the last epochs that have it, as the search takes it."""
+        if metric not in self.metrics:
+            return None
+        values = self.metrics[metric].dropna().tolist()
+        return smoothed(values, epochs) if values else None
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """A study's folder."""
+
+    folder: Path
+    study: Mapping[str, Any]
+    """study.json."""
+    trials: tuple[Trial, ...]
+    rungs: tuple[Mapping[str, Any], ...]
+    """search/rungs.jsonl, the last entry of each trial and rung: a paused trial may have gone on later."""
+    problems: tuple[str, ...]
+    """What could not be read, or does not add up; one sentence each."""
+
+    @property
+    def control(self) -> str | None:
+        """The control arm's id."""
+        control = self.study.get("control")
+        return None if control is None else str(control)
+
+    @property
+    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.study.get("arms") or {}
+
+    @property
+    def finalists(self) -> list[str]:
+        """Arm ids, the highest on the selection metric first."""
+        return [str(arm) for arm in (self.study.get("selection") or {}).get("finalists") or []]
+
+    @property
+    def winner(self) -> str | None:
+        """The finalist that its confirmation runs put first on the selection metric; None before they have ended."""
+        arm = (self.study.get("selection") or {}).get("winner")
+        return None if arm is None else str(arm)
+
+    @property
+    def selection_metric(self) -> str:
+        """As `val/mAP`."""
+        selection = self.study.get("selection") or {}
+        return str(selection.get("metric") or (self.study.get("early_stopping") or {}).get("metric") or "val/mAP")
+
+    @property
+    def selection_split(self) -> str:
+        return str((self.study.get("selection") or {}).get("split") or self.selection_metric.partition("/")[0])
+
+    @property
+    def clock(self) -> str:
+        """What trials were compared at: epoch, fraction or gpu_seconds."""
+        return str((self.study.get("early_stopping") or {}).get("compare_at") or "epoch")
+
+    @property
+    def smooth_epochs(self) -> int:
+        """Over so many epochs the search took its metric."""
+        return int((self.study.get("early_stopping") or {}).get("smooth_epochs") or 1)
+
+    @property
+    def split_how(self) -> str | None:
+        """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
+        ways = [(self.study.get("split") or {}).get("how"), *(trial.info.get("split_how") for trial in self.trials)]
+        return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
+
+    @cached_property
+    def confirmed(self) -> list[Trial]:
+        """The replicates of the arms: complete runs of the confirmation, and no others."""
+        return [trial for trial in self.trials if trial.phase == "confirm" and trial.status == "complete"]
+
+    @cached_property
+    def primary_metric(self) -> str:
+        """What arms are compared on: the selection metric, on test where confirmed runs have it."""
+        name = self.selection_metric.rpartition("/")[2]
+        on_test = any(trial.result(f"test/{name}") is not None for trial in self.confirmed)
+        return f"test/{name}" if on_test else f"{self.selection_split}/{name}"
+
+    def label(self, arm: str) -> str:
+        """The arm's name as a person reads it."""
+        return str((self.arms.get(arm) or {}).get("label") or arm)
+
+    def marked_label(self, arm: str) -> str:
+        """The same, which says of the control that it is the control."""
+        name = self.label(arm)
+        return f"control: {name}" if arm == self.control and name != "control" else name
+
+    def of_phase(self, phase: str) -> list[Trial]:
+        """Trials of one phase, in the order of their names."""
+        return [trial for trial in self.trials if trial.phase == phase]
+
+
+def trials_table(records: StudyRecords) -> pd.DataFrame:
+    """One row a trial: what it was, how far it went, what it gave."""
+    factors = [str(factor) for factor in records.study.get("factors") or []]
+    return pd.DataFrame([_table_row(records, trial, factors) for trial in records.trials])
+
+
+def _table_row(records: StudyRecords, trial: Trial, factors: list[str]) -> dict[str, Any]:
+    flat = trial.flat_config
+    return {
+        "trial": trial.name,
+        "arm": trial.arm,
+        "label": records.label(trial.arm),
+        "phase": trial.phase,
+        "seed": trial.seed,
+        "status": trial.status,
+        "reason": trial.info.get("reason"),
+        "epochs": trial.epochs,
+        "epochs_planned": trial.epochs_planned,
+        "seconds": trial.seconds,
+        **{factor: _cell(flat, factor) for factor in factors},
+        f"last {records.selection_metric}": trial.last(records.selection_metric),
+        **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS},
+        **{f"stopped_{key}": trial.stopped.get(key) for key in ("epoch", "rung", "value", "cutoff")},
+        "params_total": trial.parameters("total"),
+        "params_active": trial.parameters("active"),
+        **{key: trial.info.get(key) for key in ("protocol_hash", "split_hash", "split_how", "data_fingerprint")},
+        **{key: trial.info.get(key) for key in ("code_version", "device")},
+        "reported_on": trial.reported_on,
+    }
+
+
+def _cell(flat: Mapping[str, Any], factor: str) -> Any:
+    """A factor's value; of a section, all that is below it."""
+    if factor in flat:
+        return flat[factor]
+    below = {path: value for path, value in flat.items() if path.startswith(f"{factor}.") and value not in (None, {})}
+    return json.dumps(below) if below else None

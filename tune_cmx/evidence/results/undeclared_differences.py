@@ -1,0 +1,65 @@
+"""Where arms differ although the factors do not say so, and where they do not differ although the factors do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tune_cmx.evidence.claims.rows import covered, flatten, plain
+from tune_cmx.evidence.results.study_results import NOT_PROTOCOL, StudyRecords
+from tune_cmx.evidence.wording import listed, value_text
+
+
+def allowed_differences(records: StudyRecords) -> list[str]:
+    """For each field that the file lets differ besides the factors: the control's value, and the arms with another."""
+    found = []
+    for allowed in records.study.get("allow_differences") or []:
+        by_arm = {arm: _values(records, arm, str(allowed)) for arm in records.arms}
+        own = by_arm.pop(str(records.control), {})
+        fields = sorted({field for values in by_arm.values() for field in values if values[field] != own.get(field)})
+        if not fields:
+            found.append(f"{allowed}: no arm differs in it from the control")
+        found.extend(_field_words(records, field, own, by_arm) for field in fields)
+    return found
+
+
+def twin_warnings(records: StudyRecords) -> list[str]:
+    """A sentence for each set of fields that has no effect on the models of some arms."""
+    by_fields: dict[str, list[str]] = {}
+    for twins in records.study.get("twins") or []:
+        arms = [str(arm) for arm in twins]
+        configs = [_config(records, arm) for arm in arms]
+        fields = sorted({field for one in configs for field in one if any(one[field] != c.get(field) for c in configs)})
+        of_model = [field for field in fields if field.startswith("model.")]
+        by_fields.setdefault(" with ".join(of_model), []).append(
+            " and ".join(f"'{records.label(arm)}'" for arm in arms)
+        )
+    return [
+        f"{fields or 'what they vary'} has no effect between {'; '.join(sets[:8])}"
+        f"{f' and {len(sets) - 8} more' if len(sets) > 8 else ''}: "
+        "the built models are one function with the same parameters, so differences between their results are noise"
+        for fields, sets in by_fields.items()
+    ]
+
+
+def _field_words(
+    records: StudyRecords, field: str, own: Mapping[str, Any], by_arm: Mapping[str, Mapping[str, Any]]
+) -> str:
+    arms_of: dict[str, list[str]] = {}
+    for arm, values in by_arm.items():
+        if values.get(field) != own.get(field):
+            arms_of.setdefault(value_text(values.get(field)), []).append(records.label(arm))
+    others = "; ".join(f"{value} in {listed(arms)}" for value, arms in arms_of.items())
+    return f"{field}: {value_text(own.get(field))} in the control; {others}"
+
+
+def _values(records: StudyRecords, arm: str, path: str) -> dict[str, Any]:
+    """The arm's values at and below the path; of what no configuration holds, as code_version, those of its records."""
+    config = {field: value for field, value in _config(records, arm).items() if covered(field, [path])}
+    if config:
+        return config
+    recorded = {plain(trial.info[path]) for trial in records.trials if trial.arm == arm and trial.info.get(path)}
+    return {path: " / ".join(sorted(map(str, recorded)))} if recorded else {}
+
+
+def _config(records: StudyRecords, arm: str) -> dict[str, Any]:
+    flat = flatten((records.arms.get(arm) or {}).get("config") or {})
+    return {field: plain(value) for field, value in flat.items() if field not in NOT_PROTOCOL}

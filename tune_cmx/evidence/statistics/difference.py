@@ -1,0 +1,235 @@
+"""Two groups of runs compared: t intervals, exact p values, Holm's correction, and the runs that a difference takes."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import chain, combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from tune_cmx.stein import estimate, no_spread
+
+EXACT_UP_TO = 200_000
+"""Rearrangements counted one by one; beyond that as many are drawn, with a fixed seed."""
+
+MOST_SEEDS = 100_000
+POWER = 0.8
+
+Interval = tuple[float, float]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference of means, in the units of the values."""
+
+    difference: float
+    ci95: Interval
+    ci90: Interval
+    p: float
+    """Two-sided, of the t test; where no run differs from another (`no_spread`) the exact p stands in."""
+    n_pairs: int | None
+    """None: unpaired."""
+    sd: float
+    """That interval and p rest on: of the paired differences, of the pilot's alone where there was one; unpaired, the
+    root mean square of the two groups' standard deviations."""
+    no_spread: bool
+    samples: tuple[Values, ...] = field(repr=False, compare=False)
+    """The paired differences, or the runs of both groups."""
+    pilot_pairs: int | None = None
+    """Pairs of the pilot that fixed the number of seeds; None: that number was given."""
+    freedom: int | None = None
+    """Degrees of freedom, where they are not those of all pairs: with a pilot."""
+
+    @cached_property
+    def exact_p(self) -> float:
+        """Two-sided: sign flips of paired differences, or permutations of the runs over both groups."""
+        return _sign_flip_p(*self.samples) if self.n_pairs is not None else _permutation_p(*self.samples)
+
+
+def compare_paired(differences: Sequence[float]) -> Comparison:
+    """Paired t test of the differences against 0; at least two of them."""
+    values = np.asarray(differences, dtype=float)
+    n, mean = len(values), float(values.mean())
+    if no_spread(values):
+        return Comparison(mean, (mean, mean), (mean, mean), _sign_flip_p(values), n, 0.0, True, (values,))
+    sd = float(values.std(ddof=1))
+    ci95, ci90, p = _by_t(mean, sd / math.sqrt(n), n - 1)
+    return Comparison(mean, ci95, ci90, p, n, sd, False, (values,))
+
+
+def compare_two_stage(pilot: Sequence[float], later: Sequence[float]) -> Comparison:
+    """Stein's two-stage t test against 0 of paired differences whose number followed from the pilot's; at least two."""
+    values = np.asarray([*pilot, *later], dtype=float)
+    if no_spread(values):
+        return replace(compare_paired(values.tolist()), pilot_pairs=len(pilot))
+    found = estimate(pilot, later)
+    return Comparison(
+        difference=found.mean,
+        ci95=found.interval(0.95),
+        ci90=found.interval(0.90),
+        p=found.p,
+        n_pairs=found.n,
+        sd=found.sd,
+        no_spread=False,
+        samples=(values,),
+        pilot_pairs=len(pilot),
+        freedom=found.freedom,
+    )
+
+
+def compare_independent(treatment: Sequence[float], control: Sequence[float]) -> Comparison:
+    """Welch's t test of treatment minus control; at least two values in each."""
+    first, second = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
+    difference = float(first.mean() - second.mean())
+    if no_spread(first) and no_spread(second):
+        ends = (difference, difference)
+        return Comparison(difference, ends, ends, _permutation_p(first, second), None, 0.0, True, (first, second))
+    variances = float(first.var(ddof=1)), float(second.var(ddof=1))
+    errors = variances[0] / len(first), variances[1] / len(second)
+    freedom = sum(errors) ** 2 / (errors[0] ** 2 / (len(first) - 1) + errors[1] ** 2 / (len(second) - 1))
+    ci95, ci90, p = _by_t(difference, math.sqrt(sum(errors)), freedom)
+    sd = math.sqrt(sum(variances) / 2)
+    return Comparison(difference, ci95, ci90, p, None, sd, False, (first, second))
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The t interval of a mean; at least two values."""
+    array = np.asarray(values, dtype=float)
+    mean = float(array.mean())
+    if no_spread(array):
+        return mean, mean
+    return _t_interval(mean, float(array.std(ddof=1)) / math.sqrt(len(array)), len(array) - 1, level)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given.
+
+    The k-th smallest of m (k from 0) is multiplied by m - k, then made no smaller than the one before and at most 1.
+    """
+    adjusted = [0.0] * len(p_values)
+    floor = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = floor
+    return adjusted
+
+
+def seeds_to_detect(effect: float, sd: float, paired: bool, alpha: float) -> int | None:
+    """Runs an arm for a two-sided t test at `alpha` that finds a true difference of `effect` with a power of 0.8.
+
+    The degrees of freedom are those of the runs planned, n - 1 in pairs and 2 (n - 1) without. Without any spread the
+    exact p is the gate, and the number is the smallest at which it can reach `alpha`.
+
+    Args:
+        effect: In the units of `sd`; its sign does not matter.
+        sd: Of paired differences; unpaired, of the runs of an arm.
+        paired: Whether the arms share their seeds.
+        alpha: Of the gate; divided by the number of comparisons where there are several.
+
+    Returns:
+        None: more than 100,000, or the effect is 0.
+    """
+    if effect == 0:
+        return None
+    if sd == 0:
+        return next(n for n in range(2, MOST_SEEDS) if (0.5 ** (n - 1) if paired else 2 / math.comb(2 * n, n)) <= alpha)
+    return _smallest(lambda n: _power(n, abs(effect) / sd, paired, alpha))
+
+
+def seeds_for_margin(margin: float, sd: float, paired: bool) -> int | None:
+    """Runs an arm for a 90 % interval inside the margin with 80 % power, were there no difference; None as above."""
+    return _smallest(lambda n: 2 * _power(n, margin / sd, paired, 0.10) - 1) if sd else 2
+
+
+def _power(n: int, effect_in_sd: float, paired: bool, alpha: float) -> float:
+    freedom = n - 1 if paired else 2 * (n - 1)
+    shift = effect_in_sd * math.sqrt(n / (1 if paired else 2))
+    return 1 - float(special.nctdtr(freedom, shift, _t_quantile(freedom, 1 - alpha / 2)))
+
+
+def _smallest(power: Callable[[int], float]) -> int | None:
+    """The smallest n of 2..100,000 with enough power; doubling first keeps the noncentral t where it is accurate."""
+    high = 2
+    while power(high) < POWER:
+        if high == MOST_SEEDS:
+            return None
+        high = min(2 * high, MOST_SEEDS)
+    low = max(2, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle + 1, high)
+    return low
+
+
+def _by_t(difference: float, error: float, freedom: float) -> tuple[Interval, Interval, float]:
+    """The 95 % and the 90 % interval, and the two-sided p."""
+    p = float(2 * special.stdtr(freedom, -abs(difference) / error))
+    return _t_interval(difference, error, freedom, 0.95), _t_interval(difference, error, freedom, 0.90), p
+
+
+def _t_interval(difference: float, error: float, freedom: float, level: float) -> Interval:
+    half = _t_quantile(freedom, (1 + level) / 2) * error
+    return difference - half, difference + half
+
+
+def _t_quantile(freedom: float, probability: float) -> float:
+    return float(special.stdtrit(freedom, probability))
+
+
+def _sign_flip_p(differences: Values) -> float:
+    """The share of sign patterns whose mean is at least as far from 0 as the one observed."""
+    if 2 ** len(differences) > EXACT_UP_TO:
+        return _drawn_p((differences,), "samples")
+    return _share(_signs(len(differences)) @ differences / len(differences), float(differences.mean()))
+
+
+def _permutation_p(first: Values, second: Values) -> float:
+    """The share of divisions of all runs whose difference is at least as far from 0 as the one observed."""
+    if math.comb(len(first) + len(second), len(first)) > EXACT_UP_TO:
+        return _drawn_p((first, second), "independent")
+    together = np.concatenate([first, second])
+    sums = _choices(len(together), len(first)) @ together
+    differences = sums / len(first) - (together.sum() - sums) / len(second)
+    return _share(differences, float(first.mean() - second.mean()))
+
+
+def _share(rearranged: Values, observed: float) -> float:
+    return int((np.abs(rearranged) >= _rounded_down(observed)).sum()) / len(rearranged)
+
+
+def _drawn_p(samples: tuple[Values, ...], kind: str) -> float:
+    """As above, of rearrangements drawn at random; the one observed counts as one of them."""
+
+    def statistic(*groups: Values, axis: int = -1) -> Values:
+        means = [group.mean(axis=axis) for group in groups]
+        return np.asarray(means[0] - means[1] if len(means) == 2 else means[0])
+
+    drawn = stats.permutation_test(
+        samples, statistic, permutation_type=kind, n_resamples=EXACT_UP_TO, vectorized=True, rng=0, batch=20_000
+    )
+    extreme = int((np.abs(drawn.null_distribution) >= _rounded_down(float(statistic(*samples)))).sum())
+    return (extreme + 1) / (EXACT_UP_TO + 1)
+
+
+def _rounded_down(observed: float) -> float:
+    """Equal rearrangements differ in the last bits by the order of their sums."""
+    return abs(observed) - 1e-9 * max(1.0, abs(observed))
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int) -> Values:
+    """All patterns of signs, one a row."""
+    return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
+
+
+@lru_cache(maxsize=4)
+def _choices(n: int, chosen: int) -> Values:
+    """All ways to choose of n runs, one a row: 1 for those chosen."""
+    places = np.fromiter(chain.from_iterable(combinations(range(n), chosen)), dtype=np.intp).reshape(-1, chosen)
+    masks = np.zeros((len(places), n))
+    np.put_along_axis(masks, places, 1.0, axis=1)
+    return masks

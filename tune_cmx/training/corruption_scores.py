@@ -1,0 +1,191 @@
+"""What a trained detector finds when one of its modalities is blank, out of place or late."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from tune_cmx.config.trial import TrialConfig
+from tune_cmx.data.corruption.corrupted import DisturbedDataset
+from tune_cmx.data.corruption.kinds import Disturbance, Shift
+from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
+from tune_cmx.data.dataset import PairedDataset
+from tune_cmx.data.ground_truth import ground_truth
+from tune_cmx.data.prepare import Prepared
+from tune_cmx.errors import ConfigError, DataError, TrialError
+from tune_cmx.models.detector import Detector
+from tune_cmx.training.assembly import build_trial_model
+from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
+from tune_cmx.training.protocol import code_version
+from tune_cmx.training.run_folder import TrialRecord, write_json
+from tune_cmx.training.score import score_frames
+
+
+def measure_robustness(
+    record: TrialRecord,
+    prepared: Prepared,
+    disturbances: Iterable[Disturbance],
+    part: str,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    progress: Callable[[], None] = lambda: None,
+) -> int:
+    """Evaluate a complete record's weights undisturbed and under each disturbance, and write `robustness.json`.
+
+    What is there for the same weights, data, code and kind of device is not evaluated again; each result is written as
+    it comes.
+
+    Args:
+        record: Of a complete trial.
+        prepared: The data that it was trained on.
+        disturbances: Each of a modality that the model has.
+        part: `val` or `test`.
+        device: As torch names it.
+        workers: Loader processes.
+        progress: Called after each evaluation, also where its result was there.
+
+    Returns:
+        How many evaluations were made.
+
+    Raises:
+        ConfigError: The record is not complete.
+        TrialError: Its weights cannot be used, or another process holds it.
+        DataError: The data are not the record's, a delay is asked for and sequences are not known, or a shift leaves
+            nothing of a frame.
+    """
+    with record.held():
+        basis, weights = _basis(record, prepared, torch.device(device))
+        disturbances = tuple(disturbances)
+        _refuse_beyond_frames(disturbances, prepared)
+        config = record.config()
+        schedule = config.schedule
+        at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
+        kept = _kept(record)
+        found = kept.get(part)
+        if found is not None and found.basis != basis:
+            found = None
+        made = 0
+        bench: _Bench | None = None
+        for disturbance in (None, *disturbances):
+            there = found is not None and (disturbance is None or found.results(disturbance) is not None)
+            if not there:
+                bench = bench or _Bench(config, prepared, part, weights, torch.device(device), workers, at_once)
+                results = bench.results(disturbance)
+                if disturbance is None:
+                    found = OnSplit(basis=basis, undisturbed=results)
+                else:
+                    assert found is not None
+                    found = found.with_results(disturbance, results)
+                made += 1
+                content = Robustness.model_validate({"splits": {**kept, part: found}})
+                write_json(record.folder / ROBUSTNESS, content.model_dump(mode="json"))
+            progress()
+        return made
+
+
+def _refuse_beyond_frames(disturbances: Iterable[Disturbance], prepared: Prepared) -> None:
+    height, width = (min(sides) for sides in zip(*prepared.audit.sizes.values(), strict=True))
+    for disturbance in disturbances:
+        if isinstance(disturbance, Shift) and (abs(disturbance.right) >= width or abs(disturbance.down) >= height):
+            raise DataError(
+                f"{prepared.data.root}: {disturbance.modality} {disturbance}: a frame of {width} x {height} pixels "
+                "shows nothing of it then; shift by less, or blank it"
+            )
+
+
+def refuse_unfinished(folder: Path, status: str) -> None:
+    """Only a complete trial is measured.
+
+    Args:
+        folder: The record's.
+        status: Of the trial.
+
+    Raises:
+        ConfigError: It is not complete.
+    """
+    if status != "complete":
+        raise ConfigError(
+            f"{folder}: this trial has not come to its end (status: {status}); only a complete one is measured: give "
+            "the command that began it once more, with --resume where it is a study's"
+        )
+
+
+class _Bench:
+    """A trained detector and a part of the split."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        prepared: Prepared,
+        part: str,
+        weights: Path,
+        device: torch.device,
+        workers: int,
+        at_once: int,
+    ) -> None:
+        self._prepared, self._device = prepared, device
+        self._ids = {"val": prepared.split.val, "test": prepared.split.test}[part]
+        self._modalities = config.model.modalities()
+        self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
+        self._load = {"at_once": at_once, "workers": workers}
+        self._model = _trained(config, prepared, weights).to(device)
+
+    def results(self, disturbance: Disturbance | None) -> Results:
+        """Metrics in points; None: those of the frames as they are."""
+        data, ids, order = self._prepared.data, self._ids, self._modalities
+        frames = (
+            PairedDataset(data, ids, order, augment=None, seed=0)
+            if disturbance is None
+            else DisturbedDataset(data, ids, order, disturbance, means=self._prepared.split.means)
+        )
+        score = score_frames(self._model, frames, self._truth, self._device, **self._load)
+        return {name: None if math.isnan(value) else value for name, value in score.metrics.items()}
+
+
+def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector:
+    model = build_trial_model(config, prepared)
+    try:
+        load_scored_weights(weights, model)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrialError(f"{weights}: these weights cannot be used: {reason}; restore them, or train again") from error
+    return model
+
+
+def _basis(record: TrialRecord, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
+    """What the results hang on, and the checkpoint."""
+    state = record.state()
+    refuse_unfinished(record.folder, state["status"])
+    for key, value in prepared.hashes().items():
+        if state.get(key) != value:
+            raise DataError(
+                f"{prepared.data.root}: {key} is {value} here and {state.get(key)} on the record {record.folder.name}; "
+                "name the data that it was trained on with --data"
+            )
+    weights = next(reversed(checkpoints(record.checkpoints)), None)
+    if weights is None:
+        raise TrialError(f"{record.checkpoints}: no checkpoint is there; restore it, or train the trial again")
+    try:
+        digest = scored_weights_hash(weights)
+    except OSError as error:
+        raise TrialError(f"{weights}: the weights cannot be read: {error.strerror}; restore them") from error
+    hashes = prepared.hashes()
+    return Basis(
+        weights=digest,
+        split_hash=hashes["split_hash"],
+        data_fingerprint=hashes["data_fingerprint"],
+        code_version=code_version(),
+        device=device.type,
+    ), weights
+
+
+def _kept(record: TrialRecord) -> Mapping[str, OnSplit]:
+    """What is there, by part; a damaged file is measured anew."""
+    try:
+        kept = read_robustness(record.folder)
+    except DataError:
+        return {}
+    return {} if kept is None else dict(kept.splits.items())
