@@ -36,7 +36,7 @@ from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import open_folder
 from tune_cmx.search.trainable import train
 from tune_cmx.training.protocol import code_version, package_versions
-from tune_cmx.training.run_folder import Row, TrialRecord, now
+from tune_cmx.training.run_folder import Row, RunFolder, now
 
 ROOT = Path(__file__).parents[1]
 STUDY = "stand-in"
@@ -45,7 +45,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def train_nothing(
-    record: TrialRecord,
+    record: RunFolder,
     prepared: Prepared,  # noqa: ARG001
     *,
     device: str = "cpu",
@@ -108,7 +108,7 @@ def write_space(path: Path, trials: int, *, searcher: str, variant: str, epochs:
             "schedule": {"epochs": epochs, "batch_size": 4, "optimizer": "adamw"},
         },
         "search": {"schedule.lr": grid if searcher == "grid" else span},
-        "control": {"schedule.lr": 0.0123},
+        "baseline": {"schedule.lr": 0.0123},
         "searcher": {"kind": searcher, **({} if searcher == "grid" else {"trials": trials})},
         "early_stopping": {"variant": variant},
         "confirm": {"finalists": 2, "seeds": 2},
@@ -153,7 +153,7 @@ def measure_study(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.folder)
     space = write_space(folder / "space.yaml", arguments.trials, searcher=arguments.searcher, variant=arguments.variant)
     study = read_study(space, overrides={"data.root": str(synthetic(folder))})
-    prepared = prepare(study.control.config.data, folder / "study" / "data")
+    prepared = prepare(study.baseline.config.data, folder / "study" / "data")
     opened = open_folder(folder / "study", study, prepared, space)
     screen = Console(file=io.StringIO(), force_terminal=arguments.screen == "table", width=120)
     console = TimedConsole(screen, study.file.early_stopping.metric)
@@ -195,7 +195,7 @@ def measure_start(trials: int, folder: Path) -> dict[str, Any]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", code, *words], stdout=log, stderr=log)
         try:
-            while not any((folder / STUDY / "records").glob("search-*/.lock")):  # a trial holds its record
+            while not any((folder / STUDY / "trials").glob("search-*/.lock")):  # a trial holds its record
                 if process.poll() is not None:
                     raise SystemExit((folder / "log").read_text())
                 time.sleep(0.05)

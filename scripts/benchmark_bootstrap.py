@@ -17,7 +17,7 @@ from tune_cmx.evidence.statistics.bootstrap import DataInterval, paired_bootstra
 from tune_cmx.evidence.statistics.coco_matches import Matched, match
 
 WIDTH_PX, HEIGHT_PX = 640, 512
-ARMS = {"treatment": 0.07, "control": 0.08}
+ARMS = {"treatment": 0.07, "baseline": 0.08}
 """How far off an arm's boxes are, in shares of their sides."""
 HEADER = (
     "| images | classes | boxes | detections a run | runs an arm | resamples | matching a run, s | the rest, s "
@@ -79,13 +79,13 @@ def main() -> None:
         arm: [match(run, scene.truth, arguments.metric) for run in of_arm] for arm, of_arm in runs.items()
     }
     matched_s = time.perf_counter() - began
-    found = paired_bootstrap(matched, "control", resamples=arguments.resamples)["treatment"]
+    found = paired_bootstrap(matched, "baseline", resamples=arguments.resamples)["treatment"]
     whole_s = time.perf_counter() - began
     cells = [
         f"{arguments.images:,}",
         str(arguments.classes),
         f"{len(scene.truth['annotations']):,}",
-        f"{len(runs['control'][0]):,}",
+        f"{len(runs['baseline'][0]):,}",
         str(arguments.runs),
         f"{arguments.resamples:,}",
         f"{matched_s / (2 * arguments.runs):.2f}",

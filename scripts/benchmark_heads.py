@@ -103,7 +103,7 @@ KINDS: dict[str, Callable[[Detector, Case], None]] = {"transform": transform, "t
 
 
 class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operations that compute something, and those for which the host would wait for a card."""
+    """Operations that compute something, and those for which the host would wait for a GPU."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -136,14 +136,14 @@ class HostCopies(TorchFunctionMode):
 
 
 def count(model: Detector, case: Case, kind: str) -> tuple[int, int]:
-    """Operations and waits of one forward, in the form that they have on a card."""
+    """Operations and waits of one forward, in the form that they have on a GPU."""
     with ExitStack() as stack:
         for by_device in (our_boxes._APART, our_matching._BLOCK):
             stack.enter_context(mock.patch.dict(by_device, {"cpu": by_device["cuda"]}))
         stack.enter_context(mock.patch.object(our_roi_heads, "_BY_BAGS", frozenset()))
         tv_boxes = torchvision.ops.boxes
-        as_on_card = mock.patch.object(tv_boxes, "_batched_nms_vanilla", tv_boxes._batched_nms_coordinate_trick)
-        stack.enter_context(as_on_card)
+        as_on_gpu = mock.patch.object(tv_boxes, "_batched_nms_vanilla", tv_boxes._batched_nms_coordinate_trick)
+        stack.enter_context(as_on_gpu)
         copies, counted = stack.enter_context(HostCopies()), stack.enter_context(Counted())
         if kind == "transform":
             transform(model, case)
@@ -153,7 +153,7 @@ def count(model: Detector, case: Case, kind: str) -> tuple[int, int]:
     return counted.operations, counted.waits + copies.waits
 
 
-def on_card(model: Detector, case: Case, kind: str) -> tuple[int, int]:
+def on_gpu(model: Detector, case: Case, kind: str) -> tuple[int, int]:
     """Kernel launches and host synchronisations of one turn, backward included, as CUDA reports them."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         KINDS[kind](model, case)
@@ -179,7 +179,7 @@ def timed(models: tuple[Detector, Detector], case: Case, kind: str, turns: int) 
 
 
 def _clock_s(device: torch.device) -> float:
-    """Wall clock of a card; on a CPU its own time, for others may be at work on it."""
+    """Wall clock of a GPU; on a CPU its own time, for others may be at work on it."""
     return time.perf_counter() if device.type == "cuda" else time.process_time()
 
 
@@ -225,7 +225,7 @@ def main() -> None:
             for model in models:
                 model.train(kind != "evaluation")
             theirs_ms, ours_ms = timed(models, case, kind, arguments.turns)
-            counts = [(on_card if device.type == "cuda" else count)(model, case, kind) for model in models]
+            counts = [(on_gpu if device.type == "cuda" else count)(model, case, kind) for model in models]
             (operations, waits), (our_operations, our_waits) = counts
             lines.append(
                 f"| {height} × {width} | {batch} | {kind} | {theirs_ms:,.1f} | {ours_ms:,.1f} "
@@ -239,7 +239,7 @@ def main() -> None:
 
 
 def _header(device: torch.device) -> str:
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
     clock = "wall" if device.type == "cuda" else "CPU"
     counted = "launches" if device.type == "cuda" else "operations"
     columns = ("torchvision", "batched")
@@ -249,7 +249,7 @@ def _header(device: torch.device) -> str:
         *(f"{name}, waits" for name in columns),
     ]
     return (
-        f"{time.strftime('%Y-%m-%d')}, {card}, {torch.get_num_threads()} thread(s), load {os.getloadavg()[0]:.1f} at "
+        f"{time.strftime('%Y-%m-%d')}, {gpu}, {torch.get_num_threads()} thread(s), load {os.getloadavg()[0]:.1f} at "
         f"the start, torch {torch.__version__}, torchvision {torchvision.__version__}.\n\n"
         f"| {' | '.join(cells)} |\n|---|---:|---|{'---:|' * 7}"
     )

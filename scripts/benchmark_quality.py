@@ -24,7 +24,7 @@ from tune_cmx.data.synthetic import synthesize
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.statistics.difference import compare_paired
 from tune_cmx.training import assembly, run
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "demo_modalities.yaml"
@@ -34,7 +34,7 @@ METRICS = ("mAP", "mAP_50", "mAP_75")
 
 def trained(name: str, config: TrialConfig, prepared: Prepared, folder: Path) -> dict[str, float]:
     """The final results on the test split, in points."""
-    record = TrialRecord.plan(folder / f"{name}-s{config.seed}", config, arm=name, phase="single")
+    record = RunFolder.plan(folder / f"{name}-s{config.seed}", config, arm=name, phase="single")
     if name == "plain":
         slow = partial(assembly.build_trial_model, batched=False)
         with (
@@ -69,7 +69,7 @@ def main() -> None:
     folder = arguments.folder.resolve()
     data = synthesize(folder / "set", frames=240, size=96, sequences=24, seed=0, form="folders")
     study = read_study(SPACE, overrides={"data.root": str(data), "schedule.epochs": arguments.epochs})
-    config = study.control.config.model_copy(update={"report_split": "test"})
+    config = study.baseline.config.model_copy(update={"report_split": "test"})
     prepared = prepare(config.data, folder / "prepared")
     found: dict[str, list[dict[str, float]]] = {"plain": [], "ours": []}
     for seed in range(arguments.seeds):

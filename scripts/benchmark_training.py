@@ -39,7 +39,7 @@ LIMITS_MS = {
     ("H100", "bf16", 800): 8.4,
     ("H100", "bf16", 320): 1.0,
 }
-"""Of training mit_b1 on one image, eager, by counting operations and traffic (card, precision, shorter side)."""
+"""Of training mit_b1 on one image, eager, by counting operations and traffic (GPU, precision, shorter side)."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,11 @@ def measure_one(arguments: argparse.Namespace) -> None:
             if len(prepared.split.train) < arguments.batch * (WARM_UP + arguments.steps):
                 raise SystemExit(f"{len(prepared.split.train)} training frames are too few for so many steps")
             seconds = timed(trainer, iter(data.batches(1)), arguments.steps)
-    on_card = device.type == "cuda"
+    on_gpu = device.type == "cuda"
     row = {
         "images_per_second": arguments.steps * arguments.batch / seconds,
-        "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if on_card else resident_mib(peak=True) - before,
-        "device": torch.cuda.get_device_name() if on_card else f"{torch.get_num_threads()} threads of a CPU",
+        "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else resident_mib(peak=True) - before,
+        "device": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads of a CPU",
     }
     print(json.dumps(row))
 
@@ -206,7 +206,7 @@ def timed(trainer: Any, batches: Iterator[Any], steps: int) -> float:
     """Seconds of so many steps, reading included; the first ones warm up and are left out."""
     trainer.epoch(1, first(batches, WARM_UP))
     began = time.monotonic()
-    trainer.epoch(1, first(batches, steps))  # it waits for the last loss, and so for the card
+    trainer.epoch(1, first(batches, steps))  # it waits for the last loss, and so for the GPU
     return time.monotonic() - began
 
 
@@ -238,11 +238,11 @@ def summary(size: int, name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def limit_share(row: dict[str, Any]) -> float | None:
-    """Of the images per second that the card could train at most, by counting; None: not counted for this card."""
+    """Of the images per second that the GPU could train at most, by counting; None: not counted for this GPU."""
     precision = "fp32" if row["case"] in ("plain", "ours, float32") else "bf16"
     limit = next(
-        (ms for (card, kind, size), ms in LIMITS_MS.items()
-         if card in row["device"] and (kind, size) == (precision, row["size_px"])), None
+        (ms for (gpu, kind, size), ms in LIMITS_MS.items()
+         if gpu in row["device"] and (kind, size) == (precision, row["size_px"])), None
     )  # fmt: skip
     return None if limit is None else row["images_per_second"] * limit / 1000
 
@@ -267,7 +267,7 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
         f"{arguments.backbone}, FRM+FFM, batch {arguments.batch}, frames of {NATIVE_PX[0]} x {NATIVE_PX[1]} pixels, "
         f"reading included; {arguments.steps} steps a turn, {arguments.rounds} turns, medians. Plain: float32, "
         "attention unfused, channels first, optimizer weight by weight, torchvision's heads, frames read in the "
-        "training process. Limit: what the card can train at most, eager, by counting operations and traffic."
+        "training process. Limit: what the GPU can train at most, eager, by counting operations and traffic."
     )
     plain = {row["size_px"]: row["images_per_second"] for row in rows if row["case"] == PLAIN.name}
     header = ["case", "pixels", "images/s", "slowest to fastest turn", "times plain", "peak, GiB", "of the limit"]

@@ -46,14 +46,14 @@ Rule = Callable[[np.random.Generator, float, int | None], Outcome]
 
 
 def two_stage(draw: np.random.Generator, half_width: float, most: int | None) -> Outcome:
-    """The shipped rule, one arm against the control."""
+    """The shipped rule, one arm against the baseline."""
     pilot = draw.normal(EFFECT, SD, PILOT)
     seeds = min(seeds_wanted(pilot.tolist(), half_width), most or MOST)
     return _shipped(pilot, draw.normal(EFFECT, SD, seeds - PILOT))
 
 
 def two_stage_of_three(draw: np.random.Generator, half_width: float, most: int | None) -> Outcome:
-    """The shipped rule, the first of three arms that share their control's runs and one number of seeds."""
+    """The shipped rule, the first of three arms that share their baseline's runs and one number of seeds."""
     runs = draw.normal(0, SD / math.sqrt(2), (4, PILOT))  # differences of two such runs have the sd wanted
     values = [dict(enumerate(row.tolist())) for row in runs]
     fixed = fix_seeds(

@@ -73,7 +73,7 @@ def simulate(setting: Setting, studies: int, draw: np.random.Generator) -> Tally
 
 
 def _values(setting: Setting, draw: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Runs by arm, the control first."""
+    """Runs by arm, the baseline first."""
     shape = (setting.comparisons + 1, setting.seeds)
     if not setting.paired:
         return LEVEL + draw.normal(0, setting.sd, shape)
@@ -82,14 +82,14 @@ def _values(setting: Setting, draw: np.random.Generator) -> np.ndarray[Any, Any]
 
 
 def _answers(setting: Setting, values: np.ndarray[Any, Any], arms: Any) -> list[dict[str, Any]]:
-    """The claim that each of the arms is above the control."""
+    """The claim that each of the arms is above the baseline."""
     rows = [
         {"arm": f"arm-{arm}", "seed": seed if setting.paired else 1000 * arm + seed, "epochs": 15, "mAP": value}
         for arm, runs in enumerate(values.tolist())
         for seed, value in enumerate(runs)
     ]
     table = Table(rows)
-    claim = {"kind": "superiority", "metric": "mAP", "control": "arm-0"}
+    claim = {"kind": "superiority", "metric": "mAP", "baseline": "arm-0"}
     return [evaluate_claim({**claim, "treatment": f"arm-{arm}"}, table) for arm in arms]
 
 
@@ -113,8 +113,8 @@ def claims_page(studies: int, seed: int, date: str) -> str:
         f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}."
     )
     page.paragraph(
-        f"Each row is {studies:,} simulated studies of one control and 1 or 12 arms, normal runs, through the shipped "
-        "`evaluate_claim`. Every arm's claim is that it is above the control. Paired: arms share their seeds, and "
+        f"Each row is {studies:,} simulated studies of one baseline and 1 or 12 arms, normal runs, through the shipped "
+        "`evaluate_claim`. Every arm's claim is that it is above the baseline. Paired: arms share their seeds, and "
         f"half of the run-to-run variance is the seed's, alike in all arms. Welch: no seed is shared. The sd is of one "
         "arm's runs."
     )

@@ -1,8 +1,8 @@
-"""A small study, undisturbed and then with 25 kills at random moments: both must come to the same end.
+"""A small study, uninterrupted and then with 25 kills at random moments: both must come to the same end.
 
 Killed are the worker that trains, the driver, with Ctrl-C too, and Ray's local cluster; where a file system may be
 mounted, the disk that holds the study is full for a while. Where the driver has ended it is started again with
---go-on, as a user or a queue would do. Linux only: locks and processes are read from /proc.
+--resume-or-start, as a user or a queue would do. Linux only: locks and processes are read from /proc.
 
 python scripts/chaos.py
 python scripts/chaos.py --variant stop --kills 10 --seed 3
@@ -55,7 +55,7 @@ class Kill:
 
 @dataclass
 class Chaos:
-    """Disturbs a study."""
+    """Corrupts a study."""
 
     study: Study
     random: random.Random
@@ -188,7 +188,7 @@ def _kill(pid: int, who: str) -> str:
     return f"SIGKILL to the {who}"
 
 
-def undisturbed(study: Study) -> tuple[float, float, float]:
+def uninterrupted(study: Study) -> tuple[float, float, float]:
     """Run it; seconds from the start to the first epoch, of an epoch, and in all."""
     began = time.monotonic()
     study.start()
@@ -197,7 +197,7 @@ def undisturbed(study: Study) -> tuple[float, float, float]:
     start_s = time.monotonic() - began
     assert study.driver is not None
     if code := study.driver.wait():
-        raise SystemExit(f"{study.log}: the undisturbed study ended with exit code {code}")
+        raise SystemExit(f"{study.log}: the uninterrupted study ended with exit code {code}")
     total_s = time.monotonic() - began
     return start_s, sum(record.state()["seconds"] for record in study.records().values()) / study.epochs(), total_s
 
@@ -218,8 +218,8 @@ def table(chaos: Chaos, alone: Study, alone_s: float) -> str:
     page.table(
         ["study", "wall time", "trials", "sessions of trials", "epochs"],
         [
-            ["undisturbed", f"{alone_s:.0f} s", str(len(alone.records())), str(sessions[0]), str(alone.epochs())],
-            ["disturbed", f"{total_s:.0f} s", str(len(study.records())), str(sessions[1]), str(study.epochs())],
+            ["uninterrupted", f"{alone_s:.0f} s", str(len(alone.records())), str(sessions[0]), str(alone.epochs())],
+            ["corrupted", f"{total_s:.0f} s", str(len(study.records())), str(sessions[1]), str(study.epochs())],
         ],
     )
     return page.text()
@@ -231,11 +231,11 @@ def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
     space = space_file(folder / "space.yaml", arguments.variant, arguments.searcher)
     alone = Study(folder / "alone", space, data, arguments.at_a_time, ray)
     alone.folder.mkdir()
-    study = Study(folder / "disturbed", space, data, arguments.at_a_time, ray)
+    study = Study(folder / "corrupted", space, data, arguments.at_a_time, ray)
     try:
-        start_s, epoch_s, alone_s = undisturbed(alone)
+        start_s, epoch_s, alone_s = uninterrupted(alone)
         epochs = alone.epochs()
-        print(f"undisturbed: {epochs} epochs in {alone_s:.0f} s, the first after {start_s:.0f} s", flush=True)
+        print(f"uninterrupted: {epochs} epochs in {alone_s:.0f} s, the first after {start_s:.0f} s", flush=True)
         with small_disk(study.folder) as mounted:
             victims = [victim for victim in arguments.victims if victim != "disk" or mounted]
             generator = random.Random(arguments.seed)
@@ -248,7 +248,7 @@ def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
             finally:
                 study.end()
                 if arguments.folder:
-                    shutil.copytree(study.folder, folder / "disturbed.kept", ignore=shutil.ignore_patterns(FILLER))
+                    shutil.copytree(study.folder, folder / "corrupted.kept", ignore=shutil.ignore_patterns(FILLER))
     finally:
         alone.end()
     for problem in problems:

@@ -20,7 +20,7 @@ import yaml
 
 from tune_cmx.search.optuna.journal import STORAGE, studies_of
 from tune_cmx.search.rungs import STOP, Decision, read_decisions
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 NAME, MARK = "chaos", "TUNE_CMX_CHAOS"
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
@@ -43,7 +43,7 @@ SPACE: dict[str, Any] = {
         "schedule": {"epochs": EPOCHS, "batch_size": 4, "optimizer": "adamw", "lr": 0.002, "warmup_epochs": 0.5},
     },
     "search": {"model.fusion.stages": {"choice": STAGES}},
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "confirm": {"finalists": 1, "seeds": 2},
 }
 STOPPING = {"grace": 3, "reduction_factor": 2, "spacing": 2, "smooth_epochs": 2, "last": 1}
@@ -84,7 +84,17 @@ class Study:
 
     def start(self) -> None:
         """Start the study, or take it up."""
-        words = ["search", self.space, "--data", self.data, "--output-dir", self.folder, "--device", "cpu", "--go-on"]
+        words = [
+            "search",
+            self.space,
+            "--data",
+            self.data,
+            "--output-dir",
+            self.folder,
+            "--device",
+            "cpu",
+            "--resume-or-start",
+        ]
         command = [*COMMAND, *map(str, words), "--max-concurrent", str(self.at_a_time)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(self.ray), MARK: self.mark}
         with self.log.open("ab") as log:
@@ -117,9 +127,9 @@ class Study:
         """The study's folder as the report knows it."""
         return self.folder / NAME
 
-    def records(self) -> dict[str, TrialRecord]:
+    def records(self) -> dict[str, RunFolder]:
         """All planned trials by name."""
-        return {path.parent.name: TrialRecord(path.parent) for path in self.results.glob("records/*/trial.json")}
+        return {path.parent.name: RunFolder(path.parent) for path in self.results.glob("trials/*/trial.json")}
 
     def decisions(self) -> list[Decision]:
         """ASHA's."""
@@ -127,7 +137,7 @@ class Study:
 
     def lines(self) -> dict[str, list[bytes]]:
         """The whole lines of each file that only grows."""
-        files = [*self.results.glob("records/*/metrics.csv"), *self.results.glob("search/rungs.jsonl")]
+        files = [*self.results.glob("trials/*/metrics.csv"), *self.results.glob("search/rungs.jsonl")]
         content = {str(file.relative_to(self.results)): file.read_bytes() for file in files}
         return {name: text[: text.rfind(b"\n") + 1].splitlines() for name, text in content.items()}
 
@@ -161,7 +171,7 @@ class Finished:
 
 def holders(study: Study) -> dict[int, str]:
     """The processes that hold records, as the kernel's table of locks has it, and the records' names."""
-    inodes = {str(lock.stat().st_ino): lock.parent.name for lock in study.results.glob("records/*/.lock")}
+    inodes = {str(lock.stat().st_ino): lock.parent.name for lock in study.results.glob("trials/*/.lock")}
     table = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     held = {int(line[4]): line[5].rpartition(":")[2] for line in table if line[1] == "FLOCK"}
     ours = study.processes()
@@ -201,7 +211,7 @@ def _trained_twice(lineage: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def same(study: Study, alone: Study, *, order: bool) -> Iterator[str]:
-    """In what a study differs from the undisturbed one; `order`: what hangs on the order of the trials, too."""
+    """In what a study differs from the uninterrupted one; `order`: what hangs on the order of the trials, too."""
     ours, theirs = study.records(), alone.records()
     for name in sorted(ours.keys() & theirs.keys()):
         here, there = _numbers(ours[name]), _numbers(theirs[name])
@@ -215,14 +225,14 @@ def same(study: Study, alone: Study, *, order: bool) -> Iterator[str]:
     states = [{name: _end(record) for name, record in records.items()} for records in (ours, theirs)]
     for name in sorted(states[0].keys() | states[1].keys()):
         if states[0].get(name) != states[1].get(name):
-            yield f"{name}: {states[0].get(name)}, undisturbed {states[1].get(name)}"
+            yield f"{name}: {states[0].get(name)}, uninterrupted {states[1].get(name)}"
     if _last_decisions(study) != _last_decisions(alone):  # a lost worker's place may go to the next trial first
         yield "rungs.jsonl: other decisions"
     selections = [json.loads((one.results / "study.json").read_text())["selection"] for one in (study, alone)]
     if selections[0] != selections[1]:
-        yield f"selected {selections[0]}, undisturbed {selections[1]}"
+        yield f"selected {selections[0]}, uninterrupted {selections[1]}"
     if _suggested(study) != _suggested(alone):
-        yield f"suggested {_suggested(study)}, undisturbed {_suggested(alone)}"
+        yield f"suggested {_suggested(study)}, uninterrupted {_suggested(alone)}"
 
 
 def _last_decisions(study: Study) -> dict[tuple[str, float], tuple[float, str]]:
@@ -230,19 +240,19 @@ def _last_decisions(study: Study) -> dict[tuple[str, float], tuple[float, str]]:
     return {(found.trial, found.rung): (found.value, found.decision) for found in study.decisions()}
 
 
-def _end(record: TrialRecord) -> tuple[Any, ...]:
+def _end(record: RunFolder) -> tuple[Any, ...]:
     state = record.state()
     return state["status"], state["epochs"]
 
 
-def _numbers(record: TrialRecord) -> list[dict[str, str]]:
+def _numbers(record: RunFolder) -> list[dict[str, str]]:
     """`metrics.csv` to the last bit, as text, without the times."""
     header, *lines = [line.split(",") for line in (record.folder / "metrics.csv").read_text().splitlines()]
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     return [{key: value for key, value in row.items() if key not in NOT_NUMBERS} for row in rows]
 
 
-def _differing(record: TrialRecord, other: TrialRecord) -> Iterator[str]:
+def _differing(record: RunFolder, other: RunFolder) -> Iterator[str]:
     """The files of two trials of the same length that should be alike, and are not."""
     for pattern in ("config.json", "detections.json.gz", "checkpoint/*/model.safetensors"):
         contents = [[path.read_bytes() for path in one.folder.glob(pattern)] for one in (record, other)]
@@ -256,7 +266,7 @@ def _differing(record: TrialRecord, other: TrialRecord) -> Iterator[str]:
         yield "final_results.json"
 
 
-def _placeless(record: TrialRecord) -> bytes:
+def _placeless(record: RunFolder) -> bytes:
     return record.config().placeless().model_dump_json().encode()
 
 

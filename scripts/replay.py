@@ -48,7 +48,7 @@ class Setting:
     ray_grace: int = 0
     """Above 0: Ray's own ASHAScheduler instead, with this grace and reduction factor 3; a reference, for this package
     compares nothing at epoch 1."""
-    twins_once: bool = False
+    equivalent_once: bool = False
     """Of two configurations that are the same function, train the first."""
     everywhere: bool = False
     """In every table, not only in that of noise 0.4 and random order."""
@@ -77,7 +77,7 @@ def replay(setting: Setting, model: Model, noise: str, order: Order, seed: tuple
     draw = np.random.default_rng([*seed, round(10 * float(noise))])
     curves = draw_curves(model, noise, draw)
     arrival = draw.permutation(len(model.means)) if order == "random" else np.argsort(curves.true, kind="stable")
-    if setting.twins_once:
+    if setting.equivalent_once:
         first = set(np.unique(model.function, return_index=True)[1].tolist())
         arrival = np.array([one for one in arrival if one in first])
     searched = search(setting, curves.runs[0], arrival.tolist())
@@ -128,7 +128,7 @@ def settings() -> list[Setting]:
         Setting("default, trained to the end", varied(last=1), count),
         Setting("default, 2 finalists", default, 2),
         Setting("default, 4 finalists", default, 4),
-        Setting("default, twins trained once", default, count, twins_once=True, everywhere=True),
+        Setting("default, no equivalent configurations", default, count, equivalent_once=True, everywhere=True),
     ]
 
 
@@ -204,7 +204,7 @@ def page_of(lines: Sequence[Mapping[str, Any]], replays: int, date: str) -> str:
     )
     page.paragraph(
         f"Cost: epochs of search and confirmation as a share of 88 · 15, with {CONFIRM_SEEDS} confirmation seeds; the "
-        f"control is not counted. Near best: the winner's true value is within {CLOSE} points of the best. Near grid: "
+        f"baseline is not counted. Near best: the winner's true value is within {CLOSE} points of the best. Near grid: "
         f"no more than {CLOSE} below that of what a one-seed grid picks. ± is the standard error. Worst order: "
         "ascending true value. Every setting meets the same curves; the defaults were chosen on others. No "
         "configuration's true value is known: the curves are a model, and so are these figures."
@@ -212,7 +212,7 @@ def page_of(lines: Sequence[Mapping[str, Any]], replays: int, date: str) -> str:
     page.paragraph(
         f"Default: promote, {default.first} first, rungs at {_rungs(default)}, the last one the end of the search, "
         f"reduction factor {default.reduction_factor:g}, mean of at most the last {default.smooth_epochs} epochs and "
-        f"half of those trained, {Confirm().finalists} finalists. 'Twins trained once' leaves out one of two "
+        f"half of those trained, {Confirm().finalists} finalists. 'No equivalent configurations' leaves out one of two "
         "configurations that are the same function, which the software names before the start; the other lines count "
         "all 88."
     )

@@ -19,7 +19,7 @@ class Model:
 
     means: Values
     function: NDArray[np.int64]
-    """Which function each configuration is; the inter_shared twins are one."""
+    """Which function each configuration is; the inter_shared equivalent configurations are one."""
     noise: Mapping[str, Mapping[str, float]]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The control that the published ablation lacks: FRM+FFM at all four stages, its fast schedule.
+# The baseline that the published ablation lacks: FRM+FFM at all four stages, its fast schedule.
 #   scripts/run_cmx_baseline.sh IMAGES LABELS [OUTPUT_DIR] [further flags of tune-cmx train]
 # Leaves OUTPUT_DIR/final_results.json. A run that is cut short goes on when the same command is given again.
 set -euo pipefail

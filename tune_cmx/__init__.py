@@ -1,3 +1,3 @@
-"""Search over fusion in RGB + thermal + event detectors, with a control, seeds and verdicts."""
+"""Search over fusion in RGB + thermal + event detectors, with a baseline, seeds and verdicts."""
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tune_cmx.errors import TrialError
 
-PATIENCE_S = 600.0
+RETRY_S = 600.0
 """How long a request or a write is tried again: a file server that restarts or fails over is back by then."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -42,7 +42,7 @@ def patiently(
     attempt: Callable[[], Result],
     place: str,
     *,
-    patience_s: float,
+    retry_s: float,
     passes: Callable[[OSError], bool],
     failure: Callable[[OSError, float], Exception],
 ) -> Result:
@@ -51,7 +51,7 @@ def patiently(
     Args:
         attempt: Must be repeatable after it has failed anywhere.
         place: What is read or written, for the log.
-        patience_s: How long in all; at 0 there is one attempt.
+        retry_s: How long in all; at 0 there is one attempt.
         passes: Whether an error may pass by itself.
         failure: What to raise in the end, from the last error and the seconds spent.
     """
@@ -62,7 +62,7 @@ def patiently(
             return attempt()
         except OSError as error:
             spent_s = time.monotonic() - began
-            left_s = patience_s - spent_s
+            left_s = retry_s - spent_s
             if left_s <= 0 or not passes(error):
                 final = failure(error, spent_s)
                 if final is error:
@@ -74,13 +74,13 @@ def patiently(
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
-def on_disk(path: Path, attempt: Callable[[], Result], patience_s: float | None = None) -> Result:
+def on_disk(path: Path, attempt: Callable[[], Result], retry_s: float | None = None) -> Result:
     """Read or write a part of a record, and wait for a disk that is full or away.
 
     Args:
         path: What is read or written, for the error.
         attempt: Must be repeatable after it has failed anywhere.
-        patience_s: None: `PATIENCE_S`.
+        retry_s: None: `RETRY_S`.
 
     Raises:
         TrialError: The disk still fails after that time.
@@ -99,7 +99,7 @@ def on_disk(path: Path, attempt: Callable[[], Result], patience_s: float | None 
     return patiently(
         attempt,
         str(path),
-        patience_s=PATIENCE_S if patience_s is None else patience_s,
+        retry_s=RETRY_S if retry_s is None else retry_s,
         passes=lambda error: error.errno in PASSING,
         failure=failure,
     )

@@ -4,7 +4,7 @@ Seeds that are added until an interval is narrow enough stop where chance made t
 covers too little. Stein fixes the number once, from a pilot, and keeps the pilot's standard deviation s and its n0 - 1
 degrees of freedom to the end: sqrt(N)·(mean of all N - true difference) / s then has Student's t distribution exactly,
 for N hangs on the pilot's spread alone, and that is independent of its mean. So it stays where one N serves several
-arms with one control, and where a maximum caps it: what N was computed from are spreads, whichever and however many.
+arms with one baseline, and where a maximum caps it: what N was computed from are spreads, whichever and however many.
 
 Source: C. Stein, A two-sample test for a linear hypothesis whose power is independent of the variance, Annals of
 Mathematical Statistics 16 (1945). Exact for normal differences.
@@ -27,7 +27,7 @@ Values = Mapping[int, float | None]
 
 @dataclass(frozen=True)
 class ArmPilot:
-    """What the pilot says of one arm against the control."""
+    """What the pilot says of one arm against the baseline."""
 
     sd: float | None
     """Of the paired differences; None: fewer than two pairs, because runs failed."""
@@ -84,7 +84,7 @@ def seeds_wanted(differences: Sequence[float], half_width: float) -> int:
 
 def fix_seeds(
     arms: Mapping[str, Values],
-    control: Values,
+    baseline: Values,
     *,
     pilot_seeds: Sequence[int],
     half_width: float,
@@ -92,20 +92,20 @@ def fix_seeds(
 ) -> TwoStage:
     """The number of seeds of a study from its finished pilot: the largest that an arm wants, up to the maximum.
 
-    A pilot seed on which the arm's or the control's run failed gives no difference: the arm's number follows from the
+    A pilot seed on which the arm's or the baseline's run failed gives no difference: the arm's number follows from the
     pairs left, and the seeds lost are added to it. An arm with fewer than two pairs has no say; if that is so of all,
     the pilot's seeds remain.
 
     Args:
         arms: The metric of each finalist by seed.
-        control: The metric of the control by seed.
+        baseline: The metric of the baseline by seed.
         pilot_seeds: Those of the first stage.
-        half_width: Of the 95 % interval of an arm's difference from the control.
+        half_width: Of the 95 % interval of an arm's difference from the baseline.
         max_seeds: The most that may be trained, the pilot's included.
     """
     by_arm = {}
     for arm, values in arms.items():
-        differences = paired_differences(values, control, pilot_seeds)
+        differences = paired_differences(values, baseline, pilot_seeds)
         if len(differences) < 2:
             by_arm[arm] = ArmPilot(None, None)
             continue
@@ -116,9 +116,9 @@ def fix_seeds(
     return TwoStage(half_width, tuple(pilot_seeds), seeds, wanted, by_arm)
 
 
-def paired_differences(arm: Values, control: Values, seeds: Sequence[int]) -> list[float]:
-    """Arm minus control on those of the seeds on which both gave a number."""
-    pairs = [(arm.get(seed), control.get(seed)) for seed in seeds]
+def paired_differences(arm: Values, baseline: Values, seeds: Sequence[int]) -> list[float]:
+    """Arm minus baseline on those of the seeds on which both gave a number."""
+    pairs = [(arm.get(seed), baseline.get(seed)) for seed in seeds]
     return [
         first - second
         for first, second in pairs

@@ -81,7 +81,7 @@ stop_search() {
 trap 'stop_search USR1' USR1
 trap 'stop_search TERM' TERM
 
-python scripts/search.py "$@" --go-on --address "$head_ip:$port" &
+python scripts/search.py "$@" --resume-or-start --address "$head_ip:$port" &
 search=$!
 code=0
 wait "$search" || code=$?

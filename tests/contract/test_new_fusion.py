@@ -28,7 +28,7 @@ fixed:
 search:
   model.fusion.options.evenness: {choice: [0.0, 0.1]}
   model.fusion.options.spare: {choice: [false, true]}
-control:
+baseline:
   model.fusion: {kind: frm_ffm}
 early_stopping: {kind: none}
 """
@@ -96,7 +96,7 @@ def test_it_is_searched_and_checked_before_it_costs(study: Study) -> None:
     checked = check_study(study, None)
     assert [arm.id for arm in checked.arms] == list(study.arms)
     assert all(arm.parameters["active"] == arm.parameters["total"] and not arm.warnings for arm in checked.arms)
-    (said,) = checked.twin_texts
+    (said,) = checked.equivalent_texts
     assert said.startswith("spare has no effect: ")
 
 

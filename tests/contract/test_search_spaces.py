@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
 from tune_cmx.search.planning.study_size import rungs_text, size_text
@@ -60,8 +60,8 @@ def parameters(study: Study, arm: str) -> int:
     return sum(parameter.numel() for parameter in detector.parameters())
 
 
-def test_the_control_is_the_fields_baseline_or_says_otherwise(path: Path) -> None:
-    model = read_study(path).arms[CONTROL].config.model
+def test_the_baseline_is_the_fields_baseline_or_says_otherwise(path: Path) -> None:
+    model = read_study(path).arms[BASELINE].config.model
     assert [stage.kind for stage in model.fusion.stage_fusions()] == ["frm_ffm"] * 4
     assert len(model.stream_modalities()) == 2
 

@@ -17,7 +17,7 @@ import yaml
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child would end by Ctrl-C, and tests would wait
@@ -40,7 +40,7 @@ SPACE: dict[str, Any] = {
         "schedule": SCHEDULE,
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}},
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "early_stopping": {"reduction_factor": 2, "grace": 2, "smooth_epochs": 1, "last": 1},
     "confirm": {"finalists": 1, "seeds": 1},
 }
@@ -93,20 +93,20 @@ class Tiny:
         """What the searches printed."""
         return (self.folder / "search.log").read_text()
 
-    def records(self) -> dict[str, TrialRecord]:
+    def records(self) -> dict[str, RunFolder]:
         """All planned trials by name."""
-        folders = sorted(file.parent for file in self.folder.glob("tiny/records/*/trial.json"))
-        return {folder.name: TrialRecord(folder) for folder in folders}
+        folders = sorted(file.parent for file in self.folder.glob("tiny/trials/*/trial.json"))
+        return {folder.name: RunFolder(folder) for folder in folders}
 
     @staticmethod
-    def numbers(record: TrialRecord) -> list[dict[str, str]]:
+    def numbers(record: RunFolder) -> list[dict[str, str]]:
         """`metrics.csv` to the last bit, as text, without the times."""
         header, *lines = [line.split(",") for line in (record.folder / "metrics.csv").read_text().splitlines()]
         rows = [dict(zip(header, line, strict=True)) for line in lines]
         return [{key: value for key, value in row.items() if key not in NOT_NUMBERS} for row in rows]
 
     @staticmethod
-    def weights(record: TrialRecord) -> bytes:
+    def weights(record: RunFolder) -> bytes:
         """The last checkpoint's weights, and their running mean where there is one."""
         (checkpoint,) = record.checkpoints.iterdir()
         return b"".join(file.read_bytes() for file in sorted(checkpoint.glob("*.safetensors")))
@@ -155,4 +155,4 @@ def tiny(data: Path, tmp_path: Path) -> Tiny:
 @pytest.fixture
 def prepared(tiny: Tiny) -> Prepared:
     """The data, audited and split."""
-    return prepare(tiny.study().arms["control"].config.data, tiny.folder / "prepared")
+    return prepare(tiny.study().arms["baseline"].config.data, tiny.folder / "prepared")

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.tensorboard.events import TrialBoard
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from tune_cmx.data.prepare import Prepared
 
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
-PATIENCE_S = 60
+RETRY_S = 60
 
 
 def test_a_trial_that_was_left_and_taken_up_has_each_epoch_once(tiny: Tiny, prepared: Prepared) -> None:
     arm = tiny.study().arms["stages-2"]
-    record = TrialRecord.plan(tiny.folder / "trial", arm.config, arm=arm.id, values=dict(arm.values))
+    record = RunFolder.plan(tiny.folder / "trial", arm.config, arm=arm.id, values=dict(arm.values))
     with closing(run_trial(record, prepared)) as reports:
         next(reports)
     (file,) = record.folder.glob("events.*")
@@ -60,7 +60,7 @@ def test_a_trial_that_was_left_and_taken_up_has_each_epoch_once(tiny: Tiny, prep
 
 
 def test_a_trial_that_another_version_began_keeps_its_columns(tiny: Tiny, prepared: Prepared) -> None:
-    record = TrialRecord.plan(tiny.folder / "trial", tiny.study().arms["stages-2"].config, arm="stages-2")
+    record = RunFolder.plan(tiny.folder / "trial", tiny.study().arms["stages-2"].config, arm="stages-2")
     with closing(run_trial(record, prepared)) as reports:
         next(reports)
     (kept,) = record.checkpoints.glob("epoch_*/history.json")
@@ -79,8 +79,8 @@ def test_a_trial_that_another_version_began_keeps_its_columns(tiny: Tiny, prepar
 
 
 def _study(folder: Path) -> Path:
-    for name, end in (("control-s0", 30.0), ("stages-1-s0", 35.0)):
-        board = TrialBoard(folder / "records" / name, TrialConfig(), [])
+    for name, end in (("baseline-s0", 30.0), ("stages-1-s0", 35.0)):
+        board = TrialBoard(folder / "trials" / name, TrialConfig(), [])
         for epoch in (1, 2):
             board.add({"epoch": epoch, "val/mAP": end * epoch / 2})
         board.close()
@@ -105,19 +105,19 @@ def _board(study: str, home: Path) -> Iterator[str]:
             yield found[0]
             process.send_signal(signal.SIGINT)
             assert process.stdout.read().endswith("ended\n")
-            assert process.wait(PATIENCE_S) == 0
+            assert process.wait(RETRY_S) == 0
         finally:
             process.kill()
 
 
 def _asked(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(address, timeout=RETRY_S) as answer:
         return json.load(answer)
 
 
 def _runs(address: str, count: int) -> list[str]:
     """The runs, once TensorBoard has read so many."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + RETRY_S
     while len(runs := _asked(f"{address}data/runs")) < count and time.monotonic() < deadline:
         time.sleep(0.2)
     return sorted(runs)
@@ -126,8 +126,8 @@ def _runs(address: str, count: int) -> list[str]:
 def test_runs_and_scalars_of_a_study(tmp_path: Path) -> None:
     study = _study(tmp_path / "demo")
     with _board(str(study), tmp_path) as address:
-        assert _runs(address, 2) == ["control-s0", "stages-1-s0"]
-        deadline = time.monotonic() + PATIENCE_S
+        assert _runs(address, 2) == ["baseline-s0", "stages-1-s0"]
+        deadline = time.monotonic() + RETRY_S
         while "val/mAP" not in _asked(f"{address}data/plugin/scalars/tags").get("stages-1-s0", {}):
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -139,12 +139,12 @@ def test_a_folder_of_studies_and_a_study_on_storage(tmp_path: Path) -> None:
     for name in ("first", "second"):
         _study(tmp_path / "runs" / name)
     with _board(str(tmp_path / "runs"), tmp_path) as address:
-        assert _runs(address, 4)[0] == "first/records/control-s0"
+        assert _runs(address, 4)[0] == "first/trials/baseline-s0"
     for file in (tmp_path / "runs/first/records").iterdir():
         (file / "trial.json").write_text("{}")
         (file / "config.json").write_text("{}")
     with _board(f"file://{tmp_path}/runs/first", tmp_path) as address:
-        assert _runs(address, 2) == ["control-s0", "stages-1-s0"]
+        assert _runs(address, 2) == ["baseline-s0", "stages-1-s0"]
 
 
 def _refused(study: Path, *flags: str) -> str:

@@ -26,7 +26,7 @@ from tune_cmx.seeding import derive
 from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,18 +52,18 @@ def _leaves_nothing() -> Iterator[None]:
 @pytest.fixture
 def config(tiny: Tiny) -> TrialConfig:
     """FRM+FFM, which normalises batches, on two processes."""
-    return with_schedule(tiny.study().arms["control"].config, processes=2)
+    return with_schedule(tiny.study().arms["baseline"].config, processes=2)
 
 
 def with_schedule(config: TrialConfig, **changes: object) -> TrialConfig:
     return config.model_copy(update={"schedule": config.schedule.model_copy(update=changes)})
 
 
-def plan(folder: Path, config: TrialConfig) -> TrialRecord:
-    return TrialRecord.plan(folder, config, arm="control", phase="single")
+def plan(folder: Path, config: TrialConfig) -> RunFolder:
+    return RunFolder.plan(folder, config, arm="baseline", phase="single")
 
 
-def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_undisturbed_one_and_its_record(
+def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_uninterrupted_one_and_its_record(
     tiny: Tiny, prepared: Prepared, config: TrialConfig
 ) -> None:
     config = with_schedule(config, micro_batch=1, ema_decay=0.9)
@@ -87,7 +87,7 @@ def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_undisturbed_one_and_i
     build_trial_model(config, prepared).load_state_dict(weights(whole))
 
 
-def weights(record: TrialRecord) -> dict[str, torch.Tensor]:
+def weights(record: RunFolder) -> dict[str, torch.Tensor]:
     (checkpoint,) = record.checkpoints.iterdir()
     return load_file(checkpoint / "model.safetensors")
 
@@ -215,9 +215,9 @@ def listening(pid: int | None) -> list[str]:
 def test_helpers_end_with_a_lead_that_is_killed(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     record = plan(tiny.folder / "trial", with_schedule(config, epochs=1000))
     script = (
-        "from pathlib import Path; from tune_cmx.training.run_folder import TrialRecord;"
+        "from pathlib import Path; from tune_cmx.training.run_folder import RunFolder;"
         "from tune_cmx.training.run import run_trial; from tune_cmx.data.prepare import load_prepared;"
-        f"record = TrialRecord(Path({str(record.folder)!r}));"
+        f"record = RunFolder(Path({str(record.folder)!r}));"
         f"list(run_trial(record, load_prepared(record.config().data, Path({str(prepared.folder)!r}))))"
     )
     with subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}) as lead:
@@ -247,10 +247,10 @@ def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_more_processes_than_cards_are_refused(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
-    cards = torch.cuda.device_count()
-    record = plan(tiny.folder / "trial", with_schedule(config, processes=cards + 2, batch_size=cards + 2))
-    with pytest.raises(ConfigError, match=rf"{cards + 2} processes need a card each; {cards} visible here"):
+def test_more_processes_than_gpus_are_refused(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+    gpus = torch.cuda.device_count()
+    record = plan(tiny.folder / "trial", with_schedule(config, processes=gpus + 2, batch_size=gpus + 2))
+    with pytest.raises(ConfigError, match=rf"{gpus + 2} processes need a GPU each; {gpus} visible here"):
         list(run_trial(record, prepared, device="cuda"))
     with pytest.raises(ConfigError, match="train on cpu or cuda; got device meta"):
         lead_rank(2, torch.device("meta"))

@@ -12,7 +12,7 @@ from tune_cmx import retry
 from tune_cmx.errors import TrialError
 from tune_cmx.training.checkpoint import checkpoints
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,18 +75,18 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def whole(tiny: Tiny, prepared: Prepared) -> TrialRecord:
+def whole(tiny: Tiny, prepared: Prepared) -> RunFolder:
     """The trial on a disk with room."""
     record = _plan(tiny, tiny.folder / "whole")
     list(run_trial(record, prepared))
     return record
 
 
-def _plan(tiny: Tiny, folder: Path) -> TrialRecord:
-    return TrialRecord.plan(folder, tiny.study().arms["stages-2"].config, arm="stages-2", phase="single")
+def _plan(tiny: Tiny, folder: Path) -> RunFolder:
+    return RunFolder.plan(folder, tiny.study().arms["stages-2"].config, arm="stages-2", phase="single")
 
 
-def _assert_alike(tiny: Tiny, record: TrialRecord, whole: TrialRecord) -> None:
+def _assert_alike(tiny: Tiny, record: RunFolder, whole: RunFolder) -> None:
     assert record.state()["status"] == "complete"
     assert tiny.numbers(record) == tiny.numbers(whole)
     assert tiny.weights(record) == tiny.weights(whole)
@@ -95,10 +95,10 @@ def _assert_alike(tiny: Tiny, record: TrialRecord, whole: TrialRecord) -> None:
 
 
 def test_a_disk_that_stays_full(
-    tiny: Tiny, prepared: Prepared, disk: Disk, whole: TrialRecord, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, prepared: Prepared, disk: Disk, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial fails and says why; what it had is intact; with room again it goes on as if nothing had been."""
-    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retry, "RETRY_S", 0.5)
     record = _plan(tiny, disk.folder / "trial")
     reports = run_trial(record, prepared)
     next(reports)
@@ -122,7 +122,7 @@ def test_a_disk_that_stays_full(
 
 
 def test_a_disk_that_is_full_for_a_while(
-    tiny: Tiny, prepared: Prepared, disk: Disk, whole: TrialRecord, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, prepared: Prepared, disk: Disk, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial waits, and nobody else notices."""
     record = _plan(tiny, disk.folder / "trial")
@@ -154,7 +154,7 @@ def test_rows_and_states_wait_too(tiny: Tiny, disk: Disk, monkeypatch: pytest.Mo
 
 def test_half_a_row_is_cut_back(tiny: Tiny, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for one page of a row of several: none of it stays, neither while it waits nor after."""
-    monkeypatch.setattr(retry, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(retry, "RETRY_S", 0.3)
     record = _plan(tiny, disk.folder / "trial")
     record.begin_session(1)
     path = record.folder / "metrics.csv"

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -49,7 +49,7 @@ def _trained(tiny: Tiny, prepared: Prepared, precision: str) -> dict[str, Any]:
             "report_split": "test",
         }
     )
-    record = TrialRecord.plan(tiny.folder / precision, config, arm="stages-2", phase="single")
+    record = RunFolder.plan(tiny.folder / precision, config, arm="stages-2", phase="single")
     losses = [report.metrics["train/loss"] for report in run_trial(record, prepared)]
     results = json.loads((record.folder / "final_results.json").read_text())["results_by_split"]
     return {"losses": losses, "results": results}

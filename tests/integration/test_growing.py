@@ -55,13 +55,13 @@ def test_a_search_by_tpe_that_was_killed_draws_what_it_would_have_drawn(tiny: Ti
         confirm={"finalists": 1, "seeds": 1},
     )
     assert tiny.search(space, "--max-concurrent", "1") == 0, tiny.log()
-    undisturbed = {name: tiny.numbers(record) for name, record in tiny.records().items()}
-    assert len([name for name in undisturbed if name.startswith("search-")]) == 3
+    uninterrupted = {name: tiny.numbers(record) for name, record in tiny.records().items()}
+    assert len([name for name in uninterrupted if name.startswith("search-")]) == 3
 
-    (tiny.folder / "tiny").rename(tiny.folder / "undisturbed")
+    (tiny.folder / "tiny").rename(tiny.folder / "uninterrupted")
     process = tiny.start(space, "--max-concurrent", "1")
     tiny.wait_until(lambda: sum(record.state()["epochs"] > 0 for record in tiny.records().values()) == 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
     assert tiny.search(space, "--max-concurrent", "1", "--resume") == 0, tiny.log()
-    assert {name: tiny.numbers(record) for name, record in tiny.records().items()} == undisturbed
+    assert {name: tiny.numbers(record) for name, record in tiny.records().items()} == uninterrupted

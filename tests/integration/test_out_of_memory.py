@@ -12,7 +12,7 @@ from tune_cmx.data.corruption.kinds import Blank
 from tune_cmx.models.detector import Detector
 from tune_cmx.training.corruption_scores import measure_robustness
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +31,11 @@ import resource, sys
 from pathlib import Path
 import torch
 from tune_cmx.data.prepare import load_prepared
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.run import run_trial
 
 torch.set_num_threads(1)
-record = TrialRecord(Path(sys.argv[1]))
+record = RunFolder(Path(sys.argv[1]))
 prepared = load_prepared(record.config().data, Path(sys.argv[2]))
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {ROOM_MIB} * 2**20,) * 2)
@@ -44,7 +44,7 @@ for _ in run_trial(record, prepared):
 """
 
 
-def _run(record: TrialRecord, prepared: Prepared) -> str:
+def _run(record: RunFolder, prepared: Prepared) -> str:
     """In a process with little room, in which what is freed is room again: large blocks go back to the system."""
     at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
@@ -65,8 +65,8 @@ def _large(config: TrialConfig, side: int, batch_size: int) -> TrialConfig:
     return config.model_copy(update={"model": model, "schedule": schedule})
 
 
-def _plan(folder: Path, config: TrialConfig, prepared: Prepared) -> TrialRecord:
-    return TrialRecord.plan(folder, config, arm="stages-2", phase="single", **prepared.hashes())
+def _plan(folder: Path, config: TrialConfig, prepared: Prepared) -> RunFolder:
+    return RunFolder.plan(folder, config, arm="stages-2", phase="single", **prepared.hashes())
 
 
 def test_a_trial_goes_on_with_fewer_images_at_once(tiny: Tiny, prepared: Prepared) -> None:

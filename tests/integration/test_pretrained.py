@@ -29,7 +29,7 @@ from tune_cmx.models.pretrained import check_pretrained, load_pretrained
 from tune_cmx.models.timm_stream import TimmStream
 from tune_cmx.training.assembly import build_trial_model
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -163,7 +163,7 @@ def test_a_trial_starts_from_the_file_and_says_so(
     plain = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": None})})
     records = []
     for name, one in (("pretrained", config), ("random", plain)):
-        records.append(TrialRecord.plan(tiny.folder / name, one, arm="stages-2", phase="single"))
+        records.append(RunFolder.plan(tiny.folder / name, one, arm="stages-2", phase="single"))
         assert len(list(run_trial(records[-1], prepared))) == 3
     rgb, aux = records[0].state()["transfer"]
     assert (rgb["stream"], rgb["source"], rgb["adapted"]) == ("rgb", str(tmp_path / "mit_nano.pth"), {})
@@ -176,9 +176,9 @@ def test_a_trial_starts_from_the_file_and_says_so(
 
 
 def test_a_resumed_trial_does_not_read_the_file_again(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
-    whole = TrialRecord.plan(tiny.folder / "whole", config, arm="stages-2", phase="single")
+    whole = RunFolder.plan(tiny.folder / "whole", config, arm="stages-2", phase="single")
     list(run_trial(whole, prepared))
-    parts = TrialRecord.plan(tiny.folder / "parts", config, arm="stages-2", phase="single")
+    parts = RunFolder.plan(tiny.folder / "parts", config, arm="stages-2", phase="single")
     with closing(run_trial(parts, prepared)) as epochs:
         next(epochs)
     assert config.model.pretrained is not None

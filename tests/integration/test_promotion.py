@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.cluster import ClusterSlots
-from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, read_decisions, stops
+from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, read_decisions, stops
 from tune_cmx.search.schedulers import build_scheduler
 
 EPOCHS, TRIALS = 9, 12
@@ -81,14 +81,14 @@ def _search(
     fails: dict[str, int] | None = None,
     after: int | None = None,
 ) -> Any:
-    (folder / "records").mkdir(exist_ok=True)
+    (folder / "trials").mkdir(exist_ok=True)
     log = folder / "rungs.jsonl"
     facts = [
         {
             "name": name,
             "arm": f"arm-{name}",
             "level": LEVEL[name],
-            "folder": str(folder / "records"),
+            "folder": str(folder / "trials"),
             "dies_at": (dies or {}).get(name),
             "fails_at": (fails or {}).get(name),
         }
@@ -116,7 +116,7 @@ def _search(
 
 def _epochs(folder: Path) -> dict[str, int]:
     """Epochs trained of each trial; none twice."""
-    trained = {name: (folder / "records" / name).read_text().split() for name in LEVEL}
+    trained = {name: (folder / "trials" / name).read_text().split() for name in LEVEL}
     assert all(Counter(epochs).most_common(1)[0][1] == 1 for epochs in trained.values())
     return {name: len(epochs) for name, epochs in trained.items()}
 
@@ -129,7 +129,7 @@ def _assert_sound(folder: Path) -> None:
     assert {name for name, count in epochs.items() if count >= 3} >= set(BEST[:4])
     assert epochs[BEST[0]] == EPOCHS
     assert set(stops(lines)) == {name for name, count in epochs.items() if count < EPOCHS}
-    assert {one.decision for one in lines} == {PAUSE, GO_ON, STOP}
+    assert {one.decision for one in lines} == {PAUSE, CONTINUE, STOP}
 
 
 @pytest.mark.parametrize("reuse", [True, False])
@@ -138,7 +138,7 @@ def test_paused_trials_are_promoted_and_go_on_where_they_were(tmp_path: Path, re
     assert not found.errors
     _assert_sound(tmp_path)
     paused = {one.trial for one in read_decisions(tmp_path / "rungs.jsonl") if one.decision == PAUSE}
-    assert any(one.trial in paused and one.decision == GO_ON for one in read_decisions(tmp_path / "rungs.jsonl"))
+    assert any(one.trial in paused and one.decision == CONTINUE for one in read_decisions(tmp_path / "rungs.jsonl"))
     assert sum(_epochs(tmp_path).values()) <= 12 * 2 + 6 * 4 + 3 * 3
 
 

@@ -28,7 +28,7 @@ def _cost(outcomes: list[Any]) -> float:
     return float(np.mean([one.cost for one in outcomes]))
 
 
-def test_the_twins_are_one_function() -> None:
+def test_the_equivalent_are_one_function() -> None:
     assert len(MODEL.means) == 88
     assert len(set(MODEL.function.tolist())) == 24 + 64 // 2
     curves = replay_curves.draw_curves(MODEL, "0.4", np.random.default_rng(0))
@@ -91,8 +91,8 @@ def test_more_noise_chooses_worse() -> None:
     assert quiet > 0.95 > loud
 
 
-def test_twins_trained_once_cost_less() -> None:
-    once = replay.Setting("once", EarlyStopping(), 3, twins_once=True)
+def test_equivalent_trained_once_cost_less() -> None:
+    once = replay.Setting("once", EarlyStopping(), 3, equivalent_once=True)
     assert _cost(_outcomes(once, 5)) < _cost(_outcomes(replay.Setting("all", EarlyStopping(), 3), 5)) - 0.05
 
 

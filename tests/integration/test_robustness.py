@@ -20,7 +20,7 @@ from tune_cmx.data.prepare import prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.evidence.report.write import write_report
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from conftest import Tiny
 
-FIRST, SECOND = "confirm-control-s1000", "confirm-control-s1001"
+FIRST, SECOND = "confirm-baseline-s1000", "confirm-baseline-s1001"
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,13 +50,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Pa
     }
     config = parse_trial(content, source="test")
     prepared = prepare(config.data, folder / "data")
-    first = folder / "records" / FIRST
-    list(run_trial(TrialRecord.plan(first, config, arm="control", phase="confirm", **prepared.hashes()), prepared))
-    second = shutil.copytree(first, folder / "records" / SECOND)
+    first = folder / "trials" / FIRST
+    list(run_trial(RunFolder.plan(first, config, arm="baseline", phase="confirm", **prepared.hashes()), prepared))
+    second = shutil.copytree(first, folder / "trials" / SECOND)
     for name in ("trial.json", "config.json"):
         change(second / name, seed=1001)
-    arms = {"control": {"label": "control", "values": {}, "config": {}}}
-    study = {"study": "tiny", "control": "control", "arms": arms, "status": "complete", "factors": ["model.fusion"]}
+    arms = {"baseline": {"label": "baseline", "values": {}, "config": {}}}
+    study = {"study": "tiny", "baseline": "baseline", "arms": arms, "status": "complete", "factors": ["model.fusion"]}
     (folder / "study.json").write_text(json.dumps(study))
     return folder
 
@@ -110,18 +110,18 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
     asked = ("--blank", "thermal", "--blank", "event", "--shift", "thermal=4,-2", "--delay", "event=2")
     done = run(study, *asked)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "undisturbed, and the record says" not in done.stdout
+    assert "uninterrupted, and the record says" not in done.stdout
     assert done.stdout.splitlines()[-1] == f"results: {study / 'robustness.csv'}"
     found = rows(study)
     assert len(found) == 10
-    assert [row["disturbance"] for row in found if row["trial"] == FIRST] == [
-        *("undisturbed", "blank", "shifted 4 px right, 2 px up", "blank", "2 frames late")
+    assert [row["corruption"] for row in found if row["trial"] == FIRST] == [
+        *("uninterrupted", "blank", "shifted 4 px right, 2 px up", "blank", "2 frames late")
     ]
-    final = json.loads((study / "records" / FIRST / "final_results.json").read_text())["results"]
+    final = json.loads((study / "trials" / FIRST / "final_results.json").read_text())["results"]
     for row in found:
         assert row["split"] == "test"
         assert abs(final["mAP"] - float(row["mAP"]) - float(row["loss"])) < 1e-9
-        if row["disturbance"] == "undisturbed":
+        if row["corruption"] == "uninterrupted":
             assert {name: float(row[name]) for name in ("mAP", "mAP_50")} == {
                 name: final[name] for name in ("mAP", "mAP_50")
             }
@@ -134,7 +134,7 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
         *(f"{final['mAP'] - lost:.2f}", "±", "0.00", f"{lost:.2f}", "±", "0.00"),
     ]
 
-    files = {path: path.stat().st_mtime_ns for path in study.glob("records/*/robustness.json")}
+    files = {path: path.stat().st_mtime_ns for path in study.glob("trials/*/robustness.json")}
     assert len(files) == 2
     assert run(study, *asked).stdout.count("0 evaluations made, 5 taken from before") == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -146,12 +146,12 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
 
 
 def test_one_record_by_default_and_the_report_then_has_it(study: Path, run: Callable[..., Done]) -> None:
-    record = study / "records" / SECOND
+    record = study / "trials" / SECOND
     done = run(record, "--split", "val")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"results: {record / 'robustness.json'}"
-    outcomes = json.loads((record / "robustness.json").read_text())["splits"]["val"]["disturbed"]
-    kinds = [(one["disturbance"]["modality"], one["disturbance"]["kind"]) for one in outcomes]
+    outcomes = json.loads((record / "robustness.json").read_text())["splits"]["val"]["corrupted"]
+    kinds = [(one["corruption"]["modality"], one["corruption"]["kind"]) for one in outcomes]
     usual = ["blank", *["shift"] * 4, *["delay"] * 3]
     assert kinds == [(modality, kind) for modality in ("thermal", "event") for kind in usual]
     assert not (study / "robustness.csv").exists()
@@ -160,7 +160,7 @@ def test_one_record_by_default_and_the_report_then_has_it(study: Path, run: Call
 
 
 def test_a_measurement_that_was_cut_or_is_of_another_basis_is_made_anew(study: Path, run: Callable[..., Done]) -> None:
-    record = study / "records" / SECOND
+    record = study / "trials" / SECOND
     assert run(record, "--blank", "event").returncode == 0
     path = record / "robustness.json"
     whole = json.loads(path.read_text())
@@ -176,7 +176,7 @@ def test_a_measurement_that_was_cut_or_is_of_another_basis_is_made_anew(study: P
 def test_data_that_moved_are_named_and_other_data_refused(
     study: Path, run: Callable[..., Done], tiny: Tiny, trained: Path
 ) -> None:
-    record = study / "records" / SECOND
+    record = study / "trials" / SECOND
     config = json.loads((record / "config.json").read_text())
     change(record / "config.json", data={**config["data"], "root": str(study / "gone")})
     refused = run(record, "--blank", "event")
@@ -187,9 +187,9 @@ def test_data_that_moved_are_named_and_other_data_refused(
 
 
 def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Callable[..., Done]) -> None:
-    (weights,) = study.glob(f"records/{SECOND}/checkpoint/*/model.safetensors")
+    (weights,) = study.glob(f"trials/{SECOND}/checkpoint/*/model.safetensors")
     weights.write_bytes(b"no weights")
-    state = study / "records" / FIRST / "trial.json"
+    state = study / "trials" / FIRST / "trial.json"
     done = run(study, "--blank", "event")
     assert done.returncode == 1
     assert "these weights cannot be used" in done.stdout
@@ -197,7 +197,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
     assert {row["trial"] for row in rows(study)} == {FIRST}
     strangers = run(study, "--blank", "rgb")
     assert (strangers.returncode, "no model here sees rgb; they see thermal, event" in strangers.stderr) == (2, True)
-    for path in (state, study / "records" / SECOND / "trial.json"):
+    for path in (state, study / "trials" / SECOND / "trial.json"):
         change(path, status="interrupted")
     nothing = run(study)
     assert (nothing.returncode, "no confirmation run is complete" in nothing.stderr) == (2, True)
@@ -207,7 +207,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
 
 
 def test_a_shift_out_of_the_frame_is_refused(study: Path, run: Callable[..., Done]) -> None:
-    refused = run(study / "records" / FIRST, "--shift", "thermal=64,0")
+    refused = run(study / "trials" / FIRST, "--shift", "thermal=64,0")
     assert (refused.returncode, "a frame of 64 x 64 pixels shows nothing of it then" in refused.stderr) == (2, True)
 
 
@@ -222,13 +222,11 @@ def test_a_delay_without_sequences_is_refused_and_not_looked_at_unasked(
         "data": {"root": str(frames), "guard": 0},
     }
     config = parse_trial(content, source="test")
-    record = TrialRecord(tmp_path / "trial")
+    record = RunFolder(tmp_path / "trial")
     prepared = prepare(config.data, record.folder / "data")
-    list(
-        run_trial(TrialRecord.plan(record.folder, config, arm="single", phase="single", **prepared.hashes()), prepared)
-    )
+    list(run_trial(RunFolder.plan(record.folder, config, arm="single", phase="single", **prepared.hashes()), prepared))
     refused = run(record.folder, "--delay", "thermal=1")
     assert (refused.returncode, "a delay needs sequences" in refused.stderr) == (2, True)
     assert run(record.folder).returncode == 0
-    outcomes = json.loads((record.folder / "robustness.json").read_text())["splits"]["val"]["disturbed"]
-    assert [one["disturbance"]["kind"] for one in outcomes] == ["blank", *["shift"] * 4]
+    outcomes = json.loads((record.folder / "robustness.json").read_text())["splits"]["val"]["corrupted"]
+    assert [one["corruption"]["kind"] for one in outcomes] == ["blank", *["shift"] * 4]

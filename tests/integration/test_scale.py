@@ -22,7 +22,7 @@ from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.rungs import read_decisions, stops
 from tune_cmx.search.runner import run_study
 from tune_cmx.search.study_folder import StudyFolder, open_folder
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 Run = Callable[[int, str], tuple[StudyFolder, Counter[str]]]
 FEW, MANY, MORE = 8, 32, 1.3
@@ -54,7 +54,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         folder = tmp_path_factory.mktemp("study")
         space = benchmark.write_space(folder / "space.yaml", trials, searcher="random", variant=variant)
         study = benchmark.read_study(space, overrides={"data.root": str(data)})
-        opened = open_folder(folder / "study", study, prepare(study.control.config.data, folder / "data"), space)
+        opened = open_folder(folder / "study", study, prepare(study.baseline.config.data, folder / "data"), space)
         console = StudyConsole(Console(file=io.StringIO()), "val/mAP")
         with pytest.MonkeyPatch.context() as patch:
             counted = _count(patch)
@@ -68,9 +68,9 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _count(patch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts from now on what could be done for all trials whenever something is done for one."""
     counted: Counter[str] = Counter()
-    state, deepcopy = TrialRecord.state, copy.deepcopy
+    state, deepcopy = RunFolder.state, copy.deepcopy
 
-    def counting_state(record: TrialRecord, **given: Any) -> dict[str, Any]:
+    def counting_state(record: RunFolder, **given: Any) -> dict[str, Any]:
         counted["reads of trial.json"] += 1
         return state(record, **given)
 
@@ -78,7 +78,7 @@ def _count(patch: pytest.MonkeyPatch) -> Counter[str]:
         counted["deep copies"] += 1
         return deepcopy(content, *memo)
 
-    patch.setattr(TrialRecord, "state", counting_state)
+    patch.setattr(RunFolder, "state", counting_state)
     patch.setattr(copy, "deepcopy", counting_deepcopy)  # also what Ray copies, and each part of it
     return counted
 
@@ -103,7 +103,7 @@ def test_every_record_of_many_is_right(run: Run, variant: str) -> None:
         assert (record.folder / "final_results.json").exists() == (name not in stopped)
     finalists = json.loads((opened.folder / "study.json").read_text())["selection"]["finalists"]
     states = [record.state() for record in records.values()]
-    assert {state["arm"] for state in states if state["phase"] == "confirm"} == {"control", *finalists}
+    assert {state["arm"] for state in states if state["phase"] == "confirm"} == {"baseline", *finalists}
 
 
 def test_a_trial_costs_the_driver_no_more_where_there_are_more(run: Run) -> None:

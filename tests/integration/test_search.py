@@ -17,7 +17,7 @@ import pytest
 
 from tune_cmx.config.parse import flatten
 from tune_cmx.search.rungs import STOP, read_decisions
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -27,14 +27,14 @@ VICTIM = "search-stages-2-s0"
 
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Tiny:
-    """A study that nothing disturbed."""
+    """A study that nothing corrupted."""
     study = tiny_at(data, tmp_path_factory.mktemp("alone"))
     code = study.search(study.space(), "--max-concurrent", "1")
     assert code == 0, study.log()
     return study
 
 
-def _holder(record: TrialRecord) -> int:
+def _holder(record: RunFolder) -> int:
     """The process that holds a record, as the kernel's table of locks has it."""
     inode = (record.folder / ".lock").stat().st_ino
     with open("/proc/locks") as table:  # noqa: PTH123  not a file on a disk
@@ -63,7 +63,7 @@ def _last_decisions(study: Tiny) -> dict[tuple[str, float], tuple[float, str]]:
     return {(found.trial, found.rung): (found.value, found.decision) for found in read_decisions(_decisions(study))}
 
 
-def _assert_no_epoch_twice(record: TrialRecord, rows_before: bytes) -> None:
+def _assert_no_epoch_twice(record: RunFolder, rows_before: bytes) -> None:
     """Each session began behind the rows of those before it, and what was there at the kill stayed as it was."""
     lineage = record.state()["lineage"]
     assert len(lineage) >= 2
@@ -118,7 +118,7 @@ def test_a_study_to_its_report(alone: Tiny) -> None:
     assert study["status"] == "complete"
     assert set(states) == {
         *(f"search-stages-{stage}-s0" for stage in (1, 2, 3, 4)),
-        *("confirm-control-s1000", f"confirm-{finalist}-s1000"),
+        *("confirm-baseline-s1000", f"confirm-{finalist}-s1000"),
     }
     assert {state["status"] for state in states.values()} <= {"complete", "stopped"}
     assert len({state["protocol_hash"] for state in states.values()}) == 1
@@ -146,8 +146,8 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(tiny: Tiny) -> None:
         {"schedule.lr": 0.001},
     ]
     fixed = {path: value for path, value in flatten(tiny.fixed).items() if not any(path in arm for arm in arms)}
-    control = {"schedule.lr": 0.002, "model.detector.image_size": 64, "model.detector.max_size": 64}
-    space = tiny.space(fixed=fixed, search={"arms": {"choice": arms}}, control=control)
+    baseline = {"schedule.lr": 0.002, "model.detector.image_size": 64, "model.detector.max_size": 64}
+    space = tiny.space(fixed=fixed, search={"arms": {"choice": arms}}, baseline=baseline)
     assert tiny.search(space, "--max-concurrent", "2") == 0, tiny.log()
     memory, fine, nan = (record for name, record in tiny.records().items() if name.startswith("search-"))
     assert (memory.config().model.detector.image_size, nan.config().schedule.lr) == (100_000, 1e30)

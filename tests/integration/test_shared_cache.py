@@ -13,7 +13,7 @@ import pytest
 
 from tune_cmx.data import image_cache
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -35,9 +35,9 @@ def with_schedule(config: TrialConfig, **changes: object) -> TrialConfig:
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_trial_has_the_same_numbers_with_and_without(tiny: Tiny, prepared: Prepared, processes: int) -> None:
-    config = with_schedule(tiny.study().arms["control"].config, processes=processes)
+    config = with_schedule(tiny.study().arms["baseline"].config, processes=processes)
     plain, shared = (
-        TrialRecord.plan(tiny.folder / name, config, arm="control", phase="single") for name in ("plain", "shared")
+        RunFolder.plan(tiny.folder / name, config, arm="baseline", phase="single") for name in ("plain", "shared")
     )
     before = in_memory()
     list(run_trial(plain, prepared))
@@ -55,8 +55,8 @@ def test_a_trial_decodes_nothing_itself(
     tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune_cmx.data.dataset.read_frame", None)
-    config = with_schedule(tiny.study().arms["control"].config)
-    record = TrialRecord.plan(tmp_path / "record", config, arm="control", phase="single")
+    config = with_schedule(tiny.study().arms["baseline"].config)
+    record = RunFolder.plan(tmp_path / "record", config, arm="baseline", phase="single")
     assert len(list(run_trial(record, prepared, shared_cache=True))) == 2
 
 
@@ -64,8 +64,8 @@ def test_a_trial_goes_on_where_they_do_not_fit(
     tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(image_cache, "USABLE", 0.0)
-    config = with_schedule(tiny.study().arms["control"].config)
-    record = TrialRecord.plan(tmp_path / "record", config, arm="control", phase="single")
+    config = with_schedule(tiny.study().arms["baseline"].config)
+    record = RunFolder.plan(tmp_path / "record", config, arm="baseline", phase="single")
     assert len(list(run_trial(record, prepared, shared_cache=True))) == 2
     assert "every process decodes its own frames" in caplog.text
 

@@ -20,7 +20,7 @@ from ray.train._internal.storage import get_fs_and_path
 from tune_cmx.errors import StorageError
 from tune_cmx.storage import Mirror, check_writable, fetch_data
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     server.stop()
 
 
-def _plan(tiny: Tiny, root: Path) -> TrialRecord:
-    return TrialRecord.plan(root / "records/stages-2", tiny.study().arms["stages-2"].config, arm="stages-2")
+def _plan(tiny: Tiny, root: Path) -> RunFolder:
+    return RunFolder.plan(root / "trials/stages-2", tiny.study().arms["stages-2"].config, arm="stages-2")
 
 
 def test_a_trial_that_goes_on_on_another_machine(tiny: Tiny, prepared: Prepared, s3: S3) -> None:
@@ -83,29 +83,29 @@ def test_a_trial_that_goes_on_on_another_machine(tiny: Tiny, prepared: Prepared,
     planned = _plan(tiny, driver.local)
     driver.push()
 
-    first.pull("records/stages-2")
-    reports = run_trial(TrialRecord(first.local / "records/stages-2"), prepared)
+    first.pull("trials/stages-2")
+    reports = run_trial(RunFolder(first.local / "trials/stages-2"), prepared)
     assert next(reports).epoch == 1
-    first.push("records/stages-2")
+    first.push("trials/stages-2")
     next(reports)  # an epoch that nobody is told of
     reports.close()
 
-    driver.pull("records/stages-2/trial.json")
+    driver.pull("trials/stages-2/trial.json")
     assert (planned.state()["status"], planned.state()["epochs"]) == ("running", 1)
-    second.pull("records/stages-2")
+    second.pull("trials/stages-2")
     epochs = []
-    for report in run_trial(TrialRecord(second.local / "records/stages-2"), prepared):
+    for report in run_trial(RunFolder(second.local / "trials/stages-2"), prepared):
         epochs.append(report.epoch)
-        second.push("records/stages-2")
+        second.push("trials/stages-2")
     assert epochs == [1, 2, 3]
-    second.push("records/stages-2")
+    second.push("trials/stages-2")
 
-    driver.pull("records/stages-2")
+    driver.pull("trials/stages-2")
     assert planned.state()["status"] == "complete"
     assert tiny.numbers(planned) == tiny.numbers(whole)
     assert tiny.weights(planned) == tiny.weights(whole)
-    assert driver.names("records/stages-2/checkpoint") == ["epoch_0003"]
-    assert driver.names("records/stages-2/checkpoint/epoch_0003") == ["history.json", "model.safetensors"]
+    assert driver.names("trials/stages-2/checkpoint") == ["epoch_0003"]
+    assert driver.names("trials/stages-2/checkpoint/epoch_0003") == ["history.json", "model.safetensors"]
     assert [(part["first_epoch"], part["last_epoch"]) for part in planned.state()["lineage"]] == [(1, 1), (2, 3)]
 
 
@@ -125,7 +125,7 @@ def test_a_study_whose_data_and_results_are_on_storage(
     content = json.loads((study.local / "study.json").read_text())
     assert content["status"] == "complete"
     assert len(content["selection"]["finalists"]) == 1
-    records = {path.parent.name: TrialRecord(path.parent) for path in study.local.glob("records/*/trial.json")}
+    records = {path.parent.name: RunFolder(path.parent) for path in study.local.glob("trials/*/trial.json")}
     assert len(records) == 2 + 2
     assert {record.state()["status"] for record in records.values()} <= {"complete", "stopped"}
     confirmed = [record for record in records.values() if record.state()["phase"] == "confirm"]
@@ -142,7 +142,7 @@ def test_a_study_whose_data_and_results_are_on_storage(
 
 def test_a_server_that_is_away_for_a_while(tmp_path: Path, s3: S3) -> None:
     """Down for longer than the client's own attempts last, in the middle of pushes, which then go through."""
-    mirror = Mirror(tmp_path / "here", s3.uri("studies/away"), patience_s=60)
+    mirror = Mirror(tmp_path / "here", s3.uri("studies/away"), retry_s=60)
     mirror.local.mkdir()
     for number in range(3):
         if number == 1:
@@ -158,7 +158,7 @@ def test_a_server_that_is_away_for_a_while(tmp_path: Path, s3: S3) -> None:
 
 
 def test_a_server_that_stays_away(tmp_path: Path, s3: S3) -> None:
-    mirror = Mirror(tmp_path, s3.uri("studies/gone"), patience_s=0)
+    mirror = Mirror(tmp_path, s3.uri("studies/gone"), retry_s=0)
     (tmp_path / "study.json").write_text("{}")
     s3.stop()
     with pytest.raises(

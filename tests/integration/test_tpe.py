@@ -118,7 +118,7 @@ class Keeper(tune.Callback):
 
 def run(folder: Path, variant: Literal["stop", "promote"], trials: int) -> Records:
     """A search of `trials`, two at once, a minute at most."""
-    records = Records(folder / "records")
+    records = Records(folder / "trials")
 
     def train(config: dict[str, Any]) -> None:
         facts = config["trial"]
@@ -206,7 +206,7 @@ def test_a_search_on_ray(tmp_path: Path, variant: Literal["stop", "promote"]) ->
 
 @pytest.mark.slow
 def test_optuna_dashboard_opens_the_storage(tmp_path: Path) -> None:
-    records = Records(tmp_path / "records")
+    records = Records(tmp_path / "trials")
     search = records.search(tmp_path / STORAGE, 3)
     for number in range(3):
         facts = search.suggest(str(number))
@@ -279,6 +279,6 @@ def test_draws_hang_neither_on_the_process_nor_on_its_hash_seed(tmp_path: Path) 
         folder = tmp_path / seed
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", program, str(folder)], check=True, timeout=120, env=environment)
-        drawn.append([record["values"] for record in Records(folder / "records").all().values()])
+        drawn.append([record["values"] for record in Records(folder / "trials").all().values()])
     assert len(drawn[0]) == 15
     assert drawn[0] == drawn[1]

@@ -14,7 +14,7 @@ import torch
 
 from tune_cmx.errors import TrialError
 from tune_cmx.training.run import run_trial
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -31,8 +31,8 @@ def config(tiny: Tiny) -> TrialConfig:
     return tiny.study().arms["stages-2"].config
 
 
-def _plan(folder: Path, config: TrialConfig) -> TrialRecord:
-    return TrialRecord.plan(folder, config, arm="stages-2", phase="single")
+def _plan(folder: Path, config: TrialConfig) -> RunFolder:
+    return RunFolder.plan(folder, config, arm="stages-2", phase="single")
 
 
 def test_the_same_trial_twice_gives_the_same_numbers(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
@@ -138,7 +138,7 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
     command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(ended)]
     command += ["--threads", "1", "--device", "cpu", "--shared-cache"]
     options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
-    record = TrialRecord(ended)
+    record = RunFolder(ended)
     with subprocess.Popen(command, **options) as process:
         tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state()["epochs"] >= 1)
         process.terminate()
@@ -157,7 +157,7 @@ def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: Trial
     list(run_trial(whole, prepared))
     command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(killed)]
     options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
-    record = TrialRecord(killed)
+    record = RunFolder(killed)
     with subprocess.Popen([*command, "--threads", "1", "--device", "cpu"], **options) as process:
         try:
             tiny.wait_until(lambda: (killed / "trial.json").exists() and record.state()["epochs"] == 1)

@@ -40,7 +40,7 @@ def test_a_search_without_validation_boxes_is_refused_and_its_trials_would_fail(
     assert "no validation frame has a box, so val/mAP is not defined" in " ".join(tiny.log().split())
     assert not tiny.records()
     study = read_study(space, overrides={"data.root": str(data), "data.split": str(split)})
-    prepared = prepare(study.control.config.data, tiny.folder / "tiny" / "data")
+    prepared = prepare(study.baseline.config.data, tiny.folder / "tiny" / "data")
     opened = open_folder(tiny.folder / "tiny", study, prepared, space)
     resources = Resources(None, 1, 0, None, device="cpu", threads=1, workers=0)
     with ray_cluster(resources), pytest.raises(TrialError, match=r"every trial .* failed.*val/mAP is nan"):

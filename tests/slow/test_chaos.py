@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -98,7 +98,7 @@ def test_only_losses_without_an_epoch_in_between_make_a_trial_given_up(chaos: Mo
     for _ in range(chaos.WORKER_LOSSES + 1):
         lose(stuck, after=0)
     assert study.driver.wait(300) == 0, study.log.read_text()
-    states = {name: TrialRecord(record.folder).state() for name, record in study.records().items()}
+    states = {name: RunFolder(record.folder).state() for name, record in study.records().items()}
     assert states[steady]["status"] == "complete"
     assert len(states[steady]["lineage"]) == 6
     assert states[stuck]["status"] == "failed"

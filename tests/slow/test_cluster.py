@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -36,7 +36,7 @@ SPACE = {
         "schedule": {"epochs": 3, "batch_size": 4, "optimizer": "adamw", "lr": 0.002},
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "early_stopping": {"kind": "none"},
     "confirm": {"finalists": 1, "seeds": 1},
 }
@@ -107,8 +107,8 @@ def wait_until(condition: Callable[[], bool], seconds: float, log: Path) -> None
         time.sleep(0.2)
 
 
-def records(study: Path) -> list[TrialRecord]:
-    return [TrialRecord(path.parent) for path in sorted(study.glob("runs/tiny/records/*/trial.json"))]
+def records(study: Path) -> list[RunFolder]:
+    return [RunFolder(path.parent) for path in sorted(study.glob("runs/tiny/trials/*/trial.json"))]
 
 
 def finished(study: Path) -> None:
@@ -221,7 +221,7 @@ def stopped_by(number: signal.Signals, job: "subprocess.Popen[bytes]", study: Pa
 
 def rows(study: Path) -> dict[str, str]:
     """What each trial's metrics.csv holds."""
-    return {path.parent.name: path.read_text() for path in study.glob("runs/tiny/records/*/metrics.csv")}
+    return {path.parent.name: path.read_text() for path in study.glob("runs/tiny/trials/*/metrics.csv")}
 
 
 def test_a_slurm_job_whose_time_is_up_is_queued_again_and_goes_on(

@@ -1,4 +1,4 @@
-"""A node is lost in the middle of a study: two raylets on this machine, each with a card that is not there."""
+"""A node is lost in the middle of a study: two raylets on this machine, each with a GPU that is not there."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 BIN = Path(sys.executable).parent
 LOOPBACK, PORT = "127.0.0.1", 27201
@@ -30,7 +30,7 @@ SPACE = {
         "schedule": {"epochs": 12, "batch_size": 4, "optimizer": "adamw", "lr": 0.002},
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "early_stopping": {"kind": "none"},
     "confirm": {"finalists": 1, "seeds": 1},
 }
@@ -47,11 +47,11 @@ from tune_cmx.search.study_folder import open_folder
 
 folder, address = Path(sys.argv[1]), sys.argv[2]
 study = read_study(folder / "space.yaml", overrides={"data.root": str(folder / "data")})
-prepared = prepare(study.control.config.data, folder / "runs" / "tiny" / "data")
+prepared = prepare(study.baseline.config.data, folder / "runs" / "tiny" / "data")
 opened = open_folder(folder / "runs" / "tiny", study, prepared, folder / "space.yaml")
-cards = Resources(address, cpus_per_trial=1, gpus_per_trial=1, max_concurrent=None, device="cpu", threads=1, workers=0)
-with ray_cluster(cards):
-    raise SystemExit(not run_study(opened, cards, StudyConsole(Console(), "val/mAP")))
+GPUs = Resources(address, cpus_per_trial=1, gpus_per_trial=1, max_concurrent=None, device="cpu", threads=1, workers=0)
+with ray_cluster(GPUs):
+    raise SystemExit(not run_study(opened, GPUs, StudyConsole(Console(), "val/mAP")))
 """
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def start(log: Path, *words: object) -> "subprocess.Popen[bytes]":
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"]]:
-    """`ray start` of the head and of another node: a CPU and a card each, and a temporary folder each."""
+    """`ray start` of the head and of another node: a CPU and a GPU each, and a temporary folder each."""
     short = Path(tempfile.mkdtemp(prefix="tc", dir="/tmp"))  # Ray's sockets may have 107 characters in their path
     node = (BIN / "ray", "start", "--block", f"--node-ip-address={LOOPBACK}", "--num-cpus=1", "--num-gpus=1")
     small = (*node, "--object-store-memory=100000000")
@@ -117,7 +117,7 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
-def holder(record: TrialRecord) -> int | None:
+def holder(record: RunFolder) -> int | None:
     """The process that trains a record, as the kernel's table of locks has it."""
     lock = record.folder / ".lock"
     if not lock.exists():
@@ -127,8 +127,8 @@ def holder(record: TrialRecord) -> int | None:
     return next((int(line[4]) for line in lines if line[1] == "FLOCK" and line[5].endswith(inode)), None)
 
 
-def records(study: Path) -> dict[str, TrialRecord]:
-    return {path.parent.name: TrialRecord(path.parent) for path in study.glob("runs/tiny/records/*/trial.json")}
+def records(study: Path) -> dict[str, RunFolder]:
+    return {path.parent.name: RunFolder(path.parent) for path in study.glob("runs/tiny/trials/*/trial.json")}
 
 
 def test_its_trial_goes_on_on_the_other(
@@ -141,7 +141,7 @@ def test_its_trial_goes_on_on_the_other(
     try:
         (raylet,) = (pid for pid, program in children(nodes[1].pid).items() if program.endswith("/raylet"))
 
-        def there() -> list[TrialRecord]:
+        def there() -> list[RunFolder]:
             """What the node that will be lost trains, and has trained for two epochs."""
             pids = children(raylet)
             return [one for one in records(tmp_path).values() if holder(one) in pids and one.state()["epochs"] >= 2]

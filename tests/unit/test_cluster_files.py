@@ -117,7 +117,7 @@ def test_the_entrypoint_is_a_search_that_goes_on(manifests: dict[str, dict[str, 
     job = manifests["RayJob"]["spec"]
     python, path, *words = job["entrypoint"].split()
     assert [python, path] == ["python", f"{IN_IMAGE}/scripts/search.py"]
-    assert "--go-on" in words
+    assert "--resume-or-start" in words
     options = parsed(["search", *words])
     assert options["address"] == "auto"
     for place in (options["data"], options["output_dir"]):
@@ -190,7 +190,7 @@ def test_the_launcher_opens_nothing_to_the_world(launcher: dict[str, Any]) -> No
 def test_the_submission_in_the_launchers_header_is_a_search_that_goes_on() -> None:
     words = in_comment("aws.yaml", "ray submit")
     assert "scripts/search.py" in words
-    arguments = words[words.index("--") + 1 : words.index("--go-on") + 1]
+    arguments = words[words.index("--") + 1 : words.index("--resume-or-start") + 1]
     options = parsed(["search", *arguments])
     assert options["address"] == "auto"
     assert options["gpus_per_trial"] == "0.5"

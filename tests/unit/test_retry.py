@@ -59,7 +59,7 @@ def test_errors_that_stay(number: int, words: str) -> None:
     attempt = Flaky(*[number] * 1000)
     again = "then go on from the last checkpoint with --resume --retry-failed"
     with pytest.raises(TrialError, match=f"^runs/a/metrics.csv: {words}, {again}$"):
-        on_disk(PLACE, attempt, patience_s=0.02)
+        on_disk(PLACE, attempt, retry_s=0.02)
     assert 3 <= attempt.calls <= 10
 
 
@@ -74,5 +74,5 @@ def test_errors_that_no_waiting_helps_are_raised_at_once(number: int) -> None:
 def test_no_patience_is_one_attempt() -> None:
     attempt = Flaky(errno.EIO)
     with pytest.raises(TrialError):
-        on_disk(PLACE, attempt, patience_s=0)
+        on_disk(PLACE, attempt, retry_s=0)
     assert attempt.calls == 1

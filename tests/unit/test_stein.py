@@ -55,10 +55,10 @@ def test_the_number_gives_the_width_and_one_less_would_not(differences: list[flo
 
 
 def test_one_number_for_all_the_largest_that_an_arm_wants() -> None:
-    control = by_seed([30.0, 31.0, 32.0, 30.5])
+    baseline = by_seed([30.0, 31.0, 32.0, 30.5])
     steady = by_seed([30.5, 31.6, 32.5, 31.0])
     restless = by_seed([30.1, 31.5, 32.9, 31.0])
-    fixed = fix_seeds({"a": steady, "b": restless}, control, pilot_seeds=PILOT, half_width=0.3, max_seeds=20)
+    fixed = fix_seeds({"a": steady, "b": restless}, baseline, pilot_seeds=PILOT, half_width=0.3, max_seeds=20)
     assert (fixed.seeds, fixed.wanted) == (13, 13)
     assert {arm: pilot.wanted for arm, pilot in fixed.by_arm.items()} == {"a": 4, "b": 13}
     assert fixed.by_arm["b"].sd == pytest.approx(0.326599, abs=1e-6)

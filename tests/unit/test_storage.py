@@ -13,7 +13,7 @@ from tune_cmx.errors import StorageError
 from tune_cmx.storage import Mirror, check_writable, fetch_data, is_uri
 from tune_cmx.storage.store import Store
 
-RECORD = "records/a-trial"
+RECORD = "trials/a-trial"
 
 
 class Trial:
@@ -91,12 +91,12 @@ def uri(tmp_path: Path) -> str:
 
 @pytest.fixture
 def worker(tmp_path: Path, uri: str) -> Mirror:
-    return Mirror(tmp_path / "worker", uri, patience_s=0)
+    return Mirror(tmp_path / "worker", uri, retry_s=0)
 
 
 @pytest.fixture
 def driver(tmp_path: Path, uri: str) -> Mirror:
-    return Mirror(tmp_path / "driver", uri, patience_s=0)
+    return Mirror(tmp_path / "driver", uri, retry_s=0)
 
 
 def test_what_is_a_uri() -> None:
@@ -139,7 +139,7 @@ def test_a_study_goes_there_and_back(trial: Trial, worker: Mirror, driver: Mirro
     assert driver.exists("data/split.json")
     assert driver.exists("data")
     assert not driver.exists("data/audit.json")
-    assert driver.names() == ["data", "records", "study.json"]
+    assert driver.names() == ["data", "study.json", "trials"]
     assert driver.names("nowhere") == []
     driver.pull_all()
     without_checkpoint = {name: text for name, text in files(worker.local).items() if "/checkpoint/" not in name}
@@ -268,10 +268,10 @@ def test_storage_that_fails_for_a_while(trial: Trial, worker: Mirror, tmp_path: 
     trial.epoch()
     (tmp_path / "storage").write_text("in the way")
     with pytest.raises(
-        StorageError, match=r"storage: could not write records/a-trial/config\.json in 0 s: .*; see that"
+        StorageError, match=r"storage: could not write trials/a-trial/config\.json in 0 s: .*; see that"
     ):
         worker.push(RECORD)
-    patient = Mirror(worker.local, worker.uri, patience_s=20)
+    patient = Mirror(worker.local, worker.uri, retry_s=20)
     threading.Timer(0.5, (tmp_path / "storage").unlink).start()
     began = time.monotonic()
     patient.push(RECORD)
@@ -280,8 +280,8 @@ def test_storage_that_fails_for_a_while(trial: Trial, worker: Mirror, tmp_path: 
 
 
 def test_what_is_not_there(driver: Mirror) -> None:
-    with pytest.raises(StorageError, match="nothing is at 'records/nobody'; was it pushed there"):
-        driver.pull("records/nobody")
+    with pytest.raises(StorageError, match="nothing is at 'trials/nobody'; was it pushed there"):
+        driver.pull("trials/nobody")
 
 
 def test_a_name_that_would_lead_out(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_place_that_can_be_written_to(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_place_that_cannot(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"file/runs: could not write writable-\w+\.txt in 0 s: "):
-        check_writable(tmp_path / "file" / "runs", patience_s=0)
+        check_writable(tmp_path / "file" / "runs", retry_s=0)
 
 
 def test_data_are_downloaded_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="Search over fusion in RGB + thermal + event detectors, against an FRM+FFM control trained in the same way.",
+    help="Search over fusion in RGB + thermal + event detectors, against an FRM+FFM baseline trained in the same way.",
     pretty_exceptions_enable=False,
 )
 for command in (study.check, plan.plan, search.search, study.report, board.board, trial.train, trial.describe):

@@ -62,7 +62,7 @@ def logdir_of(folder: Path) -> Path:
         ConfigError: It holds none.
     """
     if (folder / "study.json").exists():
-        return folder / "records"
+        return folder / "trials"
     if any((place / mark).exists() for mark in _MARKS for place in (folder, *folder.glob("*/"))):
         return folder
     what = "no study is in it" if folder.is_dir() else "there is no such folder"

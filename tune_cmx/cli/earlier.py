@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune_cmx.config.arms import CONTROL, differing
+from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.parse import dump, flatten, read_trial
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
@@ -48,20 +48,20 @@ def study_copy(uri: str) -> tuple[Path, "Mirror"]:
     return mirror.local, mirror
 
 
-def earlier_session(folder: Path, *, resume: bool, go_on: bool) -> dict[str, Any] | None:
-    """The study's file from before; there must be one to resume, and none to start, and with `go_on` there may be."""
+def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> dict[str, Any] | None:
+    """The study's file from before; needed to resume, in the way of a new one, either with `resume_or_start`."""
     path = folder / "study.json"
     there = path.exists()
     if resume and not there:
         raise ConfigError(f"{folder}: no study to resume; leave --resume out, or name its --output-dir")
-    if there and not (resume or go_on):
+    if there and not (resume or resume_or_start):
         raise ConfigError(f"{folder}: a study of that name is there; add --resume, or take another --output-dir")
     return _read_json(path) if there else None
 
 
 def data_of_session(session: Mapping[str, Any]) -> dict[str, Any]:
-    """The control's data as configuration paths, less the split, which the study's folder keeps, and augmentation."""
-    kept = session["arms"][CONTROL]["config"]["data"]
+    """The baseline's data as configuration paths, less the split, which the study's folder keeps, and augmentation."""
+    kept = session["arms"][BASELINE]["config"]["data"]
     settings = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
     del settings["data.augment"]
     settings.pop("data.split", None)

@@ -70,14 +70,14 @@ def _claims(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _say_what(found: "Collected") -> None:
-    """What was taken, what not, and what can serve as control."""
+    """What was taken, what not, and what can serve as baseline."""
     say(f"taken: {counted(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
     warn_each("refused", found.refused)
     warn_each("left out, as it is there twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
     for note in found.notes:
         warn(note)
-    controls = [f"{run.name} ({run.source})" for run in found.controls]
-    if controls:
-        say(f"can serve as control (FRM+FFM at all four stages): {escape(', '.join(controls))}")
+    baselines = [f"{run.name} ({run.source})" for run in found.baselines]
+    if baselines:
+        say(f"can serve as baseline (FRM+FFM at all four stages): {escape(', '.join(baselines))}")
     else:
-        warn("no run has FRM+FFM at all four stages: none can serve as control, and what needs one is blocked")
+        warn("no run has FRM+FFM at all four stages: none can serve as baseline, and what needs one is blocked")

@@ -44,7 +44,7 @@ def plan(
     ] = None,
     gpus_per_trial: Annotated[
         str | None,
-        typer.Option(help="0.5 puts two trials on a card, `auto` as many as fit the memory of the one here; else 1."),
+        typer.Option(help="0.5 puts two trials on a GPU, `auto` as many as fit the memory of the one here; else 1."),
     ] = None,
     cpus_per_trial: Annotated[
         float, typer.Option(min=0.01, help="Without GPUs: cores of a trial, and so trials at a time.")
@@ -79,11 +79,11 @@ def plan(
     from tune_cmx.search.planning.estimate import estimate
 
     if gpus_per_trial == MEASURED:
-        _refuse_without_card()
+        _refuse_without_gpu()
     share = None if gpus_per_trial is None else share_given(gpus_per_trial)
     places = _places(study, gpus, share, cpus_per_trial, max_concurrent)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare_data(study.control.config.data, Path(folder))
+        prepared = prepare_data(study.baseline.config.data, Path(folder))
         if gpus_per_trial == MEASURED:
             places = _places(study, gpus, _measured(study, prepared), cpus_per_trial, max_concurrent)
         costs = _costs(study, prepared, places, earlier or [], probe=probe, threads=cpus_per_trial, workers=workers)
@@ -99,7 +99,7 @@ def _places(
     from tune_cmx.search.planning.estimate import Places
 
     count = torch.cuda.device_count() if gpus is None else gpus
-    processes = study.control.config.schedule.processes
+    processes = study.baseline.config.schedule.processes
     if not count:
         if gpus_per_trial:
             raise ConfigError(f"--gpus-per-trial {gpus_per_trial:g} needs GPUs: name them with --gpus")
@@ -118,7 +118,7 @@ def _places(
     return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
 
 
-def _refuse_without_card() -> None:
+def _refuse_without_gpu() -> None:
     import torch
 
     if not torch.cuda.is_available():
@@ -129,11 +129,11 @@ def _refuse_without_card() -> None:
 
 
 def _measured(study: Study, prepared: Any) -> float:
-    """The share of a card that a trial needs, by the card here."""
+    """The share of a GPU that a trial needs, by the GPU here."""
     from tune_cmx.search.planning.gpu_share import share_here
 
     found = share_here(study, prepared)
-    say(f"memory: {round(1 / found)} trials fit a card")
+    say(f"memory: {round(1 / found)} trials fit a GPU")
     return found
 
 
@@ -159,7 +159,7 @@ def _costs(
             warn("no GPU here to probe: the hours are this CPU's, and far too long; name records of a GPU with --from")
         here = "cuda" if places.gpu and torch.cuda.is_available() else "cpu"
         beside = max(1, int(1 / places.share + 1e-9)) if places.gpu else min(places.count, 4)
-        say("probe: a few steps of the control and of the arms that compute most and least")
+        say("probe: a few steps of the baseline and of the arms that compute most and least")
         times = probed_times(
             configs,
             prepared,
@@ -168,7 +168,7 @@ def _costs(
             threads=max(1, int(threads)),
             workers=loaders(workers, here, threads),
         )
-    check_s = seconds_to_check(study.control.config.model, prepared)
+    check_s = seconds_to_check(study.baseline.config.model, prepared)
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test), check_s=check_s)
 
 
@@ -209,7 +209,7 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     """Seconds and memory of each configuration that was probed, and how many trials the memory here is enough for."""
     import torch
 
-    from tune_cmx.training.memory import USABLE, card_total
+    from tune_cmx.training.memory import USABLE, gpu_total
 
     if not probed:
         return []
@@ -220,10 +220,10 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
         lines.append(f"probe: {name}: {one.step_s:.3g} s a step of {images}, {one.peak / _GIB:.3g} GiB at its peak")
     here = "cuda" if gpu and torch.cuda.is_available() else "cpu"
     if gpu and here == "cpu":
-        return [*lines, "memory: by this CPU; what fits a card is known where there is one"]
-    total = card_total(here)
+        return [*lines, "memory: by this CPU; what fits a GPU is known where there is one"]
+    total = gpu_total(here)
     fitting = math.floor(USABLE * total / max(one.peak for one in probed))
-    place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one card' if here == 'cuda' else 'this machine'}"
+    place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one gpu' if here == 'cuda' else 'this machine'}"
     return [*lines, f"memory: {counted(fitting, 'trial')} like the largest fit into {place}"]
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tune_cmx.cli.earlier import study_copy
-from tune_cmx.cli.options.corruptions import asked_disturbances, refuse_unseen, refuse_without_sequences
+from tune_cmx.cli.options.corruptions import asked_corruptions, refuse_unseen, refuse_without_sequences
 from tune_cmx.cli.options.flags import (
     Data,
     Device,
@@ -32,7 +32,7 @@ from tune_cmx.config.trial import DataConfig, TrialConfig
 from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
 
 if TYPE_CHECKING:
-    from tune_cmx.data.corruption.kinds import Disturbance
+    from tune_cmx.data.corruption.kinds import Corruption
     from tune_cmx.evidence.results.study_results import Trial
     from tune_cmx.storage import Mirror
 
@@ -93,7 +93,7 @@ def robustness(
 
     `tune-cmx robustness runs/trial --split val --data DATA`
     """
-    asked = asked_disturbances(blank or [], shift or [], delay or [])
+    asked = asked_corruptions(blank or [], shift or [], delay or [])
     if split not in (None, "val", "test"):
         raise ConfigError(f"--split: needs val or test; got '{split}'")
     place = _place(study)
@@ -185,20 +185,20 @@ def _measure(
     configs: Mapping[str, TrialConfig],
     parts: Mapping[str, str],
     prepared: Any,
-    asked: "Sequence[Disturbance]",
+    asked: "Sequence[Corruption]",
     device: str,
     workers: int,
 ) -> set[str]:
     """Measure run by run; the names of those that could not be."""
-    from tune_cmx.data.corruption.kinds import usual_disturbances
+    from tune_cmx.data.corruption.kinds import usual_corruptions
     from tune_cmx.data.corruption.robustness_file import ROBUSTNESS
     from tune_cmx.training.corruption_scores import measure_robustness
-    from tune_cmx.training.run_folder import TrialRecord
+    from tune_cmx.training.run_folder import RunFolder
 
-    wanted: dict[str, list[Disturbance]] = {}
+    wanted: dict[str, list[Corruption]] = {}
     for name, config in configs.items():
         modalities = config.model.modalities()
-        usual = usual_disturbances(modalities, delays=prepared.data.sequences_known)
+        usual = usual_corruptions(modalities, delays=prepared.data.sequences_known)
         wanted[name] = [one for one in asked or usual if one.modality in modalities]
     failed: set[str] = set()
     with _progress(sum(1 + len(each) for each in wanted.values())) as (show, advance):
@@ -206,9 +206,9 @@ def _measure(
             show(trial.name)
             try:
                 if place.mirror is not None:
-                    place.mirror.pull(f"records/{trial.name}")  # with its weights
+                    place.mirror.pull(f"trials/{trial.name}")  # with its weights
                 made = measure_robustness(
-                    TrialRecord(trial.folder),
+                    RunFolder(trial.folder),
                     prepared,
                     wanted.get(trial.name, ()),
                     parts[trial.name],
@@ -225,7 +225,7 @@ def _measure(
             there = 1 + len(wanted[trial.name]) - made
             say(f"{escape(trial.name)}: {counted(made, 'evaluation')} made, {there} taken from before")
             if place.mirror is not None:
-                place.mirror.push(f"records/{trial.name}/{ROBUSTNESS}")
+                place.mirror.push(f"trials/{trial.name}/{ROBUSTNESS}")
     return failed
 
 
@@ -243,7 +243,7 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
     from tune_cmx.evidence.report.sections.modality_loss import (
         HEADER,
         LEFT,
-        disturbed_arms,
+        corrupted_arms,
         gap_words,
         stored_robustness,
     )
@@ -251,8 +251,8 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
     measured = [trial for trial in place.trials if trial.name not in failed]
     for part in sorted({parts[trial.name] for trial in measured}):
         here = [trial for trial in measured if parts[trial.name] == part]
-        rows, _ = disturbed_arms(here, part)
-        say(f"on {part}: mAP in points, and points lost against the same weights undisturbed; means over seeds ± sd")
+        rows, _ = corrupted_arms(here, part)
+        say(f"on {part}: mAP in points, and points lost against the same weights clean; means over seeds ± sd")
         for arm, of_arm in groupby(rows, key=lambda row: row.arm):
             table = Table(
                 title=escape(place.label(arm)), title_justify="left", box=None, pad_edge=False, header_style="bold"

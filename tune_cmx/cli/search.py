@@ -29,7 +29,7 @@ from tune_cmx.cli.options.flags import (
     data_settings,
     loaders,
     set_settings,
-    share_of_card,
+    share_of_gpu,
 )
 from tune_cmx.cli.options.warm_start import WarmStarts, warm_started
 from tune_cmx.cli.output import out, warn
@@ -53,15 +53,18 @@ def search(
     sequences: Sequences = None,
     bands: Bands = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up the study of that name in --output-dir.")] = False,
-    go_on: Annotated[
-        bool, typer.Option("--go-on", help="--resume if the study has begun: for what starts a job again by itself.")
+    resume_or_start: Annotated[
+        bool,
+        typer.Option(
+            "--resume-or-start", help="--resume if the study has begun: for what starts a job again by itself."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: failed trials go on from their last checkpoint.")
     ] = False,
     gpus_per_trial: Annotated[
         str | None,
-        typer.Option(help="0.5 puts two trials on a card, `auto` as many as fit its memory; else 1, or 0 without GPU."),
+        typer.Option(help="0.5 puts two trials on a GPU, `auto` as many as fit its memory; else 1, or 0 without GPU."),
     ] = None,
     cpus_per_trial: Annotated[
         float, typer.Option(min=0.01, help="Also the trial's torch threads, rounded down to at least 1.")
@@ -81,7 +84,7 @@ def search(
     sets: Sets = None,
     warm_start: WarmStarts = None,
 ) -> None:
-    """Search, confirm finalists and control on fresh seeds, and write the report.
+    """Search, confirm finalists and baseline on fresh seeds, and write the report.
 
     Examples:
 
@@ -93,7 +96,7 @@ def search(
     """
     _refuse_idle(
         {
-            "--retry-failed": ("--resume", retry_failed and not (resume or go_on)),
+            "--retry-failed": ("--resume", retry_failed and not (resume or resume_or_start)),
             "--wait-for-nodes": ("--address", wait_for_nodes > 0 and address is None),
         }
     )
@@ -101,22 +104,22 @@ def search(
     overrides = {**settings, **set_settings(sets)}
     study = read_study(space, overrides=overrides)
     folder, mirror = study_place(output_dir, study.file.study)
-    before = earlier_session(folder, resume=resume, go_on=go_on)
+    before = earlier_session(folder, resume=resume, resume_or_start=resume_or_start)
     if before and "data.root" not in overrides:
         overrides = {**data_of_session(before), **overrides}
         study = read_study(space, overrides=overrides)
     study = warm_started(study, warm_start, before)
     if address is None:  # before Ray is imported; it would listen on every interface of the machine
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    processes = study.control.config.schedule.processes
+    processes = study.baseline.config.schedule.processes
     if processes > 1 and gpus_per_trial not in (None, "0", "1"):
         raise ConfigError(
-            f"--gpus-per-trial {gpus_per_trial}: schedule.processes is {processes}, and each takes a whole card; leave "
+            f"--gpus-per-trial {gpus_per_trial}: schedule.processes is {processes}, and each takes a whole GPU; leave "
             "the flag out"
         )
     with ExitStack() as stack:
         with torch_process() as ask:
-            answer = ask(share_of_card, device, gpus_per_trial, here=address is None)
+            answer = ask(share_of_gpu, device, gpus_per_trial, here=address is None)
             from tune_cmx.data.image_cache import frames_kept
             from tune_cmx.search.cluster import Resources, ray_cluster
             from tune_cmx.search.console import StudyConsole
@@ -137,7 +140,7 @@ def search(
                 measure_share=gpus_per_trial == MEASURED,
                 wait_s=60 * wait_for_nodes,
             )
-            with prepared_for(study.control.config.data, folder, begun=before is not None) as prepared:
+            with prepared_for(study.baseline.config.data, folder, begun=before is not None) as prepared:
                 checked = begin_check(study, prepared, ask)
                 if shared_cache and address is None:  # where no trial runs, as between two, somebody must hold them
                     lack = stack.enter_context(frames_kept(prepared.data, prepared.audit))
@@ -150,7 +153,7 @@ def search(
             (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
         opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
         opened.built = {arm.id: arm for arm in found.arms}
-        opened.progress["twins"] = found.twins
+        opened.progress["equivalent"] = found.equivalent
         console = StudyConsole(out, study.file.early_stopping.metric)
         if retry_failed:
             opened.retry_failed()

@@ -25,7 +25,7 @@ from tune_cmx.cli.options.flags import (
 from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import DataError
 
@@ -41,19 +41,19 @@ def check(
     bands: Bands = None,
     sets: Sets = None,
 ) -> None:
-    """Build every arm's model on the CPU, set it against the control, audit the data: before GPU time is spent.
+    """Build every arm's model on the CPU, set it against the baseline, audit the data: before GPU time is spent.
 
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
     overrides = data_settings(data, labels, split, split_by, classes, sequences, bands)
     study = read_study(space, overrides={**overrides, **set_settings(sets)})
     with torch_process() as ask, tempfile.TemporaryDirectory() as folder:
-        settings = study.control.config.data
+        settings = study.baseline.config.data
         prepared = None if settings.root is None else prepare_data(settings, Path(folder))
         show_check(study, begin_check(study, prepared, ask)())
     drawn = study.file.searcher.kind == "tpe"
     arms = "each choice and range end" if drawn else counted(len(study.searched), "arm")
-    say(f"[green]{escape(str(space))}: the control and {arms} can be built and compared[/green]")
+    say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
 
 
 def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
@@ -93,12 +93,12 @@ def show_check(study: Study, checked: Any) -> None:
     for heading in ("parameters", "active", "epochs"):
         table.add_column(heading, justify="right")
     for arm in checked.arms:
-        name = f"{arm.label} (control)" if arm.id == CONTROL else arm.label
+        name = f"{arm.label} (baseline)" if arm.id == BASELINE else arm.label
         table.add_row(escape(name), f"{arm.parameters['total']:,}", f"{arm.parameters['active']:,}", str(arm.epochs))
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
-    for warning in (*together(warnings), *checked.twin_texts):
+    for warning in (*together(warnings), *checked.equivalent_texts):
         warn(warning)
     if study.file.confirm.first_seeds == 1:
         warn("confirm.seeds is 1: without replicates no difference can be tested, and no claim made")
@@ -126,7 +126,7 @@ def show_report(folder: Path, mirror: Any) -> None:
     from tune_cmx.evidence.report.write import write_report
 
     path = write_report(folder)
-    failed = sum('"status": "failed"' in file.read_text() for file in (folder / "records").glob("*/trial.json"))
+    failed = sum('"status": "failed"' in file.read_text() for file in (folder / "trials").glob("*/trial.json"))
     if failed:
         say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
         say("to let them go on from their last checkpoint: the same command with --resume --retry-failed")

@@ -85,7 +85,7 @@ def train(
     `tune-cmx train --data IMAGES --labels LABELS --backbone mit_b1 --epochs 15 --batch-size 16 --lr 0.02
     --fusion-type frm_ffm --no-cssa --output-dir DIR`
 
-    `tune-cmx train --config runs/demo/records/TRIAL/config.json --output-dir runs/again`
+    `tune-cmx train --config runs/demo/trials/TRIAL/config.json --output-dir runs/again`
     """
     settings = {
         "model.backbone": backbone,
@@ -116,7 +116,7 @@ def train(
     from tune_cmx.search.planning.model_probe import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
     from tune_cmx.training.run import run_trial
-    from tune_cmx.training.run_folder import TrialRecord
+    from tune_cmx.training.run_folder import RunFolder
 
     if threads:
         torch.set_num_threads(threads)
@@ -124,9 +124,7 @@ def train(
         build_for(parsed.model, prepared)
     hashes = prepared.hashes()
     fields = protocol(parsed, (), hashes)
-    record = TrialRecord.plan(
-        folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
-    )
+    record = RunFolder.plan(folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes)
     reading = loaders(workers, chosen, processes=parsed.schedule.processes)
     done = record.state()["epochs"]
     if done:

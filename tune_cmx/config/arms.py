@@ -10,7 +10,7 @@ from typing import Any
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.trial import TrialConfig
 
-CONTROL = "control"
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Arm:
     id: str
     label: str
     values: Mapping[str, Any]
-    """The searched values by dotted path; of the control, what it overrides."""
+    """The searched values by dotted path; of the baseline, what it overrides."""
     config: TrialConfig
     """With the search's seed."""
 
 
 class Arms(Mapping[str, Arm]):
-    """The arms of a study by id, the control first; a search that decides as it goes adds to them."""
+    """The arms of a study by id, the baseline first; a search that decides as it goes adds to them."""
 
-    def __init__(self, control: Arm) -> None:
-        self._by_id = {control.id: control}
-        self._like = {_likeness(control.config): control}
-        self._labels = {control.label}
+    def __init__(self, baseline: Arm) -> None:
+        self._by_id = {baseline.id: baseline}
+        self._like = {_likeness(baseline.config): baseline}
+        self._labels = {baseline.label}
 
     def __getitem__(self, name: str) -> Arm:
         return self._by_id[name]
@@ -101,9 +101,9 @@ def _slug(text: str) -> str:
     return slug if len(slug) <= 60 else f"{slug[:53]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def differing(config: TrialConfig, control: TrialConfig) -> tuple[str, ...]:
+def differing(config: TrialConfig, baseline: TrialConfig) -> tuple[str, ...]:
     """The dotted paths, seed left out, in which two configurations differ."""
-    first, second = flatten(dump(config)), flatten(dump(control))
+    first, second = flatten(dump(config)), flatten(dump(baseline))
     return tuple(
         sorted(path for path in {*first, *second} if path != "seed" and first.get(path, "-") != second.get(path, "-"))
     )

@@ -38,14 +38,14 @@ def read_phases(file: StudyFile, fixed: Mapping[str, Any], source: str, lines: L
     """
     if not file.phases:
         domains = parse_domains(file.search, source, lines)
-        refuse_overlap(fixed, domains, file.control, source, lines)
+        refuse_overlap(fixed, domains, file.baseline, source, lines)
         return (SearchPhase(SEARCH, SEARCH, domains, {}, keep=0),)
     phases = []
     for number, given in enumerate(file.phases):
         section = f"phases.{number}.search"
         domains = parse_domains(given.search, source, lines, prefix=section)
         here = flatten(given.fixed)
-        refuse_overlap({**fixed, **read_fixed(here, source)}, domains, file.control, source, lines, section)
+        refuse_overlap({**fixed, **read_fixed(here, source)}, domains, file.baseline, source, lines, section)
         phases.append(SearchPhase(given.name, section, domains, here, given.keep))
     everywhere = all_searched(phases)
     for phase in phases:

@@ -1,4 +1,4 @@
-"""The keys of a search-space file: fixed values, typed domains, control, and how to search, stop and confirm."""
+"""The keys of a search-space file: fixed values, typed domains, baseline, and how to search, stop and confirm."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -155,13 +155,13 @@ class EarlyStopping(Section):
 
 
 class Confirm(Section):
-    """Finalists and control trained in full on fresh seeds; how many is given, or follows from the precision wanted."""
+    """Finalists and baseline trained in full on fresh seeds: a given number, or as many as a precision takes."""
 
     finalists: Annotated[int, Field(ge=1)] = 3
     seeds: Annotated[int, Field(ge=1)] | None = None
     """Fresh seeds; 6 where no half_width is given."""
     half_width: Annotated[float, Field(gt=0)] | None = None
-    """Of the 95 % interval of a finalist's difference from the control, in points: Stein's two-stage rule."""
+    """Of the 95 % interval of a finalist's difference from the baseline, in points: Stein's two-stage rule."""
     pilot_seeds: Annotated[int, Field(ge=2)] = 4
     """Seeds of the first stage, whose standard deviation fixes the number of all."""
     max_seeds: Annotated[int, Field(ge=2)] = 12
@@ -188,7 +188,7 @@ METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
 OTHER_RESULTS = ("hours", "seconds", "params_total")
 """What a claim may be about: what the rows of a study's confirmed runs hold."""
 _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "equivalence": ("treatment", "control", "margin"),
+    "equivalence": ("treatment", "baseline", "margin"),
     "best": ("treatment",),
     "value": ("treatment",),
 }
@@ -201,7 +201,7 @@ class Claim(Section):
     metric: str
     text: str | None = None
     treatment: Any = None
-    control: Any = None
+    baseline: Any = None
     among: Any = None
     factor: Any = None
     margin: float | None = None
@@ -211,7 +211,7 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _says_enough(self) -> "Claim":
-        for key in _CLAIM_NEEDS.get(self.kind, ("treatment", "control")):
+        for key in _CLAIM_NEEDS.get(self.kind, ("treatment", "baseline")):
             if getattr(self, key) in (None, "", {}):
                 raise ValueError(f"a claim of kind {self.kind} needs {key}")
         split, _, name = self.metric.rpartition("/")
@@ -242,13 +242,13 @@ class StudyFile(Section):
     search: dict[str, Any] = {}
     phases: Annotated[tuple[PhaseFile, ...], BeforeValidator(as_tuple)] = ()
     """In place of `search`: several searches, each around what the one before it kept."""
-    control: Annotated[dict[str, Any], Field(min_length=1)]
+    baseline: Annotated[dict[str, Any], Field(min_length=1)]
     searcher: Searcher = Searcher()
     early_stopping: EarlyStopping = EarlyStopping()
     confirm: Confirm = Confirm()
     claims: Annotated[tuple[Claim, ...], BeforeValidator(as_tuple)] = ()
     allow_differences: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Fields outside the factors in which arms may differ from the control; the report names them."""
+    """Fields outside the factors in which arms may differ from the baseline; the report names them."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="before")

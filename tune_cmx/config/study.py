@@ -1,4 +1,4 @@
-"""A parsed study: its arms and its control. Its searches are read by `phases`; whether they are fair is for `fairness`.
+"""A parsed study: arms and baseline. Its searches are read by `phases`; whether they are fair is for `study_rules`.
 
 The trials of a grid or a random search are drawn in the driver, from the file's seed: an interrupted study that is
 started again draws the same ones. Those of a later phase, or of TPE, join the arms as the search decides on them.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.config.arms import CONTROL, Arm, Arms, label, value_text
+from tune_cmx.config.arms import BASELINE, Arm, Arms, label, value_text
 from tune_cmx.config.domains import Domains, extremes, refuse_outside
 from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
 from tune_cmx.config.paths import below, put
@@ -36,7 +36,7 @@ CONFIRM_SEED_OFFSET = 1000
 
 @dataclass(frozen=True)
 class Study:
-    """A parsed search-space file. `arms[CONTROL]` is the control; the others follow in the order drawn."""
+    """A parsed search-space file. `arms[BASELINE]` is the baseline; the others follow in the order drawn."""
 
     file: StudyFile
     question: str
@@ -48,14 +48,14 @@ class Study:
     """Of the file's keys, for messages."""
 
     @property
-    def control(self) -> Arm:
+    def baseline(self) -> Arm:
         """What the other arms are compared with."""
-        return self.arms[CONTROL]
+        return self.arms[BASELINE]
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Ids of the arms that the search trains, as far as they are known; the control waits for the confirmation."""
-        return tuple(name for name in self.arms if name != CONTROL)
+        """Ids of the arms that the search trains, as far as they are known; the baseline waits for the confirmation."""
+        return tuple(name for name in self.arms if name != BASELINE)
 
     @property
     def grows(self) -> bool:
@@ -64,9 +64,9 @@ class Study:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The dotted paths in which arms may differ: what is searched, with what the control replaces around it."""
+        """The dotted paths in which arms may differ: what is searched, with what the baseline replaces around it."""
         searched = all_searched(self.phases)
-        around = [key for key in self.file.control if any(below(key, path) or below(path, key) for path in searched)]
+        around = [key for key in self.file.baseline if any(below(key, path) or below(path, key) for path in searched)]
         return tuple(sorted({*searched, *around}))
 
     def factor_fields(self) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Study:
         return (*self.factors, "schedule") if preset else self.factors
 
     def allowed(self) -> tuple[str, ...]:
-        """The fields in which an arm may differ from the control."""
+        """The fields in which an arm may differ from the baseline."""
         return (*self.factor_fields(), *self.file.allow_differences)
 
     def draw(self, phase: SearchPhase, kept: Sequence[Arm] = ()) -> list[Arm]:
@@ -86,32 +86,32 @@ class Study:
             kept: What the phase before it kept; none before the first.
 
         Raises:
-            ConfigError: A combination is no valid configuration, or differs from the control beyond the factors.
+            ConfigError: A combination is no valid configuration, or differs from the baseline beyond the factors.
         """
         draws = draw_values(phase, self.file.searcher, self.file.seed, self.source)
         bases = [_without(base.values, phase.domains) for base in kept] or [{}]
         arms = [self.arm({**base, **phase.fixed, **values}) for base in bases for values in draws]
-        return list({arm.id: arm for arm in arms if arm.id != CONTROL}.values())
+        return list({arm.id: arm for arm in arms if arm.id != BASELINE}.values())
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
         """The arm with these searched values: a new one, or the one in the table that comes to the same.
 
         Raises:
-            ConfigError: The values are no valid configuration, or differ from the control beyond the factors.
+            ConfigError: The values are no valid configuration, or differ from the baseline beyond the factors.
         """
         with _within(f"in the arm '{label(values)}'"):
             config = self.config(values)
         arm = self.arms.add(values, config)
-        refuse_unfair(arm, self.control, self.allowed(), self.source)
+        refuse_unfair(arm, self.baseline, self.allowed(), self.source)
         return arm
 
     def config(self, values: Mapping[str, Any]) -> TrialConfig:
         """The configuration of searched values, with the search's seed."""
-        listed = ARMS in self.phases[0].domains  # each is a change of the control there
-        given = {**self.file.control, **values} if listed else values
+        listed = ARMS in self.phases[0].domains  # each is a change of the baseline there
+        given = {**self.file.baseline, **values} if listed else values
         sections = [section for phase in self.phases for section in (phase.section, f"{phase.section[:-6]}fixed")]
         lines = (
-            _lines_below(self.lines, "fixed", "control", *sections)
+            _lines_below(self.lines, "fixed", "baseline", *sections)
             if listed
             else _lines_below(self.lines, "fixed", *sections)
         )
@@ -127,16 +127,16 @@ class Study:
         for number, claim in enumerate(self.file.claims, 1):
             if claim.kind == "best":
                 named += self.searched
-            for side in (claim.treatment, claim.control):
+            for side in (claim.treatment, claim.baseline):
                 found = self._matching(side)
                 if side is not None and not found and not self.grows:
                     raise ConfigError(f"{self.source}: claims, number {number}: no arm of the study matches {side}")
                 named += found
-        return tuple(name for name in dict.fromkeys(named) if name != CONTROL)
+        return tuple(name for name in dict.fromkeys(named) if name != BASELINE)
 
     def _matching(self, side: Any) -> list[str]:
-        if side == CONTROL:
-            return [CONTROL]
+        if side == BASELINE:
+            return [BASELINE]
         if not isinstance(side, Mapping):
             return []
         if set(side) == {"best_of"}:
@@ -182,7 +182,7 @@ class Study:
         return tuple(counts)
 
     def seeds(self, count: int) -> tuple[int, ...]:
-        """The first fresh seeds, which finalists and control share."""
+        """The first fresh seeds, which finalists and baseline share."""
         first = self.file.seed + CONFIRM_SEED_OFFSET
         return tuple(range(first, first + count))
 
@@ -203,21 +203,21 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     fixed = read_fixed(file.fixed, source)
     phases = read_phases(file, fixed, source, lines)
     for key, value in (overrides or {}).items():
-        refuse_set(key, (*all_searched(phases), *file.control), source)
+        refuse_set(key, (*all_searched(phases), *file.baseline), source)
         put(fixed, key, value)
-    control = _config(fixed, file.control, file.seed, source, _lines_below(lines, "fixed", "control"))
-    arms = Arms(Arm(CONTROL, label(file.control), dict(file.control), control))
+    baseline = _config(fixed, file.baseline, file.seed, source, _lines_below(lines, "fixed", "baseline"))
+    arms = Arms(Arm(BASELINE, label(file.baseline), dict(file.baseline), baseline))
     study = Study(file, _question(path), arms, source, fixed, phases, lines)
     if not study.draw(phases[0]) and file.searcher.kind != "tpe":
         raise ConfigError(
-            f"{source}: every arm that the search draws is the control itself; there is nothing to compare"
+            f"{source}: every arm that the search draws is the baseline itself; there is nothing to compare"
         )
     for number, prior in enumerate(file.searcher.priors, 1):
         refuse_outside(phases[0].domains, prior.values, f"{source}: searcher.priors, number {number}")
     study.claimed()
     refuse_unknown_allowance(file.allow_differences, arms, source)
     for place, config in study.range_ends():
-        refuse_unfair(Arm(place, place, {}, config), study.control, study.allowed(), source)
+        refuse_unfair(Arm(place, place, {}, config), study.baseline, study.allowed(), source)
     refuse_unequal_epochs(file.early_stopping, study.lengths(), source)
     refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source)
     return study

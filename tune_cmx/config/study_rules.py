@@ -13,7 +13,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.registry import nearest, suggestion
 
 ARMS = "arms"
-"""`search.arms` lists the arms one by one, each as what it changes of the control, in one field or several."""
+"""`search.arms` lists the arms one by one, each as what it changes of the baseline, in one field or several."""
 _LEAST_EPOCHS = 2
 """No trial is judged by less."""
 _STUDY_SETS: Mapping[str, str] = {
@@ -40,25 +40,25 @@ def refuse_fixed(path: str, place: str) -> None:
 
 
 def refuse_set(key: str, taken: Sequence[str], source: str) -> None:
-    """The command line cannot set what the study sets, searches, or gives the control."""
+    """The command line cannot set what the study sets, searches, or gives the baseline."""
     if key in _STUDY_SETS:
         raise ConfigError(f"--set {key}: {_STUDY_SETS[key]}")
     for path in taken:
         if below(key, path) or below(path, key):
             raise ConfigError(
-                f"--set {key}: {source} has {path} under search or control; it cannot be set as well: change the file"
+                f"--set {key}: {source} has {path} under search or baseline; it cannot be set as well: change the file"
             )
 
 
 def refuse_overlap(
     fixed: Mapping[str, Any],
     domains: Domains,
-    control: Mapping[str, Any],
+    baseline: Mapping[str, Any],
     source: str,
     lines: Lines,
     section: str = "search",
 ) -> None:
-    """A key both fixed and searched, or searched twice, or left open by the control, is an error."""
+    """A key both fixed and searched, or searched twice, or left open by the baseline, is an error."""
     if ARMS in domains:
         _refuse_bad_arms(domains, source, lines)
     for path in searched_paths(domains):
@@ -70,14 +70,14 @@ def refuse_overlap(
         for other in domains:
             if other != path and below(other, path):
                 raise ConfigError(f"{place} is searched as a whole and below, in {other}; keep one")
-        if ARMS not in domains and not any(below(path, key) for key in control):
-            near = nearest(path, control)
-            meant = f" Is control.{near} meant for it?" if near else ""
+        if ARMS not in domains and not any(below(path, key) for key in baseline):
+            near = nearest(path, baseline)
+            meant = f" Is baseline.{near} meant for it?" if near else ""
             raise ConfigError(
-                f"{place}: the control leaves it open; give it a value, as in control: {{{path}: ...}}.{meant}"
+                f"{place}: the baseline leaves it open; give it a value, as in baseline: {{{path}: ...}}.{meant}"
             )
-    for key in control:
-        _refuse_vary(key, f"{source}:{lines.get(f'control.{key}', '?')}: control.{key}")
+    for key in baseline:
+        _refuse_vary(key, f"{source}:{lines.get(f'baseline.{key}', '?')}: baseline.{key}")
 
 
 def _searched_place(path: str, domains: Domains, source: str, lines: Lines, section: str) -> str:
@@ -112,19 +112,19 @@ def _refuse_bad_arms(domains: Domains, source: str, lines: Lines) -> None:
             raise ConfigError(f"{place}: each choice maps dotted paths to values, as {{model.streams: rgb}}; got {arm}")
 
 
-def refuse_unfair(arm: Arm, control: Arm, allowed: Sequence[str], source: str) -> None:
-    """An arm differs from the control in the factors alone.
+def refuse_unfair(arm: Arm, baseline: Arm, allowed: Sequence[str], source: str) -> None:
+    """An arm differs from the baseline in the factors alone.
 
     Args:
         arm: Any arm.
-        control: What it is compared with.
+        baseline: What it is compared with.
         allowed: The factors, and what the file allows besides.
         source: The file, for the message.
     """
-    for path in differing(arm.config, control.config):
+    for path in differing(arm.config, baseline.config):
         if not any(below(path, above) for above in allowed):
             raise ConfigError(
-                f"{source}: arm '{arm.label}' differs from the control in {path}, which is no factor; "
+                f"{source}: arm '{arm.label}' differs from the baseline in {path}, which is no factor; "
                 f"give both one value under fixed, or name {path} under allow_differences"
             )
 

@@ -213,7 +213,7 @@ class ScheduleConfig(Section):
     """Images that a process has in memory at once; gradients are accumulated until the batch is whole. None: its whole
     share of the batch. A part of the numbers: batch normalisation and the detector's losses are taken over these."""
     processes: Annotated[int, Field(ge=1)] = 1
-    """Of one machine, each with its share of every batch and, on GPUs, a card of its own. A part of the numbers, not
+    """Of one machine, each with its share of every batch and, on GPUs, a GPU of its own. A part of the numbers, not
     of the place: batch normalisation and the detector's losses are taken over a process's share."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.02
@@ -289,7 +289,7 @@ class TrialConfig(Section):
     compute: ComputeConfig = ComputeConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     report_split: Literal["val", "test"] = "val"
-    """Where the final results are taken; `test` is read once, for finalists and control."""
+    """Where the final results are taken; `test` is read once, for finalists and baseline."""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "TrialConfig":

@@ -24,7 +24,7 @@ from tune_cmx.data import pixels as decoding
 from tune_cmx.data.audit import Audit
 from tune_cmx.data.pixels import Pixels, read_frame
 from tune_cmx.data.readers.layout import Frame, PairedData
-from tune_cmx.data.shared_folder import held_folder, locked_alone
+from tune_cmx.data.shared_folder import locked_alone, shared_folder
 from tune_cmx.errors import DataError
 
 USABLE = 0.8
@@ -93,7 +93,7 @@ def shared_frames(data: PairedData, audit: Audit, base: Path | None = None) -> I
     with ExitStack() as stack:
         frames = None
         try:
-            folder = stack.enter_context(held_folder(base, _family(), _key(data, audit)))
+            folder = stack.enter_context(shared_folder(base, _family(), _key(data, audit)))
             frames = _found_or_built(folder, data, audit)
         except OSError as error:
             _log.warning("%s; every process decodes its own frames", _reason(error, base))
@@ -121,7 +121,7 @@ def frames_kept(data: PairedData, audit: Audit, base: Path | None = None) -> Ite
     with ExitStack() as stack:
         lack = None
         try:
-            folder = stack.enter_context(held_folder(base, _family(), _key(data, audit), last_s=_LAST_S))
+            folder = stack.enter_context(shared_folder(base, _family(), _key(data, audit), last_s=_LAST_S))
             if not (folder / _INDEX).exists():
                 _check_room(base, _bytes_needed(data, audit))
         except OSError as error:

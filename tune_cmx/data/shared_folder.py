@@ -17,7 +17,7 @@ _LOCK = "lock"
 
 
 @contextmanager
-def held_folder(base: Path, family: str, key: str, last_s: float = 0.0) -> Iterator[Path]:
+def shared_folder(base: Path, family: str, key: str, last_s: float = 0.0) -> Iterator[Path]:
     """A folder that is there as long as any process holds it; who holds it last removes it.
 
     Args:

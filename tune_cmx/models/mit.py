@@ -64,7 +64,7 @@ class _PatchEmbed(nn.Module):
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, int, int]:
         y_BCHW: Tensor = self.proj(x_BCHW)
         height, width = y_BCHW.shape[2:]
-        # What blocks add to is float32 also on a CPU, whose autocast leaves norms as they come; a card's does not.
+        # What blocks add to is float32 also on a CPU, whose autocast leaves norms as they come; a GPU's does not.
         y_BCHW = y_BCHW.to(at_least_float32(y_BCHW.dtype))
         return self.norm(_tokens(y_BCHW)), height, width
 

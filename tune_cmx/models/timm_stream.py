@@ -70,7 +70,7 @@ class TimmStream(nn.Module):
             if "drop_path_rate" not in str(error):
                 raise
             raise ConfigError(
-                f"model.backbone: {TIMM}{name} has no drop path; set model.drop_path: 0 (for the control as well)"
+                f"model.backbone: {TIMM}{name} has no drop path; set model.drop_path: 0 (for the baseline as well)"
             ) from error
         self.channels = levels.widths
         self.strides = STRIDES

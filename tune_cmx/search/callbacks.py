@@ -14,7 +14,7 @@ from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.rungs import PAUSE, STOP, Decision
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, trial_facts
 from tune_cmx.search.study_folder import StudyFolder, mark_stopped
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 _ASK_AGAIN_S = 2.0
 
@@ -87,7 +87,7 @@ class RecordKeeper(tune.Callback):
         if found.decision == PAUSE:
             reason = f"waits at rung {found.rung:g}"
             record.update(status="paused", reason=reason)
-            self._opened.publish(f"records/{name}/trial.json")
+            self._opened.publish(f"trials/{name}/trial.json")
             self._console.end(name, "paused", reason)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -97,7 +97,7 @@ class RecordKeeper(tune.Callback):
         found = self._decided(name)
         if found is not None and found.decision == STOP:
             mark_stopped(record, found)
-            self._opened.publish(f"records/{name}/trial.json")
+            self._opened.publish(f"trials/{name}/trial.json")
         self._opened.publish_memory()
         state = record.state()
         self._console.end(name, state["status"], state["reason"] or "")
@@ -113,15 +113,15 @@ class RecordKeeper(tune.Callback):
         self._fail(record, f"its worker ended {times}; see Ray's error.txt")
         self._console.end(name, "failed", record.state()["reason"])
 
-    def _record(self, trial: Trial) -> tuple[str, TrialRecord]:
+    def _record(self, trial: Trial) -> tuple[str, RunFolder]:
         facts = trial_facts(trial)
-        return facts["name"], TrialRecord(Path(facts["record"]))
+        return facts["name"], RunFolder(Path(facts["record"]))
 
     def _decided(self, name: str) -> Decision | None:
         return self._scheduler.decided.get(name) if self._scheduler is not None else None
 
-    def _fail(self, record: TrialRecord, reason: str) -> None:
+    def _fail(self, record: RunFolder, reason: str) -> None:
         self._opened.refresh(record)
         if not record.over:
             record.fail(reason)
-            self._opened.publish(f"records/{record.folder.name}/trial.json")
+            self._opened.publish(f"trials/{record.folder.name}/trial.json")

@@ -1,8 +1,8 @@
-"""What can be known of a study before it costs anything: every model built, every arm set against the control."""
+"""What can be known of a study before it costs anything: every model built, every arm set against the baseline."""
 
 from collections.abc import Iterator
 
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.parse import dump
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import ModelConfig
@@ -11,7 +11,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
 from tune_cmx.search.planning.checked_models import BuiltArm, Checked
-from tune_cmx.search.planning.equivalent import find_twins, twin_ids, twin_texts
+from tune_cmx.search.planning.equivalent import equivalent_ids, equivalent_texts, find_equivalent
 from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
 
@@ -23,8 +23,8 @@ def check_study(study: Study, prepared: Prepared | None) -> Checked:
         ConfigError: As `build_arms` does.
     """
     arms = tuple(build_arms(study, prepared))
-    twins = find_twins(study)
-    return Checked(arms, twin_ids(twins), twin_texts(twins))
+    equivalent = find_equivalent(study)
+    return Checked(arms, equivalent_ids(equivalent), equivalent_texts(equivalent))
 
 
 def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
@@ -43,7 +43,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     for place, config in study.range_ends():
         _build(config.model, prepared, f"{study.source}: {place}")
     for arm in study.arms.values():
-        place = f"{study.source}: {'control' if arm.id == CONTROL else f'arm {arm.label!r}'}"
+        place = f"{study.source}: {'baseline' if arm.id == BASELINE else f'arm {arm.label!r}'}"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
             raise ConfigError(
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "

@@ -48,9 +48,9 @@ class Resources:
     shared_cache: bool = False
     """Whether the trials of a node read frames from memory that they share."""
     processes: int = 1
-    """Of a trial; each takes a whole card, where it has several."""
+    """Of a trial; each takes a whole GPU, where it has several."""
     measure_share: bool = False
-    """The share of a card follows from the memory that the largest trial takes, measured before the start."""
+    """The share of a GPU follows from the memory that the largest trial takes, measured before the start."""
     wait_s: float = 0.0
     """How long to wait for a node that holds a trial, as where a cluster grows with what is asked of it."""
 
@@ -214,7 +214,7 @@ def _fits(need: dict[str, float]) -> list[int]:
 
 
 def _on_node(have: dict[str, float], need: dict[str, float]) -> int:
-    """Trials that a node holds; several on a card never share two cards."""
+    """Trials that a node holds; several on a GPU never share two GPUs."""
     fits = [int(have.get("CPU", 0) / need["CPU"] + 1e-9)]
     if 0 < need["GPU"] <= 1:
         fits.append(int(have.get("GPU", 0)) * int(1 / need["GPU"] + 1e-9))

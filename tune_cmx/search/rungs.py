@@ -13,7 +13,7 @@ from typing import Any
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.retry import on_disk
 
-GO_ON, PAUSE, STOP = "go on", "pause", "stop"
+CONTINUE, PAUSE, STOP = "continue", "pause", "stop"
 FIRST_EPOCH = 2
 """No trial is compared before it, whatever the unit of the rungs."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.phases import SearchPhase
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.search.cluster import Resources, check_nodes, slots
@@ -24,7 +24,7 @@ from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner
 from tune_cmx.stein import fix_seeds
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 
 class _Interrupted(Exception):
@@ -39,7 +39,7 @@ def run_study(
     before_s: float = 0.0,
     trainable: Trainable = train,
 ) -> bool:
-    """Search, choose the finalists, confirm them with the control; inside of a `ray_cluster`.
+    """Search, choose the finalists, confirm them with the baseline; inside of a `ray_cluster`.
 
     Args:
         opened: The study's folder.
@@ -80,11 +80,11 @@ def _run(
 
 
 def _fitted(opened: StudyFolder, resources: Resources, console: StudyConsole) -> Resources:
-    """The resources as the cluster has them: its nodes asked for the study's places, a share of a card measured."""
+    """The resources as the cluster has them: its nodes asked for the study's places, a share of a GPU measured."""
     slots(resources)  # there is a node, or one has been waited for
     if resources.address is not None:
         place = opened.folder if opened.mirror is None else opened.mirror.uri
-        check_nodes(place, opened.study.control.config.data.root)
+        check_nodes(place, opened.study.baseline.config.data.root)
     if not resources.measure_share:
         return resources
     from tune_cmx.search.planning.gpu_share import measured_share  # it loads torch, for which a driver has no other use
@@ -106,7 +106,7 @@ class _Course:
         """Run every phase; the arms that the search ends with."""
         study = self.opened.study
         self.note("searching", finalists=[], phases=[])
-        searched: dict[str, TrialRecord] = {}
+        searched: dict[str, RunFolder] = {}
         kept: list[str] = []
         course: list[dict[str, Any]] = []
         for phase in study.phases:
@@ -119,7 +119,7 @@ class _Course:
             self.note("searching", phases=course if len(study.phases) > 1 else [])
         return self._finalists(list(searched.values()), study.file.confirm.finalists)
 
-    def _search_phase(self, phase: SearchPhase, kept: Sequence[str]) -> list[TrialRecord]:
+    def _search_phase(self, phase: SearchPhase, kept: Sequence[str]) -> list[RunFolder]:
         study = self.opened.study
         title = "Search" if len(study.phases) == 1 else f"Search, phase {phase.name}"
         if study.file.searcher.kind == "tpe":
@@ -131,20 +131,20 @@ class _Course:
             raise _Interrupted
         return records
 
-    def _search_drawn(self, phase: SearchPhase, title: str) -> list[TrialRecord]:
+    def _search_drawn(self, phase: SearchPhase, title: str) -> list[RunFolder]:
         """A search whose trials TPE draws as it goes."""
         study, settings = self.opened.study, self.opened.study.file.searcher
         metric = study.file.early_stopping.metric
         handed_out: set[str] = set()
 
-        def searcher(join: Callable[[TrialRecord], Facts]) -> TpeSearch:
+        def searcher(join: Callable[[RunFolder], Facts]) -> TpeSearch:
             def propose(values: dict[str, Any]) -> Facts | None:
                 try:
                     arm = study.arm(values)
                 except ConfigError as error:  # valid at the ends of its ranges, and not in this combination
                     self.runner.console.say(f"not drawn: {error}")
                     return None
-                if arm.id == CONTROL:
+                if arm.id == BASELINE:
                     return None
                 record = self.opened.plan(arm, study.file.seed, "search")
                 name = record.folder.name
@@ -169,23 +169,23 @@ class _Course:
             raise _Interrupted
         return [record for record in self.opened.records() if record.state()["phase"] == "search"]
 
-    def _finalists(self, records: Sequence[TrialRecord], count: int) -> list[str]:
+    def _finalists(self, records: Sequence[RunFolder], count: int) -> list[str]:
         stopping = self.opened.study.file.early_stopping
         results = [_result(record, stopping.metric) for record in records]
         able = [result for result in results if result is not None]
         return finalists(able, stopping.smooth_epochs, count)
 
-    def _refuse_none(self, records: Sequence[TrialRecord]) -> None:
+    def _refuse_none(self, records: Sequence[RunFolder]) -> None:
         states = [record.state() for record in records]
         if states and all(state["status"] == "failed" for state in states):
             self.note("failed")
             raise TrialError(f"every trial of the search failed, the first with: {states[0]['reason']}")
 
     def confirm(self, chosen: Sequence[str]) -> None:
-        """Train finalists, control, and what the claims name, in full on fresh seeds; where the number of seeds
+        """Train finalists, baseline, and what the claims name, in full on fresh seeds; where the number of seeds
         follows from the precision wanted, a pilot comes first, and fixes it."""
         study, settings = self.opened.study, self.opened.study.file.confirm
-        names = list(dict.fromkeys([CONTROL, *chosen, *study.claimed()]))
+        names = list(dict.fromkeys([BASELINE, *chosen, *study.claimed()]))
         self.note("confirming", finalists=list(chosen))
         repeats = self._repeat(names, study.seeds(settings.first_seeds), "Confirmation on fresh seeds, in full")
         if settings.half_width is None:
@@ -195,7 +195,7 @@ class _Course:
         seeds = self.opened.confirm_seeds()
         self._repeat(names, seeds, f"Confirmation, {len(seeds)} seeds as the pilot asks for")
 
-    def _fix_seeds(self, pilot: Mapping[str, list[TrialRecord]]) -> None:
+    def _fix_seeds(self, pilot: Mapping[str, list[RunFolder]]) -> None:
         """Write the number of seeds that the pilot's runs ask for into `study.json`."""
         study, settings = self.opened.study, self.opened.study.file.confirm
         assert settings.half_width is not None
@@ -204,8 +204,8 @@ class _Course:
             name: {record.state()["seed"]: _tested(record, metric) for record in runs} for name, runs in pilot.items()
         }
         fixed = fix_seeds(
-            {name: found for name, found in values.items() if name != CONTROL},
-            values[CONTROL],
+            {name: found for name, found in values.items() if name != BASELINE},
+            values[BASELINE],
             pilot_seeds=study.seeds(settings.first_seeds),
             half_width=settings.half_width,
             max_seeds=settings.max_seeds,
@@ -227,7 +227,7 @@ class _Course:
                 curves[result.arm].append(tuple(result.values))
         return winner(curves, searched, stopping.smooth_epochs)
 
-    def _repeat(self, names: Sequence[str], seeds: Sequence[int], title: str) -> Mapping[str, list[TrialRecord]]:
+    def _repeat(self, names: Sequence[str], seeds: Sequence[int], title: str) -> Mapping[str, list[RunFolder]]:
         """Train arms on seeds, a seed of all arms after the other."""
         arms = self.opened.study.arms
         records = [self.opened.plan(arms[name], seed, "confirm") for seed in seeds for name in names]
@@ -236,7 +236,7 @@ class _Course:
         return {name: records[number :: len(names)] for number, name in enumerate(names)}
 
 
-def _result(record: TrialRecord, metric: str) -> SearchResult | None:
+def _result(record: RunFolder, metric: str) -> SearchResult | None:
     """What a search trial reached; None of one that failed."""
     rows, state = record.rows(), record.state()
     if state["status"] not in ("complete", "stopped") or not rows:
@@ -244,7 +244,7 @@ def _result(record: TrialRecord, metric: str) -> SearchResult | None:
     return SearchResult(str(state["arm"]), float(rows[-1]["fraction"]), tuple(row[metric] for row in rows))
 
 
-def outcome(record: TrialRecord, objectives: Sequence[str]) -> Outcome:
+def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
     """What TPE is told of a trial."""
     state, rows = record.state(), record.rows()
     last = {**rows[-1], "milliseconds": rows[-1]["val/milliseconds"]} if rows else {}
@@ -256,7 +256,7 @@ def outcome(record: TrialRecord, objectives: Sequence[str]) -> Outcome:
     )
 
 
-def _tested(record: TrialRecord, metric: str) -> float | None:
+def _tested(record: RunFolder, metric: str) -> float | None:
     """A metric of a complete trial, by split and name."""
     path = record.folder / "final_results.json"
     if record.state()["status"] != "complete" or not path.exists():

@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.cluster import ClusterSlots
-from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, Decision, RungMemory
+from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, Decision, RungMemory
 
 
 def trial_facts(trial: Trial) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ class RecordedASHA(_ASHA):
         stops = cutoff is not None and result[memory.metric] < cutoff and not over
         if memory.ends(place):
             cutoff, stops = None, True
-        memory.decide(memory.decision(trial_facts(trial), place, result, cutoff, STOP if stops else GO_ON))
+        memory.decide(memory.decision(trial_facts(trial), place, result, cutoff, STOP if stops else CONTINUE))
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
 
@@ -152,7 +152,7 @@ class PromotingASHA(_ASHA):
         last = self._memory.latest.get(name)
         if last is None:
             self._new.append(trial)
-        elif last.decision == GO_ON:
+        elif last.decision == CONTINUE:
             self._interrupted.append(trial)
         else:
             self._pause(trial, last)
@@ -178,7 +178,7 @@ class PromotingASHA(_ASHA):
         promotable = rung.rank(name) < upper and not (self._new and memory.config.first == "new")
         over = result["fraction"] >= 1  # a rung over GPU-seconds may lie behind the last epoch: nothing is left to do
         goes_on = promotable or over
-        decision = memory.decision(trial_facts(trial), place, result, rung.nth(upper), GO_ON if goes_on else PAUSE)
+        decision = memory.decision(trial_facts(trial), place, result, rung.nth(upper), CONTINUE if goes_on else PAUSE)
         memory.decide(decision)
         if goes_on:
             return str(TrialScheduler.CONTINUE)
@@ -247,7 +247,7 @@ class PromotingASHA(_ASHA):
                 trial = self._paused[name]
                 if trial.status == Trial.PAUSED:
                     self._forget(trial)
-                    memory.decide(replace(memory.latest[name], cutoff=rung.nth(upper), decision=GO_ON))
+                    memory.decide(replace(memory.latest[name], cutoff=rung.nth(upper), decision=CONTINUE))
                     return trial
         return None
 

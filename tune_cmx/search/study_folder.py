@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.config.arms import CONTROL, Arm, differing
+from tune_cmx.config.arms import BASELINE, Arm, differing
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
@@ -22,12 +22,12 @@ from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
-from tune_cmx.training.run_folder import Phase, TrialRecord, now, write_json
+from tune_cmx.training.run_folder import Phase, RunFolder, now, write_json
 
 STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
 _MEMORY = (DECISIONS, STORAGE)
 """What scheduler and searcher remember."""
-_COURSE = ("status", "seconds", "phases", "two_stage", "twins")
+_COURSE = ("status", "seconds", "phases", "two_stage", "equivalent")
 
 
 @dataclass
@@ -55,12 +55,12 @@ class StudyFolder:
         update = {"seed": seed, "data": data, "report_split": "test" if phase == "confirm" else "val"}
         return arm.config.model_copy(update=update)
 
-    def plan(self, arm: Arm, seed: int, phase: Phase) -> TrialRecord:
+    def plan(self, arm: Arm, seed: int, phase: Phase) -> RunFolder:
         """The planned record of one trial; one that is there already is left as it is."""
         config = self.config(arm, seed, phase)
         name = f"{phase}-{arm.id}-s{seed}"
-        record = TrialRecord.plan(
-            self.folder / "records" / name,
+        record = RunFolder.plan(
+            self.folder / "trials" / name,
             config,
             arm=arm.id,
             label=arm.label,
@@ -70,7 +70,7 @@ class StudyFolder:
             **self.prepared.hashes(),
             **self._inspected(arm),
         )
-        self.publish(f"records/{name}")
+        self.publish(f"trials/{name}")
         return record
 
     def _inspected(self, arm: Arm) -> dict[str, Any]:
@@ -87,11 +87,11 @@ class StudyFolder:
             if (self.folder / name).exists():
                 self.mirror.push(name)
 
-    def refresh(self, record: TrialRecord, *, whole: bool = False) -> None:
+    def refresh(self, record: RunFolder, *, whole: bool = False) -> None:
         """Take over what a worker wrote into its copy of a record; `whole`: the results too."""
         if self.mirror is None:
             return
-        name = f"records/{record.folder.name}"
+        name = f"trials/{record.folder.name}"
         if whole:
             if self.mirror.exists(f"{name}/trial.json"):
                 self.mirror.pull(name, checkpoints=False)
@@ -117,14 +117,14 @@ class StudyFolder:
                 ) from error
             yield
 
-    def record(self, name: str) -> TrialRecord:
+    def record(self, name: str) -> RunFolder:
         """The record of that name."""
-        return TrialRecord(self.folder / "records" / name)
+        return RunFolder(self.folder / "trials" / name)
 
-    def records(self) -> Iterator[TrialRecord]:
+    def records(self) -> Iterator[RunFolder]:
         """All records, in the order of their names."""
-        for file in sorted((self.folder / "records").glob("*/trial.json")):
-            yield TrialRecord(file.parent)
+        for file in sorted((self.folder / "trials").glob("*/trial.json")):
+            yield RunFolder(file.parent)
 
     def restore_arms(self) -> None:
         """Take up the arms that an earlier session's search added as it went."""
@@ -135,14 +135,14 @@ class StudyFolder:
                 self.study.arms.restore(Arm(state["arm"], state["label"], state["values"], config))
 
     def confirm_seeds(self) -> tuple[int, ...]:
-        """The fresh seeds of finalists and control, as far as they are fixed."""
+        """The fresh seeds of finalists and baseline, as far as they are fixed."""
         fixed = self.progress.get("two_stage")
         return self.study.seeds(fixed["seeds"] if fixed else self.study.file.confirm.first_seeds)
 
     @cached_property
     def protocol(self) -> dict[str, Any]:
         """Every field in which the arms do not differ."""
-        return protocol(self.study.control.config, self.study.allowed(), self.prepared.hashes())
+        return protocol(self.study.baseline.config, self.study.allowed(), self.prepared.hashes())
 
     @cached_property
     def protocol_hash(self) -> str:
@@ -163,7 +163,7 @@ class StudyFolder:
             "study": study.file.study,
             "question": study.question,
             "factors": list(study.factors),
-            "control": CONTROL,
+            "baseline": BASELINE,
             "arms": self._arms(),
             "space": self._space(),
             "protocol": self.protocol,
@@ -194,13 +194,13 @@ class StudyFolder:
 
     def _arms(self) -> dict[str, dict[str, Any]]:
         """Each arm by id, as `study.json` has it."""
-        control = self.study.arms[CONTROL].config
+        baseline = self.study.arms[BASELINE].config
         return {
             arm.id: {
                 "label": arm.label,
                 "values": dict(arm.values),
                 "config": dump(arm.config),
-                "differs": list(differing(arm.config, control)),
+                "differs": list(differing(arm.config, baseline)),
             }
             for arm in self.study.arms.values()
         }
@@ -230,14 +230,14 @@ class StudyFolder:
             mark_stopped(record, stops.get(record.folder.name))
             if record.state()["status"] == "running":
                 record.update(status="interrupted", reason="its process ended before the trial did")
-            self.publish(f"records/{record.folder.name}/trial.json")
+            self.publish(f"trials/{record.folder.name}/trial.json")
 
     def retry_failed(self) -> None:
         """Let failed trials go on from their last checkpoint."""
         for record in self.records():
             if record.state()["status"] == "failed":
                 record.update(status="interrupted", reason="failed before, tried again")
-                self.publish(f"records/{record.folder.name}/trial.json")
+                self.publish(f"trials/{record.folder.name}/trial.json")
 
 
 def _identity(
@@ -251,7 +251,7 @@ def _identity(
     }
 
 
-def mark_stopped(record: TrialRecord, stop: Decision | None) -> None:
+def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
     """Note on the record of a trial that is not over where ASHA stopped it, and by which values, if it did."""
     if stop is None or record.over:
         return

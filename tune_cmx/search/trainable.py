@@ -17,7 +17,7 @@ from tune_cmx.errors import StorageError, TrialError, TuneCmxError
 from tune_cmx.smoothing import smoothed
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tune_cmx.training.loop import EpochReport
@@ -80,22 +80,22 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
 
 
 @contextmanager
-def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[TrialRecord, Path, Callable[[], None]]]:
+def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[RunFolder, Path, Callable[[], None]]]:
     """The record and the data's folder here, and what brings the record to where the driver sees it.
 
     On a shared file system that is nothing. With storage named by a URI the record is a copy on this machine, which
     goes there after every epoch and at the end, however the trial ends.
     """
     if facts["storage"] is None:
-        yield TrialRecord(Path(facts["record"])), Path(facts["data_folder"]), lambda: None
+        yield RunFolder(Path(facts["record"])), Path(facts["data_folder"]), lambda: None
         return
     mirror = Mirror(worker_folder(facts["storage"]), facts["storage"])
-    name = f"records/{facts['name']}"
+    name = f"trials/{facts['name']}"
     with _copy_of_mine(mirror.local / "locks" / facts["name"]):
         mirror.pull("data")
         mirror.pull(name)
         try:
-            yield TrialRecord(mirror.local / name), mirror.local / "data", lambda: mirror.push(name)
+            yield RunFolder(mirror.local / name), mirror.local / "data", lambda: mirror.push(name)
             mirror.push(name)
         except Exception:
             with suppress(StorageError):  # the first error is the one to tell

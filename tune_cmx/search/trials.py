@@ -21,7 +21,7 @@ from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.schedulers import build_scheduler, trial_facts
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, smooth_name, train
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 WORKER_LOSSES = 3
 """How often a trial whose worker or node was lost is taken up again."""
@@ -39,9 +39,9 @@ class TrialRunner:
     console: StudyConsole
     trainable: Trainable = train
     """What a worker runs."""
-    _joined: list[TrialRecord] = field(default_factory=list)
+    _joined: list[RunFolder] = field(default_factory=list)
 
-    def run(self, phase: str, title: str, records: Sequence[TrialRecord], *, stopping: bool) -> bool:
+    def run(self, phase: str, title: str, records: Sequence[RunFolder], *, stopping: bool) -> bool:
         """Train what is not over; False if something is still not over at the end.
 
         Args:
@@ -82,7 +82,7 @@ class TrialRunner:
         self.console.start(title, trials, at_once)
         return at_once
 
-    def _join(self, record: TrialRecord) -> Facts:
+    def _join(self, record: RunFolder) -> Facts:
         """A trial joins the phase; what its worker must know."""
         self._joined.append(record)
         state = record.state()
@@ -116,7 +116,7 @@ class TrialRunner:
         study = self.opened.study
         metric = smooth_name(study.file.early_stopping.metric)
         use = self.resources.of_trial
-        reuse = self.resources.device == "cpu"  # a process keeps a card's memory, and a broken context
+        reuse = self.resources.device == "cpu"  # a process keeps a GPU's memory, and a broken context
         # Ray keeps a worker, and a cluster grows, only while a trial waits for a place
         ahead = int(reuse or self.resources.address is not None)
         at_once = ClusterSlots(use, at_most=self.resources.at_most, ahead=ahead)
@@ -184,7 +184,7 @@ def _without_the_interrupted() -> Iterator[None]:
         log.removeFilter(wanted)
 
 
-Join = Callable[[TrialRecord], Facts]
+Join = Callable[[RunFolder], Facts]
 
 
 def _in_order(facts: Sequence[Facts], at_once: int | None) -> BasicVariantGenerator:

@@ -7,9 +7,9 @@ from the environment or the machine's role.
 Records need locks, appends and renames, which object stores lack. They are written to a local folder and mirrored:
 
 1. The driver plans the records and pushes them, with the study's other files.
-2. A trial pulls its record (`mirror.pull("records/NAME")`), trains on it locally, and pushes it after every epoch,
+2. A trial pulls its record (`mirror.pull("trials/NAME")`), trains on it locally, and pushes it after every epoch,
    before it reports the epoch to the driver.
-3. The driver, told of the epoch, pulls `records/NAME/trial.json` and `metrics.csv`; what it changes there (stopped,
+3. The driver, told of the epoch, pulls `trials/NAME/trial.json` and `metrics.csv`; what it changes there (stopped,
    failed) it pushes when the trial no longer writes.
 
 The driver and the workers of a machine have one local folder each. The storage is the truth: what was not pushed is

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tune_cmx.errors import StorageError
-from tune_cmx.retry import PATIENCE_S
+from tune_cmx.retry import RETRY_S
 from tune_cmx.storage.store import Store
 
 _AT_ONCE = 8
 
 
-def fetch_data(uri: str, cache: Path, *, patience_s: float = PATIENCE_S) -> Path:
+def fetch_data(uri: str, cache: Path, *, retry_s: float = RETRY_S) -> Path:
     """Download a data set, unless this machine has it; processes that ask at the same time wait for the first.
 
     A download that broke off is continued. Data that changed on the storage are downloaded anew, beside the old.
@@ -22,7 +22,7 @@ def fetch_data(uri: str, cache: Path, *, patience_s: float = PATIENCE_S) -> Path
     Args:
         uri: The data set's folder.
         cache: A folder of this machine, with room for the data set.
-        patience_s: How long one request is tried again.
+        retry_s: How long one request is tried again.
 
     Returns:
         The data set's folder below `cache`; it is there only when it is whole.
@@ -30,7 +30,7 @@ def fetch_data(uri: str, cache: Path, *, patience_s: float = PATIENCE_S) -> Path
     Raises:
         StorageError: Nothing is there, or the storage did not come back in time.
     """
-    store = Store(uri, patience_s)
+    store = Store(uri, retry_s)
     files = store.files("")
     if not files:
         raise StorageError(f"{store.name}: no files are there; copy the data set there, or correct the URI")

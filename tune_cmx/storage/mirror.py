@@ -8,7 +8,7 @@ from pathlib import Path
 from pyarrow.fs import FileInfo, FileType
 
 from tune_cmx.errors import StorageError
-from tune_cmx.retry import PATIENCE_S
+from tune_cmx.retry import RETRY_S
 from tune_cmx.storage.store import Store, hidden
 
 _CONFIG, _STATE, _METRICS = "config.json", "trial.json", "metrics.csv"
@@ -20,15 +20,15 @@ _TRIES = 5
 class Mirror:
     """A local folder and its copy on storage. Every method waits for storage that fails, then raises StorageError."""
 
-    def __init__(self, local: Path, uri: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, local: Path, uri: str, *, retry_s: float = RETRY_S) -> None:
         """
         Args:
             local: This process's own folder; made when needed.
             uri: The storage's, of the same folder.
-            patience_s: How long one request is tried again.
+            retry_s: How long one request is tried again.
         """
         self.local, self.uri = local, uri
-        self._store = Store(uri, patience_s)
+        self._store = Store(uri, retry_s)
         self._same: dict[str, tuple[int, int, int]] = {}  # local files that are as on the storage, by `_stamp`
 
     def exists(self, relative: str) -> bool:

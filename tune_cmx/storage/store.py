@@ -37,9 +37,9 @@ def below(uri: str, name: str) -> str:
 class Store:
     """A place on a file system of pyarrow's; each request is tried again while it fails."""
 
-    def __init__(self, uri: str, patience_s: float) -> None:
+    def __init__(self, uri: str, retry_s: float) -> None:
         self.name = re.sub(r"(?<=://)[^/@]*@", "", uri)  # without credentials
-        self._uri, self._patience_s = uri, patience_s
+        self._uri, self._retry_s = uri, retry_s
 
     @cached_property
     def _opened(self) -> tuple[FileSystem, str]:
@@ -63,7 +63,7 @@ class Store:
             )
 
         place = f"{self.name}: {relative}"
-        return patiently(request, place, patience_s=self._patience_s, passes=_may_pass, failure=failure)
+        return patiently(request, place, retry_s=self._retry_s, passes=_may_pass, failure=failure)
 
     def put(self, file: Path, relative: str) -> None:
         """Upload a file; a reader sees the old content or the new."""
@@ -157,17 +157,17 @@ def hidden(name: str) -> bool:
     return any(part.startswith(".") or part.endswith(".partial") for part in PurePosixPath(name).parts)
 
 
-def check_writable(place: str | Path, *, patience_s: float = 20.0) -> None:
+def check_writable(place: str | Path, *, retry_s: float = 20.0) -> None:
     """Write a small file, read it back, remove it: a wrong place is found before anything is trained.
 
     Args:
         place: A URI or a path; the folder is made if it is not there, a bucket is not.
-        patience_s: How long to wait for storage that fails.
+        retry_s: How long to wait for storage that fails.
 
     Raises:
         StorageError: It cannot be written to or read from; says what failed and what to do.
     """
-    store = Store(str(place) if is_uri(place) else str(Path(place).resolve()), patience_s)
+    store = Store(str(place) if is_uri(place) else str(Path(place).resolve()), retry_s)
     name = f"writable-{uuid.uuid4().hex}.txt"
     with tempfile.TemporaryDirectory() as made:
         sent, received = Path(made) / "sent", Path(made) / "received"

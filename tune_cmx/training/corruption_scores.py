@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.corruption.corrupted import DisturbedDataset
-from tune_cmx.data.corruption.kinds import Disturbance, Shift
+from tune_cmx.data.corruption.corrupted import CorruptedDataset
+from tune_cmx.data.corruption.kinds import Corruption, Shift
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth
@@ -19,21 +19,21 @@ from tune_cmx.models.detector import Detector
 from tune_cmx.training.assembly import build_trial_model
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
 from tune_cmx.training.protocol import code_version
-from tune_cmx.training.run_folder import TrialRecord, write_json
+from tune_cmx.training.run_folder import RunFolder, write_json
 from tune_cmx.training.score import score_frames
 
 
 def measure_robustness(
-    record: TrialRecord,
+    record: RunFolder,
     prepared: Prepared,
-    disturbances: Iterable[Disturbance],
+    corruptions: Iterable[Corruption],
     part: str,
     *,
     device: str = "cpu",
     workers: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> int:
-    """Evaluate a complete record's weights undisturbed and under each disturbance, and write `robustness.json`.
+    """Evaluate a complete record's weights clean and under each corruption, and write `robustness.json`.
 
     What is there for the same weights, data, code and kind of device is not evaluated again; each result is written as
     it comes.
@@ -41,7 +41,7 @@ def measure_robustness(
     Args:
         record: Of a complete trial.
         prepared: The data that it was trained on.
-        disturbances: Each of a modality that the model has.
+        corruptions: Each of a modality that the model has.
         part: `val` or `test`.
         device: As torch names it.
         workers: Loader processes.
@@ -58,8 +58,8 @@ def measure_robustness(
     """
     with record.held():
         basis, weights = _basis(record, prepared, torch.device(device))
-        disturbances = tuple(disturbances)
-        _refuse_beyond_frames(disturbances, prepared)
+        corruptions = tuple(corruptions)
+        _refuse_beyond_frames(corruptions, prepared)
         config = record.config()
         schedule = config.schedule
         at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
@@ -69,16 +69,16 @@ def measure_robustness(
             found = None
         made = 0
         bench: _Bench | None = None
-        for disturbance in (None, *disturbances):
-            there = found is not None and (disturbance is None or found.results(disturbance) is not None)
+        for corruption in (None, *corruptions):
+            there = found is not None and (corruption is None or found.results(corruption) is not None)
             if not there:
                 bench = bench or _Bench(config, prepared, part, weights, torch.device(device), workers, at_once)
-                results = bench.results(disturbance)
-                if disturbance is None:
-                    found = OnSplit(basis=basis, undisturbed=results)
+                results = bench.results(corruption)
+                if corruption is None:
+                    found = OnSplit(basis=basis, clean=results)
                 else:
                     assert found is not None
-                    found = found.with_results(disturbance, results)
+                    found = found.with_results(corruption, results)
                 made += 1
                 content = Robustness.model_validate({"splits": {**kept, part: found}})
                 write_json(record.folder / ROBUSTNESS, content.model_dump(mode="json"))
@@ -86,12 +86,12 @@ def measure_robustness(
         return made
 
 
-def _refuse_beyond_frames(disturbances: Iterable[Disturbance], prepared: Prepared) -> None:
+def _refuse_beyond_frames(corruptions: Iterable[Corruption], prepared: Prepared) -> None:
     height, width = (min(sides) for sides in zip(*prepared.audit.sizes.values(), strict=True))
-    for disturbance in disturbances:
-        if isinstance(disturbance, Shift) and (abs(disturbance.right) >= width or abs(disturbance.down) >= height):
+    for corruption in corruptions:
+        if isinstance(corruption, Shift) and (abs(corruption.right) >= width or abs(corruption.down) >= height):
             raise DataError(
-                f"{prepared.data.root}: {disturbance.modality} {disturbance}: a frame of {width} x {height} pixels "
+                f"{prepared.data.root}: {corruption.modality} {corruption}: a frame of {width} x {height} pixels "
                 "shows nothing of it then; shift by less, or blank it"
             )
 
@@ -133,13 +133,13 @@ class _Bench:
         self._load = {"at_once": at_once, "workers": workers}
         self._model = _trained(config, prepared, weights).to(device)
 
-    def results(self, disturbance: Disturbance | None) -> Results:
+    def results(self, corruption: Corruption | None) -> Results:
         """Metrics in points; None: those of the frames as they are."""
         data, ids, order = self._prepared.data, self._ids, self._modalities
         frames = (
             PairedDataset(data, ids, order, augment=None, seed=0)
-            if disturbance is None
-            else DisturbedDataset(data, ids, order, disturbance, means=self._prepared.split.means)
+            if corruption is None
+            else CorruptedDataset(data, ids, order, corruption, means=self._prepared.split.means)
         )
         score = score_frames(self._model, frames, self._truth, self._device, **self._load)
         return {name: None if math.isnan(value) else value for name, value in score.metrics.items()}
@@ -155,7 +155,7 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
     return model
 
 
-def _basis(record: TrialRecord, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
+def _basis(record: RunFolder, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
     """What the results hang on, and the checkpoint."""
     state = record.state()
     refuse_unfinished(record.folder, state["status"])
@@ -182,7 +182,7 @@ def _basis(record: TrialRecord, prepared: Prepared, device: torch.device) -> tup
     ), weights
 
 
-def _kept(record: TrialRecord) -> Mapping[str, OnSplit]:
+def _kept(record: RunFolder) -> Mapping[str, OnSplit]:
     """What is there, by part; a damaged file is measured anew."""
     try:
         kept = read_robustness(record.folder)

@@ -75,7 +75,7 @@ def fit(
 
 
 def memory_mib(device: torch.device) -> float:
-    """Of a card, the most that tensors took since this was last asked; else what this process has resident now.
+    """Of a GPU, the most that tensors took since this was last asked; else what this process has resident now.
 
     On the CPU it is nan where the system has no `/proc`.
     """
@@ -103,7 +103,7 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
     for images, targets in batches:
         began = time.perf_counter()
         on_device = model(to_device(images, device))
-        on_cpu = [{name: tensor.cpu() for name, tensor in found.items()} for found in on_device]  # waits for the card
+        on_cpu = [{name: tensor.cpu() for name, tensor in found.items()} for found in on_device]  # waits for the GPU
         seconds += time.perf_counter() - began
         images_seen += len(images)
         for target, found in zip(targets, on_cpu, strict=True):

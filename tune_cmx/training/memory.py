@@ -1,4 +1,4 @@
-"""How much memory a trial takes, and so how many share a card."""
+"""How much memory a trial takes, and so how many share a GPU."""
 
 import math
 import os
@@ -22,7 +22,7 @@ from tune_cmx.training.loop import detect, failure_reason
 from tune_cmx.training.trainer import Batch
 
 USABLE = 0.9
-"""The fraction of a card's memory that trials share; the rest is for what no probe sees, such as fragmentation."""
+"""The fraction of a GPU's memory that trials share; the rest is for what no probe sees, such as fragmentation."""
 CONTEXT_BYTES = 2**29
 """What CUDA keeps for each process beside its tensors: a reserve, not a measurement."""
 _GIB = 2**30
@@ -33,9 +33,9 @@ class MemoryProbe:
     """What a few real steps of a trial took."""
 
     peak: int
-    """Bytes at most. On a card with what CUDA keeps for the process; on the CPU beyond what it had before the start."""
+    """Bytes at most. On a GPU with what CUDA keeps for the process; on the CPU beyond what it had before the start."""
     total: int
-    """Bytes of the card, or of the machine."""
+    """Bytes of the GPU, or of the machine."""
     step_seconds: float
     """Of one training step, without the reading of frames; the first step is not counted."""
 
@@ -67,19 +67,19 @@ def peak_memory(config: TrialConfig, prepared: Prepared, device: str, *, steps: 
             ) from error
 
 
-def card_total(device: str) -> int:
-    """Bytes of the card, or of the machine where the device is its CPU."""
+def gpu_total(device: str) -> int:
+    """Bytes of the GPU, or of the machine where the device is its CPU."""
     if torch.device(device).type == "cuda":
         return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def share(peak: int, total: int) -> float:
-    """The fraction of a card that a trial asks Ray for: 1/k, where k trials fit into 0.9 of it.
+    """The fraction of a GPU that a trial asks Ray for: 1/k, where k trials fit into 0.9 of it.
 
     Args:
         peak: Bytes that a trial takes, as of `peak_memory`.
-        total: Bytes of the card.
+        total: Bytes of the GPU.
 
     Raises:
         ConfigError: Not even one fits.
@@ -87,17 +87,17 @@ def share(peak: int, total: int) -> float:
     fitting = math.floor(USABLE * total / peak)
     if fitting < 1:
         raise ConfigError(
-            f"a trial takes {peak / _GIB:.1f} GiB, and {USABLE:.0%} of the card's {total / _GIB:.1f} GiB are to be had"
+            f"a trial takes {peak / _GIB:.1f} GiB, and {USABLE:.0%} of the GPU's {total / _GIB:.1f} GiB are to be had"
             "; lower schedule.batch_size or model.detector.image_size"
         )
     return 1 / fitting
 
 
 def limit_memory(fraction: float, device: str) -> None:
-    """Hold this process to its share of its card, so that it fails alone where it takes more; a no-op on the CPU.
+    """Hold this process to its share of its GPU, so that it fails alone where it takes more; a no-op on the CPU.
 
     Args:
-        fraction: Of the card, as of `share`; at 1 there is no limit.
+        fraction: Of the GPU, as of `share`; at 1 there is no limit.
         device: As torch names it.
     """
     place = torch.device(device)
@@ -109,7 +109,7 @@ def limit_memory(fraction: float, device: str) -> None:
 
 
 def tensor_fraction(fraction: float, total: int) -> float:
-    """What of a process's share of a card is left for tensors, beside what CUDA keeps; as a fraction of the card.
+    """What of a process's share of a GPU is left for tensors, beside what CUDA keeps; as a fraction of the GPU.
 
     Raises:
         ConfigError: Nothing is left.
@@ -117,7 +117,7 @@ def tensor_fraction(fraction: float, total: int) -> float:
     left = fraction - CONTEXT_BYTES / total
     if left <= 0:
         raise ConfigError(
-            f"a share of {fraction:g} of a card of {total / _GIB:.1f} GiB is less than what CUDA keeps for a process, "
+            f"a share of {fraction:g} of a GPU of {total / _GIB:.1f} GiB is less than what CUDA keeps for a process, "
             f"{CONTEXT_BYTES / _GIB:g} GiB; raise --gpus-per-trial"
         )
     return left
@@ -132,7 +132,7 @@ def _probe(config: TrialConfig, prepared: Prepared, device_name: str, steps: int
         seconds = _steps(config, prepared, device, steps)
     except Exception as error:
         raise TrialError(f"memory probe with {_asked(config)}: {failure_reason(error)}") from error
-    return MemoryProbe(peak_bytes(device) - before, card_total(device_name), seconds)
+    return MemoryProbe(peak_bytes(device) - before, gpu_total(device_name), seconds)
 
 
 def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps: int) -> float:
@@ -142,7 +142,7 @@ def _steps(config: TrialConfig, prepared: Prepared, device: torch.device, steps:
     images, targets = batch = _largest_batch(alone, prepared)
     trainer.epoch(1, [batch])
     began = time.monotonic()
-    trainer.epoch(1, [batch] * (steps - 1))  # it reads the sums of the losses at its end, and so waits for the card
+    trainer.epoch(1, [batch] * (steps - 1))  # it reads the sums of the losses at its end, and so waits for the GPU
     seconds = (time.monotonic() - began) / (steps - 1)
     at_once = alone.schedule.images_at_once(trainer.micro_batch)
     detect(trainer.scored, [(images[:at_once], targets[:at_once])], device)
@@ -176,7 +176,7 @@ def _asked(config: TrialConfig) -> str:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Bytes that this process has had at most: of a card, with what CUDA keeps for it, and 0 before it took any; else
+    """Bytes that this process has had at most: of a GPU, with what CUDA keeps for it, and 0 before it took any; else
     of the machine, where Linux alone counts them for a process and not its forebears.
 
     Raises:

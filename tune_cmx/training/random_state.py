@@ -36,4 +36,4 @@ def restore_generators(state: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])  # it may have more cards, or fewer
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])  # it may have more GPUs, or fewer

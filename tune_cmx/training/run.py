@@ -30,7 +30,7 @@ from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.ddp.workers import Helpers, Tasks
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
 from tune_cmx.training.protocol import code_version, package_versions
-from tune_cmx.training.run_folder import Row, TrialRecord, now
+from tune_cmx.training.run_folder import Row, RunFolder, now
 from tune_cmx.training.tensorboard.events import TrialBoard, is_shown
 from tune_cmx.training.trainer import Seen, Trainer
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_trial(
-    record: TrialRecord,
+    record: RunFolder,
     prepared: Prepared,
     *,
     device: str = "cpu",
@@ -54,15 +54,15 @@ def run_trial(
     Args:
         record: Planned; its `config.json` says what to train.
         prepared: The data set, audited and split.
-        device: As torch names it. Several processes (`schedule.processes`) take the visible cards from the first on.
+        device: As torch names it. Several processes (`schedule.processes`) take the visible GPUs from the first on.
         workers: Loader processes, of each process that trains; 0 loads in that one.
-        gpus: Cards that the trial takes, for its record: 0.5 where two share one. None: one a process.
+        gpus: GPUs that the trial takes, for its record: 0.5 where two share one. None: one a process.
         shared_cache: Read frames from memory that the trials of this machine share, if they fit. No number hangs on it.
 
     Raises:
         TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
             process holds the record.
-        DataError, ConfigError: The data or the configuration cannot be used together, or there are too few cards.
+        DataError, ConfigError: The data or the configuration cannot be used together, or there are too few GPUs.
     """
     with record.held():
         if record.over:
@@ -84,7 +84,7 @@ def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContex
     return shared_frames(prepared.data, prepared.audit) if shared_cache else contextlib.nullcontext()
 
 
-def _failed(record: TrialRecord, error: Exception) -> TuneCmxError:
+def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
     """Note the failure on the record; an error that names memory or a bug becomes a TrialError that says so."""
     reason = failure_reason(error)
     record.fail(reason, "".join(traceback.format_exception(error)))
@@ -100,7 +100,7 @@ def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
 
 
 def _train(
-    record: TrialRecord,
+    record: RunFolder,
     prepared: Prepared,
     device: torch.device,
     workers: int,
@@ -157,7 +157,7 @@ def _train(
     _finish(record, config, data, trainer)
 
 
-def _keep(record: TrialRecord, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
+def _keep(record: RunFolder, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
     """Write the last epoch down: its checkpoint first, as the row can be had from that."""
     row = history[-1]
     save_checkpoint(
@@ -239,7 +239,7 @@ def _row(report: EpochReport, history: Sequence[Row]) -> Row:
     return {name: row.get(name, math.nan) for name in history[0]} if history else row
 
 
-def _finish(record: TrialRecord, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
+def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
     """Write the results on the split that the configuration reports, and end the record."""
     last = record.rows()[-1]
     score = data.score(trainer, config.report_split)

@@ -1,7 +1,7 @@
 """The record of one trial: a folder that is readable without this software, and that nothing is ever lost from.
 
 `config.json` is written once, `metrics.csv` only grows, the rest is written to a temporary name and renamed. A disk
-that is full or away is waited for (`patience.PATIENCE_S`); what was written before stays readable throughout.
+that is full or away is waited for (`retry time.RETRY_S`); what was written before stays readable throughout.
 """
 
 import csv
@@ -40,13 +40,13 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, content: str | bytes, *, patience_s: float | None = None) -> None:
+def write_atomically(path: Path, content: str | bytes, *, retry_s: float | None = None) -> None:
     """Write beside, wait for the disk, rename: a reader sees the old content or the new, never a part.
 
     Args:
         path: In a folder that exists.
         content: Text is written as UTF-8.
-        patience_s: How long to wait for a disk that fails; None: `PATIENCE_S`.
+        retry_s: How long to wait for a disk that fails; None: `RETRY_S`.
 
     Raises:
         TrialError: It still fails; the old content is untouched.
@@ -65,12 +65,12 @@ def write_atomically(path: Path, content: str | bytes, *, patience_s: float | No
                 partial.unlink(missing_ok=True)  # on a full disk it takes room from others
             raise
 
-    on_disk(path, attempt, patience_s)
+    on_disk(path, attempt, retry_s)
 
 
-def write_json(path: Path, content: Any, *, patience_s: float | None = None) -> None:
+def write_json(path: Path, content: Any, *, retry_s: float | None = None) -> None:
     """JSON with nan as null, written atomically."""
-    write_atomically(path, json.dumps(_without_nan(content), indent=1) + "\n", patience_s=patience_s)
+    write_atomically(path, json.dumps(_without_nan(content), indent=1) + "\n", retry_s=retry_s)
 
 
 def _without_nan(content: Any) -> Any:
@@ -81,7 +81,7 @@ def _without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-class TrialRecord:
+class RunFolder:
     """A trial's folder: planned by whoever starts the trial, then written by the trial itself."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class TrialRecord:
         self.checkpoints = folder / "checkpoint"
 
     @classmethod
-    def plan(cls, folder: Path, config: TrialConfig, **facts: Any) -> "TrialRecord":
+    def plan(cls, folder: Path, config: TrialConfig, **facts: Any) -> "RunFolder":
         """Make the record, or open it where the same trial was planned before.
 
         Args:
@@ -125,10 +125,10 @@ class TrialRecord:
         """The configuration that the trial runs."""
         return read_trial(self.folder / "config.json")
 
-    def state(self, *, patience_s: float | None = None) -> dict[str, Any]:
+    def state(self, *, retry_s: float | None = None) -> dict[str, Any]:
         """What `trial.json` says."""
         path = self.folder / "trial.json"
-        content: dict[str, Any] = json.loads(on_disk(path, path.read_bytes, patience_s))
+        content: dict[str, Any] = json.loads(on_disk(path, path.read_bytes, retry_s))
         return content
 
     def update(self, **fields: Any) -> None:
@@ -148,10 +148,10 @@ class TrialRecord:
         with suppress(OSError):
             (self.folder / _RESERVE).unlink(missing_ok=True)
         try:
-            state = {**self.state(patience_s=_LAST_WORDS_S), "status": "failed", "reason": reason}
-            write_json(self.folder / "trial.json", state, patience_s=_LAST_WORDS_S)
+            state = {**self.state(retry_s=_LAST_WORDS_S), "status": "failed", "reason": reason}
+            write_json(self.folder / "trial.json", state, retry_s=_LAST_WORDS_S)
             if trace:
-                write_atomically(self.folder / "error.txt", trace, patience_s=_LAST_WORDS_S)
+                write_atomically(self.folder / "error.txt", trace, retry_s=_LAST_WORDS_S)
         except (TrialError, OSError) as error:
             _log.error("%s failed: %s; the record could not be told: %s", self.folder.name, reason, error)
 
@@ -161,18 +161,18 @@ class TrialRecord:
         return self.state()["status"] in OVER
 
     @contextmanager
-    def held(self, patience_s: float = 60) -> Iterator[None]:
+    def held(self, retry_s: float = 60) -> Iterator[None]:
         """Hold the record: two processes that wrote to it at once would spoil it. A dead process lets go by itself.
 
         Args:
-            patience_s: How long to wait for another, as for a worker that outlives its driver by some seconds.
+            retry_s: How long to wait for another, as for a worker that outlives its driver by some seconds.
 
         Raises:
             TrialError: Another process still holds it.
         """
         path = self.folder / ".lock"
         with on_disk(path, lambda: path.open("w")) as lock:
-            on_disk(path, lambda: self._lock(lock, patience_s))
+            on_disk(path, lambda: self._lock(lock, retry_s))
             reserve = self.folder / _RESERVE
             try:
                 with suppress(OSError):
@@ -182,8 +182,8 @@ class TrialRecord:
                 with suppress(OSError):
                     reserve.unlink(missing_ok=True)
 
-    def _lock(self, lock: IO[str], patience_s: float) -> None:
-        deadline = time.monotonic() + patience_s
+    def _lock(self, lock: IO[str], retry_s: float) -> None:
+        deadline = time.monotonic() + retry_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

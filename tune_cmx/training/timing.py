@@ -32,7 +32,7 @@ from tune_cmx.training.trainer import Batch, Trainer
 
 STEPS, BUDGET_S = 12, 10.0
 """Steps that are timed, and after how long no other is begun; two are timed at least."""
-_PATIENCE_S = 300.0
+_RETRY_S = 300.0
 """How long a probe waits for those that are to run beside it."""
 _NICENESS = 15
 """Of a search's workers, as Ray sets it; on a machine that others use as well, it makes a difference."""
@@ -54,7 +54,7 @@ class TrialTimes:
     save_s: float
     """A checkpoint."""
     peak: int
-    """Bytes at most: of a card with what CUDA keeps for the process, or of the machine, all of the process."""
+    """Bytes at most: of a GPU with what CUDA keeps for the process, or of the machine, all of the process."""
 
     def epoch_s(self, train_frames: int, val_frames: int, batch_size: int) -> float:
         """Training, validation and checkpoint."""
@@ -66,7 +66,7 @@ def time_trials(
 ) -> list[TrialTimes]:
     """Train each configuration for a few steps and evaluate a few frames, all at once, in fresh processes.
 
-    Each begins when all are built, so that they share cores, memory and card as the trials of a study would. Nothing
+    Each begins when all are built, so that they share cores, memory and GPU as the trials of a study would. Nothing
     is left behind. Of a trial over several processes it is the share of one.
 
     Args:
@@ -123,7 +123,7 @@ def _timed(
     data = TrialData(alone, prepared, workers, rank)
     batches = itertools.chain.from_iterable(data.batches(epoch) for epoch in itertools.count(1))
     start_s = time.monotonic() - began
-    barrier.wait(_PATIENCE_S)
+    barrier.wait(_RETRY_S)
     trainer.epoch(1, itertools.islice(batches, 1))
     step_s = seconds_a_step(trainer, batches)
     with tempfile.TemporaryDirectory() as folder:

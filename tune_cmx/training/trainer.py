@@ -59,7 +59,7 @@ class Seen(NamedTuple):
 
 
 class _Awaited(NamedTuple):
-    """A step's loss on its way from the card."""
+    """A step's loss on its way from the GPU."""
 
     step: int
     loss: Tensor
@@ -70,8 +70,8 @@ class _Awaited(NamedTuple):
     def sent(cls, step: int, loss: Tensor) -> "_Awaited":
         """Begin the way, and wait for nothing."""
         copy = loss.detach().to("cpu", non_blocking=True)
-        on_card = loss.device.type == "cuda"
-        return cls(step, copy, torch.cuda.current_stream(loss.device).record_event() if on_card else None)
+        on_gpu = loss.device.type == "cuda"
+        return cls(step, copy, torch.cuda.current_stream(loss.device).record_event() if on_gpu else None)
 
     def value(self) -> float:
         """The number, once it is there."""
@@ -141,7 +141,7 @@ class Trainer:
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         """Take an optimizer step for each batch.
 
-        The host does not wait for a step's loss: it is looked at before the next step's forward, when the card has
+        The host does not wait for a step's loss: it is looked at before the next step's forward, when the GPU has
         long computed it, and the sums are fetched once at the end.
 
         Raises:

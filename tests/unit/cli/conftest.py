@@ -20,7 +20,7 @@ SPACE = f"""# Which fusion?
 study: tiny
 fixed: {{model: {MODEL}, schedule: {{epochs: 3, batch_size: 2}}}}
 search: {{model.fusion: {{choice: [{{kind: add}}]}}}}
-control: {{model.fusion: {{kind: frm_ffm}}}}
+baseline: {{model.fusion: {{kind: frm_ffm}}}}
 early_stopping: {{kind: none}}
 """
 Run = Callable[..., tuple[int, str, str]]
@@ -81,7 +81,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
-    """A search-space file of one arm and the control."""
+    """A search-space file of one arm and the baseline."""
     path = tmp_path / "space.yaml"
     path.write_text(SPACE)
     return path

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def _study(folder: Path) -> Path:
-    (folder / "records").mkdir(parents=True)
+    (folder / "trials").mkdir(parents=True)
     (folder / "study.json").write_text("{}")
     return folder
 
 
 def test_a_study_s_records_a_folder_of_studies_and_a_trial_by_itself(tmp_path: Path) -> None:
     study = _study(tmp_path / "runs" / "demo")
-    assert logdir_of(study) == study / "records"
+    assert logdir_of(study) == study / "trials"
     assert logdir_of(study.parent) == study.parent
     trial = tmp_path / "baseline"
     trial.mkdir()

@@ -43,12 +43,12 @@ def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -
     lines = output.splitlines()
     assert lines[0].endswith("train 4 frames with 4 boxes, val 4 frames with 4 boxes, test 4 frames with 4 boxes")
     assert "Which fusion?" in lines
-    assert any(line.startswith("fusion frm_ffm (control) ") for line in lines)
+    assert any(line.startswith("fusion frm_ffm (baseline) ") for line in lines)
     sentence = (
-        "search: 1 trial, 3 epochs if none is stopped; confirmation: control, 1 finalist on 6 fresh seeds, 36 epochs"
+        "search: 1 trial, 3 epochs if none is stopped; confirmation: baseline, 1 finalist on 6 fresh seeds, 36 epochs"
     )
     assert sentence in lines
-    assert lines[-1].endswith("space.yaml: the control and 1 arm can be built and compared")
+    assert lines[-1].endswith("space.yaml: the baseline and 1 arm can be built and compared")
 
 
 def test_check_says_the_same_each_time(run: "Run", space: Path) -> None:

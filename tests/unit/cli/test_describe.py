@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from conftest import Run
 
 
-def test_describe_counts_the_published_control(run: "Run") -> None:
+def test_describe_counts_the_published_baseline(run: "Run") -> None:
     code, output, _ = run("describe", "--backbone", "mit_nano", "--fusion-type", "cssa", "--stages", "2,3")
     assert code == 0
     assert "fusion frm_ffm / cssa / cssa / frm_ffm at stages 1..4" in output

@@ -25,7 +25,7 @@ SPACE: dict[str, Any] = {
         "model.fusion.stages": {"choice": [[1], [2], [3], [4], [2, 3]]},
         "model.fusion.options.switching_threshold": {"uniform": [0.2, 0.6]},
     },
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "searcher": {"kind": "tpe", "trials": 5},
 }
 Parse = Callable[..., Study]
@@ -64,17 +64,17 @@ def test_an_import_says_what_it_took_and_ends_with_where_the_study_is(run: "Run"
     assert "taken: 13 runs" in said
     assert "refused: " in said
     assert "bad/final_results.json: not JSON" in said
-    assert "none can serve as control" in said
+    assert "none can serve as baseline" in said
     assert said.strip().splitlines()[-1] == f"study: {tmp_path / 'runs/published'}"
 
 
-def test_a_control_that_is_found_is_named(run: "Run", tmp_path: Path) -> None:
+def test_a_baseline_that_is_found_is_named(run: "Run", tmp_path: Path) -> None:
     (tmp_path / "exp_7").mkdir()
     config = {"fusion_type": "frm_ffm", "no_cssa": True}
     content = {"experiment_id": "exp_7", "config": config, "results": {"mAP": 82.6}}
     (tmp_path / "exp_7/final_results.json").write_text(json.dumps(content))
     said = run("import", tmp_path / "exp_7", "--name", "baseline")[1]
-    assert "can serve as control (FRM+FFM at all four stages): exp_7 (" in said
+    assert "can serve as baseline (FRM+FFM at all four stages): exp_7 (" in said
 
 
 def test_what_cannot_be_imported_is_refused(refusal: "Refusal", published: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_fusion_that_the_space_holds_still_is_part_of_it(published: Path, pars
 def earlier_study(folder: Path, *trials: tuple[str, dict[str, Any], dict[str, Any] | None]) -> Path:
     """A study's records: name, what trial.json says, final results by split."""
     for name, info, by_split in trials:
-        place = folder / "records" / name
+        place = folder / "trials" / name
         place.mkdir(parents=True)
         config = {"model": {"fusion": {"kind": "cssa", "stages": [1], "elsewhere": "frm_ffm", "options": {}}}}
         config["model"]["fusion"]["options"] = {"switching_threshold": 0.3}
@@ -169,12 +169,12 @@ def test_an_imported_run_that_ended_early_is_left_out(run: "Run", parse: Parse, 
 def test_a_search_that_is_taken_up_begins_with_what_it_began_with(published: Path, parse: Parse) -> None:
     begun = warm_started(parse(), [published], None)
     before = {"searcher": searcher_of(begun)}
-    for trial in published.glob("records/*/trial.json"):
+    for trial in published.glob("trials/*/trial.json"):
         trial.unlink()  # what became of the folder since is of no account
     assert searcher_of(warm_started(parse(), None, before)) == before["searcher"]
     assert searcher_of(warm_started(parse(), [published], before)) == before["searcher"]
     with pytest.raises(ConfigError, match="the search began with"):
-        warm_started(parse(), [published / "records"], before)
+        warm_started(parse(), [published / "trials"], before)
     with pytest.raises(ConfigError, match="has begun without it"):
         warm_started(parse(), [published], {"searcher": {"kind": "tpe"}})
 

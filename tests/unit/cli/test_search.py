@@ -61,11 +61,11 @@ def test_a_study_file_that_was_spoilt_is_named(refusal: "Refusal", data: Path, s
         (["--device", "cpu", "--gpus-per-trial", "0.5"], "contradict each other"),
         (["--gpus-per-trial", "2"], "from 0 to 1"),
         (["--gpus-per-trial", "-1"], "from 0 to 1"),
-        (["--device", "cuda:1", "--address", "somewhere:1"], "Ray picks the card"),
+        (["--device", "cuda:1", "--address", "somewhere:1"], "Ray picks the GPU"),
         (["--device", "cuda", "--gpus-per-trial", "0", "--address", "somewhere:1"], "contradict each other"),
     ],
 )
-def test_a_card_that_no_trial_could_use_is_refused(
+def test_a_gpu_that_no_trial_could_use_is_refused(
     flags: list[str], said: str, refusal: "Refusal", data: Path, space: Path
 ) -> None:
     assert said in refusal("search", space, "--data", data, *flags)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 
@@ -33,7 +33,12 @@ def read(tmp_path: Path) -> Reader:
 
     def build(**keys: Any) -> Study:
         model = {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "frm_ffm"}}
-        content = {"study": "test", "fixed": {"model": model}, "control": {"model.fusion": {"kind": "frm_ffm"}}, **keys}
+        content = {
+            "study": "test",
+            "fixed": {"model": model},
+            "baseline": {"model.fusion": {"kind": "frm_ffm"}},
+            **keys,
+        }
         path = tmp_path / "a.yaml"
         path.write_text("# Why?\n" + yaml.safe_dump(content, sort_keys=False))
         return read_study(path)
@@ -90,7 +95,7 @@ def test_the_ends_of_later_phases_are_built_before_the_start(read: Reader) -> No
         ),
         (
             {"phases": [TWO_PHASES["phases"][0], {"name": "epochs", "search": {"schedule.epochs": {"choice": [9]}}}]},
-            "the control leaves it open",
+            "the baseline leaves it open",
         ),
         (
             {"phases": [TWO_PHASES["phases"][0], {**TWO_PHASES["phases"][1], "keep": 1}]},
@@ -132,7 +137,7 @@ def test_tpe_adds_arms_as_it_draws_them(read: Reader) -> None:
     values = {KIND: "cssa", STAGES: [1], THRESHOLD: 0.3}
     arm = study.arm(values)
     assert study.arm(values) is arm
-    assert list(study.arms) == [CONTROL, arm.id]
+    assert list(study.arms) == [BASELINE, arm.id]
     assert len(study.range_ends()) == 2 + 2 + 2 + 2
 
 
@@ -144,7 +149,7 @@ def test_a_prior_outside_the_space_is_refused(read: Reader) -> None:
 
 
 def test_a_claim_may_name_an_arm_that_is_yet_to_come(read: Reader) -> None:
-    claim = {"kind": "superiority", "metric": "test/mAP", "treatment": {THRESHOLD: 0.3}, "control": CONTROL}
+    claim = {"kind": "superiority", "metric": "test/mAP", "treatment": {THRESHOLD: 0.3}, "baseline": BASELINE}
     study = read(**TWO_PHASES, claims=[claim])
     assert study.claimed() == ()
     arms = study.draw(study.phases[1], [study.arms[study.searched[0]]])

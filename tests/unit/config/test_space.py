@@ -40,11 +40,11 @@ def test_stopping_that_cannot_be_meant_is_refused(content: dict[str, Any], said:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"kind": "superiority", "metric": "test/mAP", "control": "control"}, "needs treatment"),
-        ({"kind": "superiority", "metric": "test/mAP", "treatment": {"arm": "a"}}, "needs control"),
-        ({"kind": "equivalence", "metric": "test/mAP", "treatment": "a", "control": "b"}, "needs margin"),
-        ({"kind": "superiority", "metric": "test/map", "treatment": "a", "control": "b"}, "got 'test/map'"),
-        ({"kind": "superiority", "metric": "train/mAP", "treatment": "a", "control": "b"}, "got 'train/mAP'"),
+        ({"kind": "superiority", "metric": "test/mAP", "baseline": "baseline"}, "needs treatment"),
+        ({"kind": "superiority", "metric": "test/mAP", "treatment": {"arm": "a"}}, "needs baseline"),
+        ({"kind": "equivalence", "metric": "test/mAP", "treatment": "a", "baseline": "b"}, "needs margin"),
+        ({"kind": "superiority", "metric": "test/map", "treatment": "a", "baseline": "b"}, "got 'test/map'"),
+        ({"kind": "superiority", "metric": "train/mAP", "treatment": "a", "baseline": "b"}, "got 'train/mAP'"),
         ({"kind": "superior", "metric": "test/mAP"}, "'superiority'"),
     ],
 )
@@ -55,16 +55,16 @@ def test_a_claim_that_could_never_be_answered_is_refused_before_the_search(conte
 
 @pytest.mark.parametrize("metric", ["test/mAP", "val/mAP_small", "mAP_50", "hours", "params_total"])
 def test_claims_are_about_what_the_rows_hold(metric: str) -> None:
-    content = {"kind": "superiority", "metric": metric, "treatment": {"arm": "a"}, "control": "control"}
+    content = {"kind": "superiority", "metric": metric, "treatment": {"arm": "a"}, "baseline": "baseline"}
     assert validate(Claim, content, source="a.yaml").metric == metric
 
 
-def test_a_study_needs_its_name_and_a_control() -> None:
+def test_a_study_needs_its_name_and_a_baseline() -> None:
     with pytest.raises(ConfigError) as caught:
         validate(StudyFile, {}, source="a.yaml")
-    assert str(caught.value).splitlines() == [f"a.yaml: {key}: is missing" for key in ("study", "control")]
+    assert str(caught.value).splitlines() == [f"a.yaml: {key}: is missing" for key in ("study", "baseline")]
     with pytest.raises(ConfigError, match=r"a\.yaml: study: .* got 'Über alles'"):
-        validate(StudyFile, {"study": "Über alles", "search": {"a": 1}, "control": {"a": 1}}, source="a.yaml")
+        validate(StudyFile, {"study": "Über alles", "search": {"a": 1}, "baseline": {"a": 1}}, source="a.yaml")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_seeds_that_are_trained_whatever_comes_out(content: dict[str, Any], 
 
 
 def test_tpe_promotes_before_it_draws_more() -> None:
-    content = {"study": "a", "search": {"schedule.lr": {"choice": [1]}}, "control": {"schedule.lr": 2}}
+    content = {"study": "a", "search": {"schedule.lr": {"choice": [1]}}, "baseline": {"schedule.lr": 2}}
     tpe = {"kind": "tpe", "trials": 4}
     assert validate(StudyFile, content, source="a.yaml").early_stopping.first == "new"
     assert validate(StudyFile, {**content, "searcher": tpe}, source="a.yaml").early_stopping.first == "promotion"

@@ -1,4 +1,4 @@
-"""A search-space file as arms set against a control."""
+"""A search-space file as arms set against a baseline."""
 
 import re
 from collections.abc import Callable
@@ -10,12 +10,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tune_cmx.config.arms import CONTROL, differing
+from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 
 SEARCH = {"model.fusion.stages": {"choice": [[1], [2, 3]]}}
-CONTROL_OF = {"model.fusion": {"kind": "frm_ffm"}}
+BASELINE_OF = {"model.fusion": {"kind": "frm_ffm"}}
 FIXED = {"model": {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "frm_ffm"}}}
 Reader = Callable[..., Study]
 
@@ -25,7 +25,7 @@ def read(tmp_path: Path) -> Reader:
     """A study from the usual content with some keys replaced."""
 
     def build(overrides: dict[str, Any] | None = None, **keys: Any) -> Study:
-        content = {"study": "test", "fixed": FIXED, "search": SEARCH, "control": CONTROL_OF, **keys}
+        content = {"study": "test", "fixed": FIXED, "search": SEARCH, "baseline": BASELINE_OF, **keys}
         path = tmp_path / "a.yaml"
         path.write_text("# Why?\n# Run:  this\n" + yaml.safe_dump(content, sort_keys=False))
         return read_study(path, overrides=overrides)
@@ -38,16 +38,16 @@ def with_lr(domain: Any, **searcher: Any) -> dict[str, Any]:
     return {
         "fixed": {},
         "search": {"schedule.lr": domain},
-        "control": {"schedule.lr": 0.5},
+        "baseline": {"schedule.lr": 0.5},
         **({"searcher": searcher} if searcher else {}),
     }
 
 
-def test_a_grid_is_every_combination_after_the_control(read: Reader) -> None:
+def test_a_grid_is_every_combination_after_the_baseline(read: Reader) -> None:
     threshold = "model.fusion.options.switching_threshold"
     study = read(search={**SEARCH, threshold: {"choice": [0.3, 0.5]}})
     assert list(study.arms) == [
-        CONTROL,
+        BASELINE,
         "stages-1-switching-threshold-0.3",
         "stages-1-switching-threshold-0.5",
         "stages-2+3-switching-threshold-0.3",
@@ -60,8 +60,8 @@ def test_a_grid_is_every_combination_after_the_control(read: Reader) -> None:
     assert last.config.model.backbone == "mit_nano"
 
 
-def test_the_controls_mapping_replaces_the_fixed_one_whole(read: Reader) -> None:
-    fusion = read().arms[CONTROL].config.model.fusion
+def test_the_baselines_mapping_replaces_the_fixed_one_whole(read: Reader) -> None:
+    fusion = read().arms[BASELINE].config.model.fusion
     assert (fusion.kind, fusion.stages, fusion.elsewhere, fusion.options) == ("frm_ffm", None, None, {})
 
 
@@ -91,33 +91,36 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
             {"search": {**SEARCH, "model.fusion": {"choice": [{"kind": "add"}]}}, "fixed": {}},
             r"search\.model\.fusion is searched as a whole and below, in model\.fusion\.stages; keep one",
         ),
-        ({"control": {"schedule.lr": 0.1}}, r"a\.yaml:\d+: search\.model\.fusion\.stages: the control leaves it open"),
-        ({"control": {"model.fusio": {}}}, r"the control leaves it open.*Is control\.model\.fusio meant for it\?"),
+        (
+            {"baseline": {"schedule.lr": 0.1}},
+            r"a\.yaml:\d+: search\.model\.fusion\.stages: the baseline leaves it open",
+        ),
+        ({"baseline": {"model.fusio": {}}}, r"the baseline leaves it open.*Is baseline\.model\.fusio meant for it\?"),
         ({"confirm": {"finalists": 9}}, r"confirm\.finalists: the search has only \d arms; got 9"),
         ({"early_stopping": {"smooth_epochs": 99}}, r"smooth_epochs: no schedule has more than \d+ epochs; got 99"),
         ({"fixed": {**FIXED, "seed": 3}}, r"fixed\.seed: each trial has its own"),
         ({"fixed": {**FIXED, "report_split": "test"}}, r"fixed\.report_split: the study sets it"),
-        ({"control": {"model": {"backbone": "mit_b0"}}}, r"control\.model would replace the whole section"),
+        ({"baseline": {"model": {"backbone": "mit_b0"}}}, r"baseline\.model would replace the whole section"),
         (
-            {"control": {**CONTROL_OF, "compute": {"precision": "fp32"}}},
-            r"control\.compute would replace the whole section",
+            {"baseline": {**BASELINE_OF, "compute": {"precision": "fp32"}}},
+            r"baseline\.compute would replace the whole section",
         ),
         (
-            {"search": {"schedule.micro_batch": {"choice": [2, 4]}}, "control": {"schedule.micro_batch": 1}},
+            {"search": {"schedule.micro_batch": {"choice": [2, 4]}}, "baseline": {"schedule.micro_batch": 1}},
             r"search\.schedule\.micro_batch: is protocol, as batch normalisation and losses are .* give all arms one",
         ),
         (
-            {"control": {**CONTROL_OF, "schedule.processes": 2}},
-            r"control\.schedule\.processes: is protocol, as batch normalisation",
+            {"baseline": {**BASELINE_OF, "schedule.processes": 2}},
+            r"baseline\.schedule\.processes: is protocol, as batch normalisation",
         ),
-        ({"search": {"seed": {"choice": [1, 2]}}, "control": {"seed": 0}}, r"search\.seed: each trial has its own"),
+        ({"search": {"seed": {"choice": [1, 2]}}, "baseline": {"seed": 0}}, r"search\.seed: each trial has its own"),
         (
-            {"search": {"data.split_seed": {"choice": [1, 2]}}, "control": {"data.split_seed": 0}},
+            {"search": {"data.split_seed": {"choice": [1, 2]}}, "baseline": {"data.split_seed": 0}},
             r"search\.data\.split_seed: all arms share one data set",
         ),
         ({"serch": {}}, r"serch: unknown key.*Did you mean 'search'\?"),
         ({"fixed": {"modle": {}, **FIXED}}, r"a\.yaml:\d+: modle: unknown key.*Did you mean 'model'\?"),
-        ({"control": {"model.fusion": {"knd": "add"}}}, r"a\.yaml:\d+: model\.fusion\.knd: unknown key.*'kind'"),
+        ({"baseline": {"model.fusion": {"knd": "add"}}}, r"a\.yaml:\d+: model\.fusion\.knd: unknown key.*'kind'"),
         (
             {"search": {"model.fusion.stages": {"choice": [[1], [5]]}}},
             r"stages must be of 1, 2, 3, 4; got 5 \(in the arm 'stages 5'\)",
@@ -127,7 +130,7 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
         ({"search": {"arms": {"choice": [{"model.streams": "rgb"}]}, **SEARCH}}, r"search\.arms: stands alone"),
         (with_lr({"uniform": [0.1, 0.2]}), r"search\.schedule\.lr: a grid needs \{choice: .*random, trials: N"),
         (with_lr({"choice": [0.1, 0.2]}, kind="random", trials=3), "only about 2 different trials; got 3"),
-        (with_lr({"choice": [0.5]}), "every arm that the search draws is the control itself"),
+        (with_lr({"choice": [0.5]}), "every arm that the search draws is the baseline itself"),
     ],
 )
 def test_a_study_that_cannot_be_fair_or_drawn_is_refused(keys: dict[str, Any], said: str, read: Reader) -> None:
@@ -137,14 +140,19 @@ def test_a_study_that_cannot_be_fair_or_drawn_is_refused(keys: dict[str, Any], s
 
 def test_a_random_search_draws_no_trial_twice(read: Reader) -> None:
     study = read(**with_lr({"choice": [0.1, 0.2, 0.3, 0.4]}, kind="random", trials=4))
-    assert sorted(arm.values["schedule.lr"] for arm in study.arms.values() if arm.id != CONTROL) == [0.1, 0.2, 0.3, 0.4]
+    assert sorted(arm.values["schedule.lr"] for arm in study.arms.values() if arm.id != BASELINE) == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
 
 
 def test_the_seed_of_the_file_decides_a_random_search(read: Reader) -> None:
     keys = with_lr({"loguniform": [1e-4, 1e-1]}, kind="random", trials=5)
     first, again, other = read(**keys), read(**keys), read(**keys, seed=1)
     assert first.arms == again.arms
-    assert set(first.arms) & set(other.arms) == {CONTROL}
+    assert set(first.arms) & set(other.arms) == {BASELINE}
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -164,7 +172,7 @@ def test_long_labels_make_short_ids(read: Reader) -> None:
     assert all(len(name) <= 60 for name in study.searched)
 
 
-def test_a_draw_that_is_the_control_is_no_arm(read: Reader) -> None:
+def test_a_draw_that_is_the_baseline_is_no_arm(read: Reader) -> None:
     study = read(**with_lr({"choice": [0.1, 0.5]}))
     assert study.searched == ("lr-0.1",)
 
@@ -179,10 +187,10 @@ def test_two_ways_to_write_the_same_fusions_are_one_arm(read: Reader) -> None:
     assert read(search={"model.fusion": {"choice": kinds}}, fixed={}).searched == ("fusion-cssa",)
 
 
-def test_arms_are_what_they_change_of_the_control(read: Reader) -> None:
+def test_arms_are_what_they_change_of_the_baseline(read: Reader) -> None:
     arms = [{"model.streams": "rgb"}, {"model.fusion": {"kind": "add"}, "schedule.lr": 0.1}]
-    control = {**CONTROL_OF, "model.streams": "rgb | thermal", "schedule.lr": 0.2}
-    study = read(search={"arms": {"choice": arms}}, control=control, fixed={"model.backbone": "mit_b0"})
+    baseline = {**BASELINE_OF, "model.streams": "rgb | thermal", "schedule.lr": 0.2}
+    study = read(search={"arms": {"choice": arms}}, baseline=baseline, fixed={"model.backbone": "mit_b0"})
     single, added = (study.arms[name].config for name in study.searched)
     assert (single.model.streams, single.model.fusion.kind, single.schedule.lr) == ("rgb", "frm_ffm", 0.2)
     assert (added.model.streams, added.model.fusion.kind, added.schedule.lr) == ("rgb | thermal", "add", 0.1)
@@ -190,13 +198,13 @@ def test_arms_are_what_they_change_of_the_control(read: Reader) -> None:
     assert added.model.backbone == "mit_b0"
 
 
-def test_a_control_that_differs_outside_the_factors_is_refused_by_name(read: Reader) -> None:
-    control = {**CONTROL_OF, "schedule.lr": 0.001}
-    with pytest.raises(ConfigError, match=r"arm 'stages 1' differs from the control in schedule\.lr, which is no fac"):
-        read(control=control)
-    allowed = read(control=control, allow_differences=["schedule.lr"])
+def test_a_baseline_that_differs_outside_the_factors_is_refused_by_name(read: Reader) -> None:
+    baseline = {**BASELINE_OF, "schedule.lr": 0.001}
+    with pytest.raises(ConfigError, match=r"arm 'stages 1' differs from the baseline in schedule\.lr, which is no fac"):
+        read(baseline=baseline)
+    allowed = read(baseline=baseline, allow_differences=["schedule.lr"])
     assert "schedule.lr" not in allowed.factors
-    assert differing(allowed.arms["stages-1"].config, allowed.arms[CONTROL].config)[-1] == "schedule.lr"
+    assert differing(allowed.arms["stages-1"].config, allowed.arms[BASELINE].config)[-1] == "schedule.lr"
 
 
 def test_an_allowed_difference_that_names_no_field_is_refused(read: Reader) -> None:
@@ -209,11 +217,11 @@ def test_a_searched_preset_sets_the_whole_schedule(read: Reader) -> None:
     keys: dict[str, Any] = {
         "fixed": {},
         "search": {"schedule.preset": {"choice": ["conservative"]}},
-        "control": {"schedule.preset": "aggressive"},
+        "baseline": {"schedule.preset": "aggressive"},
     }
     study = read(**keys, early_stopping={"kind": "none"})
     assert study.arms["preset-conservative"].config.schedule.lr == 0.005
-    assert study.arms[CONTROL].config.schedule.lr == 0.02
+    assert study.arms[BASELINE].config.schedule.lr == 0.02
     assert "schedule" in study.factor_fields()
 
 
@@ -222,7 +230,7 @@ def test_asha_over_raw_epochs_is_refused_for_unequal_schedules(stopping: dict[st
     keys: dict[str, Any] = {
         "fixed": {},
         "search": {"schedule.epochs": {"choice": [10, 20]}},
-        "control": {"schedule.epochs": 15},
+        "baseline": {"schedule.epochs": 15},
     }
     with pytest.raises(ConfigError, match=r"the schedules have 10, 20 epochs; .* take compare_at: fraction or gpu_sec"):
         read(**keys)
@@ -235,8 +243,8 @@ def test_a_first_rung_at_the_end_of_the_schedule_is_refused(read: Reader) -> Non
         read(fixed={**FIXED, "schedule": {"epochs": 4}}, early_stopping={"grace": 4})
 
 
-def claim(treatment: Any, control: Any = CONTROL, kind: str = "superiority") -> dict[str, Any]:
-    return {"kind": kind, "metric": "test/mAP", "treatment": treatment, "control": control}
+def claim(treatment: Any, baseline: Any = BASELINE, kind: str = "superiority") -> dict[str, Any]:
+    return {"kind": kind, "metric": "test/mAP", "treatment": treatment, "baseline": baseline}
 
 
 @pytest.mark.parametrize(
@@ -276,15 +284,15 @@ def test_a_claim_that_matches_no_arm_is_refused(treatment: Any, read: Reader) ->
 def test_fixed_values_can_be_set_from_outside(read: Reader) -> None:
     study = read({"schedule.epochs": 9, "data.root": "/data"})
     assert {arm.config.schedule.epochs for arm in study.arms.values()} == {9}
-    assert study.arms[CONTROL].config.data.root == "/data"
+    assert study.arms[BASELINE].config.data.root == "/data"
 
 
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("model.fusion.stages", "under search or control"),
-        ("model.fusion", "under search or control"),
-        ("model.fusion.kind", "under search or control"),
+        ("model.fusion.stages", "under search or baseline"),
+        ("model.fusion", "under search or baseline"),
+        ("model.fusion.kind", "under search or baseline"),
         ("seed", "stands at the top of the file"),
         ("report_split", "the study sets it"),
         ("schedule.epoch", r"schedule\.epoch: unknown key.*Did you mean 'epochs'\?"),
@@ -305,7 +313,7 @@ def test_an_end_that_no_trial_could_have_is_named(read: Reader) -> None:
     keys = {
         "fixed": {"schedule": {"epochs": 4}},
         "search": {"schedule.warmup_epochs": {"uniform": [0.0, 4.0]}},
-        "control": {"schedule.warmup_epochs": 0.5},
+        "baseline": {"schedule.warmup_epochs": 0.5},
         "searcher": {"kind": "random", "trials": 1},
     }
     with pytest.raises(ConfigError, match=r"warmup_epochs must be below epochs.*\(search\.schedule\.warmup_epochs = 4"):

@@ -19,7 +19,7 @@ def kinds(config: FusionConfig) -> list[str]:
     return [stage.kind for stage in config.stage_fusions()]
 
 
-def test_the_default_is_the_control_of_the_field() -> None:
+def test_the_default_is_the_baseline_of_the_field() -> None:
     config = TrialConfig()
     assert kinds(config.model.fusion) == ["frm_ffm"] * 4
     assert config.report_split == "val"

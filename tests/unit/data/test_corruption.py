@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tune_cmx.data.corruption.corrupted import DisturbedDataset, shifted
+from tune_cmx.data.corruption.corrupted import CorruptedDataset, shifted
 from tune_cmx.data.corruption.kinds import (
     Blank,
     Delay,
     Shift,
     earlier_frames,
-    read_disturbance,
-    usual_disturbances,
+    read_corruption,
+    usual_corruptions,
 )
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.readers.layout import open_data
@@ -25,10 +25,10 @@ MEANS = {"rgb": [0.1, 0.2, 0.3], "thermal": [0.4], "event": [0.5]}
 BANDS = {"rgb": slice(0, 3), "thermal": slice(3, 4), "event": slice(4, 5)}
 
 
-def pair(data, ids, disturbance):
-    """The frames as they are, and disturbed."""
+def pair(data, ids, corruption):
+    """The frames as they are, and corrupted."""
     clean = PairedDataset(data, ids, ALL, augment=None, seed=0)
-    return clean, DisturbedDataset(data, ids, ALL, disturbance, means=MEANS)
+    return clean, CorruptedDataset(data, ids, ALL, corruption, means=MEANS)
 
 
 @pytest.mark.parametrize("modality", ALL)
@@ -126,12 +126,12 @@ def test_workers_change_nothing(folders):
 
 
 def test_what_is_looked_at_where_nothing_is_asked_for():
-    found = [str(one) for one in usual_disturbances(["rgb"], delays=True)]
+    found = [str(one) for one in usual_corruptions(["rgb"], delays=True)]
     assert found == [
         *("blank", "shifted 2 px right", "shifted 4 px right", "shifted 8 px right", "shifted 16 px right"),
         *("1 frame late", "2 frames late", "4 frames late"),
     ]
-    without = usual_disturbances(["rgb", "event"], delays=False)
+    without = usual_corruptions(["rgb", "event"], delays=False)
     assert len(without) == 10
     assert {one.modality for one in without} == {"rgb", "event"}
 
@@ -141,9 +141,9 @@ def test_words_of_a_shift_in_both_directions():
     assert str(Shift(modality="rgb", right=0, down=-1)) == "shifted 1 px up"
 
 
-@pytest.mark.parametrize("one", usual_disturbances(["thermal"], delays=True), ids=str)
-def test_a_disturbance_survives_being_written_down(one):
-    assert read_disturbance(one.model_dump()) == one
+@pytest.mark.parametrize("one", usual_corruptions(["thermal"], delays=True), ids=str)
+def test_a_corruption_survives_being_written_down(one):
+    assert read_corruption(one.model_dump()) == one
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,6 @@ def test_a_disturbance_survives_being_written_down(one):
         (["blank"], "valid dictionary"),
     ],
 )
-def test_a_disturbance_that_cannot_be_is_refused(content, said):
+def test_a_corruption_that_cannot_be_is_refused(content, said):
     with pytest.raises(DataError, match=said):
-        read_disturbance(content)
+        read_corruption(content)

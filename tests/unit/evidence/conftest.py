@@ -11,10 +11,10 @@ import pytest
 
 from tune_cmx.config.trial import FusionConfig, ModelConfig, ScheduleConfig, TrialConfig
 
-CONTROL = FusionConfig(kind="frm_ffm")
+BASELINE = FusionConfig(kind="frm_ffm")
 CSSA_1 = FusionConfig(kind="cssa", stages=(1,), elsewhere="frm_ffm", options={"switching_threshold": 0.5})
 CSSA_4 = FusionConfig(kind="cssa", stages=(4,), elsewhere="frm_ffm", options={"switching_threshold": 0.5})
-FUSIONS = {"control": CONTROL, "stages-1": CSSA_1, "stages-4": CSSA_4}
+FUSIONS = {"baseline": BASELINE, "stages-1": CSSA_1, "stages-4": CSSA_4}
 EPOCHS = 6
 VAL_COLUMNS = ("val/mAP", "val/mAP_50", "val/mAP_small")
 
@@ -37,18 +37,18 @@ class StudyWriter:
     study: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fixed = config_of("control", 0, "val")
+        fixed = config_of("baseline", 0, "val")
         self.study = {
             "study": "cssa-stages",
             "question": "Where should CSSA replace FRM+FFM?",
             "factors": ["model.fusion.stages"],
-            "control": "control",
+            "baseline": "baseline",
             "arms": {
                 arm: {
                     "label": arm.replace("-", " "),
                     "values": {} if fusion.stages is None else {"model.fusion.stages": list(fusion.stages)},
                     "config": config_of(arm, 0, "val"),
-                    "differs": [] if arm == "control" else ["model.fusion"],
+                    "differs": [] if arm == "baseline" else ["model.fusion"],
                 }
                 for arm, fusion in FUSIONS.items()
             },
@@ -111,7 +111,7 @@ class StudyWriter:
     ) -> None:
         """A record; it has final results if its status is complete, and on test if `test` is given."""
         status = info.get("status", "complete")
-        place = self.folder / "records" / name
+        place = self.folder / "trials" / name
         place.mkdir(parents=True)
         content = {
             "id": name,
@@ -163,12 +163,12 @@ class StudyWriter:
 
     def search(self) -> None:
         """Three search trials, one of which was stopped at the rung of epoch 2."""
-        self.trial("s-0", "control", "search", val=30.0)
+        self.trial("s-0", "baseline", "search", val=30.0)
         self.trial("s-1", "stages-1", "search", val=31.0)
         stop = {"epoch": 2, "rung": 2, "value": 9.5, "cutoff": 10.25}
         self.trial("s-4", "stages-4", "search", val=29.0, epochs=2, status="stopped", stopped=stop)
         (self.folder / "search").mkdir()
-        decisions = [("s-0", 10.0, None, "go on"), ("s-1", 10.25, 10.0, "go on"), ("s-4", 9.5, 10.25, "stop")]
+        decisions = [("s-0", 10.0, None, "continue"), ("s-1", 10.25, 10.0, "continue"), ("s-4", 9.5, 10.25, "stop")]
         lines = [
             json.dumps(
                 {"trial": name, "arm": "", "rung": 2, "at": 2, "value": value, "cutoff": cutoff, "decision": what}
@@ -245,7 +245,7 @@ def writer(tmp_path: Path) -> StudyWriter:
 def undecided(writer: StudyWriter) -> StudyWriter:
     """A search, and three arms on three shared seeds that do not differ beyond their spread."""
     writer.search()
-    writer.arm("control", [30.0, 31.0, 32.0])
+    writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-1", [31.0, 30.5, 33.5])
     writer.arm("stages-4", [29.0, 31.5, 30.5])
     return writer
@@ -253,9 +253,9 @@ def undecided(writer: StudyWriter) -> StudyWriter:
 
 @pytest.fixture
 def decided(writer: StudyWriter) -> StudyWriter:
-    """As `undecided`, but stages 1 lie well above the control on every seed."""
+    """As `undecided`, but stages 1 lie well above the baseline on every seed."""
     writer.search()
-    writer.arm("control", [30.0, 31.0, 32.0, 30.5])
+    writer.arm("baseline", [30.0, 31.0, 32.0, 30.5])
     writer.arm("stages-1", [33.0, 34.1, 34.9, 33.6])
     writer.arm("stages-4", [29.0, 31.5, 30.5, 31.0])
     return writer

@@ -38,7 +38,7 @@ def test_weights_that_a_hard_gate_cuts_off_are_not_active() -> None:
     assert counts["total"] - counts["active"] == 2 * 6
 
 
-def test_audit_has_nothing_to_say_of_the_control() -> None:
+def test_audit_has_nothing_to_say_of_the_baseline() -> None:
     assert inspected(_detector()).warnings == []
 
 
@@ -91,7 +91,7 @@ def test_audit_says_the_same_twice() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "gflop"), [(320, 416, 66.5), (800, 1088, 433.6)])
-def test_flops_of_the_control(height: int, width: int, gflop: float) -> None:
+def test_flops_of_the_baseline(height: int, width: int, gflop: float) -> None:
     with torch.device("meta"):
         detector = build_detector(ModelConfig(), bands=(3, 2), num_classes=1, mean=[0] * 5, std=[1] * 5)
     assert flops(detector, height, width) == pytest.approx(gflop, abs=0.05)

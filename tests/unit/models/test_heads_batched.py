@@ -22,7 +22,7 @@ Target = dict[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
-def _pooled_as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def _pooled_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """By torchvision's RoIAlign: what the CPU has in its place takes sums in another order."""
     monkeypatch.setattr(roi_heads, "_BY_BAGS", frozenset())
 
@@ -118,7 +118,7 @@ def _all_equal(first: list[Tensor], second: list[Tensor]) -> bool:
 @pytest.mark.parametrize("top", [12, 150, 2000], ids=lambda top: f"{top} a level")
 @pytest.mark.usefixtures("first_ones")
 def test_training_gives_torchvisions_proposals_losses_and_gradients(sizes: list[tuple[int, int]], top: int) -> None:
-    """12 and 150 a level are suppressed together, as on a card; 2,000 level by level."""
+    """12 and 150 a level are suppressed together, as on a GPU; 2,000 level by level."""
     results = []
     for model in _pair(proposals_train=top):
         maps = {name: own.requires_grad_() for name, own in _maps(4).items()}
@@ -215,7 +215,7 @@ def test_sampled_losses_are_about_those_of_torchvision() -> None:
 
 
 class Waits(TorchDispatchMode):
-    """Counts what would wait for a card, by name."""
+    """Counts what would wait for a GPU, by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,9 +236,9 @@ class Waits(TorchDispatchMode):
 def test_a_training_forward_waits_for_each_images_suppression_and_two_counts(
     batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """150 a level are suppressed as on a card; the counts are of proposals and of boxes on each level.
+    """150 a level are suppressed as on a GPU; the counts are of proposals and of boxes on each level.
 
-    That leaves torchvision's `BoxCoder.decode_single`, whose two constants a card is sent.
+    That leaves torchvision's `BoxCoder.decode_single`, whose two constants a GPU is sent.
     """
     ours, lists = _pair(proposals_train=150)[1], []
     to_list = Tensor.tolist

@@ -133,10 +133,10 @@ def test_an_x86_cpu_without_bfloat16_is_told_of(
 @pytest.mark.parametrize(
     ("device", "hip", "lacks"), [("cuda:0", None, True), ("cuda:1", None, False), ("cuda:0", "7.0", False)]
 )
-def test_a_card_is_asked_by_its_index(
+def test_a_gpu_is_asked_by_its_index(
     device: str, hip: str | None, lacks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A V100 beside an A100; AMD's cards count their capabilities otherwise."""
+    """A V100 beside an A100; AMD's GPUs count their capabilities otherwise."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: [(7, 0), (8, 0)][place.index])
     monkeypatch.setattr(torch.version, "hip", hip)
     assert lacks_bfloat16(torch.device(device)) is lacks

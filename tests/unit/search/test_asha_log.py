@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.rungs import GO_ON, PAUSE, bracket_of, read_decisions, stops
+from tune_cmx.search.rungs import CONTINUE, PAUSE, bracket_of, read_decisions, stops
 
 
 @pytest.mark.parametrize("first", ["new", "promotion"])
@@ -41,7 +41,7 @@ def test_an_epoch_reported_again_changes_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     desk = Desk(build_asha(asha_settings(), log), {"c": 3.0, "b": 2.0, "a": 1.0}).run()
     assert desk.starts.count("c") == 4  # begun, and taken up at each of three rungs
-    assert [one.decision for one in read_decisions(log) if one.trial == "c"] == [PAUSE, GO_ON] * 3
+    assert [one.decision for one in read_decisions(log) if one.trial == "c"] == [PAUSE, CONTINUE] * 3
 
 
 def test_a_worker_lost_while_its_trial_is_paused(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_no_log_is_written_where_none_is_given(tmp_path: Path, monkeypatch: pyte
 def test_decisions_of_before_phases_and_brackets_are_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(
-        '{"trial": "a", "arm": "x", "rung": 2, "at": 2.0, "value": 5.0, "cutoff": null, "decision": "go on"}\n'
+        '{"trial": "a", "arm": "x", "rung": 2, "at": 2.0, "value": 5.0, "cutoff": null, "decision": "continue"}\n'
     )
     assert [(one.phase, one.bracket) for one in read_decisions(log)] == [("search", 0)]
 

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.rungs import GO_ON, PAUSE, STOP, read_decisions, stops
+from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, read_decisions, stops
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA
 
 
@@ -47,13 +47,13 @@ def test_a_promotable_trial_of_the_highest_rung_comes_before_a_new_one(tmp_path:
     Desk(build_asha(asha_settings(reduction_factor=2, first="promotion"), log, full=8), values, full=8).run()
     assert [(one.trial, one.rung, one.cutoff, one.decision) for one in read_decisions(log)] == [
         ("a", 2, None, PAUSE),
-        ("b", 2, 4.0, GO_ON),  # the upper one of two
+        ("b", 2, 4.0, CONTINUE),  # the upper one of two
         ("b", 4, None, PAUSE),
         ("c", 2, 4.0, PAUSE),
         ("d", 2, 3.0, PAUSE),  # four have come: the upper two are b and a
-        ("a", 2, 3.0, GO_ON),
+        ("a", 2, 3.0, CONTINUE),
         ("a", 4, 4.0, PAUSE),
-        ("b", 4, 4.0, GO_ON),
+        ("b", 4, 4.0, CONTINUE),
         ("a", 4, 4.0, STOP),
         ("d", 2, 3.0, STOP),
         ("c", 2, 3.0, STOP),
@@ -78,7 +78,7 @@ def test_any_course_ends_with_every_trial_decided_once(tmp_path: Path, seed: int
     assert not any(one.trial in failing and one.at >= failing[one.trial] for one in lines)
     for place in {(one.bracket, one.rung) for one in lines}:
         here = [one for one in lines if (one.bracket, one.rung) == place]
-        going = {one.trial for one in here if one.decision == GO_ON}
+        going = {one.trial for one in here if one.decision == CONTINUE}
         ranked = sorted({(-one.value, one.trial) for one in here})
         upper = [name for _, name in ranked[: int(len(ranked) / settings.reduction_factor + 1e-9)]]
         assert going >= set(upper)
@@ -158,7 +158,7 @@ def test_a_trial_at_its_end_is_not_paused(tmp_path: Path) -> None:
     asha.on_trial_add(None, trial)
     result = {"m": 5.0, "epoch": FULL, "fraction": 1.0, "gpu_seconds": 250.0}
     assert asha.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE
-    assert [(one.rung, one.at, one.decision) for one in read_decisions(tmp_path / "log")] == [(200, 250.0, GO_ON)]
+    assert [(one.rung, one.at, one.decision) for one in read_decisions(tmp_path / "log")] == [(200, 250.0, CONTINUE)]
 
 
 def test_without_early_stopping_there_is_no_scheduler() -> None:
@@ -171,7 +171,7 @@ def test_ties_are_kept_apart_by_name(tmp_path: Path) -> None:
     for number, names in enumerate((sorted(VALUES), sorted(VALUES, reverse=True))):
         log = tmp_path / f"{number}"
         Desk(build_asha(asha_settings(), log), dict.fromkeys(names, 5.0)).run()
-        kept.append({one.trial for one in read_decisions(log) if one.decision == GO_ON})
+        kept.append({one.trial for one in read_decisions(log) if one.decision == CONTINUE})
     assert kept[0] == kept[1] == {f"t{number:02d}" for number in range(9)}
 
 

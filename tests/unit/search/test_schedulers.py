@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tune_cmx.config.space import EarlyStopping
-from tune_cmx.search.rungs import GO_ON, STOP, read_decisions, rungs
+from tune_cmx.search.rungs import CONTINUE, STOP, read_decisions, rungs
 from tune_cmx.search.schedulers import RecordedASHA
 
 METRIC = "val/mAP_smooth"
@@ -133,7 +133,7 @@ def test_a_decision_is_on_the_disk_when_it_is_made(tmp_path: Path) -> None:
         "at": 2.0,
         "value": 5.0,
         "cutoff": None,
-        "decision": GO_ON,
+        "decision": CONTINUE,
         "phase": "search",
         "bracket": 0,
     }

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_cmx.config.arms import CONTROL
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.study import read_study
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.rungs import Decision
 from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, mark_stopped, open_folder
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 Opener = Callable[..., StudyFolder]
 SPACE: dict[str, Any] = {
@@ -25,7 +25,7 @@ SPACE: dict[str, Any] = {
         "schedule": {"epochs": 5, "batch_size": 2},
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3]]}},
-    "control": {"model.fusion": {"kind": "frm_ffm"}},
+    "baseline": {"model.fusion": {"kind": "frm_ffm"}},
     "early_stopping": {"reduction_factor": 2, "grace": 2},
     "confirm": {"finalists": 2, "seeds": 2},
 }
@@ -43,7 +43,7 @@ def prepared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     space = tmp_path_factory.mktemp("space") / "space.yaml"
     space.write_text(yaml.safe_dump(SPACE))
     study = read_study(space, overrides={"data.root": str(data)})
-    return prepare(study.arms["control"].config.data, space.parent / "data")
+    return prepare(study.arms["baseline"].config.data, space.parent / "data")
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def opened(opener: Opener) -> StudyFolder:
     return opener()
 
 
-def _searched(opened: StudyFolder) -> list[TrialRecord]:
+def _searched(opened: StudyFolder) -> list[RunFolder]:
     return [opened.plan(opened.study.arms[name], 0, "search") for name in opened.study.searched]
 
 
-def _train(record: TrialRecord, values: list[float], status: str) -> None:
+def _train(record: RunFolder, values: list[float], status: str) -> None:
     """Write epochs of these metrics into a record, as training would."""
     record.begin_session(1)
     for epoch, value in enumerate(values, start=1):
@@ -77,7 +77,7 @@ def _train(record: TrialRecord, values: list[float], status: str) -> None:
     record.update(status=status)
 
 
-def _decide(opened: StudyFolder, record: TrialRecord, rung: float, decision: str) -> Decision:
+def _decide(opened: StudyFolder, record: RunFolder, rung: float, decision: str) -> Decision:
     opened.decisions.parent.mkdir(parents=True, exist_ok=True)
     line = Decision(record.folder.name, str(record.state()["arm"]), rung, rung, 10.0, 12.5, decision)
     with opened.decisions.open("a") as file:
@@ -117,10 +117,10 @@ def test_a_search_never_reads_test_and_a_confirmation_reports_on_it(opened: Stud
 
 
 def test_all_records_have_the_protocol_and_the_split(opened: StudyFolder) -> None:
-    states = [record.state() for record in (*_searched(opened), opened.plan(opened.study.arms[CONTROL], 7, "confirm"))]
+    states = [record.state() for record in (*_searched(opened), opened.plan(opened.study.arms[BASELINE], 7, "confirm"))]
     for key in ("protocol_hash", "split_hash", "data_fingerprint"):
         assert len({state[key] for state in states}) == 1
-    assert {TrialRecord(opened.folder / "records" / s["id"]).config().data.split for s in states} == {
+    assert {RunFolder(opened.folder / "trials" / s["id"]).config().data.split for s in states} == {
         str(opened.prepared.split_file)
     }
 
@@ -180,7 +180,7 @@ def test_the_study_file(opened: StudyFolder) -> None:
         "winner": None,
     }
     assert content["question"] == "Which stage?"
-    assert list(content["arms"]) == ["control", "stages-1", "stages-2", "stages-3"]
+    assert list(content["arms"]) == ["baseline", "stages-1", "stages-2", "stages-3"]
     assert all(path.startswith("model.fusion.") for path in content["arms"]["stages-1"]["differs"])
     assert content["early_stopping"]["rungs"] == [2, 3]
     assert not [path for path in content["protocol"] if path.startswith("model.fusion")]
@@ -197,12 +197,12 @@ def test_the_same_study_is_taken_up(opener: Opener) -> None:
     [
         (
             {"fixed": {**SPACE["fixed"], "schedule": {"epochs": 5, "batch_size": 2, "lr": 0.5}}},
-            r"arm control: schedule\.lr was 0\.02, is 0\.5 .*start a new study with another --output-dir",
+            r"arm baseline: schedule\.lr was 0\.02, is 0\.5 .*start a new study with another --output-dir",
         ),
         ({"search": {"model.fusion.stages": {"choice": [[1], [2], [4]]}}}, r"arm stages-3 is gone \(and 2 more\)"),
         ({"search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}}}, "arm stages-4 is new"),
         ({"early_stopping": {"reduction_factor": 2, "grace": 3}}, r"early_stopping\.grace was 2.*, is 3"),
-        ({"seed": 1}, r"arm control: seed was 0, is 1"),
+        ({"seed": 1}, r"arm baseline: seed was 0, is 1"),
     ],
 )
 def test_another_study_is_refused(opener: Opener, changes: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Shares of a card by measured memory."""
+"""Shares of a GPU by measured memory."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def test_a_share_of_80_gib(peak_gib: float, fraction: float) -> None:
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12))
-def test_trials_of_a_card_fit_into_it_and_one_more_would_not(peak: int, total: int) -> None:
+def test_trials_of_a_gpu_fit_into_it_and_one_more_would_not(peak: int, total: int) -> None:
     try:
         trials = round(1 / share(peak, total))
     except ConfigError:
@@ -33,7 +33,7 @@ def test_trials_of_a_card_fit_into_it_and_one_more_would_not(peak: int, total: i
 
 def test_what_does_not_fit_is_refused_with_what_to_lower() -> None:
     said = (
-        r"takes 75\.0 GiB, and 90% of the card's 80\.0 GiB .* lower schedule\.batch_size or model\.detector\.image_size"
+        r"takes 75\.0 GiB, and 90% of the GPU's 80\.0 GiB .* lower schedule\.batch_size or model\.detector\.image_size"
     )
     with pytest.raises(ConfigError, match=said):
         share(75 * GIB, 80 * GIB)
@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_refused_with_what_to_lower() -> None:
 
 def test_what_cuda_keeps_for_each_process_is_taken_from_its_share() -> None:
     assert tensor_fraction(0.25, 80 * GIB) * 80 * GIB == pytest.approx(20 * GIB - CONTEXT_BYTES)
-    with pytest.raises(ConfigError, match=r"share of 0\.1 of a card of 4\.0 GiB .* raise --gpus-per-trial"):
+    with pytest.raises(ConfigError, match=r"share of 0\.1 of a GPU of 4\.0 GiB .* raise --gpus-per-trial"):
         tensor_fraction(0.1, 4 * GIB)
 
 
@@ -49,8 +49,8 @@ def test_the_cpu_has_no_shares_to_hold_a_trial_to() -> None:
     limit_memory(0.001, "cpu")
 
 
-def test_a_trial_on_a_card_is_held_to_its_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch's part stands in where there is no card: it takes the index that Ray leaves, never the bare device."""
+def test_a_trial_on_a_gpu_is_held_to_its_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's part stands in where there is no GPU: it takes the index that Ray leaves, never the bare device."""
     held: list[tuple[int, float]] = []
     monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)

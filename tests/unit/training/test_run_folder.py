@@ -13,7 +13,7 @@ import pytest
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import TrialError
 from tune_cmx.evaluation import METRICS
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 HISTORY = [
     {"epoch": epoch, "fraction": epoch / 3, "seconds": 1.5 * epoch, "val/mAP": epoch / 7, "val/mAP_small": math.nan}
@@ -22,11 +22,11 @@ HISTORY = [
 
 
 @pytest.fixture
-def record(tmp_path: Path, config: TrialConfig) -> TrialRecord:
-    return TrialRecord.plan(tmp_path / "a-trial", config, arm="stages-2-3", phase="search")
+def record(tmp_path: Path, config: TrialConfig) -> RunFolder:
+    return RunFolder.plan(tmp_path / "a-trial", config, arm="stages-2-3", phase="search")
 
 
-def test_a_planned_trial(record: TrialRecord, config: TrialConfig) -> None:
+def test_a_planned_trial(record: RunFolder, config: TrialConfig) -> None:
     state = record.state()
     assert (state["id"], state["arm"], state["phase"], state["seed"]) == ("a-trial", "stages-2-3", "search", 0)
     assert (state["status"], state["epochs"], state["epochs_planned"]) == ("planned", 0, 3)
@@ -35,25 +35,25 @@ def test_a_planned_trial(record: TrialRecord, config: TrialConfig) -> None:
     assert not record.over
 
 
-def test_planning_again_changes_nothing(record: TrialRecord, config: TrialConfig) -> None:
+def test_planning_again_changes_nothing(record: RunFolder, config: TrialConfig) -> None:
     record.update(status="complete")
     before = {path.name: path.read_bytes() for path in record.folder.iterdir()}
-    TrialRecord.plan(record.folder, config, arm="stages-2-3", phase="search")
+    RunFolder.plan(record.folder, config, arm="stages-2-3", phase="search")
     assert {path.name: path.read_bytes() for path in record.folder.iterdir()} == before
 
 
-def test_another_configuration_is_refused(record: TrialRecord, config: TrialConfig) -> None:
+def test_another_configuration_is_refused(record: RunFolder, config: TrialConfig) -> None:
     with pytest.raises(TrialError, match="holds a trial of another configuration; take a new folder"):
-        TrialRecord.plan(record.folder, config.model_copy(update={"seed": 1}))
+        RunFolder.plan(record.folder, config.model_copy(update={"seed": 1}))
 
 
-def test_data_that_moved_are_the_same_trial(record: TrialRecord, config: TrialConfig) -> None:
+def test_data_that_moved_are_the_same_trial(record: RunFolder, config: TrialConfig) -> None:
     moved = config.model_copy(update={"data": config.data.model_copy(update={"root": "/elsewhere"})})
-    again = TrialRecord.plan(record.folder, moved, arm="stages-2-3", phase="search")
+    again = RunFolder.plan(record.folder, moved, arm="stages-2-3", phase="search")
     assert again.config().data.root == "/elsewhere"
 
 
-def test_metrics_only_grow(record: TrialRecord) -> None:
+def test_metrics_only_grow(record: RunFolder) -> None:
     record.begin_session(1)
     sizes = []
     for row in HISTORY:
@@ -65,7 +65,7 @@ def test_metrics_only_grow(record: TrialRecord) -> None:
     assert len(set(sizes)) == 3
 
 
-def test_rows_come_back_to_the_last_bit(record: TrialRecord) -> None:
+def test_rows_come_back_to_the_last_bit(record: RunFolder) -> None:
     record.begin_session(1)
     for row in HISTORY:
         record.add_epoch(row, session_seconds=1.0)
@@ -77,7 +77,7 @@ def test_rows_come_back_to_the_last_bit(record: TrialRecord) -> None:
     assert lines[1] == f"1,{1 / 3},1.5,{1 / 7},"
 
 
-def test_a_record_counts_its_sessions(record: TrialRecord) -> None:
+def test_a_record_counts_its_sessions(record: RunFolder) -> None:
     record.begin_session(1, device="cpu")
     record.add_epoch(HISTORY[0], session_seconds=1.5)
     record.update(status="interrupted", reason="interrupted by the user")
@@ -91,13 +91,13 @@ def test_a_record_counts_its_sessions(record: TrialRecord) -> None:
 
 
 @pytest.mark.parametrize("status", ["planned", "running", "interrupted", "complete", "stopped", "failed"])
-def test_what_is_over(record: TrialRecord, status: str) -> None:
+def test_what_is_over(record: RunFolder, status: str) -> None:
     record.update(status=status)
     assert record.over == (status in ("complete", "stopped", "failed"))
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_row_that_was_cut_short_is_written_again(record: TrialRecord, cut: int) -> None:
+def test_a_row_that_was_cut_short_is_written_again(record: RunFolder, cut: int) -> None:
     record.begin_session(1)
     for row in HISTORY[:2]:
         record.add_epoch(row, session_seconds=1.0)
@@ -108,7 +108,7 @@ def test_a_row_that_was_cut_short_is_written_again(record: TrialRecord, cut: int
     assert path.read_bytes() == whole
 
 
-def test_a_header_that_was_cut_short_is_written_again(record: TrialRecord) -> None:
+def test_a_header_that_was_cut_short_is_written_again(record: RunFolder) -> None:
     record.begin_session(1)
     record.add_epoch(HISTORY[0], session_seconds=1.0)
     path = record.folder / "metrics.csv"
@@ -118,31 +118,31 @@ def test_a_header_that_was_cut_short_is_written_again(record: TrialRecord) -> No
     assert path.read_bytes() == whole
 
 
-def test_rows_that_the_checkpoint_knows_are_added(record: TrialRecord) -> None:
+def test_rows_that_the_checkpoint_knows_are_added(record: RunFolder) -> None:
     record.complete_rows(HISTORY)
     assert [row["epoch"] for row in record.rows()] == [1, 2, 3]
     record.complete_rows(HISTORY)
     assert len(record.rows()) == 3
 
 
-def test_rows_that_no_checkpoint_knows_are_not_trained_twice(record: TrialRecord) -> None:
+def test_rows_that_no_checkpoint_knows_are_not_trained_twice(record: RunFolder) -> None:
     record.complete_rows(HISTORY)
     with pytest.raises(TrialError, match=r"metrics\.csv: has 3 epochs, the checkpoint beside it 1; put the checkpoint"):
         record.complete_rows(HISTORY[:1])
 
 
-def test_one_holder_at_a_time(record: TrialRecord) -> None:
-    another = TrialRecord(record.folder)
+def test_one_holder_at_a_time(record: RunFolder) -> None:
+    another = RunFolder(record.folder)
     with record.held(), pytest.raises(TrialError, match="another process is training"), another.held(0):
         pass
-    with TrialRecord(record.folder).held(0):
+    with RunFolder(record.folder).held(0):
         pass
 
 
-def test_a_dead_process_lets_go(record: TrialRecord) -> None:
+def test_a_dead_process_lets_go(record: RunFolder) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tune_cmx.training.run_folder import TrialRecord\n"
-        "with TrialRecord(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from tune_cmx.training.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, record.folder], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -155,7 +155,7 @@ def test_a_dead_process_lets_go(record: TrialRecord) -> None:
             pass
 
 
-def test_final_results(record: TrialRecord, config: TrialConfig) -> None:
+def test_final_results(record: RunFolder, config: TrialConfig) -> None:
     """The keys that the group's scripts read, and the split's name, which their files do not have."""
     record.begin_session(1)
     record.add_epoch({**HISTORY[0], "seconds": 1800.0}, session_seconds=1800.0)
@@ -175,7 +175,7 @@ def test_final_results(record: TrialRecord, config: TrialConfig) -> None:
     assert content["model"] == {"total_params": 1_234_567, "total_params_M": 1.23}
 
 
-def test_detections_are_small_and_alike(record: TrialRecord) -> None:
+def test_detections_are_small_and_alike(record: RunFolder) -> None:
     found = [{"image_id": 0, "category_id": 1, "bbox": [1.23456, 2, 3, 4], "score": 0.123456789}]
     record.write_detections(found)
     content = (record.folder / "detections.json.gz").read_bytes()
@@ -186,7 +186,7 @@ def test_detections_are_small_and_alike(record: TrialRecord) -> None:
     assert (record.folder / "detections.json.gz").read_bytes() == content
 
 
-def test_no_partial_file_is_left(record: TrialRecord) -> None:
+def test_no_partial_file_is_left(record: RunFolder) -> None:
     record.begin_session(1)
     record.add_epoch(HISTORY[0], session_seconds=1.0)
     assert sorted(path.name for path in record.folder.iterdir()) == ["config.json", "metrics.csv", "trial.json"]

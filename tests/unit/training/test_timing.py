@@ -18,7 +18,7 @@ from tune_cmx.training.trainer import Batch, Trainer
 def test_steps_are_timed_in_one_epoch_within_the_budget(
     budget_s: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A card is waited for at the end of an epoch, and no more often in a trial."""
+    """A GPU is waited for at the end of an epoch, and no more often in a trial."""
     monkeypatch.setattr(timing, "BUDGET_S", budget_s)
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,4 +1,4 @@
-"""Flags that name disturbances of a modality, and what they cannot ask for."""
+"""Flags that name corruptions of a modality, and what they cannot ask for."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,22 +8,22 @@ from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup
 
 if TYPE_CHECKING:
-    from tune_cmx.data.corruption.kinds import Disturbance
+    from tune_cmx.data.corruption.kinds import Corruption
 
 
-def asked_disturbances(blank: Sequence[str], shift: Sequence[str], delay: Sequence[str]) -> "list[Disturbance]":
-    """The disturbances that `--blank`, `--shift` and `--delay` name, each once.
+def asked_corruptions(blank: Sequence[str], shift: Sequence[str], delay: Sequence[str]) -> "list[Corruption]":
+    """The corruptions that `--blank`, `--shift` and `--delay` name, each once.
 
     Raises:
         ConfigError: One of them is not understood.
     """
-    found = [_disturbance("--blank", text, kind="blank", modality=text) for text in blank]
+    found = [_corruption("--blank", text, kind="blank", modality=text) for text in blank]
     for text in shift:
         modality, (right, down) = _numbers("--shift", text, "modality=right,down in pixels, as in thermal=4,0", 2)
-        found.append(_disturbance("--shift", text, kind="shift", modality=modality, right=right, down=down))
+        found.append(_corruption("--shift", text, kind="shift", modality=modality, right=right, down=down))
     for text in delay:
         modality, (frames,) = _numbers("--delay", text, "modality=frames, as in event=2", 1)
-        found.append(_disturbance("--delay", text, kind="delay", modality=modality, frames=frames))
+        found.append(_corruption("--delay", text, kind="delay", modality=modality, frames=frames))
     return list(dict.fromkeys(found))
 
 
@@ -38,17 +38,17 @@ def _numbers(flag: str, text: str, form: str, count: int) -> tuple[str, list[int
     return modality, numbers
 
 
-def _disturbance(flag: str, text: str, **fields: Any) -> "Disturbance":
-    from tune_cmx.data.corruption.kinds import read_disturbance
+def _corruption(flag: str, text: str, **fields: Any) -> "Corruption":
+    from tune_cmx.data.corruption.kinds import read_corruption
 
     lookup(dict.fromkeys(MODALITIES), fields["modality"], f"{flag}: unknown modality")
     try:
-        return read_disturbance(fields)
+        return read_corruption(fields)
     except DataError as error:
         raise ConfigError(f"{flag}: {error}; got '{text}'") from error
 
 
-def refuse_unseen(asked: "Sequence[Disturbance]", configs: Iterable[TrialConfig]) -> None:
+def refuse_unseen(asked: "Sequence[Corruption]", configs: Iterable[TrialConfig]) -> None:
     """Raise ConfigError where none of the models has a modality that is asked for."""
     seen = {name for config in configs for name in config.model.modalities()}
     for one in asked:
@@ -57,7 +57,7 @@ def refuse_unseen(asked: "Sequence[Disturbance]", configs: Iterable[TrialConfig]
             raise ConfigError(f"--{one.kind}: no model here sees {one.modality}; they see {names}")
 
 
-def refuse_without_sequences(asked: "Sequence[Disturbance]", prepared: Any) -> None:
+def refuse_without_sequences(asked: "Sequence[Corruption]", prepared: Any) -> None:
     """Raise DataError where a delay is asked for and the data's sequences are not known."""
     from tune_cmx.data.corruption.kinds import Delay, earlier_frames
 

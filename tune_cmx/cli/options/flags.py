@@ -104,10 +104,10 @@ MEASURED = "auto"
 """As --gpus-per-trial: the share follows from the memory that the largest trial takes."""
 
 
-def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple[str, float]:
-    """What a trial computes on and its share of a card, a whole one if it is yet to be measured.
+def share_of_gpu(device: str | None, given: str | None, *, here: bool) -> tuple[str, float]:
+    """What a trial computes on and its share of a GPU, a whole one if it is yet to be measured.
 
-    The share alone says that the trial wants a card.
+    The share alone says that the trial wants a GPU.
     """
     import torch
 
@@ -119,7 +119,7 @@ def share_of_card(device: str | None, given: str | None, *, here: bool) -> tuple
     chosen = device_named(device, here=here)
     share = float(chosen == "cuda") if gpus_per_trial is None else gpus_per_trial
     if chosen.startswith("cuda:"):
-        raise ConfigError(f"--device: Ray picks the card of each trial; take cuda in place of {chosen}")
+        raise ConfigError(f"--device: Ray picks the GPU of each trial; take cuda in place of {chosen}")
     if (chosen == "cuda") != (share > 0):
         raise ConfigError(f"--device {chosen} and --gpus-per-trial {share:g} contradict each other; leave one out")
     return chosen, share
@@ -132,14 +132,14 @@ def share_given(text: str) -> float:
         raise ConfigError(f"--gpus-per-trial: needs a number from 0 to 1, or {MEASURED}; got '{text}'") from error
     if not 0 <= share <= 1:
         raise ConfigError(
-            f"--gpus-per-trial: from 0 to 1, as a process trains on one card; got {share:g}; for a trial over several "
-            "cards set schedule.processes in the file"
+            f"--gpus-per-trial: from 0 to 1, as a process trains on one GPU; got {share:g}; for a trial over several "
+            "GPUs set schedule.processes in the file"
         )
     return share
 
 
 def loaders(given: int | None, device: str, cores: float | None = None, *, processes: int = 1) -> int:
-    """Loader processes: as given, or as many as keep a card busy from the cores of a process that trains.
+    """Loader processes: as given, or as many as keep a GPU busy from the cores of a process that trains.
 
     Args:
         given: By the flag.

@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from tune_cmx.data.corruption.kinds import Blank, Delay, Disturbance, Shift, earlier_frames
+from tune_cmx.data.corruption.kinds import Blank, Corruption, Delay, Shift, earlier_frames
 from tune_cmx.data.dataset import PairedDataset, Sample, as_float
 from tune_cmx.data.pixels import read_frame
 from tune_cmx.data.readers.layout import PairedData
 from tune_cmx.errors import DataError
 
 
-class DisturbedDataset(PairedDataset):
+class CorruptedDataset(PairedDataset):
     """As `PairedDataset` without augmentation, but for one modality; boxes are those of the frame.
 
     Args:
         data: The set.
         ids: Frames, in this order.
         modalities: Whose bands the image has, in this order.
-        disturbance: Of one of them.
+        corruption: Of one of them.
         means: Of each band by modality, within 0..1: what is to be seen where the modality shows nothing.
 
     Raises:
@@ -30,23 +30,23 @@ class DisturbedDataset(PairedDataset):
         data: PairedData,
         ids: Sequence[str],
         modalities: Sequence[str],
-        disturbance: Disturbance,
+        corruption: Corruption,
         *,
         means: Mapping[str, Sequence[float]],
     ) -> None:
         super().__init__(data, ids, modalities, augment=None, seed=0, means=means)
-        self.disturbance = disturbance
-        self._earlier = earlier_frames(data, ids, disturbance.frames) if isinstance(disturbance, Delay) else []
+        self.corruption = corruption
+        self._earlier = earlier_frames(data, ids, corruption.frames) if isinstance(corruption, Delay) else []
 
     def __getitem__(self, index: int) -> Sample:
         image, target = super().__getitem__(index)
-        bands = self.bands_of(self.disturbance.modality)
-        image[bands] = self._disturbed(image[bands], index)
+        bands = self.bands_of(self.corruption.modality)
+        image[bands] = self._corrupted(image[bands], index)
         return image, target
 
-    def _disturbed(self, own_CHW: Tensor, index: int) -> Tensor:
-        mean_C11 = self.mean_of(self.disturbance.modality)
-        match self.disturbance:
+    def _corrupted(self, own_CHW: Tensor, index: int) -> Tensor:
+        mean_C11 = self.mean_of(self.corruption.modality)
+        match self.corruption:
             case Blank():
                 return mean_C11
             case Shift(right=right, down=down):
@@ -55,7 +55,7 @@ class DisturbedDataset(PairedDataset):
                 return self._late(own_CHW, index)
 
     def _late(self, own_CHW: Tensor, index: int) -> Tensor:
-        earlier, modality = self._earlier[index], self.disturbance.modality
+        earlier, modality = self._earlier[index], self.corruption.modality
         late_CHW = as_float(read_frame(self.data, earlier, [modality])[modality])
         if late_CHW.shape != own_CHW.shape:
             sizes = ["×".join(map(str, image.shape[1:])) for image in (late_CHW, own_CHW)]

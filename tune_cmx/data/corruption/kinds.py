@@ -33,7 +33,7 @@ class Blank(_OfModality):
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """Orders disturbances of a kind, the slightest first."""
+        """Orders corruptions of a kind, the slightest first."""
         return ()
 
     def __str__(self) -> str:
@@ -79,15 +79,15 @@ class Delay(_OfModality):
         return f"{self.frames} frame{'s' if self.frames > 1 else ''} late"
 
 
-Disturbance = Blank | Shift | Delay
-_ANY: TypeAdapter[Disturbance] = TypeAdapter(Annotated[Disturbance, Field(discriminator="kind")])
+Corruption = Blank | Shift | Delay
+_ANY: TypeAdapter[Corruption] = TypeAdapter(Annotated[Corruption, Field(discriminator="kind")])
 
 
-def read_disturbance(content: Any) -> Disturbance:
-    """A disturbance from its fields, as a file or a command line has them.
+def read_corruption(content: Any) -> Corruption:
+    """A corruption from its fields, as a file or a command line has them.
 
     Raises:
-        DataError: There is no such disturbance.
+        DataError: There is no such corruption.
     """
     try:
         return _ANY.validate_python(content)
@@ -97,9 +97,9 @@ def read_disturbance(content: Any) -> Disturbance:
         raise DataError(field + first["msg"].removeprefix("Value error, ")) from error
 
 
-def usual_disturbances(modalities: Iterable[str], *, delays: bool) -> list[Disturbance]:
+def usual_corruptions(modalities: Iterable[str], *, delays: bool) -> list[Corruption]:
     """Each modality blank, shifted to the right, and late where `delays` says that sequences are known."""
-    found: list[Disturbance] = []
+    found: list[Corruption] = []
     for modality in modalities:
         found.append(Blank(modality=modality))
         found += [Shift(modality=modality, right=pixels) for pixels in SHIFTS_PX]

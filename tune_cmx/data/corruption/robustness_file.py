@@ -1,4 +1,4 @@
-"""`robustness.json`: what a record knows of its detector on frames one of whose modalities is disturbed."""
+"""`robustness.json`: what a record knows of its detector on frames one of whose modalities is corrupted."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from tune_cmx.config.section import Section
-from tune_cmx.data.corruption.kinds import Disturbance
+from tune_cmx.data.corruption.kinds import Corruption
 from tune_cmx.errors import DataError
 
 ROBUSTNESS = "robustness.json"
@@ -15,9 +15,9 @@ Results = dict[str, Annotated[float, Field(ge=0, le=100)] | None]
 
 
 class Outcome(Section):
-    """What one disturbance leaves."""
+    """What one corruption leaves."""
 
-    disturbance: Annotated[Disturbance, Field(discriminator="kind")]
+    corruption: Annotated[Corruption, Field(discriminator="kind")]
     results: Results
 
 
@@ -34,20 +34,20 @@ class Basis(Section):
 
 
 class OnSplit(Section):
-    """One part of the split, undisturbed and disturbed, by the same weights."""
+    """One part of the split, clean and corrupted, by the same weights."""
 
     basis: Basis
-    undisturbed: Results
-    disturbed: tuple[Outcome, ...] = ()
+    clean: Results
+    corrupted: tuple[Outcome, ...] = ()
 
-    def results(self, disturbance: Disturbance) -> Results | None:
-        """Of this disturbance; None: it was not looked at."""
-        return next((one.results for one in self.disturbed if one.disturbance == disturbance), None)
+    def results(self, corruption: Corruption) -> Results | None:
+        """Of this corruption; None: it was not looked at."""
+        return next((one.results for one in self.corrupted if one.corruption == corruption), None)
 
-    def with_results(self, disturbance: Disturbance, results: Results) -> "OnSplit":
+    def with_results(self, corruption: Corruption, results: Results) -> "OnSplit":
         """The same and one more."""
-        outcome = Outcome(disturbance=disturbance, results=results)
-        return self.model_copy(update={"disturbed": (*self.disturbed, outcome)})
+        outcome = Outcome(corruption=corruption, results=results)
+        return self.model_copy(update={"corrupted": (*self.corrupted, outcome)})
 
 
 class Robustness(Section):

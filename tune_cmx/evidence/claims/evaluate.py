@@ -19,7 +19,7 @@ def evaluate_claim(
     claim: Mapping[str, Any],
     rows: Table | pd.DataFrame | Iterable[Mapping[str, Any]],
     *,
-    control: str | None = None,
+    baseline: str | None = None,
     factor: Sequence[str] = (),
     pilot: Iterable[int] = (),
 ) -> Answer:
@@ -29,7 +29,7 @@ def evaluate_claim(
         claim: `kind`, `metric`, `treatment` and what the kind needs besides.
         rows: One row a run; fields that are neither results nor bookkeeping are the protocol. A `Table` of them
             serves many claims without being read again.
-        control: The arm that the word `control` stands for in the claim.
+        baseline: The arm that the word `baseline` stands for in the claim.
         factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
         pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
             (Stein's two-stage rule). Empty: the number was given.
@@ -41,7 +41,7 @@ def evaluate_claim(
         ConfigError: The claim itself cannot be read.
         DataError: A row cannot be read.
     """
-    case = read_case(claim, rows if isinstance(rows, Table) else Table(rows), control, factor, pilot)
+    case = read_case(claim, rows if isinstance(rows, Table) else Table(rows), baseline, factor, pilot)
     for check in CHECKS:
         objection = check(case)
         if objection is not None:

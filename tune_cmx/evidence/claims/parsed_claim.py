@@ -12,14 +12,14 @@ from tune_cmx.evidence.claims.run_table import MetricTable, Table
 from tune_cmx.registry import suggestion
 
 NEEDS = {
-    "superiority": ("treatment", "control"),
-    "equivalence": ("treatment", "control", "margin"),
+    "superiority": ("treatment", "baseline"),
+    "equivalence": ("treatment", "baseline", "margin"),
     "best": ("treatment",),
-    "ratio": ("treatment", "control"),
+    "ratio": ("treatment", "baseline"),
     "value": ("treatment",),
 }
 KEYS = frozenset(
-    {"id", "text", "kind", "metric", "treatment", "control", "among"}
+    {"id", "text", "kind", "metric", "treatment", "baseline", "among"}
     | {"factor", "margin", "match_on", "value", "tolerance"}
 )
 
@@ -34,14 +34,14 @@ class Case:
     kind: str
     metric: str
     treatment: list[Row]
-    control: list[Row]
+    baseline: list[Row]
     """Empty for `best` and `value`."""
     rivals: dict[str, list[Row]]
     """For `best`: every other arm, by name."""
     table: MetricTable
     """All rows: comparisons are counted in them."""
     names: tuple[str, str]
-    """Of the treatment and of the control, for sentences."""
+    """Of the treatment and of the baseline, for sentences."""
     factor: tuple[str, ...]
     """Fields in which the sides may differ."""
     own_factor: tuple[str, ...]
@@ -65,14 +65,14 @@ class Case:
     @property
     def compared(self) -> list[Row]:
         """All rows that the claim compares."""
-        return [*self.treatment, *self.control, *(row for rows in self.rivals.values() for row in rows)]
+        return [*self.treatment, *self.baseline, *(row for rows in self.rivals.values() for row in rows)]
 
     @property
     def groups(self) -> dict[str, list[Row]]:
         """The sides of the comparison by name."""
         sides = {self.names[0]: self.treatment}
         if self.kind not in ("best", "value"):
-            sides[self.names[1]] = self.control
+            sides[self.names[1]] = self.baseline
         return {**sides, **self.rivals}
 
 
@@ -84,7 +84,7 @@ def answer(verdict: str, numbers: Mapping[str, Any], why: str) -> Answer:
 def read_case(
     claim: Mapping[str, Any],
     table: Table,
-    control: str | None,
+    baseline: str | None,
     factor: Sequence[str],
     pilot: Iterable[int] = (),
 ) -> Case:
@@ -93,27 +93,28 @@ def read_case(
     Args:
         claim: As design and documentation give its form.
         table: Of all runs.
-        control: The arm that the word `control` stands for.
+        baseline: The arm that the word `baseline` stands for.
         factor: Fields in which arms may differ where the claim names no `factor`.
         pilot: Seeds of the pilot that fixed the number of all.
 
     Raises:
         ConfigError: The claim has an unknown key, lacks one, or its two sides share runs.
     """
+    claim = in_current_words(claim)
     _check_form(claim)
     kind, metric = claim["kind"], claim["metric"]
     seen, own_factor = table.on(metric), _names(claim.get("factor"))
-    treatment_of = _condition(claim["treatment"], control)
-    control_of = _condition(claim["control"], control) if "control" in NEEDS[kind] else None
-    control_rows = _select(seen, control_of) if control_of is not None else []
+    treatment_of = _condition(claim["treatment"], baseline)
+    baseline_of = _condition(claim["baseline"], baseline) if "baseline" in NEEDS[kind] else None
+    baseline_rows = _select(seen, baseline_of) if baseline_of is not None else []
     treatment = _select(seen, treatment_of)
-    of_control = {id(row) for row in control_rows}
+    of_baseline = {id(row) for row in baseline_rows}
     if "best_of" in treatment_of:
-        treatment = [row for row in treatment if id(row) not in of_control]
-    if any(id(row) in of_control for row in treatment):
+        treatment = [row for row in treatment if id(row) not in of_baseline]
+    if any(id(row) in of_baseline for row in treatment):
         raise ConfigError(
-            f"claim '{claim_text(claim)}': treatment and control share runs; narrow one of {dict(treatment_of)} "
-            f"and {dict(control_of or {})}"
+            f"claim '{claim_text(claim)}': treatment and baseline share runs; narrow one of {dict(treatment_of)} "
+            f"and {dict(baseline_of or {})}"
         )
     among = str(claim.get("among") or "arm")
     match_on = _names(claim.get("match_on"))
@@ -123,19 +124,19 @@ def read_case(
             raise ConfigError(f"claim '{claim_text(claim)}': {key} names '{unknown[0]}', which no row has")
     rivals = _rivals(seen, treatment, among) if kind == "best" else {}
     missing = [_name(treatment_of)] if not treatment else []
-    if control_of is not None and not control_rows:
-        missing.append(_name(control_of))
+    if baseline_of is not None and not baseline_rows:
+        missing.append(_name(baseline_of))
     if kind == "best" and not rivals:
         missing.append("any arm to compare with")
-    chosen_from = [group for side, group in ((treatment_of, treatment), (control_of, control_rows)) if _chooses(side)]
+    chosen_from = [group for side, group in ((treatment_of, treatment), (baseline_of, baseline_rows)) if _chooses(side)]
     return Case(
         kind=kind,
         metric=metric,
         treatment=treatment,
-        control=control_rows,
+        baseline=baseline_rows,
         rivals=rivals,
         table=seen,
-        names=(_name(treatment_of), _name(control_of) if control_of is not None else ""),
+        names=(_name(treatment_of), _name(baseline_of) if baseline_of is not None else ""),
         factor=(*(own_factor or tuple(factor)), *([among] if kind == "best" else [])),
         own_factor=own_factor,
         match_on=match_on,
@@ -148,11 +149,27 @@ def read_case(
     )
 
 
+def in_current_words(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """The claim with `baseline` where an older file says `control`, as a key and as the word for that side.
+
+    Raises:
+        ConfigError: It has both keys.
+    """
+    if "control" not in claim:
+        return dict(claim)
+    if "baseline" in claim:
+        raise ConfigError("claim: has both 'baseline' and 'control', its older name; keep 'baseline'")
+    side = claim["control"]
+    renamed = {"baseline" if key == "control" else key: value for key, value in claim.items()}
+    return {**renamed, "baseline": "baseline" if side == "control" else side}
+
+
 def claim_text(claim: Mapping[str, Any]) -> str:
     """The claim's own sentence, or one made of its parts."""
+    claim = in_current_words(claim)
     if claim.get("text"):
         return str(claim["text"])
-    sides = [_name(_condition(claim[side], None)) for side in ("treatment", "control") if claim.get(side) is not None]
+    sides = [_name(_condition(claim[side], None)) for side in ("treatment", "baseline") if claim.get(side) is not None]
     margin = f", margin {claim['margin']}" if claim.get("margin") is not None else ""
     return f"{claim.get('kind')}: {' against '.join(sides)} on {claim.get('metric')}{margin}"
 
@@ -180,7 +197,7 @@ def _check_form(claim: Mapping[str, Any]) -> None:
             raise ConfigError(f"claim of kind {kind}: {key} must be a number above 0; got {claim[key]!r}")
     if claim.get("value") is not None and not _is_number(claim["value"]):
         raise ConfigError(f"claim of kind {kind}: value must be a number; got {claim['value']!r}")
-    for side in ("treatment", "control"):
+    for side in ("treatment", "baseline"):
         if claim.get(side) is not None and not isinstance(claim[side], Mapping | str):
             raise ConfigError(
                 f"claim of kind {kind}: {side} must be an arm's name or field: value pairs; got {claim[side]!r}"
@@ -198,9 +215,9 @@ def _rivals(table: MetricTable, treatment: list[Row], among: str) -> dict[str, l
     return {name: rows for name, rows in by_arm(known, among).items() if name not in own}
 
 
-def _condition(side: Condition, control: str | None) -> Mapping[str, Any]:
+def _condition(side: Condition, baseline: str | None) -> Mapping[str, Any]:
     if isinstance(side, str):
-        return {"arm": control if side == "control" and control is not None else side}
+        return {"arm": baseline if side == "baseline" and baseline is not None else side}
     return side
 
 

@@ -30,7 +30,7 @@ def seeds_needed(case: Case, outcome: Comparison, comparisons: int, sides: Sides
         case: With the claim's margin.
         outcome: The comparison.
         comparisons: Over which Holm's correction ran.
-        sides: The runs of treatment and control.
+        sides: The runs of treatment and baseline.
     """
     effect = POINTS if in_points(case.metric) else case.margin or abs(outcome.difference)
     paired = outcome.n_pairs is not None
@@ -62,7 +62,7 @@ def seeds_for_ratio(case: Case, ratios: Comparison, raw: Comparison) -> Found:
         ratios: The comparison of logarithms.
         raw: The comparison of the values themselves.
     """
-    sides = (case.treatment, case.control)
+    sides = (case.treatment, case.baseline)
     if in_points(case.metric):
         return seeds_needed(case, raw, 1, sides)
     value = case.value or 0.0

@@ -65,9 +65,9 @@ def refuted_by_one_run(case: Case) -> Answer | None:
 
 def ratio_of_single_runs(case: Case) -> Answer | None:
     """DESCRIPTIVE_ONLY: one run over another is arithmetic; the fields that differ are confounded with it."""
-    if case.kind != "ratio" or len(case.treatment) != 1 or len(case.control) != 1:
+    if case.kind != "ratio" or len(case.treatment) != 1 or len(case.baseline) != 1:
         return None
-    ratio = case.treatment[0][case.metric] / case.control[0][case.metric]
+    ratio = case.treatment[0][case.metric] / case.baseline[0][case.metric]
     fields = _differing(case)
     claimed = f" (claimed: {number(case.value, 3)})" if case.value is not None else ""
     confound = f"; the runs also differ in {listed(fields)}" if fields else ""
@@ -104,9 +104,9 @@ def chosen_where_reported(case: Case) -> Answer | None:
     for row in case.compared:
         reported = reported_split(row, case.metric)
         if reported is not None and _selection_split(row) == reported:
-            controls = by_arm(case.control)
+            baselines = by_arm(case.baseline)
             n = sum(
-                arm not in controls and any(_selection_split(run) == reported for run in runs)
+                arm not in baselines and any(_selection_split(run) == reported for run in runs)
                 for arm, runs in case.table.arms.items()
             )
             why = (
@@ -210,7 +210,7 @@ def _gaps(case: Case) -> dict[str, Any]:
     if case.candidates > 1:
         means[0] = max((_mean(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)
     numbers: dict[str, Any] = {"largest_gap": max(means) - min(means)} if len(means) > 1 else {"mean": means[0]}
-    if case.control:
+    if case.baseline:
         numbers["difference"] = means[0] - means[1]
     return numbers
 

@@ -22,7 +22,7 @@ from tune_cmx.evidence.wording import count, interval, number, p_value, signed, 
 
 def decide_superiority(case: Case) -> Answer:
     """Holm's adjusted p at most 0.05, in the direction claimed or in the other."""
-    own, others = _against_control(case)
+    own, others = _against_baseline(case)
     comparisons = 1 + len(others)
     adjusted = holm([own.p, *(other.p for other in others)])[0]
     numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
@@ -32,13 +32,13 @@ def decide_superiority(case: Case) -> Answer:
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, f"{why}; 90 % interval inside the margin of {case.margin:g}")
-    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.control))
+    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.baseline))
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
 
 
 def decide_equivalence(case: Case) -> Answer:
     """The 90 % interval inside the margin (two one-sided tests), wholly outside, or across it."""
-    own, others = _against_control(case)
+    own, others = _against_baseline(case)
     assert case.margin is not None
     comparisons = 1 + len(others)
     adjusted = holm([own.p, *(other.p for other in others)])[0]
@@ -48,7 +48,7 @@ def decide_equivalence(case: Case) -> Answer:
         return answer("EQUIVALENT", numbers, why)
     if own.ci90[0] > case.margin or own.ci90[1] < -case.margin:
         return answer("CONTRADICTED", numbers, why)
-    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.control))
+    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.baseline))
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
 
 
@@ -79,9 +79,9 @@ def decide_best(case: Case) -> Answer:
 def decide_ratio(case: Case) -> Answer:
     """The ratio of geometric means with its t interval on the log scale, against the value claimed."""
     logged = [
-        [{**row, case.metric: math.log(row[case.metric])} for row in side] for side in (case.treatment, case.control)
+        [{**row, case.metric: math.log(row[case.metric])} for row in side] for side in (case.treatment, case.baseline)
     ]
-    outcome, raw = _compare(case, logged[0], logged[1]), compare_in(case, case.treatment, case.control)
+    outcome, raw = _compare(case, logged[0], logged[1]), compare_in(case, case.treatment, case.baseline)
     assert outcome is not None
     assert raw is not None
     ratio, ci95, ci90 = math.exp(outcome.difference), _exp(outcome.ci95), _exp(outcome.ci90)
@@ -108,32 +108,32 @@ TESTS: dict[str, Callable[[Case], Answer]] = {
 }
 
 
-def compare_in(case: Case, treatment: Sequence[Row], control: Sequence[Row]) -> Comparison | None:
+def compare_in(case: Case, treatment: Sequence[Row], baseline: Sequence[Row]) -> Comparison | None:
     """The test that the case asks for; None: fewer than two runs, or pairs.
 
     By Stein's two-stage rule over the seeds that both sides have, where a pilot fixed their number; else paired where
     `match_on` or the seeds allow it; else by Welch.
     """
-    key = (case.match_on, case.pilot, tuple(map(id, treatment)), tuple(map(id, control)))  # the table keeps its rows
-    return case.table.remembered(key, lambda: _compare(case, treatment, control))
+    key = (case.match_on, case.pilot, tuple(map(id, treatment)), tuple(map(id, baseline)))  # the table keeps its rows
+    return case.table.remembered(key, lambda: _compare(case, treatment, baseline))
 
 
-def _compare(case: Case, treatment: Sequence[Row], control: Sequence[Row]) -> Comparison | None:
+def _compare(case: Case, treatment: Sequence[Row], baseline: Sequence[Row]) -> Comparison | None:
     metric = case.metric
     if case.paired_by_pilot:
-        return _compare_by_pilot(treatment, control, metric, case.pilot)
-    differences = _paired_differences(treatment, control, metric, case.match_on)
+        return _compare_by_pilot(treatment, baseline, metric, case.pilot)
+    differences = _paired_differences(treatment, baseline, metric, case.match_on)
     if differences is not None:
         return compare_paired(differences) if len(differences) > 1 else None
-    if len(treatment) < 2 or len(control) < 2:
+    if len(treatment) < 2 or len(baseline) < 2:
         return None
-    return compare_independent([row[metric] for row in treatment], [row[metric] for row in control])
+    return compare_independent([row[metric] for row in treatment], [row[metric] for row in baseline])
 
 
 def _compare_by_pilot(
-    treatment: Sequence[Row], control: Sequence[Row], metric: str, pilot: frozenset[int]
+    treatment: Sequence[Row], baseline: Sequence[Row], metric: str, pilot: frozenset[int]
 ) -> Comparison | None:
-    first, second = (_values_by_key(side, metric, ["seed"]) for side in (treatment, control))
+    first, second = (_values_by_key(side, metric, ["seed"]) for side in (treatment, baseline))
     by_seed = {
         key[0]: statistics.fmean(first[key]) - statistics.fmean(second[key])
         for key in first
@@ -146,14 +146,14 @@ def _compare_by_pilot(
 
 
 def _paired_differences(
-    treatment: Sequence[Row], control: Sequence[Row], metric: str, match_on: Sequence[str]
+    treatment: Sequence[Row], baseline: Sequence[Row], metric: str, match_on: Sequence[str]
 ) -> list[float] | None:
-    """Treatment minus control, a difference a pair; None: the runs cannot be paired."""
+    """Treatment minus baseline, a difference a pair; None: the runs cannot be paired."""
     fields = list(match_on) or ["seed"]
-    first, second = _values_by_key(treatment, metric, fields), _values_by_key(control, metric, fields)
+    first, second = _values_by_key(treatment, metric, fields), _values_by_key(baseline, metric, fields)
     if not match_on:
-        known = all(row.get("seed") is not None for row in (*treatment, *control))
-        once = len(first) == len(treatment) and len(second) == len(control)
+        known = all(row.get("seed") is not None for row in (*treatment, *baseline))
+        once = len(first) == len(treatment) and len(second) == len(baseline)
         if not (known and once and set(first) == set(second)):
             return None
     return [statistics.fmean(first[key]) - statistics.fmean(second[key]) for key in first if key in second]
@@ -168,12 +168,12 @@ def _values_by_key(rows: Sequence[Row], metric: str, fields: Sequence[str]) -> d
     return values
 
 
-def _against_control(case: Case) -> tuple[Comparison, list[Comparison]]:
+def _against_baseline(case: Case) -> tuple[Comparison, list[Comparison]]:
     """The case's own comparison, and those of every other arm in the table with two full runs or more."""
-    own = compare_in(case, case.treatment, case.control)
+    own = compare_in(case, case.treatment, case.baseline)
     assert own is not None, "too_few_runs lets no such case through"
     named = {arm_of(row) for row in case.compared}
-    others = [compare_in(case, rows, case.control) for arm, rows in case.table.repeated.items() if arm not in named]
+    others = [compare_in(case, rows, case.baseline) for arm, rows in case.table.repeated.items() if arm not in named]
     return own, [other for other in others if other is not None]
 
 

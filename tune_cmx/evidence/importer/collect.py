@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run, read_results, read_table
-from tune_cmx.evidence.importer.vocabulary import serves_as_control
+from tune_cmx.evidence.importer.vocabulary import serves_as_baseline
 from tune_cmx.evidence.results.study_results import METRICS
 
 _ALIKE = 3
@@ -26,9 +26,9 @@ class Collected:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def controls(self) -> list[Run]:
+    def baselines(self) -> list[Run]:
         """Runs with FRM+FFM at all four stages."""
-        return [run for run in self.runs if serves_as_control(run.fields)]
+        return [run for run in self.runs if serves_as_baseline(run.fields)]
 
 
 def collect(sources: Sequence[Path]) -> Collected:

@@ -4,48 +4,48 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
-from tune_cmx.evidence.claims.parsed_claim import Answer, claim_text
+from tune_cmx.evidence.claims.parsed_claim import Answer, claim_text, in_current_words
 from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS, Row, as_rows, matches
 from tune_cmx.evidence.claims.validity import protocol_flags
-from tune_cmx.evidence.importer.vocabulary import CONTROL_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
-from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.importer.vocabulary import BASELINE_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
+from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
 
-_SIDES = ("treatment", "control")
+_SIDES = ("treatment", "baseline")
 _FIELD_LISTS = ("factor", "match_on", "among")
 
 
-def imported_rows(records: StudyRecords) -> list[Row]:
+def imported_rows(records: StudyResults) -> list[Row]:
     """The imported runs as rows for claims; what a source does not say is None."""
     return [run_row(trial) for trial in records.of_phase(IMPORTED)]
 
 
-def answered(records: StudyRecords) -> list[tuple[str, Answer]]:
+def answered(records: StudyResults) -> list[tuple[str, Answer]]:
     """Each claim that was given with the import: its sentence and what the imported rows allow to be said of it.
 
     A claim may stand under `claim`, beside it under `where` the rows that it speaks of: `{epochs: 15}` leaves the
-    others out. The word `control` stands for the runs that were found to be the control.
+    others out. The word `baseline` stands for the runs that were found to be the baseline.
 
     Raises:
         ConfigError: A claim cannot be read.
     """
     rows = imported_rows(records)
-    controls = [str(arm) for arm in (records.study.get(IMPORTED) or {}).get("controls") or []]
+    baselines = [str(arm) for arm in (records.study.get(IMPORTED) or {}).get("baselines") or []]
     found = []
     for entry in (records.study.get(IMPORTED) or {}).get("claims") or []:
         claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)
         wanted = _condition(where or {})
-        asked = _translated(claim or {})
+        asked = _translated(in_current_words(claim or {}))
         chosen = [row for row in rows if matches(row, wanted)]
-        control = _nearest(controls, asked, rows)
-        answer = evaluate_claim(asked, _with_control(chosen, rows, control), control=control)
-        if control in answer["numbers"].get("missing_arms", ()) and control not in controls:
+        baseline = _nearest(baselines, asked, rows)
+        answer = evaluate_claim(asked, _with_baseline(chosen, rows, baseline), baseline=baseline)
+        if baseline in answer["numbers"].get("missing_arms", ()) and baseline not in baselines:
             answer = {**answer, "why": _how_to_unblock(asked, rows)}
         found.append((claim_text(claim or {}), answer))
     return found
 
 
 def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """The control is missing; a new run cannot be matched with an imported one in what is not known of it."""
+    """The baseline is missing; a new run cannot be matched with an imported one in what is not known of it."""
     treatment = claim.get("treatment")
     treated = next((row for row in rows if isinstance(treatment, Mapping) and matches(row, treatment)), {})
     return (
@@ -95,8 +95,8 @@ def _condition(side: Mapping[str, Any]) -> dict[str, Any]:
     return {name_of(str(field)): normal(name_of(str(field)), value) for field, value in side.items()}
 
 
-def _nearest(controls: Sequence[str], claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """Of the runs that can serve as control, the arm that differs from the treatment in the fewest other fields."""
+def _nearest(baselines: Sequence[str], claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Of the runs that can serve as baseline, the arm that differs from the treatment in the fewest other fields."""
     treated = [row for row in rows if isinstance(claim.get("treatment"), Mapping) and matches(row, claim["treatment"])]
 
     def distance(arm: str) -> int:
@@ -105,12 +105,12 @@ def _nearest(controls: Sequence[str], claim: Mapping[str, Any], rows: Sequence[R
             1 for field in protocol_fields([own, *treated]) if len({row.get(field) for row in (own, *treated)}) > 1
         )
 
-    return min(controls, key=distance, default=CONTROL_KIND)
+    return min(baselines, key=distance, default=BASELINE_KIND)
 
 
-def _with_control(chosen: list[Row], rows: Sequence[Row], control: str) -> list[Row]:
-    """The rows that a claim speaks of, and the control, which is spoken of wherever it is named."""
-    return [row for row in rows if row in chosen or row["arm"] == control]
+def _with_baseline(chosen: list[Row], rows: Sequence[Row], baseline: str) -> list[Row]:
+    """The rows that a claim speaks of, and the baseline, which is spoken of wherever it is named."""
+    return [row for row in rows if row in chosen or row["arm"] == baseline]
 
 
 def protocol_fields(rows: Sequence[Row]) -> list[str]:

@@ -13,7 +13,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected
 from tune_cmx.evidence.importer.forms import Run
 from tune_cmx.evidence.importer.imported_claims import answered
-from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, config_of, is_fusion, serves_as_control
+from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, config_of, is_fusion, serves_as_baseline
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import METRICS
 from tune_cmx.evidence.wording import value_text
@@ -56,25 +56,25 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
     arms = _arms(found.runs, varying)
     names = _record_names(found.runs)
     for run in found.runs:
-        place = folder / "records" / names[id(run)]
+        place = folder / "trials" / names[id(run)]
         place.mkdir(parents=True)
         arm, about = arms[_likeness(run)]
         _json(place / "config.json", about["config"] if not run.by_split else run.content)
         _json(place / "trial.json", _trial(run, names[id(run)], arm, about["label"]))
         _json(place / "final_results.json", _results(run))
-    controls = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.controls))
+    baselines = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.baselines))
     content = {
         "study": name,
         "question": None,
         "factors": [PATHS.get(field, field) for field in varying],
-        "control": controls[0] if len(controls) == 1 else None,
+        "baseline": baselines[0] if len(baselines) == 1 else None,
         "arms": dict(arms.values()),
         "claims": [],
         "status": IMPORTED,
         IMPORTED: {
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "sources": found.sources,
-            "controls": controls,
+            "baselines": baselines,
             "refused": found.refused,
             "repeated": [{"left_out": run.source, "same_as": other.source} for run, other in found.repeated],
             "notes": found.notes,
@@ -105,8 +105,8 @@ def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, d
             label = "run"
         elif not label:
             fusion = run.fields.get("fusion")
-            unnamed_control = fusion is None and serves_as_control(run.fields)
-            label = "FRM+FFM at all four stages" if unnamed_control else value_text(fusion)
+            unnamed_baseline = fusion is None and serves_as_baseline(run.fields)
+            label = "FRM+FFM at all four stages" if unnamed_baseline else value_text(fusion)
         arm = _free(_slug(label), taken)
         about = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
         arms[_likeness(run)] = arm, about

@@ -31,7 +31,7 @@ FUSION_FIELDS = (
 )
 """What a study of fusions varies; fields below `model.fusion` belong to it too."""
 FIGURES = (*METRICS, "train_loss", "hours", "params_M")
-CONTROL_KIND = "frm_ffm"
+BASELINE_KIND = "frm_ffm"
 IMPORTED = "imported"
 """The phase of imported trials: they are no replicates of any arm that a search confirms."""
 MODALITIES = ("rgb", "thermal", "event")
@@ -88,17 +88,17 @@ def fields_of(content: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def serves_as_control(fields: Mapping[str, Any]) -> bool:
+def serves_as_baseline(fields: Mapping[str, Any]) -> bool:
     """Whether FRM+FFM stands at all four stages, by the configuration alone; False also where it does not say."""
     modalities = fields.get("modalities")
     if modalities is not None and "+" not in str(modalities):
         return False  # a single stream fuses nothing
     per_stage = fields.get("model.fusion.per_stage")
     if per_stage is not None:
-        return all(dict(stage).get("kind") == CONTROL_KIND for stage in per_stage)
+        return all(dict(stage).get("kind") == BASELINE_KIND for stage in per_stage)
     elsewhere = fields.get("elsewhere")
-    everywhere = fields.get("stages") == ALL_STAGES or elsewhere == CONTROL_KIND
-    return fields.get("fusion") == CONTROL_KIND and everywhere
+    everywhere = fields.get("stages") == ALL_STAGES or elsewhere == BASELINE_KIND
+    return fields.get("fusion") == BASELINE_KIND and everywhere
 
 
 def normal(field: str, value: Any) -> Any:
@@ -175,15 +175,15 @@ def _flags(content: Mapping[str, Any]) -> dict[str, Any]:
     for key, kind in _PLACED_STAGES.items():
         if key in flat:
             stages = flat.pop(key)
-            placed = {"fusion": kind, "stages": stages} if stages else {"fusion": CONTROL_KIND, "stages": ALL_STAGES}
-            flat = {**placed, "elsewhere": CONTROL_KIND, **{k: v for k, v in flat.items() if k not in placed}}
+            placed = {"fusion": kind, "stages": stages} if stages else {"fusion": BASELINE_KIND, "stages": ALL_STAGES}
+            flat = {**placed, "elsewhere": BASELINE_KIND, **{k: v for k, v in flat.items() if k not in placed}}
     architecture = str(flat.get("architecture") or "").lower().replace("+", "_")
     if "fusion" not in flat and re.search(r"frm_?ffm", architecture):
         del flat["architecture"]
-        flat |= {"fusion": CONTROL_KIND, "stages": ALL_STAGES}
+        flat |= {"fusion": BASELINE_KIND, "stages": ALL_STAGES}
     named = next((flat[key] for key in flat if name_of(key) == "fusion"), None)
     if isinstance(named, str) and re.fullmatch(r"frm[_+ ]?ffm", named.lower()):
-        flat = {key: value for key, value in flat.items() if name_of(key) != "fusion"} | {"fusion": CONTROL_KIND}
+        flat = {key: value for key, value in flat.items() if name_of(key) != "fusion"} | {"fusion": BASELINE_KIND}
         if not any(name_of(key) == "stages" and value for key, value in flat.items()):
             flat["stages"] = ALL_STAGES  # FRM+FFM, and no stage is named that would be an exception
     return flat

@@ -8,7 +8,7 @@ from tune_cmx.evidence.importer.imported_claims import answered, protocol_fields
 from tune_cmx.evidence.importer.vocabulary import ALL_STAGES, FIGURES, IMPORTED, is_fusion
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.main_result import NAMES
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
 
 HEADINGS = {**NAMES, "train_loss": "train loss", "hours": "hours", "params_M": "parameters (M)"}
@@ -17,12 +17,12 @@ SCHEDULE = ("epochs", "batch", "lr")
 OTHER_PROTOCOL = "†"
 
 
-def is_imported(records: StudyRecords) -> bool:
+def is_imported(records: StudyResults) -> bool:
     """Whether the folder was made by an import."""
     return IMPORTED in records.study
 
 
-def imported_page(records: StudyRecords) -> Page:
+def imported_page(records: StudyResults) -> Page:
     """The whole report on an import."""
     page = Page()
     page.heading(str(records.study.get("study", records.folder.name)), level=1)
@@ -30,7 +30,7 @@ def imported_page(records: StudyRecords) -> Page:
     return page
 
 
-def imported_section(page: Page, records: StudyRecords) -> None:
+def imported_section(page: Page, records: StudyResults) -> None:
     """All that a report on an import says, below its title."""
     runs = records.of_phase(IMPORTED)
     about: Mapping[str, Any] = records.study.get(IMPORTED) or {}
@@ -39,7 +39,7 @@ def imported_section(page: Page, records: StudyRecords) -> None:
         "made them: none is a replicate of an arm, and their figures are printed as the source prints them."
     )
     _claims(page, records)
-    _control(page, records, runs)
+    _baseline(page, records, runs)
     for factor in _factors(runs):
         _factor_tables(page, runs, factor)
     _all_runs(page, runs)
@@ -61,7 +61,7 @@ def warm_start_words(searcher: Mapping[str, Any]) -> str:
     return "; ".join([words, *map(str, begun.get("notes") or [])])
 
 
-def _claims(page: Page, records: StudyRecords) -> None:
+def _claims(page: Page, records: StudyResults) -> None:
     """The earlier report's sentences, in quotation marks, as they are not this report's."""
     page.heading("Claims")
     claims = answered(records)
@@ -75,18 +75,18 @@ def _claims(page: Page, records: StudyRecords) -> None:
     page.numbered(f"{found['verdict']}: {found['why']}." for _, found in claims)
 
 
-def _control(page: Page, records: StudyRecords, runs: Sequence[Trial]) -> None:
-    page.heading("Control")
-    controls = [str(arm) for arm in records.study[IMPORTED].get("controls") or []]
-    if not controls:
+def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
+    page.heading("Baseline")
+    baselines = [str(arm) for arm in records.study[IMPORTED].get("baselines") or []]
+    if not baselines:
         page.paragraph(
-            "No imported run has FRM+FFM at all four stages, by its configuration: none can serve as control, and "
-            "every sentence of the form 'above the control' is blocked until one is trained under the same protocol."
+            "No imported run has FRM+FFM at all four stages, by its configuration: none can serve as baseline, and "
+            "every sentence of the form 'above the baseline' is blocked until one is trained under the same protocol."
         )
         return
-    others = [run_row(run) for run in runs if run.arm not in controls]
+    others = [run_row(run) for run in runs if run.arm not in baselines]
     lines = []
-    for arm in controls:
+    for arm in baselines:
         own = [run_row(run) for run in runs if run.arm == arm]
         known = protocol_fields([*own, *others])
         fields = [name for name in known if any(other.get(name) != own[0].get(name) for other in others)]
@@ -94,7 +94,7 @@ def _control(page: Page, records: StudyRecords, runs: Sequence[Trial]) -> None:
             f"differs from other runs in {listed(fields)}" if fields else "its protocol is that of every other run"
         )
         lines.append(f"{listed(str(row['exp_id']) for row in own)}: {differs}")
-    page.paragraph("By their configuration these have FRM+FFM at all four stages, and can serve as control:")
+    page.paragraph("By their configuration these have FRM+FFM at all four stages, and can serve as baseline:")
     page.bullets(lines)
 
 
@@ -192,7 +192,7 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
     page.bullets(lines or ["Nothing that the report asks for."])
 
 
-def _source_notes(page: Page, records: StudyRecords, about: Mapping[str, Any]) -> None:
+def _source_notes(page: Page, records: StudyResults, about: Mapping[str, Any]) -> None:
     lines = [f"refused: {entry}" for entry in about.get("refused") or []]
     lines += [
         f"left out: {entry['left_out']}, the same run as {entry['same_as']}" for entry in about.get("repeated") or []
@@ -265,4 +265,4 @@ def _printed(run: Trial, name: str) -> str:
 
 
 def _link(run: Trial) -> str:
-    return f"[{run.info[IMPORTED]['name']}](../records/{run.name}/)"
+    return f"[{run.info[IMPORTED]['name']}](../trials/{run.name}/)"

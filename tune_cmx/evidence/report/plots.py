@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tune_cmx.evidence.report.figures import BLACK, BLUE, ORANGE, finish, panels
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import unit
 
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Told apart by colour-blind readers too (Okabe and Ito)."""
 DASHES = ("solid", (0, (4, 1.5)))
-CONTROL_COLOUR = BLACK
+BASELINE_COLOUR = BLACK
 OTHER_COLOUR = "#a8a8a8"
 NAMED = len(COLOURS) * len(DASHES)
-"""Arms that can be told apart beside the control; of more, only finalists are named."""
+"""Arms that can be told apart beside the baseline; of more, only finalists are named."""
 TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "training time, GPU-seconds"}
 WIDTH = 5.4
 """Inches. Shown 360 pixels wide, type of 9.5 points is then 9 pixels high."""
@@ -38,25 +38,25 @@ class Look:
     named: bool = True
 
 
-def arm_looks(records: StudyRecords) -> dict[str, Look]:
-    """A look for each arm, the control first, then finalists in their order, then the others as the study has them."""
-    others = [arm for arm in dict.fromkeys([*records.finalists, *_arms(records)]) if arm != records.control]
+def arm_looks(records: StudyResults) -> dict[str, Look]:
+    """A look for each arm, the baseline first, then finalists in their order, then the others as the study has them."""
+    others = [arm for arm in dict.fromkeys([*records.finalists, *_arms(records)]) if arm != records.baseline]
     named = others if len(others) <= NAMED else [arm for arm in others if arm in records.finalists][:NAMED]
-    looks = {str(records.control): Look(CONTROL_COLOUR)}
+    looks = {str(records.baseline): Look(BASELINE_COLOUR)}
     for place, arm in enumerate(named):
         dashes, colour = divmod(place, len(COLOURS))
         looks[arm] = Look(COLOURS[colour], DASHES[dashes])
     return {**looks, **{arm: Look(OTHER_COLOUR, named=False) for arm in others if arm not in looks}}
 
 
-def plot_arms(records: StudyRecords, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
-    """Each arm's difference from the control with its 95 % interval; False where there is none to draw."""
+def plot_arms(records: StudyResults, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
+    """Each arm's difference from the baseline with its 95 % interval; False where there is none to draw."""
     drawn = table[table["difference"].notna()].iloc[::-1].to_dict("records")
     if not drawn:
         return False
     looks, metric = arm_looks(records), records.primary_metric
     figure, ((axes,),) = panels(1, WIDTH, 1.0 + 0.62 * len(drawn), dpi=DPI)
-    axes.axvline(0, color=CONTROL_COLOUR, linewidth=1, linestyle="--")
+    axes.axvline(0, color=BASELINE_COLOUR, linewidth=1, linestyle="--")
     for place, row in enumerate(drawn):
         colour = looks[str(row["arm"])].colour
         decided = row["verdict"] in ("SUPPORTED", "CONTRADICTED")
@@ -73,13 +73,13 @@ def plot_arms(records: StudyRecords, table: pd.DataFrame, stamps: Sequence[str],
     axes.set_yticks([])
     axes.set_ylim(-0.5, len(drawn) - 0.2)
     axes.margins(x=0.08)
-    axes.set_xlabel(f"{metric}: difference from the control,{unit(metric)}", fontsize=TYPE)
+    axes.set_xlabel(f"{metric}: difference from the baseline,{unit(metric)}", fontsize=TYPE)
     axes.spines["left"].set_visible(False)
     finish(figure, stamps, path, size=SMALL_TYPE)
     return True
 
 
-def plot_curves(records: StudyRecords, stamps: Sequence[str], path: Path) -> bool:
+def plot_curves(records: StudyResults, stamps: Sequence[str], path: Path) -> bool:
     """The selection metric of every search trial, with a cross where it was stopped; False without any epoch."""
     clock, metric = records.clock, records.selection_metric
     drawn = [trial for trial in records.of_phase("search") if metric in trial.metrics and len(trial.times(clock))]
@@ -99,7 +99,7 @@ def plot_curves(records: StudyRecords, stamps: Sequence[str], path: Path) -> boo
     return True
 
 
-def _arms(records: StudyRecords) -> Iterable[str]:
+def _arms(records: StudyResults) -> Iterable[str]:
     return dict.fromkeys([*records.arms, *(trial.arm for trial in records.trials)])
 
 
@@ -129,7 +129,7 @@ def _draw_curve(axes: Axes, trial: Trial, clock: str, metric: str, look: Look) -
         )
 
 
-def _legend(figure: Figure, axes: Axes, records: StudyRecords, arms: Sequence[str], looks: Mapping[str, Look]) -> None:
+def _legend(figure: Figure, axes: Axes, records: StudyResults, arms: Sequence[str], looks: Mapping[str, Look]) -> None:
     """Under the axes, for which the figure grows, in the order of the looks; long names make it one column."""
     names: dict[str, str] = {}
     for arm, look in looks.items():

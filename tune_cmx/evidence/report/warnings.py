@@ -8,8 +8,8 @@ from typing import Any
 
 from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES, few_boxes_words
 from tune_cmx.evidence.results.interval_width import precision_missed, seeds_planned
-from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
-from tune_cmx.evidence.results.undeclared_differences import twin_warnings
+from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
+from tune_cmx.evidence.results.undeclared_differences import equivalent_warnings
 from tune_cmx.evidence.wording import count, listed, number
 from tune_cmx.notes import together
 
@@ -27,7 +27,7 @@ ADVICE = {
 }
 
 
-def stamps(records: StudyRecords) -> list[str]:
+def stamps(records: StudyResults) -> list[str]:
     """Sentences that stand above every table."""
     found = []
     if records.split_how == "frame":
@@ -37,11 +37,11 @@ def stamps(records: StudyRecords) -> list[str]:
     return found
 
 
-def warnings(records: StudyRecords) -> list[str]:
+def warnings(records: StudyResults) -> list[str]:
     """Everything about the records that limits what can be said, the gravest first, each with what to do."""
     found = [f"{stamp}; {ADVICE[stamp]}" for stamp in stamps(records)]
-    checks: tuple[Callable[[StudyRecords], list[str]], ...] = (
-        *(_control, _replication, _leaks, _mixtures, _halvings, _twins, _gates, _allowed),
+    checks: tuple[Callable[[StudyResults], list[str]], ...] = (
+        *(_baseline, _replication, _leaks, _mixtures, _halvings, _equivalent, _gates, _allowed),
         *(_data, _sizes, _saturated, _audits),
     )
     for check in checks:
@@ -50,16 +50,16 @@ def warnings(records: StudyRecords) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _control(records: StudyRecords) -> list[str]:
-    if records.control is None:
-        return ["the study names no control arm: no difference can be given; name one under `control` in the file"]
-    if any(trial.arm == records.control for trial in records.confirmed):
+def _baseline(records: StudyResults) -> list[str]:
+    if records.baseline is None:
+        return ["the study names no baseline arm: no difference can be given; name one under `baseline` in the file"]
+    if any(trial.arm == records.baseline for trial in records.confirmed):
         return []
-    without = f"the control arm '{records.control}' has no complete confirmation run: no difference can be given"
+    without = f"the baseline arm '{records.baseline}' has no complete confirmation run: no difference can be given"
     return [f"{without}; go on with --resume"]
 
 
-def _replication(records: StudyRecords) -> list[str]:
+def _replication(records: StudyResults) -> list[str]:
     found = []
     runs: dict[str, int] = {}
     for trial in records.confirmed:
@@ -85,7 +85,7 @@ def _replication(records: StudyRecords) -> list[str]:
     return found
 
 
-def _leaks(records: StudyRecords) -> list[str]:
+def _leaks(records: StudyResults) -> list[str]:
     """Frames or sequences that stand in two parts of the split."""
     listed_parts = _data_file(records, "split.json")
     sequences = listed_parts.get("sequences") or (records.study.get("split") or {}).get("sequences") or {}
@@ -106,7 +106,7 @@ def _leaks(records: StudyRecords) -> list[str]:
     return found
 
 
-def _mixtures(records: StudyRecords) -> list[str]:
+def _mixtures(records: StudyResults) -> list[str]:
     """Records that were not made under one protocol, by one program, on one kind of machine."""
     fields: dict[str, Callable[[Trial], object]] = {
         "protocol hashes": lambda trial: trial.info.get("protocol_hash"),
@@ -136,12 +136,12 @@ def _mixtures(records: StudyRecords) -> list[str]:
     if strange:
         found.append(
             f"{count(len(strange), 'record')} not under the study's protocol {own}: {listed(strange)}; take them out "
-            "of records/, or run them again"
+            "of trials/, or run them again"
         )
     return found
 
 
-def _halvings(records: StudyRecords) -> list[str]:
+def _halvings(records: StudyResults) -> list[str]:
     """Trials that ran out of memory and went on with fewer images at once."""
     halved = {trial.name: trial.halved_to for trial in records.trials if trial.halved_to is not None}
     if not halved:
@@ -152,7 +152,7 @@ def _halvings(records: StudyRecords) -> list[str]:
     return [f"memory ran out, and micro-batches were halved: {shown}; {why}: {fix}"]
 
 
-def _micro_batch_for_all(records: StudyRecords, most: int) -> int:
+def _micro_batch_for_all(records: StudyResults, most: int) -> int:
     """The most images at once, up to `most`, that divide what a process has of a batch in each trial."""
     schedules = [trial.config.get("schedule") or {} for trial in records.trials]
     sizes = [(schedule.get("batch_size"), schedule.get("processes", 1)) for schedule in schedules]
@@ -165,11 +165,11 @@ def _counts(value: object) -> bool:
     return isinstance(value, int) and value > 0
 
 
-def _twins(records: StudyRecords) -> list[str]:
-    return [f"{warning}; take all but one of them out of the file" for warning in twin_warnings(records)]
+def _equivalent(records: StudyResults) -> list[str]:
+    return [f"{warning}; take all but one of them out of the file" for warning in equivalent_warnings(records)]
 
 
-def _gates(records: StudyRecords) -> list[str]:
+def _gates(records: StudyResults) -> list[str]:
     """Parts of the built models that get no gradient, as the gates of CSSA."""
     said = [
         (records.label(trial.arm), str(warning))
@@ -181,7 +181,7 @@ def _gates(records: StudyRecords) -> list[str]:
     return [f"{warning}; {advice}" for warning in together(said)]
 
 
-def _allowed(records: StudyRecords) -> list[str]:
+def _allowed(records: StudyResults) -> list[str]:
     named = [str(name) for name in records.study.get("allow_differences") or []]
     if not named:
         return []
@@ -189,7 +189,7 @@ def _allowed(records: StudyRecords) -> list[str]:
     return [f"{may}; name them wherever a difference is quoted"]
 
 
-def _data(records: StudyRecords) -> list[str]:
+def _data(records: StudyResults) -> list[str]:
     split = records.study.get("split") or {}
     found = []
     for part in ("val", "test"):
@@ -208,7 +208,7 @@ def _data(records: StudyRecords) -> list[str]:
     return found
 
 
-def _sizes(records: StudyRecords) -> list[str]:
+def _sizes(records: StudyResults) -> list[str]:
     found = []
     for split in ("test", "val"):
         with_results = [trial for trial in records.confirmed if split in trial.results]
@@ -225,7 +225,7 @@ def _sizes(records: StudyRecords) -> list[str]:
     return found
 
 
-def _saturated(records: StudyRecords) -> list[str]:
+def _saturated(records: StudyResults) -> list[str]:
     """Arms whose mAP_50 is so near its end that steps of AP are what is left to compare."""
     metric = f"{records.primary_metric.partition('/')[0]}/mAP_50"
     reached: dict[str, float] = {}
@@ -242,7 +242,7 @@ def _saturated(records: StudyRecords) -> list[str]:
     return [f"{full}: {coarse}; compare on mAP or mAP_75"]
 
 
-def _audits(records: StudyRecords) -> list[str]:
+def _audits(records: StudyResults) -> list[str]:
     """What the audit of the data and the split said, once each."""
     said = [
         *((records.study.get("split") or {}).get("warnings") or []),
@@ -257,7 +257,7 @@ def _audits(records: StudyRecords) -> list[str]:
     ]
 
 
-def _data_file(records: StudyRecords, name: str) -> Mapping[str, Any]:
+def _data_file(records: StudyResults, name: str) -> Mapping[str, Any]:
     """A file of the study's data folder; empty where there is none that can be read."""
     try:
         content = json.loads((records.folder / "data" / name).read_text(encoding="utf-8"))

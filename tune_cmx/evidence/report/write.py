@@ -32,7 +32,7 @@ from tune_cmx.evidence.report.warnings import stamps, warnings
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claims
-from tune_cmx.evidence.results.study_results import StudyRecords, trials_table
+from tune_cmx.evidence.results.study_results import StudyResults, trials_table
 from tune_cmx.evidence.wording import count
 
 ARMS_PLOT = "arms.png"
@@ -63,7 +63,7 @@ def write_report(study_folder: Path) -> Path:
     return path
 
 
-def study_page(records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> Page:
+def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) -> Page:
     """The report's parts, in the order in which they are read.
 
     Args:
@@ -95,7 +95,7 @@ def study_page(records: StudyRecords, arms: pd.DataFrame, place: Path | None) ->
     return page
 
 
-def _results(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> None:
+def _results(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
     drawn = place is not None and plot_arms(records, arms, page.stamps, place / ARMS_PLOT)
     arms_section(page, records, arms, ARMS_PLOT if drawn else None)
     side_by_side(page, records, arms)
@@ -112,5 +112,5 @@ def _results(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path 
     importance_section(page, records, place)
 
 
-def _title(records: StudyRecords) -> str:
+def _title(records: StudyResults) -> str:
     return str(records.study.get("study", records.folder.name))

@@ -1,4 +1,4 @@
-"""Every confirmed arm of a study against the control."""
+"""Every confirmed arm of a study against the baseline."""
 
 import statistics
 
@@ -7,7 +7,7 @@ import pandas as pd
 from tune_cmx.evidence.claims.rows import Row
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.study_claims import evaluate_study_claim, study_rows
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 
 COLUMNS = (
     *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
@@ -15,24 +15,24 @@ COLUMNS = (
 )
 
 
-def compare_arms(records: StudyRecords) -> pd.DataFrame:
-    """One row an arm with confirmed runs, the control first, then by mean on the primary metric, the highest first.
+def compare_arms(records: StudyResults) -> pd.DataFrame:
+    """One row an arm with confirmed runs, the baseline first, then by mean on the primary metric, the highest first.
 
     Returns:
         The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
-        control; Stein's, with `pilot_pairs`, where a pilot fixed the number of seeds), `adjusted_p` is Holm's over all
+        baseline; Stein's, with `pilot_pairs`, where a pilot fixed the number of seeds), `adjusted_p` is Holm's over all
         arms with two full runs, `exact_p` of sign flips or permutations. SUPPORTED says that the arm is above the
-        control, CONTRADICTED that it is below. Unknown numbers are None.
+        baseline, CONTRADICTED that it is below. Unknown numbers are None.
     """
     metric = records.primary_metric
     table = Table(study_rows(records, metric))
     rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    order = arms.assign(below=arms["arm"] != records.control, height=pd.to_numeric(arms["mean"]))
+    order = arms.assign(below=arms["arm"] != records.baseline, height=pd.to_numeric(arms["mean"]))
     return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
 
 
-def _arm_row(records: StudyRecords, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
+def _arm_row(records: StudyResults, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
     values = [float(run[metric]) for run in runs if run.get(metric) is not None]
     row: dict[str, object] = {
         **dict.fromkeys(COLUMNS),
@@ -42,9 +42,9 @@ def _arm_row(records: StudyRecords, arm: str, runs: list[Row], table: Table, met
         "mean": statistics.fmean(values) if values else None,
         "sd": statistics.stdev(values) if len(values) > 1 else None,
     }
-    if arm == records.control:
-        return {**row, "verdict": "control"}
-    claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "control": "control"}
+    if arm == records.baseline:
+        return {**row, "verdict": "baseline"}
+    claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "baseline": "baseline"}
     found = evaluate_study_claim(records, claim, table)
     numbers = found["numbers"]
     low, high = numbers.get("ci95") or (None, None)

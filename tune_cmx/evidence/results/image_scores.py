@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_detections
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.statistics.coco_matches import match
 
 LEAST_SCORE = 0.5
@@ -60,7 +60,7 @@ class ScoredArm:
 
     arm: str
     name: str
-    """`control` or `finalist`."""
+    """`baseline` or `finalist`."""
     runs: Sequence[FrameRun]
 
     @property
@@ -89,7 +89,7 @@ class Tie:
 
 
 def scored_arm(
-    records: StudyRecords, arm: str, name: str, frames: Frames
+    records: StudyResults, arm: str, name: str, frames: Frames
 ) -> tuple[ScoredArm | None, dict[str, list[str]]]:
     """The confirmed runs of an arm, the lowest seed first; and by reason the runs that cannot be used."""
     runs: list[FrameRun] = []
@@ -133,7 +133,7 @@ def pick(arms: Sequence[ScoredArm], frames: Frames) -> list[Example]:
     that come first in the split.
 
     Args:
-        arms: The control, the finalist, or both in this order.
+        arms: The baseline, the finalist, or both in this order.
         frames: Of the split that the arms are compared on.
     """
     reasons: dict[int, list[str]] = {}
@@ -181,7 +181,7 @@ def _first(figures: Mapping[int, float], frames: Frames) -> list[int]:
     return taken
 
 
-def _run(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> FrameRun:
+def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> FrameRun:
     """Raises DataError where the stored detections cannot be used."""
     stored = stored_detections(records, trial, truth)
     try:

@@ -5,23 +5,23 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, listed, number, unit
 
 
-def pilot_seeds(records: StudyRecords) -> tuple[int, ...]:
+def pilot_seeds(records: StudyResults) -> tuple[int, ...]:
     """Seeds of the pilot that fixed the number of all; empty: that number was given, or is not fixed yet."""
     return tuple(int(seed) for seed in _fixed(records).get("pilot_seeds") or [])
 
 
-def seeds_planned(records: StudyRecords) -> int | None:
+def seeds_planned(records: StudyResults) -> int | None:
     """Confirmation seeds of an arm: as fixed by the pilot, as given, or as the planned trials have them."""
     given = _fixed(records).get("seeds") or (records.study.get("confirm") or {}).get("seeds")
     planned = {trial.seed for trial in records.of_phase("confirm")}
     return int(given or 0) or len(planned) or None
 
 
-def precision_words(records: StudyRecords, arms: pd.DataFrame) -> str | None:
+def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
     """How the number of seeds came about; None where it was given.
 
     Args:
@@ -50,7 +50,7 @@ def precision_words(records: StudyRecords, arms: pd.DataFrame) -> str | None:
     return " ".join([words, *precision_missed(records)])
 
 
-def precision_missed(records: StudyRecords) -> list[str]:
+def precision_missed(records: StudyResults) -> list[str]:
     """A sentence where the maximum of seeds, or lost runs, left the wanted precision out of reach."""
     half_width, fixed = _wanted_width(records), _fixed(records)
     if half_width is None or not fixed:
@@ -58,19 +58,19 @@ def precision_missed(records: StudyRecords) -> list[str]:
     aim = f"an interval of ± {half_width:g}{unit(str(fixed.get('metric')))}"
     wanted, seeds = fixed.get("wanted"), fixed.get("seeds") or 0
     if wanted is None:
-        return [f"No arm's pilot has two pairs with the control, so the seeds that {aim} takes are not known."]
+        return [f"No arm's pilot has two pairs with the baseline, so the seeds that {aim} takes are not known."]
     if wanted > seeds:
         missed = f"The wanted precision was not reached: {aim} takes {wanted} seeds, and max_seeds allowed {seeds}"
         return [f"{missed}; the wider interval is reported."]
     return []
 
 
-def _fixed(records: StudyRecords) -> Mapping[str, Any]:
+def _fixed(records: StudyResults) -> Mapping[str, Any]:
     found = records.study.get("two_stage")
     return found if isinstance(found, Mapping) else {}
 
 
-def _wanted_width(records: StudyRecords) -> float | None:
+def _wanted_width(records: StudyResults) -> float | None:
     width = (records.study.get("confirm") or {}).get("half_width")
     return None if width is None else float(width)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 
 Types = tuple[type, ...]
 _STUDY_OBJECTS = ("arms", "protocol", "selection", "early_stopping", "searcher", "confirm", "split", "data")
@@ -30,7 +30,7 @@ _TRIAL_TYPES: Mapping[str, Types] = {
 }
 
 
-def read_study(folder: Path) -> StudyRecords:
+def read_study(folder: Path) -> StudyResults:
     """The records of a study, as far as they can be read.
 
     Raises:
@@ -49,9 +49,9 @@ def read_study(folder: Path) -> StudyRecords:
         if not isinstance(study.get(key) or {}, dict):
             raise DataError(f"{folder / 'study.json'}: {key} needs an object; got {type(study[key]).__name__}")
     problems: list[str] = []
-    places = sorted(place for place in (folder / "records").glob("*") if place.is_dir())
+    places = sorted(place for place in (folder / "trials").glob("*") if place.is_dir())
     trials = [trial for place in places if (trial := read_record(place, problems)) is not None]
-    return StudyRecords(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
+    return StudyResults(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
 
 
 def read_record(place: Path, problems: list[str]) -> Trial | None:

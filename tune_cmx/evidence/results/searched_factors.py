@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.claims.rows import plain
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, number
 from tune_cmx.smoothing import smoothed
 
@@ -38,7 +38,7 @@ class Factor:
     def is_range(self) -> bool:
         return self.kind != "choice"
 
-    def value(self, records: StudyRecords, arm: str) -> Any:
+    def value(self, records: StudyResults, arm: str) -> Any:
         """The arm's value, in a form that can be hashed; None: the factor is not used in it."""
         if self.path == ARMS:
             return records.label(arm)
@@ -64,7 +64,7 @@ class CommonPoint:
         return f"{number(self.at, 0)} GPU-seconds" if self.clock == "gpu_seconds" else f"epoch {self.at:g}"
 
 
-def factors(records: StudyRecords) -> list[Factor]:
+def factors(records: StudyResults) -> list[Factor]:
     """The searched paths in the file's order; without the file's space, the paths in which searched arms differ."""
     merged: dict[str, tuple[str, list[Any]]] = {}
     for domains in (records.study.get("space") or {}).values():
@@ -83,7 +83,7 @@ def factors(records: StudyRecords) -> list[Factor]:
     ]
 
 
-def arm_values(records: StudyRecords, arm: str) -> Mapping[str, Any]:
+def arm_values(records: StudyResults, arm: str) -> Mapping[str, Any]:
     """The searched values of an arm by path; of one that study.json does not have yet, those on its records."""
     if arm in records.arms:
         return records.arms[arm].get("values") or {}
@@ -109,14 +109,14 @@ def stopped_early(trial: Trial) -> bool:
     return trial.status == "stopped" and not trial.searched_to_the_end
 
 
-def taken_up(records: StudyRecords) -> list[Trial]:
+def taken_up(records: StudyResults) -> list[Trial]:
     """Trials that went on after an interruption; a search trial that was paused at a rung did so as planned."""
     pauses = (records.study.get("early_stopping") or {}).get("variant") == "promote"
     several = [trial for trial in records.trials if len(trial.info.get("lineage") or []) > 1]
     return [trial for trial in several if not (pauses and trial.phase == "search")]
 
 
-def common_point(records: StudyRecords) -> CommonPoint | None:
+def common_point(records: StudyResults) -> CommonPoint | None:
     """Where all search trials that ended can be compared; None: none of them has the selection metric."""
     clock, smooth = records.clock, records.smooth_epochs
     search = records.of_phase("search")
@@ -128,13 +128,13 @@ def common_point(records: StudyRecords) -> CommonPoint | None:
     return CommonPoint(clock, at, smooth, values, len(search) - len(curves))
 
 
-def value_there(records: StudyRecords, trial: Trial, point: CommonPoint) -> float | None:
+def value_there(records: StudyResults, trial: Trial, point: CommonPoint) -> float | None:
     """Any trial's value at the point, taken alike; None: it did not reach it."""
     curve = _curve(records, trial)
     return _at(curve, point.at, point.smooth_epochs) if curve and curve[-1][0] >= point.at - _TOLERANCE else None
 
 
-def groups(records: StudyRecords, factor: Factor, arms: Iterable[str]) -> dict[str, list[str]]:
+def groups(records: StudyResults, factor: Factor, arms: Iterable[str]) -> dict[str, list[str]]:
     """Arms by the factor's value as text, in the order of the domain, `not used` last.
 
     A range with more than 8 different values is cut into 4 parts of equal width, on its own scale.
@@ -160,15 +160,15 @@ def factors_words(found: Sequence[Factor]) -> str:
     return f"{count(len(found), 'factor')}: {', '.join(factor.name for factor in found)}"
 
 
-def _searched_arms(records: StudyRecords) -> list[str]:
-    return list(dict.fromkeys(trial.arm for trial in records.of_phase("search") if trial.arm != records.control))
+def _searched_arms(records: StudyResults) -> list[str]:
+    return list(dict.fromkeys(trial.arm for trial in records.of_phase("search") if trial.arm != records.baseline))
 
 
 def _entry_text(key: str, item: Any) -> str:
     return setting_text(item) if key in ("kind", "options") else f"{key} {setting_text(item)}"
 
 
-def _curve(records: StudyRecords, trial: Trial) -> list[tuple[float, float]]:
+def _curve(records: StudyResults, trial: Trial) -> list[tuple[float, float]]:
     """Clock and selection metric, epoch by epoch."""
     times, metric = trial.times(records.clock), records.selection_metric
     if times.empty or metric not in trial.metrics:

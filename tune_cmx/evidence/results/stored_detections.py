@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import listed
 
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
 """What a file raises that is cut, is not JSON, or lacks a field."""
 
 
-def stored_truth(records: StudyRecords, split: str | None = None) -> Mapping[str, Any]:
+def stored_truth(records: StudyResults, split: str | None = None) -> Mapping[str, Any]:
     """The ground truth that the study's folder keeps of a split, in COCO's form.
 
     Args:
@@ -36,7 +36,7 @@ def stored_truth(records: StudyRecords, split: str | None = None) -> Mapping[str
     return truth
 
 
-def stored_detections(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+def stored_detections(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A run's detections as COCO results; that they fit the ground truth image by image is not looked at.
 
     Raises:

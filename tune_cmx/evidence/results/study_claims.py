@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
-from tune_cmx.evidence.claims.parsed_claim import Answer, answer, claim_text
+from tune_cmx.evidence.claims.parsed_claim import Answer, answer, claim_text, in_current_words
 from tune_cmx.evidence.claims.rows import SPLITS, Row, as_rows, covered, flatten, matches
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.interval_width import pilot_seeds
-from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
 
 
-def study_rows(records: StudyRecords, metric: str) -> list[Row]:
+def study_rows(records: StudyResults, metric: str) -> list[Row]:
     """A row a confirmed run; the machine is protocol for times only."""
     chosen = _chosen_arms(records)
     return [
@@ -34,10 +34,10 @@ def study_rows(records: StudyRecords, metric: str) -> list[Row]:
     ]
 
 
-def study_factor(records: StudyRecords) -> list[str]:
+def study_factor(records: StudyResults) -> list[str]:
     """Fields in which the study's arms may differ: its factors, and the differences allowed by name.
 
-    A configuration field that the study's protocol does not hold counts as a factor: where the control replaces a
+    A configuration field that the study's protocol does not hold counts as a factor: where the baseline replaces a
     section whole, other fields differ than the ones searched.
     """
     protocol = records.study.get("protocol") or {}
@@ -47,13 +47,13 @@ def study_factor(records: StudyRecords) -> list[str]:
     return sorted({*(str(name) for name in named), *unheld})
 
 
-def evaluate_study_claims(records: StudyRecords) -> list[tuple[str, Answer]]:
+def evaluate_study_claims(records: StudyResults) -> list[tuple[str, Answer]]:
     """Each claim of the study: its sentence and its answer."""
     claims = records.study.get("claims") or []
     return [(claim_text(claim), evaluate_study_claim(records, claim)) for claim in claims]
 
 
-def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
+def evaluate_study_claim(records: StudyResults, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
     """The claim answered by the confirmed runs.
 
     A `best_of` stands for the first finalist that its pattern covers, unless the claim is about the split that chose
@@ -64,16 +64,17 @@ def evaluate_study_claim(records: StudyRecords, claim: Mapping[str, Any], table:
         claim: As its file has it.
         table: Of `study_rows` for this metric, where other claims share it.
     """
+    claim = in_current_words(claim)
     metric = str(claim.get("metric"))
     rows = table or Table(study_rows(records, metric))
     fresh_split = metric.partition("/")[0] != records.selection_split
     resolved = {side: _resolve(records, value) if fresh_split else value for side, value in claim.items()}
     found = evaluate_claim(
-        resolved, rows, control=records.control, factor=study_factor(records), pilot=pilot_seeds(records)
+        resolved, rows, baseline=records.baseline, factor=study_factor(records), pilot=pilot_seeds(records)
     )
     if found["verdict"] == "BLOCKED":
         missing = found["numbers"]["missing_arms"]
-        sides = [resolved[side] for side in ("treatment", "control") if isinstance(resolved.get(side), Mapping)]
+        sides = [resolved[side] for side in ("treatment", "baseline") if isinstance(resolved.get(side), Mapping)]
         how = "to run it" if all(_planned(records, side) for side in sides) else "add it under search:, then"
         why = f"no complete confirmation run of {', '.join(missing)}; {how}: {resume_command()}"
         return answer("BLOCKED", found["numbers"], why)
@@ -85,7 +86,7 @@ def resume_command() -> str:
     return "tune-cmx search SPACE --data DATA --resume"
 
 
-def _resolve(records: StudyRecords, side: Any) -> Any:
+def _resolve(records: StudyResults, side: Any) -> Any:
     if not isinstance(side, Mapping) or set(side) != {"best_of"}:
         return side
     pattern = str(side["best_of"])
@@ -93,13 +94,13 @@ def _resolve(records: StudyRecords, side: Any) -> Any:
     return {"arm": covered_finalists[0]} if covered_finalists else side
 
 
-def _chosen_arms(records: StudyRecords) -> set[str]:
+def _chosen_arms(records: StudyResults) -> set[str]:
     """Finalists, where the search left other arms out."""
-    candidates = [arm for arm in records.arms if arm != records.control]
+    candidates = [arm for arm in records.arms if arm != records.baseline]
     return set(records.finalists) if any(arm not in records.finalists for arm in candidates) else set()
 
 
-def _planned(records: StudyRecords, side: Mapping[str, Any]) -> bool:
+def _planned(records: StudyResults, side: Mapping[str, Any]) -> bool:
     """Whether the study has an arm of this description."""
     arms = [{"arm": arm, **flatten(about.get("config") or {})} for arm, about in records.arms.items()]
     return "best_of" in side or any(matches(row, side) for row in as_rows(arms))

@@ -70,7 +70,7 @@ class Trial:
 
     @property
     def devices(self) -> float:
-        """How many devices train it at once: a share of a card where several trials have one."""
+        """How many devices train it at once: a share of a GPU where several trials have one."""
         return float(self.info.get("gpus") or (self.config.get("schedule") or {}).get("processes") or 1)
 
     @property
@@ -143,7 +143,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class StudyRecords:
+class StudyResults:
     """A study's folder."""
 
     folder: Path
@@ -156,10 +156,10 @@ class StudyRecords:
     """What could not be read, or does not add up; one sentence each."""
 
     @property
-    def control(self) -> str | None:
-        """The control arm's id."""
-        control = self.study.get("control")
-        return None if control is None else str(control)
+    def baseline(self) -> str | None:
+        """The baseline arm's id."""
+        baseline = self.study.get("baseline")
+        return None if baseline is None else str(baseline)
 
     @property
     def arms(self) -> Mapping[str, Mapping[str, Any]]:
@@ -219,22 +219,22 @@ class StudyRecords:
         return str((self.arms.get(arm) or {}).get("label") or arm)
 
     def marked_label(self, arm: str) -> str:
-        """The same, which says of the control that it is the control."""
+        """The same, which says of the baseline that it is the baseline."""
         name = self.label(arm)
-        return f"control: {name}" if arm == self.control and name != "control" else name
+        return f"baseline: {name}" if arm == self.baseline and name != "baseline" else name
 
     def of_phase(self, phase: str) -> list[Trial]:
         """Trials of one phase, in the order of their names."""
         return [trial for trial in self.trials if trial.phase == phase]
 
 
-def trials_table(records: StudyRecords) -> pd.DataFrame:
+def trials_table(records: StudyResults) -> pd.DataFrame:
     """One row a trial: what it was, how far it went, what it gave."""
     factors = [str(factor) for factor in records.study.get("factors") or []]
     return pd.DataFrame([_table_row(records, trial, factors) for trial in records.trials])
 
 
-def _table_row(records: StudyRecords, trial: Trial, factors: list[str]) -> dict[str, Any]:
+def _table_row(records: StudyResults, trial: Trial, factors: list[str]) -> dict[str, Any]:
     flat = trial.flat_config
     return {
         "trial": trial.name,

@@ -4,28 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_cmx.evidence.claims.rows import covered, flatten, plain
-from tune_cmx.evidence.results.study_results import NOT_PROTOCOL, StudyRecords
+from tune_cmx.evidence.results.study_results import NOT_PROTOCOL, StudyResults
 from tune_cmx.evidence.wording import listed, value_text
 
 
-def allowed_differences(records: StudyRecords) -> list[str]:
-    """For each field that the file lets differ besides the factors: the control's value, and the arms with another."""
+def allowed_differences(records: StudyResults) -> list[str]:
+    """For each field that the file lets differ besides the factors: the baseline's value, and the arms with another."""
     found = []
     for allowed in records.study.get("allow_differences") or []:
         by_arm = {arm: _values(records, arm, str(allowed)) for arm in records.arms}
-        own = by_arm.pop(str(records.control), {})
+        own = by_arm.pop(str(records.baseline), {})
         fields = sorted({field for values in by_arm.values() for field in values if values[field] != own.get(field)})
         if not fields:
-            found.append(f"{allowed}: no arm differs in it from the control")
+            found.append(f"{allowed}: no arm differs in it from the baseline")
         found.extend(_field_words(records, field, own, by_arm) for field in fields)
     return found
 
 
-def twin_warnings(records: StudyRecords) -> list[str]:
+def equivalent_warnings(records: StudyResults) -> list[str]:
     """A sentence for each set of fields that has no effect on the models of some arms."""
     by_fields: dict[str, list[str]] = {}
-    for twins in records.study.get("twins") or []:
-        arms = [str(arm) for arm in twins]
+    for equivalent in records.study.get("equivalent") or []:
+        arms = [str(arm) for arm in equivalent]
         configs = [_config(records, arm) for arm in arms]
         fields = sorted({field for one in configs for field in one if any(one[field] != c.get(field) for c in configs)})
         of_model = [field for field in fields if field.startswith("model.")]
@@ -41,17 +41,17 @@ def twin_warnings(records: StudyRecords) -> list[str]:
 
 
 def _field_words(
-    records: StudyRecords, field: str, own: Mapping[str, Any], by_arm: Mapping[str, Mapping[str, Any]]
+    records: StudyResults, field: str, own: Mapping[str, Any], by_arm: Mapping[str, Mapping[str, Any]]
 ) -> str:
     arms_of: dict[str, list[str]] = {}
     for arm, values in by_arm.items():
         if values.get(field) != own.get(field):
             arms_of.setdefault(value_text(values.get(field)), []).append(records.label(arm))
     others = "; ".join(f"{value} in {listed(arms)}" for value, arms in arms_of.items())
-    return f"{field}: {value_text(own.get(field))} in the control; {others}"
+    return f"{field}: {value_text(own.get(field))} in the baseline; {others}"
 
 
-def _values(records: StudyRecords, arm: str, path: str) -> dict[str, Any]:
+def _values(records: StudyResults, arm: str, path: str) -> dict[str, Any]:
     """The arm's values at and below the path; of what no configuration holds, as code_version, those of its records."""
     config = {field: value for field, value in _config(records, arm).items() if covered(field, [path])}
     if config:
@@ -60,6 +60,6 @@ def _values(records: StudyRecords, arm: str, path: str) -> dict[str, Any]:
     return {path: " / ".join(sorted(map(str, recorded)))} if recorded else {}
 
 
-def _config(records: StudyRecords, arm: str) -> dict[str, Any]:
+def _config(records: StudyResults, arm: str) -> dict[str, Any]:
     flat = flatten((records.arms.get(arm) or {}).get("config") or {})
     return {field: plain(value) for field, value in flat.items() if field not in NOT_PROTOCOL}

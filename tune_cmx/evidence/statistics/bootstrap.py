@@ -84,20 +84,20 @@ def resampled(matched: Matched, counts: Counts) -> NDArray[np.float64]:
 
 def paired_bootstrap(
     arms: Mapping[str, Sequence[Matched]],
-    control: str,
+    baseline: str,
     sequences: Sequence[str] | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, DataInterval]:
-    """Each arm's difference from the control, with the percentile interval over resamples of the images.
+    """Each arm's difference from the baseline, with the percentile interval over resamples of the images.
 
     A resample is the same for every run of every arm. In it, an arm's value is the mean over its runs, so that the
     interval holds the spread of the images and not that of the runs.
 
     Args:
-        arms: The runs of each, the control among them.
-        control: Its name.
+        arms: The runs of each, the baseline among them.
+        baseline: Its name.
         sequences: Of each image, in the order of `Matched.images`; None: not known.
         resamples: How many to draw.
         seed: The same numbers for the same seed.
@@ -105,7 +105,7 @@ def paired_bootstrap(
     Raises:
         DataError: Runs were not matched on the same images.
     """
-    images = arms[control][0].images
+    images = arms[baseline][0].images
     if any(run.images != images for runs in arms.values() for run in runs):
         raise DataError("runs that are resampled together need the same images; match them with one ground truth")
     _, units = _units(len(images), sequences)
@@ -113,7 +113,7 @@ def paired_bootstrap(
     counts = np.concatenate([np.ones((1, len(images)), dtype=np.int32), drawn])  # first the data themselves
     means = {arm: np.mean([resampled(run, counts) for run in runs], axis=0) for arm, runs in arms.items()}
     unit: Literal["images", "sequences"] = "images" if sequences is None else "sequences"
-    return {arm: _interval(values - means[control], unit, units) for arm, values in means.items() if arm != control}
+    return {arm: _interval(values - means[baseline], unit, units) for arm, values in means.items() if arm != baseline}
 
 
 def _interval(differences: NDArray[np.float64], unit: Literal["images", "sequences"], units: int) -> DataInterval:

@@ -81,9 +81,9 @@ def compare_two_stage(pilot: Sequence[float], later: Sequence[float]) -> Compari
     )
 
 
-def compare_independent(treatment: Sequence[float], control: Sequence[float]) -> Comparison:
-    """Welch's t test of treatment minus control; at least two values in each."""
-    first, second = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
+def compare_independent(treatment: Sequence[float], baseline: Sequence[float]) -> Comparison:
+    """Welch's t test of treatment minus baseline; at least two values in each."""
+    first, second = np.asarray(treatment, dtype=float), np.asarray(baseline, dtype=float)
     difference = float(first.mean() - second.mean())
     if no_spread(first) and no_spread(second):
         ends = (difference, difference)

@@ -17,7 +17,7 @@ _LAMBDA_SPATIAL = 0.5
 
 
 class FrmFfmOptions(FusionOptions):
-    """None: it is the control, and stands as published, with both reductions 1."""
+    """None: it is the baseline, and stands as published, with both reductions 1."""
 
 
 class _ChannelWeights(nn.Module):

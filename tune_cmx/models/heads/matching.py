@@ -12,7 +12,7 @@ from torch import Tensor
 from tune_cmx.models.heads.padding import Padding
 
 _BLOCK = {"cpu": 2**20, "cuda": 2**24}
-"""IoU values computed at a time: what a CPU's cache holds, and 64 MiB on a card; about four blocks live at once."""
+"""IoU values computed at a time: what a CPU's cache holds, and 64 MiB on a GPU; about four blocks live at once."""
 
 
 @dataclass(frozen=True)

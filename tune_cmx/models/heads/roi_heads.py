@@ -155,7 +155,7 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
     ) -> tuple[Tensor, Tensor]:
         """torchvision's `MultiScaleRoIAlign` of the valid boxes.
 
-        On a card level by level: in this order what was pooled of each need not be copied, forward and backward, to
+        On a GPU level by level: in this order what was pooled of each need not be copied, forward and backward, to
         its place among the others. The count of boxes on each level is waited for, once; it also leaves out what is not
         valid.
 

@@ -5,7 +5,7 @@ of its last epoch; ends the whole search where a report lacks the metric; never 
 is resumed from Ray's snapshots alone; and cannot plan a record before its trial.
 
 Here the records are the truth, and optuna's storage is the searcher's memory of them. Each draw is made afresh from
-that memory and a seed of its own, so a search that is taken up draws what it would have drawn undisturbed.
+that memory and a seed of its own, so a search that is taken up draws what it would have drawn clean.
 """
 
 import copy

@@ -22,7 +22,7 @@ class Checked:
     """A study whose models were built."""
 
     arms: tuple[BuiltArm, ...]
-    twins: list[list[str]]
+    equivalent: list[list[str]]
     """Ids of arms that are one function under several names, group by group."""
-    twin_texts: list[str]
+    equivalent_texts: list[str]
     """A sentence on each factor without effect."""

@@ -17,7 +17,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import inspected
 from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.timing import TrialTimes, time_trials
 
 _BYTES = 4
@@ -157,7 +157,7 @@ def earlier_times(
         if not files:
             raise ConfigError(f"--from: {folder} holds no records; name a study's folder, as in runs/demo")
         for file in files:
-            record = TrialRecord(file.parent)
+            record = RunFolder(file.parent)
             reason, rows = _refusal(record, prepared, configs, device), record.rows()
             if reason is not None or not rows:
                 other[reason or "not begun"] += 1
@@ -178,11 +178,11 @@ def earlier_times(
     return Times(found, statistics.fmean(frames), source), left_out
 
 
-def _way_of(record: TrialRecord, config: TrialConfig) -> str:
+def _way_of(record: RunFolder, config: TrialConfig) -> str:
     return way_text(config, record.micro_batch(config.schedule.micro_batch))
 
 
-def _refusal(record: TrialRecord, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
+def _refusal(record: RunFolder, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
     """Why a record says nothing about the study; None: it does."""
     state = record.state()
     if state.get("data_fingerprint") != prepared.audit.fingerprint:
@@ -206,13 +206,13 @@ def _image_size(config: TrialConfig) -> tuple[int, int]:
 def probed_times(
     configs: Sequence[TrialConfig], prepared: Prepared, device: str, *, side_by_side: int, threads: int, workers: int
 ) -> Times:
-    """Train some steps of the control and of the arms that compute most and least, as many at a time as in the study.
+    """Train some steps of the baseline and of the arms that compute most and least, as many at a time as in the study.
 
     Args:
-        configs: The arms', the control's first.
+        configs: The arms', the baseline's first.
         prepared: The data set.
         device: As torch names it.
-        side_by_side: Trials that share the machine's cores or a card.
+        side_by_side: Trials that share the machine's cores or a GPU.
         threads: Of each, on the CPU.
         workers: Loader processes of each.
     """

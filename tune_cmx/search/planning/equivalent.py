@@ -34,7 +34,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Twins:
+class Equivalent:
     """Arms that are the same function with the same parameters."""
 
     arms: tuple[Candidate, ...]
@@ -52,7 +52,7 @@ class Twins:
         )
 
 
-def find_twins(study: Study) -> list[Twins]:
+def find_equivalent(study: Study) -> list[Equivalent]:
     """Groups of arms that differ in their fusions' names or options alone, and there in nothing that has an effect.
 
     Two are alike if the fusions at each stage are: as many parameters, and the same output from the same seed.
@@ -64,23 +64,23 @@ def find_twins(study: Study) -> list[Twins]:
     for candidate in candidates:
         alike.setdefault(_apart_from_fusions(candidate.config), []).append(candidate)
     return [
-        Twins(tuple(group), _factors(group))
+        Equivalent(tuple(group), _factors(group))
         for some in alike.values()
         if len(some) > 1
         for group in _groups([(candidate, prints.of(candidate.config)) for candidate in some])
     ]
 
 
-def twin_ids(twins: Sequence[Twins]) -> list[list[str]]:
+def equivalent_ids(equivalent: Sequence[Equivalent]) -> list[list[str]]:
     """As `study.json` has them: the ids of the arms of each group."""
-    ids = [[arm.id for arm in group.arms if arm.id is not None] for group in twins]
+    ids = [[arm.id for arm in group.arms if arm.id is not None] for group in equivalent]
     return [group for group in ids if len(group) > 1]
 
 
-def twin_texts(twins: Sequence[Twins]) -> list[str]:
+def equivalent_texts(equivalent: Sequence[Equivalent]) -> list[str]:
     """A sentence for each factor without effect: the first of its groups, and the number of all."""
-    by_factors: dict[tuple[str, ...], list[Twins]] = {}
-    for group in twins:
+    by_factors: dict[tuple[str, ...], list[Equivalent]] = {}
+    for group in equivalent:
         by_factors.setdefault(group.factors, []).append(group)
     return [
         str(alike[0]) + (f" (one of {len(alike)} such groups)" if alike[1:] else "") for alike in by_factors.values()

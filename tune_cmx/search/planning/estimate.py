@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.config.arms import CONTROL, Arm
+from tune_cmx.config.arms import BASELINE, Arm
 from tune_cmx.config.domains import Choice, grid, sample_all
 from tune_cmx.config.phases import SearchPhase
 from tune_cmx.config.space import EarlyStopping
@@ -80,7 +80,7 @@ class Estimate:
     worst: Amount
     """Nothing stopped, the longest arms confirmed, on the most seeds."""
     grid: Amount | None
-    """Every arm that there could be, in full, on as many seeds as the confirmation has, with the control; None where
+    """Every arm that there could be, in full, on as many seeds as the confirmation has, with the baseline; None where
     a domain is a range."""
 
 
@@ -143,7 +143,7 @@ class _Play:
             chosen = finalists(list(done.values()), smooth, confirm.finalists)
         claimed = [name for name in self._claimed if name in done]
         seeds = confirm.max_seeds if worst and confirm.half_width is not None else confirm.first_seeds
-        names = list(dict.fromkeys([CONTROL, *chosen, *claimed]))
+        names = list(dict.fromkeys([BASELINE, *chosen, *claimed]))
         return self._amount(parts, names, seeds, disk)
 
     def grid(self) -> Amount | None:
@@ -158,20 +158,20 @@ class _Play:
                 if len(choices) < len(phase.domains):
                     return None
                 count *= len(grid(choices))
-        seeds, control = self._study.file.confirm.first_seeds, self._study.control
+        seeds, baseline = self._study.file.confirm.first_seeds, self._study.baseline
         epochs = count * statistics.fmean(arm.config.schedule.epochs for arm in searched)
         busy_s = count * statistics.fmean(self._in_full_s(arm.id) for arm in searched)
         disk = count * statistics.fmean(self._disk(arm, complete=True) for arm in searched)
         trials = float(seeds * (count + 1))
-        busy_s = seeds * (busy_s + self._in_full_s(CONTROL))
+        busy_s = seeds * (busy_s + self._in_full_s(BASELINE))
         return Amount(
             search_trials=trials,
-            search_epochs=seeds * (epochs + control.config.schedule.epochs),
+            search_epochs=seeds * (epochs + baseline.config.schedule.epochs),
             confirm_trials=0,
             confirm_epochs=0,
             busy_s=busy_s,
             wall_s=busy_s / self._places.count + SESSION_S + PHASE_S,
-            disk_bytes=seeds * (disk + self._disk(control, complete=True)),
+            disk_bytes=seeds * (disk + self._disk(baseline, complete=True)),
         )
 
     def _arms(self, phase: SearchPhase, kept: Sequence[str], generator: np.random.Generator) -> list[Arm]:
@@ -191,7 +191,7 @@ class _Play:
         drawn: dict[str, Arm] = {}
         for _ in range(10 * trials):
             arm = self._study.arm(sample_all(phase.domains, generator))
-            if arm.id != CONTROL:
+            if arm.id != BASELINE:
                 drawn[arm.id] = arm
             if len(drawn) == trials:
                 break

@@ -1,4 +1,4 @@
-"""How many trials share a card, by the memory that the largest of them takes."""
+"""How many trials share a GPU, by the memory that the largest of them takes."""
 
 from pathlib import Path
 from typing import Any
@@ -16,59 +16,59 @@ from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
-from tune_cmx.training.memory import card_total, peak_memory, share
+from tune_cmx.training.memory import gpu_total, peak_memory, share
 
 _GIB = 2**30
 _ACTIVATION_BYTES = {"bf16": 2, "fp32": 4}
 """Of a number that the forward keeps for the backward."""
 
 
-def measured_share(opened: StudyFolder, device: str, *, cards: bool = True) -> tuple[float, str]:
-    """A trial's share of a card: 1/k, where k of the largest trials fit the smallest card of the cluster.
+def measured_share(opened: StudyFolder, device: str, *, gpus: bool = True) -> tuple[float, str]:
+    """A trial's share of a GPU: 1/k, where k of the largest trials fit the smallest GPU of the cluster.
 
-    The control and the arm with the most parameters are trained for a few steps on a node of the cluster.
+    The baseline and the arm with the most parameters are trained for a few steps on a node of the cluster.
 
     Args:
         opened: The study's folder.
         device: What trials compute on.
-        cards: Whether the nodes' GPUs are asked for; False: a probe runs on any node, as on the CPU in tests.
+        GPUs: Whether the nodes' GPUs are asked for; False: a probe runs on any node, as on the CPU in tests.
 
     Returns:
         The share, and a sentence on it.
 
     Raises:
         TrialError: A trial does not fit, or cannot train for another reason.
-        ConfigError: Not even one trial fits the smallest card.
+        ConfigError: Not even one trial fits the smallest GPU.
     """
     storage = opened.mirror.uri if opened.mirror else None
-    probe = ray.remote(num_cpus=1, num_gpus=int(cards), max_retries=0)(_probe)
+    probe = ray.remote(num_cpus=1, num_gpus=int(gpus), max_retries=0)(_probe)
     peaks = []
     for config in largest(opened.study, opened.prepared):
         answer = _answer(probe.remote(config.model_dump_json(), str(opened.prepared.folder), storage, device))
         if isinstance(answer, str):
             raise TrialError(answer)
         peaks.append(answer)
-    total = min(_totals(device, cards=cards))
+    total = min(_totals(device, gpus=gpus))
     found = share(max(peaks), total)
     return found, (
-        f"memory: the largest trial takes {max(peaks) / _GIB:.1f} GiB of a card's {total / _GIB:.1f}: "
-        f"{round(1 / found)} a card, --gpus-per-trial {found:.4g}"
+        f"memory: the largest trial takes {max(peaks) / _GIB:.1f} GiB of a GPU's {total / _GIB:.1f}: "
+        f"{round(1 / found)} a GPU, --gpus-per-trial {found:.4g}"
     )
 
 
 def share_here(study: Study, prepared: Prepared) -> float:
-    """The same by this machine's first card, without Ray.
+    """The same by this machine's first GPU, without Ray.
 
     Raises:
         TrialError, ConfigError: As for `measured_share`.
     """
     peaks = [peak_memory(config, prepared, "cuda").peak for config in largest(study, prepared)]
-    return share(max(peaks), card_total("cuda"))
+    return share(max(peaks), gpu_total("cuda"))
 
 
 def largest(study: Study, prepared: Prepared) -> list[TrialConfig]:
-    """The control, and the configuration that takes the most: by the images in memory at once, then by parameters."""
-    first = study.control.config
+    """The baseline, and the configuration that takes the most: by the images in memory at once, then by parameters."""
+    first = study.baseline.config
     others = [study.arms[name].config for name in study.searched] + [config for _, config in study.range_ends()]
     if not others:
         return [first]
@@ -106,14 +106,14 @@ def _answer(asked: Any) -> int | str:
     return found
 
 
-def _totals(device: str, *, cards: bool) -> list[int]:
-    """Bytes of a card of each node that has some."""
+def _totals(device: str, *, gpus: bool) -> list[int]:
+    """Bytes of a GPU of each node that has some."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    ask = ray.remote(num_cpus=0, num_gpus=int(cards))(card_total)
+    ask = ray.remote(num_cpus=0, num_gpus=int(gpus))(gpu_total)
     asked = [
         ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(device)
         for node in nodes
-        if node["Alive"] and (node["Resources"].get("GPU", 0) >= 1 or not cards)
+        if node["Alive"] and (node["Resources"].get("GPU", 0) >= 1 or not gpus)
     ]
     found: list[int] = ray.get(asked)
     return found

@@ -53,13 +53,13 @@ def _confirmation_text(study: Study) -> str:
     if settings.half_width is not None:
         seeds += f", up to {settings.max_seeds} if ±{settings.half_width:g} points ask for it"
     lengths = study.lengths()
-    control = study.control.config.schedule.epochs
-    least = control + max(finalists, len(claimed)) * lengths[0]
-    most = control + (finalists + len(claimed)) * lengths[-1]
+    baseline = study.baseline.config.schedule.epochs
+    least = baseline + max(finalists, len(claimed)) * lengths[0]
+    most = baseline + (finalists + len(claimed)) * lengths[-1]
     span = sorted(
         {settings.first_seeds * least, (settings.max_seeds if settings.half_width else settings.first_seeds) * most}
     )
-    return f"control, {_count(finalists, 'finalist')}{named} on {seeds}, {' to '.join(map(str, span))} epochs"
+    return f"baseline, {_count(finalists, 'finalist')}{named} on {seeds}, {' to '.join(map(str, span))} epochs"
 
 
 def _count(number: int, noun: str) -> str:

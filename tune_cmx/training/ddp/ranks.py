@@ -30,7 +30,7 @@ from tune_cmx.seeding import derive
 from tune_cmx.training.random_state import seed_all
 from tune_cmx.training.trainer import Batch, Seen, Share, Trainer
 
-PATIENCE_S = 600.0
+RETRY_S = 600.0
 """How long one process waits for another, such as for its first frames from a slow disk, before the trial fails."""
 
 
@@ -79,7 +79,7 @@ def lead_rank(processes: int, device: torch.device) -> Rank:
     """Rank 0 of a trial's processes.
 
     Raises:
-        ConfigError: There are fewer cards than processes, or the device is none that processes can share work on.
+        ConfigError: There are fewer GPUs than processes, or the device is none that processes can share work on.
     """
     if processes == 1:
         return Rank(0, 1, device)
@@ -88,13 +88,13 @@ def lead_rank(processes: int, device: torch.device) -> Rank:
         raise ConfigError(f"{place} train on cpu or cuda; got device {device}")
     if device.type == "cpu":
         return Rank(0, processes, device)
-    cards = torch.cuda.device_count()
-    if processes > cards:
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
         raise ConfigError(
-            f"{place} need a card each; {cards} visible here. Lower it, or give the trial as many GPUs as processes"
+            f"{place} need a GPU each; {gpus} visible here. Lower it, or give the trial as many GPUs as processes"
         )
     if device.index:
-        raise ConfigError(f"{place} take the visible cards from the first on; got device {device}, say cuda")
+        raise ConfigError(f"{place} take the visible GPUs from the first on; got device {device}, say cuda")
     return Rank(0, processes, torch.device("cuda", 0))
 
 
@@ -114,7 +114,7 @@ def join(rank: Rank, trainer: Trainer, rendezvous: Path) -> Trainer:
         store=dist.FileStore(str(rendezvous), rank.processes),  # type: ignore[attr-defined]  # documented, but not in __all__
         rank=rank.number,
         world_size=rank.processes,
-        timeout=timedelta(seconds=PATIENCE_S),
+        timeout=timedelta(seconds=RETRY_S),
     )
     model = trainer.model
     if rank.device.type == "cuda":

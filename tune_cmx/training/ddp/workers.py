@@ -26,7 +26,7 @@ import torch.distributed as dist
 
 from tune_cmx.errors import TrialError
 from tune_cmx.training.ddp.parent import end_with_parent
-from tune_cmx.training.ddp.ranks import PATIENCE_S, Rank, join
+from tune_cmx.training.ddp.ranks import RETRY_S, Rank, join
 from tune_cmx.training.loop import failure_reason
 from tune_cmx.training.trainer import Seen, Trainer
 
@@ -155,12 +155,12 @@ class Helpers:
         """
         pending = {helper.pipe: helper for helper in self._helpers}
         received: dict[int, Any] = {}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + RETRY_S
         while pending:
             ready = wait(list(pending), max(0.0, deadline - time.monotonic()))
             if not ready:
                 ranks = ", ".join(str(helper.rank) for helper in pending.values())
-                raise TrialError(f"waited {PATIENCE_S:g} s for the processes of rank {ranks} {what}")
+                raise TrialError(f"waited {RETRY_S:g} s for the processes of rank {ranks} {what}")
             for pipe in ready:
                 assert isinstance(pipe, Connection)
                 message = pipe.recv()

@@ -20,7 +20,7 @@ def arm(name: str | None, *values: Any, metric: str = "mAP", seeds: list[Any] | 
 
 def claim(kind: str = "superiority", metric: str = "mAP", **keys: Any) -> dict[str, Any]:
     sides: dict[str, Any] = {"treatment": {"arm": "a"}}
-    sides |= {} if kind in ("best", "value") else {"control": {"arm": "b"}}
+    sides |= {} if kind in ("best", "value") else {"baseline": {"arm": "b"}}
     return {"kind": kind, "metric": metric, **sides, **keys}
 
 
@@ -28,7 +28,7 @@ HIGH, LOW = (83.1, 83.4, 83.0), (82.2, 82.5, 82.1)
 ON_TEST = {"selected_on": "test", "reported_on": "test"}
 
 ORDER: dict[str, tuple[dict[str, Any], Rows, str, dict[str, Any]]] = {
-    "no row of the control stands before a damaged one of the treatment": (
+    "no row of the baseline stands before a damaged one of the treatment": (
         claim(),
         arm("a", None, 83.0),
         "BLOCKED",
@@ -133,7 +133,7 @@ def test_which_fields_are_protocol(of_a: dict[str, Any], of_b: dict[str, Any], f
 
 def test_the_reason_shows_the_values_that_differ_and_the_factor_that_a_filter_suggests() -> None:
     rows = [*arm("a", *HIGH, shared=True), *arm("b", *LOW, shared=False)]
-    asked = {**claim(), "treatment": {"shared": True}, "control": {"shared": False}}
+    asked = {**claim(), "treatment": {"shared": True}, "baseline": {"shared": False}}
     assert "shared (True, False)" in evaluate_claim(asked, rows)["why"]
     assert "if the claim is about shared, name it as `factor`" in evaluate_claim(asked, rows)["why"]
     assert evaluate_claim({**asked, "factor": "shared"}, rows)["verdict"] == "SUPPORTED"
@@ -155,7 +155,7 @@ def test_a_higher_value_of_any_metric(metric: str, verdict: str) -> None:
 
 def test_an_unnamed_metric_does_not_divide_runs_without_arms() -> None:
     rows = [*arm(None, *HIGH, metric="fps", fusion="x"), *arm(None, *LOW, metric="fps", fusion="y")]
-    asked = {**claim(metric="fps"), "treatment": {"fusion": "x"}, "control": {"fusion": "y"}, "factor": ["fusion"]}
+    asked = {**claim(metric="fps"), "treatment": {"fusion": "x"}, "baseline": {"fusion": "y"}, "factor": ["fusion"]}
     assert evaluate_claim(asked, rows)["verdict"] == "SUPPORTED"
 
 
@@ -187,7 +187,7 @@ def test_chosen_where_reported(metric: str, fields: dict[str, Any], verdict: str
     assert evaluate_claim(claim(metric=metric), rows)["verdict"] == verdict
 
 
-def test_the_control_is_not_among_those_chosen_from() -> None:
+def test_the_baseline_is_not_among_those_chosen_from() -> None:
     rows = [row for name in "abcd" for row in arm(name, *HIGH, **ON_TEST)]
     assert evaluate_claim(claim(), rows)["numbers"]["n_candidates"] == 3
 
@@ -239,7 +239,7 @@ def test_six_matched_pairs_pass_the_gate_at_the_smallest_exact_p() -> None:
             *arm(f"x{place}", 80 + place + gap, k=place, on=True),
             *arm(f"y{place}", 80.0 + place, k=place, on=False),
         ]
-    asked = {**claim(match_on=["k"], factor=["on"]), "treatment": {"on": True}, "control": {"on": False}}
+    asked = {**claim(match_on=["k"], factor=["on"]), "treatment": {"on": True}, "baseline": {"on": False}}
     found = evaluate_claim(asked, rows)
     assert (found["verdict"], found["numbers"]["n_pairs"], found["numbers"]["comparisons"]) == ("SUPPORTED", 6, 1)
     assert found["numbers"]["sign_flip_p"] == pytest.approx(2 / 64)

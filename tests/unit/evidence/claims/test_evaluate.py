@@ -14,7 +14,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 
 CASES = json.loads((Path(__file__).parents[3] / "golden" / "claims.json").read_text())
-SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "A"}, "control": {"arm": "B"}}
+SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "A"}, "baseline": {"arm": "B"}}
 EQUIVALENCE = {**SUPERIORITY, "kind": "equivalence", "margin": 0.5}
 BEST = {"kind": "best", "metric": "mAP", "treatment": {"arm": "A"}, "among": "arm"}
 RATIO = {**SUPERIORITY, "kind": "ratio", "metric": "hours"}
@@ -103,7 +103,7 @@ def test_match_on_pairs_single_runs_of_many_arms() -> None:
     for place, gap in enumerate(gaps):
         rows += runs(f"on-{place}", [80 + place + gap], stages=place, option=True)
         rows += runs(f"off-{place}", [80 + place], stages=place, option=False)
-    claim = {**SUPERIORITY, "treatment": {"option": True}, "control": {"option": False}}
+    claim = {**SUPERIORITY, "treatment": {"option": True}, "baseline": {"option": False}}
     paired = evaluate_claim({**claim, "match_on": ["stages"], "factor": ["option"]}, rows)
     assert paired["verdict"] == "SUPPORTED"
     assert paired["numbers"]["n_pairs"] == 6
@@ -168,7 +168,7 @@ def test_less_time_is_superior() -> None:
 )
 def test_swapping_the_sides_turns_the_verdict_over(first: list[float], second: list[float]) -> None:
     rows = [*runs("A", first), *runs("B", second)]
-    turned = {**SUPERIORITY, "treatment": {"arm": "B"}, "control": {"arm": "A"}}
+    turned = {**SUPERIORITY, "treatment": {"arm": "B"}, "baseline": {"arm": "A"}}
     over = {"SUPPORTED": "CONTRADICTED", "CONTRADICTED": "SUPPORTED", "INCONCLUSIVE": "INCONCLUSIVE"}
     assert evaluate_claim(turned, rows)["verdict"] == over[evaluate_claim(SUPERIORITY, rows[::-1])["verdict"]]
 
@@ -307,11 +307,11 @@ def test_time_over_a_part_of_the_run(fields: dict[str, Any], damaged: bool) -> N
         assert points["verdict"] == "INSUFFICIENT_REPLICATION"
 
 
-def test_the_word_control_stands_for_the_arm_given() -> None:
+def test_the_word_baseline_stands_for_the_arm_given() -> None:
     rows = [*runs("A", [83.1, 83.4, 83.0]), *runs("B", [82.2, 82.5, 82.1])]
-    claim = {**SUPERIORITY, "control": "control"}
-    assert evaluate_claim(claim, rows, control="B") == evaluate_claim(SUPERIORITY, rows)
-    assert evaluate_claim(claim, rows)["numbers"]["missing_arms"] == ["control"]
+    claim = {**SUPERIORITY, "baseline": "baseline"}
+    assert evaluate_claim(claim, rows, baseline="B") == evaluate_claim(SUPERIORITY, rows)
+    assert evaluate_claim(claim, rows)["numbers"]["missing_arms"] == ["baseline"]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_the_word_control_stands_for_the_arm_given() -> None:
         ({"kind": "superority"}, "Did you mean 'superiority'"),
         ({"metrics": "mAP"}, "Did you mean 'metric'"),
         ({"metric": None}, "'metric' is missing"),
-        ({"control": None}, "'control' is missing"),
+        ({"baseline": None}, "'baseline' is missing"),
         ({"kind": "equivalence"}, "'margin' is missing"),
         ({"margin": -1}, "margin must be a number above 0; got -1"),
         ({"treatment": ["A"]}, "treatment must be"),

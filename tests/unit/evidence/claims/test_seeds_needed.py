@@ -9,7 +9,7 @@ from scipy import stats
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.statistics.difference import seeds_for_margin, seeds_to_detect
 
-SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "a"}, "control": {"arm": "b"}}
+SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "a"}, "baseline": {"arm": "b"}}
 A, B = [83.6, 82.9, 83.7], [83.2, 82.4, 83.0]
 """sd 0.43589 and 0.41633, root mean square 0.42622."""
 
@@ -93,7 +93,7 @@ HOURS: dict[str, tuple[dict[str, Any], dict[str, Any], float | None]] = {
     "seconds": ({"seconds": 3600.0}, {"cumulative_seconds": 7200.0}, 10 * 1 + 10 * 2),
     "GPU-hours as they are": ({"gpu_hours": 0.5, "hours": 1.0}, {"gpu_hours": 0.5, "hours": 1.0}, 10),
     "on no GPU": ({"gpu_hours": 0.0, "hours": 1.0}, {"gpu_hours": 0.0, "hours": 1.0}, None),
-    "not known of the control": ({"hours": 2.0}, {}, None),
+    "not known of the baseline": ({"hours": 2.0}, {}, None),
     "of the last segment only": ({"hours": 2.0, "resumed": True}, {"hours": 2.0}, None),
 }
 
@@ -160,10 +160,10 @@ def test_without_points_the_margin_or_the_difference_observed_counts(margin: flo
 
 def test_a_pilots_few_degrees_of_freedom_do_not_raise_the_number() -> None:
     """A new confirmation has its own; only the pilot's sd, 0.56 of differences, stands in for the true one."""
-    control = [30.0] * 8
+    baseline = [30.0] * 8
     differences = [-0.2, 0.8, 0.0, 0.9, 0.35, 0.4, 0.3, 0.45]
-    above = [c + d for c, d in zip(control, differences, strict=True)]
-    rows = [*arm("a", above, True, hours=1.0), *arm("b", control, True, hours=1.0)]
+    above = [c + d for c, d in zip(baseline, differences, strict=True)]
+    rows = [*arm("a", above, True, hours=1.0), *arm("b", baseline, True, hours=1.0)]
     found = evaluate_claim(SUPERIORITY, rows, pilot=[0, 1, 2, 3])
     assert found["verdict"] == "INCONCLUSIVE"
     n = seeds_to_detect(0.5, 0.55603, True, 0.05)

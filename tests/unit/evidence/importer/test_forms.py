@@ -9,10 +9,10 @@ import pytest
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected, collect
 from tune_cmx.evidence.importer.imported_study import write_import
-from tune_cmx.evidence.importer.vocabulary import serves_as_control, stages_text
+from tune_cmx.evidence.importer.vocabulary import serves_as_baseline, stages_text
 from tune_cmx.evidence.report.imported import imported_page
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 
 CSSA = {"cssa_stages": [1], "threshold": 0.5, "kernel_size": 3}
 SCHEDULE = {"backbone": "mit_b1", "epochs": 15, "batch_size": 16, "learning_rate": 0.02}
@@ -33,7 +33,7 @@ def results(folder: Path, config: dict[str, Any], mAP: float = 83.4, name: str =
     return path
 
 
-def imported(found: Collected, folder: Path) -> StudyRecords:
+def imported(found: Collected, folder: Path) -> StudyResults:
     write_import(found, folder)
     return read_study(folder)
 
@@ -94,7 +94,7 @@ def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("config", "control"),
+    ("config", "baseline"),
     [
         ({"fusion_type": "frm_ffm", "no_cssa": True}, True),
         ({"architecture": "baseline_FRM_FFM", "active_modalities": ["rgb", "thermal"]}, True),
@@ -111,12 +111,12 @@ def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> N
         (SCHEDULE, False),
     ],
 )
-def test_a_control_is_found_by_its_configuration_and_never_by_its_name(
-    config: dict[str, Any], control: bool, tmp_path: Path
+def test_a_baseline_is_found_by_its_configuration_and_never_by_its_name(
+    config: dict[str, Any], baseline: bool, tmp_path: Path
 ) -> None:
-    name = "exp_042" if control else "baseline_frm_ffm"
+    name = "exp_042" if baseline else "baseline_frm_ffm"
     found = collect([results(tmp_path / name, config)])
-    assert [run.name for run in found.controls] == ([name] if control else [])
+    assert [run.name for run in found.baselines] == ([name] if baseline else [])
 
 
 def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert read_study_of(found, tmp_path).study["imported"]["refused"] == found.refused
 
 
-def read_study_of(found: Collected, tmp_path: Path) -> StudyRecords:
+def read_study_of(found: Collected, tmp_path: Path) -> StudyResults:
     return imported(found, tmp_path / "earlier")
 
 
@@ -220,4 +220,4 @@ def test_stages_are_read_as_people_write_them(value: Any) -> None:
 
 def test_stages_that_are_none_are_left_as_they_stand() -> None:
     assert [stages_text(value) for value in ("early", "5", 7, "all")] == ["early", "5", 7, "1+2+3+4"]
-    assert not serves_as_control({"fusion": "frm_ffm", "stages": "early"})
+    assert not serves_as_baseline({"fusion": "frm_ffm", "stages": "early"})

@@ -14,7 +14,7 @@ from tune_cmx.evidence.importer.imported_study import write_import
 from tune_cmx.evidence.report.imported import imported_page
 from tune_cmx.evidence.report.page_parts import Table
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 RUNS = GOLDEN / "published_results.csv"
@@ -55,7 +55,7 @@ OTHER_STAGES_AT_03 = """
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> StudyRecords:
+def published(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     folder = tmp_path_factory.mktemp("runs") / "published"
     found = collect([RUNS])
     assert not found.refused
@@ -64,7 +64,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> StudyRecords:
 
 
 @pytest.fixture(scope="module")
-def tables(published: StudyRecords) -> list[Table]:
+def tables(published: StudyResults) -> list[Table]:
     return [part for part in imported_page(published).parts if isinstance(part, Table)]
 
 
@@ -105,7 +105,7 @@ VERDICTS = {
 }
 
 
-def test_each_claim_of_the_published_report_has_its_verdict(published: StudyRecords) -> None:
+def test_each_claim_of_the_published_report_has_its_verdict(published: StudyResults) -> None:
     found = dict(answered(published))
     assert list(found) == list(VERDICTS)
     for text, (verdict, numbers) in VERDICTS.items():
@@ -116,43 +116,43 @@ def test_each_claim_of_the_published_report_has_its_verdict(published: StudyReco
         assert found[text]["numbers"]["mismatched_fields"] == ["batch", "epochs", "lr"]
 
 
-def test_what_would_unblock_is_a_command(published: StudyRecords) -> None:
+def test_what_would_unblock_is_a_command(published: StudyResults) -> None:
     why = dict(answered(published))["CSSA improves mAP over the FRM+FFM baseline"]["why"]
     command = "tune-cmx train --data IMAGES --labels LABELS --backbone mit_b1 --epochs 15 --batch-size 16 --lr 0.02"
     assert f"{command} --fusion-type frm_ffm --no-cssa" in why
 
 
-def test_the_report_says_what_it_cannot_know(published: StudyRecords) -> None:
+def test_the_report_says_what_it_cannot_know(published: StudyResults) -> None:
     text = imported_page(published).text()
     assert "of every run: seed; split of the figures, so also whether test was used for choosing;" in text
     assert "of exp_010_s4_t0.3, exp_011_s3_t0.3, exp_012_s23_t0.3: mAP@50;" in text
-    assert "none can serve as control" in text
+    assert "none can serve as baseline" in text
     assert "Every run reports 60.01 M, at 7 different placements" in text
     own_words = "\n".join(line for line in text.splitlines() if "“" not in line)
     assert not re.search(r"\b(best|better|identical|optimal)\b", own_words)
 
 
-def test_imported_runs_are_no_replicates(published: StudyRecords) -> None:
+def test_imported_runs_are_no_replicates(published: StudyResults) -> None:
     assert len(published.of_phase("imported")) == 13
     assert published.confirmed == []
-    assert published.control is None
+    assert published.baseline is None
     table = pd.DataFrame(imported_rows(published))
     assert table["seed"].isna().all()
     assert table["mAP"].max() == 84.07
 
 
-def test_an_imported_control_is_compared_where_a_claim_names_the_control(tmp_path: Path) -> None:
+def test_an_imported_baseline_is_compared_where_a_claim_names_the_baseline(tmp_path: Path) -> None:
     path = tmp_path / "more.csv"
     lines = RUNS.read_text().splitlines()
-    control = lines[3].replace("exp_002_s2_t0.5,cssa,2,0.5", "exp_100,frm_ffm,,").replace(",82.58,", ",82.60,")
+    baseline = lines[3].replace("exp_002_s2_t0.5,cssa,2,0.5", "exp_100,frm_ffm,,").replace(",82.58,", ",82.60,")
     other_inputs = (
-        control.replace("exp_100", "exp_101").replace("rgb+thermal+event", "rgb+thermal").replace("82.60", "83.42")
+        baseline.replace("exp_100", "exp_101").replace("rgb+thermal+event", "rgb+thermal").replace("82.60", "83.42")
     )
-    path.write_text("\n".join([*lines, control, other_inputs]) + "\n")
+    path.write_text("\n".join([*lines, baseline, other_inputs]) + "\n")
     write_import(collect([path]), tmp_path / "more", CLAIMS)
     records = read_study(tmp_path / "more")
-    assert len(records.study["imported"]["controls"]) == 2
+    assert len(records.study["imported"]["baselines"]) == 2
     answer = dict(answered(records))["CSSA improves mAP over the FRM+FFM baseline"]
-    assert answer["verdict"] == "INSUFFICIENT_REPLICATION"  # against the control of the same three modalities
+    assert answer["verdict"] == "INSUFFICIENT_REPLICATION"  # against the baseline of the same three modalities
     assert answer["numbers"]["difference"] == pytest.approx(0.84)
     assert "exp_101: differs from other runs in modalities" in imported_page(records).text()

@@ -48,8 +48,8 @@ def add(writer: StudyWriter, arm: str, values: dict[str, Any], val: float, **how
 def test_a_stopped_trial_is_compared_at_the_last_point_that_all_reached(undecided: StudyWriter) -> None:
     """Values grow by a sixth an epoch: at epoch 2 of 6, 31 is 10.33 and 29 is 9.67; no mean of two epochs yet."""
     text = section(undecided)
-    control, first, fourth = rows(text, "### stages")
-    assert control[:4] == ["control", "1", "0", "10.00"]
+    baseline, first, fourth = rows(text, "### stages")
+    assert baseline[:4] == ["baseline", "1", "0", "10.00"]
     assert first[:4] == ["1", "1", "0", "10.33"]
     assert fourth[:6] == ["4", "1", "1", "9.67", "9.67", "-"]
     assert "All are taken at epoch 2" in text
@@ -57,8 +57,8 @@ def test_a_stopped_trial_is_compared_at_the_last_point_that_all_reached(undecide
 
 
 def test_confirmed_arms_stand_beside_their_value(decided: StudyWriter) -> None:
-    control, first, fourth = rows(section(decided), "### stages")
-    assert control[6] == "-"
+    baseline, first, fourth = rows(section(decided), "### stages")
+    assert baseline[6] == "-"
     assert first[6] == "+3.02 (2.87 to 3.18), SUPPORTED"
     assert fourth[6].endswith("INCONCLUSIVE")
 

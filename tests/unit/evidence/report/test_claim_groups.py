@@ -21,7 +21,7 @@ FORBIDDEN = re.compile(
 )
 QUOTED = re.compile(r"“[^”]*”")
 """A claim's own words."""
-STAGES_1 = {"treatment": "stages-1", "control": "control", "metric": "test/mAP"}
+STAGES_1 = {"treatment": "stages-1", "baseline": "baseline", "metric": "test/mAP"}
 
 
 def report_of(writer: StudyWriter) -> str:
@@ -36,24 +36,24 @@ def claims_of(text: str) -> dict[str, str]:
 
 
 def supported(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0, 32.0, 30.5])
+    writer.arm("baseline", [30.0, 31.0, 32.0, 30.5])
     writer.arm("stages-1", [33.0, 34.1, 34.9, 33.6])
 
 
 def contradicted(writer: StudyWriter) -> None:
-    writer.arm("control", [33.0, 34.1, 34.9, 33.6])
+    writer.arm("baseline", [33.0, 34.1, 34.9, 33.6])
     writer.arm("stages-1", [30.0, 31.0, 32.0, 30.5])
     writer.study["claims"] = [{"text": "stage 1 is the best", "kind": "superiority", **STAGES_1}]
 
 
 def inconclusive(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0, 32.0])
+    writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-1", [31.0, 30.5, 33.5])
     writer.study["claims"] = [{"kind": "best", "treatment": "stages-1", "metric": "test/mAP"}]
 
 
 def equivalent(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0, 32.0, 30.5])
+    writer.arm("baseline", [30.0, 31.0, 32.0, 30.5])
     writer.arm("stages-1", [30.1, 30.9, 32.1, 30.4])
     writer.study["claims"] = [{"text": "identical results", "kind": "equivalence", "margin": 1.0, **STAGES_1}]
 
@@ -63,7 +63,7 @@ def blocked(writer: StudyWriter) -> None:
 
 
 def single(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0])
+    writer.arm("baseline", [30.0, 31.0])
     writer.arm("stages-1", [34.0])
 
 
@@ -73,14 +73,14 @@ def biased(writer: StudyWriter) -> None:
 
 
 def not_comparable(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0, 32.0])
+    writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-1", [31.0, 30.5, 33.5], code_version="0.2.0")
 
 
 def descriptive(writer: StudyWriter) -> None:
     single(writer)
     writer.study["claims"] = [{"kind": "ratio", **STAGES_1, "treatment": {"seed": 100, "arm": "stages-1"}}]
-    writer.study["claims"][0]["control"] = {"seed": 100, "arm": "control"}
+    writer.study["claims"][0]["baseline"] = {"seed": 100, "arm": "baseline"}
 
 
 def damaged(writer: StudyWriter) -> None:
@@ -126,11 +126,11 @@ def test_no_word_of_a_whole_report_says_more_than_its_verdicts(
         assert not FORBIDDEN.findall(QUOTED.sub("", text))
 
 
-def test_below_the_control_can_be_claimed_and_the_opposite_cannot(writer: StudyWriter) -> None:
+def test_below_the_baseline_can_be_claimed_and_the_opposite_cannot(writer: StudyWriter) -> None:
     contradicted(writer)
     groups = claims_of(report_of(writer))
     assert (
-        "stages 1 is below the control on test/mAP: SUPPORTED. That it is above is CONTRADICTED"
+        "stages 1 is below the baseline on test/mAP: SUPPORTED. That it is above is CONTRADICTED"
         in (groups["Can be claimed"])
     )
     assert "“stage 1 is the best”: CONTRADICTED. " in groups["Cannot be claimed"]
@@ -143,11 +143,11 @@ def test_a_reason_is_given_once(writer: StudyWriter) -> None:
     lines = claims_of(report_of(writer))["Can be claimed"].strip().splitlines()
     assert "95 % interval 2.87 to 3.18" in lines[0]
     assert (
-        lines[1] == "- “1 lies above”: SUPPORTED, for the reason given for stages 1 is above the control on test/mAP."
+        lines[1] == "- “1 lies above”: SUPPORTED, for the reason given for stages 1 is above the baseline on test/mAP."
     )
 
 
 def test_without_arms_and_claims_nothing_can_be_claimed(writer: StudyWriter) -> None:
     text = report_of(writer)
-    assert "Nothing can be claimed: no arm but the control has a confirmed run" in text
+    assert "Nothing can be claimed: no arm but the baseline has a confirmed run" in text
     assert "### " not in text.split("\n## Claims\n")[1].split("\n## ")[0]

@@ -37,7 +37,7 @@ def test_hours_against_the_grid_with_one_seed_and_with_all(undecided: StudyWrite
     assert found["confirm"] == ["9", "54", "0.150", "79 %"]
     assert found["every arm in full, 1 seed"] == ["3", "18", "0.050", "26 %"]
     assert found["every arm in full, 3 seeds"] == ["9", "54", "0.150", "79 %"]
-    assert "the exhaustive grid, control included, 3 seeds: 68 of 54 epochs, 126 %" in text
+    assert "the exhaustive grid, baseline included, 3 seeds: 68 of 54 epochs, 126 %" in text
     assert (undecided.folder / "report" / "cost.png").is_file()
 
 
@@ -96,17 +96,17 @@ def test_flops_stand_there_where_records_hold_them(undecided: StudyWriter) -> No
     found = cells(section(undecided))
     assert found["arm"][2] == "GFLOPs"
     assert found["stages 1"][:4] == ["60,014,945", "59,992,000", "12.3", "7.0"]
-    assert found["control"][2:4] == ["-", "-"]
+    assert found["baseline"][2:4] == ["-", "-"]
 
 
 def test_full_run_is_of_confirmed_runs(undecided: StudyWriter) -> None:
-    undecided.trial("confirm-slow", "control", seed=900, test=30.0, seconds=100.0)
-    assert cells(section(undecided))["control"][-1] == "70 s ± 20 s"
+    undecided.trial("confirm-slow", "baseline", seed=900, test=30.0, seconds=100.0)
+    assert cells(section(undecided))["baseline"][-1] == "70 s ± 20 s"
 
 
 def test_milliseconds_are_the_median_over_epochs(writer: StudyWriter) -> None:
     writer.trial("s-1", "stages-1", "search", milliseconds=5.0)
-    path = writer.folder / "records" / "s-1" / "metrics.csv"
+    path = writer.folder / "trials" / "s-1" / "metrics.csv"
     path.write_text(path.read_text().replace(",5.0\n", ",500.0\n", 1))
     (trial,) = read_study(writer.write()).trials
     assert milliseconds(trial) == 5.0
@@ -114,7 +114,7 @@ def test_milliseconds_are_the_median_over_epochs(writer: StudyWriter) -> None:
 
 def test_several_processes_count_as_many_devices(writer: StudyWriter) -> None:
     writer.trial("s-1", "stages-1", "search", device="2 x NVIDIA A100")
-    path = writer.folder / "records" / "s-1" / "config.json"
+    path = writer.folder / "trials" / "s-1" / "config.json"
     path.write_text(path.read_text().replace('"processes": 1', '"processes": 2'))
     found = cells(section(writer))
     assert found["what"][2] == "GPU-hours"

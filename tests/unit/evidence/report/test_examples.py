@@ -28,12 +28,12 @@ BOXES = [[2.0, 2.0, 12.0, 12.0], [20.0, 20.0, 32.0, 32.0]]
 WRONG = [36.0, 2.0, 48.0, 14.0]
 HASHES = {"split_hash": "5p1175p1175p", "split_how": "sequence", "data_fingerprint": "da7ada7ada7a"}
 """As the records of the fixture have them."""
-CONTROL = {"f0": (2, 0), "f1": (2, 1), "f2": (1, 0), "f3": (1, 1), "f4": (1, 2), "f5": (0, 0), "f6": (1, 5)}
+BASELINE = {"f0": (2, 0), "f1": (2, 1), "f2": (1, 0), "f3": (1, 1), "f4": (1, 2), "f5": (0, 0), "f6": (1, 5)}
 FINALIST = {"f0": (1, 2), "f1": (1, 1), "f2": (2, 2), "f3": (2, 0), "f4": (2, 1), "f5": (1, 0), "f6": (0, 1)}
 """By frame, boxes found and wrong detections; each has two boxes, and f7 none."""
-F1_CONTROL = {"f0": 1.0, "f1": 0.8, "f2": 0.67, "f3": 0.5, "f4": 0.4, "f5": 0.0, "f6": 0.25}
+F1_BASELINE = {"f0": 1.0, "f1": 0.8, "f2": 0.67, "f3": 0.5, "f4": 0.4, "f5": 0.0, "f6": 0.25}
 F1_FINALIST = {"f0": 0.4, "f1": 0.5, "f2": 0.67, "f3": 1.0, "f4": 0.8, "f5": 0.67, "f6": 0.0}
-IDS = [*CONTROL, "f7"]
+IDS = [*BASELINE, "f7"]
 
 Found = Mapping[str, tuple[int, int]]
 Maker = Callable[..., Path]
@@ -45,7 +45,7 @@ def packed(content: Any) -> bytes:
 
 def truth(sequences: Mapping[str, str] | None = None) -> dict[str, Any]:
     images = [(number, id, ROWS, COLUMNS) for number, id in enumerate(IDS)]
-    boxes = [BOXES if id in CONTROL else [] for id in IDS]
+    boxes = [BOXES if id in BASELINE else [] for id in IDS]
     content = coco_truth(images, boxes, [[1] * len(own) for own in boxes], ["person"])
     for image in content["images"] if sequences else ():
         image["sequence"] = (sequences or {})[image["file_name"]]
@@ -79,16 +79,16 @@ def frames(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(writer: StudyWriter, frames: Path) -> Maker:
-    """A study of control and one finalist with two runs each, their detections, and the ground truth beside them."""
+    """A study of baseline and one finalist with two runs each, their detections, and the ground truth beside them."""
 
     def made(
-        control: Sequence[Found] = (CONTROL, CONTROL),
+        baseline: Sequence[Found] = (BASELINE, BASELINE),
         finalist: Sequence[Found] = (FINALIST, FINALIST),
         sequences: Mapping[str, str] | None = None,
     ) -> Path:
-        for arm, runs in (("control", control), ("stages-1", finalist)):
+        for arm, runs in (("baseline", baseline), ("stages-1", finalist)):
             writer.arm(arm, [30.0] * len(runs))
-            for place, found in zip(sorted((writer.folder / "records").glob(f"*{arm}*")), runs, strict=True):
+            for place, found in zip(sorted((writer.folder / "trials").glob(f"*{arm}*")), runs, strict=True):
                 (place / "detections.json.gz").write_bytes(packed(detections(found)))
         (writer.folder / "data").mkdir()
         (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
@@ -134,8 +134,8 @@ def picked(text: str) -> dict[str, list[str]]:
 
 
 def test_f1_of_a_frame_counts_boxes_found_missed_and_made_up() -> None:
-    found = frame_f1(detections(CONTROL), truth())
-    assert found[:-1] == pytest.approx(list(F1_CONTROL.values()), abs=0.005)
+    found = frame_f1(detections(BASELINE), truth())
+    assert found[:-1] == pytest.approx(list(F1_BASELINE.values()), abs=0.005)
     assert np.isnan(found[-1])
 
 
@@ -147,15 +147,15 @@ def test_a_box_found_as_another_class_is_missed_and_made_up() -> None:
 def test_the_extremes_of_both_arms_are_picked_each_frame_once_with_all_that_it_stands_for(study: Maker) -> None:
     text = section(study())
     assert picked(text) == {
-        "control highest": ["f0", "f1"],
-        "control lowest": ["f5", "f6"],
+        "baseline highest": ["f0", "f1"],
+        "baseline lowest": ["f5", "f6"],
         "finalist highest": ["f3", "f4"],
         "finalist lowest": ["f0", "f6"],
         "finalist furthest above": ["f5", "f3"],
         "finalist furthest below": ["f0", "f1"],
     }
     for id, cells in rows(text).items():
-        assert cells[4:7] == ["2", f"{F1_CONTROL[id]:.2f}", f"{F1_FINALIST[id]:.2f}"]
+        assert cells[4:7] == ["2", f"{F1_BASELINE[id]:.2f}", f"{F1_FINALIST[id]:.2f}"]
     assert rows(text)["f0"][7] == "-0.60"
     assert text.count("| f0 ") == 1
     assert "prove nothing; no claim rests on them" in text
@@ -163,7 +163,7 @@ def test_the_extremes_of_both_arms_are_picked_each_frame_once_with_all_that_it_s
 
 
 def test_a_frame_goes_by_the_mean_over_the_runs_of_an_arm(study: Maker) -> None:
-    cells = rows(section(study(control=(CONTROL, FINALIST))))
+    cells = rows(section(study(baseline=(BASELINE, FINALIST))))
     assert cells["f0"][5] == "0.70"
 
 
@@ -178,8 +178,8 @@ def test_the_same_study_gives_the_same_section_and_the_same_pictures(study: Make
 def test_detections_that_score_low_neither_count_nor_are_drawn(study: Maker) -> None:
     folder = study()
     before, drawn = rows(section(folder)), [path.read_bytes() for path in pictures(folder)]
-    low = detections(dict.fromkeys(CONTROL, (0, 3)), score=0.49)
-    for place in (folder / "records").iterdir():
+    low = detections(dict.fromkeys(BASELINE, (0, 3)), score=0.49)
+    for place in (folder / "trials").iterdir():
         path = place / "detections.json.gz"
         path.write_bytes(packed(json.loads(gzip.decompress(path.read_bytes())) + low))
     assert rows(section(folder)) == before
@@ -187,11 +187,11 @@ def test_detections_that_score_low_neither_count_nor_are_drawn(study: Maker) -> 
 
 
 def test_of_equal_frames_those_of_another_sequence_are_shown_and_the_others_counted(study: Maker) -> None:
-    same = dict.fromkeys(CONTROL, (2, 0))
+    same = dict.fromkeys(BASELINE, (2, 0))
     folder = study((same,), (same,), {id: "a" if id < "f4" else "b" for id in IDS})
     text = section(folder)
-    assert set(picked(text)) == {"control highest", "control lowest", "finalist highest", "finalist lowest"}
-    assert "- control highest: 5 further frames with the same figure as the last one shown." in text
+    assert set(picked(text)) == {"baseline highest", "baseline lowest", "finalist highest", "finalist lowest"}
+    assert "- baseline highest: 5 further frames with the same figure as the last one shown." in text
     assert [cells[2] for cells in rows(text).values()] == ["a", "b"]
 
 
@@ -207,7 +207,7 @@ def test_pictures_show_every_frame_on_every_band_in_colours_told_apart(study: Ma
         near = [(np.abs(picture - colour).max(axis=2) < 30) for picture in shown]
         for first in (0, 324):
             assert all(found[:, first : first + 320].sum() > 200 for found in near)
-    assert text.count("control above the finalist") == len(shown)
+    assert text.count("baseline above the finalist") == len(shown)
 
 
 def test_what_no_figure_may_stand_without_is_written_into_each_picture(study: Maker) -> None:
@@ -257,12 +257,12 @@ def test_a_frame_that_went_is_named(study: Maker, frames: Path) -> None:
     assert "No. 2 is not drawn: " in section(folder)
 
 
-def test_a_finalist_without_detections_leaves_the_control_and_says_why(study: Maker) -> None:
+def test_a_finalist_without_detections_leaves_the_baseline_and_says_why(study: Maker) -> None:
     folder = study()
-    for place in (folder / "records").glob("confirm-stages-1-*"):
+    for place in (folder / "trials").glob("confirm-stages-1-*"):
         (place / "detections.json.gz").unlink()
     text = section(folder)
-    assert set(picked(text)) == {"control highest", "control lowest"}
+    assert set(picked(text)) == {"baseline highest", "baseline lowest"}
     assert "- Left out, as detections.json.gz is missing: confirm-stages-1-100, confirm-stages-1-101." in text
     assert pictures(folder)
 
@@ -276,8 +276,8 @@ def test_a_study_without_ground_truth_says_what_to_do(study: Maker) -> None:
 def test_a_study_without_confirmation_says_so(study: Maker) -> None:
     folder = study()
     shutil.copy(folder / "data" / "truth_test.json.gz", folder / "data" / "truth_val.json.gz")
-    shutil.rmtree(folder / "records")
-    assert "no confirmation run of control or finalist has detections" in section(folder)
+    shutil.rmtree(folder / "trials")
+    assert "no confirmation run of baseline or finalist has detections" in section(folder)
 
 
 def test_the_report_ends_with_them_and_its_page_holds_the_pictures(study: Maker) -> None:

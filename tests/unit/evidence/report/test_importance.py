@@ -105,7 +105,7 @@ def test_unequal_ends_are_said(writer: StudyWriter) -> None:
 def test_noise_is_measured_on_the_confirmed_runs(writer: StudyWriter) -> None:
     """Runs of 30, 31, 32 on val have sd 1 in full, and a third of it at epoch 2 of 6."""
     fill(writer, 12)
-    writer.arm("control", [31.0, 32.0, 33.0])
+    writer.arm("baseline", [31.0, 32.0, 33.0])
     writer.trial("s-early", "a0", "search", epochs=2, status="stopped")
     records = read_study(writer.write())
     point = common_point(records)

@@ -30,8 +30,8 @@ def metrics(value: float | None) -> dict[str, float | None]:
 def measured(
     writer: StudyWriter,
     trial: str,
-    undisturbed: float | None,
-    *disturbed: tuple[dict[str, Any], float | None],
+    clean: float | None,
+    *corrupted: tuple[dict[str, Any], float | None],
     split: str = "test",
     **basis: str,
 ) -> None:
@@ -43,10 +43,10 @@ def measured(
             "code_version": "0.1.0+abc",
             **basis,
         },
-        "undisturbed": metrics(undisturbed),
-        "disturbed": [{"disturbance": one, "results": metrics(value)} for one, value in disturbed],
+        "clean": metrics(clean),
+        "corrupted": [{"corruption": one, "results": metrics(value)} for one, value in corrupted],
     }
-    path = writer.folder / "records" / trial / "robustness.json"
+    path = writer.folder / "trials" / trial / "robustness.json"
     path.write_text(json.dumps({"splits": {split: content}}))
 
 
@@ -67,26 +67,26 @@ def test_without_a_measurement_there_is_no_section(undecided: StudyWriter) -> No
     assert HEADING not in write_report(undecided.write()).read_text()
 
 
-def test_mean_and_loss_over_seeds_the_control_first(undecided: StudyWriter) -> None:
-    for seed, undisturbed, blank in ((100, 31.0, 11.0), (101, 30.5, 12.5), (102, 33.5, 12.5)):
-        measured(undecided, f"confirm-stages-1-{seed}", undisturbed, (DELAY, 30.0), (SHIFT, 25.0), (BLANK, blank))
-    measured(undecided, "confirm-control-100", 30.0, (BLANK, 20.0), (SHIFT, 31.5))
+def test_mean_and_loss_over_seeds_the_baseline_first(undecided: StudyWriter) -> None:
+    for seed, clean, blank in ((100, 31.0, 11.0), (101, 30.5, 12.5), (102, 33.5, 12.5)):
+        measured(undecided, f"confirm-stages-1-{seed}", clean, (DELAY, 30.0), (SHIFT, 25.0), (BLANK, blank))
+    measured(undecided, "confirm-baseline-100", 30.0, (BLANK, 20.0), (SHIFT, 31.5))
     text = section(undecided)
     assert rows(text) == [
-        ["control", "", "undisturbed", "1", "30.00", "-"],
-        ["control", "thermal", "blank", "1", "20.00", "10.00"],
-        ["control", "thermal", "shifted 4 px right", "1", "31.50", "-1.50"],
-        ["stages 1", "", "undisturbed", "3", "31.67 ± 1.61", "-"],
+        ["baseline", "", "clean", "1", "30.00", "-"],
+        ["baseline", "thermal", "blank", "1", "20.00", "10.00"],
+        ["baseline", "thermal", "shifted 4 px right", "1", "31.50", "-1.50"],
+        ["stages 1", "", "clean", "3", "31.67 ± 1.61", "-"],
         ["stages 1", "event", "2 frames late", "3", "30.00 ± 0.00", "1.67 ± 1.61"],
         ["stages 1", "thermal", "blank", "3", "12.00 ± 0.87", "19.67 ± 1.53"],
         ["stages 1", "thermal", "shifted 4 px right", "3", "25.00 ± 0.00", "6.67 ± 1.61"],
     ]
     assert "no verdict rests on it" in text
-    assert "Left out, as nothing was measured on test: confirm-control-101, confirm-control-102" in text
+    assert "Left out, as nothing was measured on test: confirm-baseline-101, confirm-baseline-102" in text
 
 
 def test_it_stands_in_every_form_of_the_report(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", 30.0, (BLANK, 20.0))
+    measured(undecided, "confirm-baseline-100", 30.0, (BLANK, 20.0))
     path = write_report(undecided.write())
     assert HEADING in path.read_text()
     assert "When a modality fails" in path.with_suffix(".html").read_text()
@@ -102,57 +102,57 @@ def test_it_stands_in_every_form_of_the_report(undecided: StudyWriter) -> None:
     [
         ("{", "robustness.json is damaged: Invalid JSON"),
         ("[]", "robustness.json is damaged: Input should be an object"),
-        ('{"splits": {"test": {"undisturbed": {}}}}', "robustness.json is damaged: splits.test.basis: Field required"),
+        ('{"splits": {"test": {"clean": {}}}}', "robustness.json is damaged: splits.test.basis: Field required"),
         ('{"splits": {"all": {}}}', "Input should be 'val' or 'test'"),
         ("\udcff", "robustness.json is damaged: "),
         ("", "robustness.json is damaged: "),
     ],
 )
 def test_a_damaged_file_is_named_and_the_others_stand(undecided: StudyWriter, content: str, said: str) -> None:
-    measured(undecided, "confirm-control-101", 31.0, (BLANK, 20.0))
-    path = undecided.folder / "records" / "confirm-control-100" / "robustness.json"
+    measured(undecided, "confirm-baseline-101", 31.0, (BLANK, 20.0))
+    path = undecided.folder / "trials" / "confirm-baseline-100" / "robustness.json"
     path.write_bytes(content.encode(errors="surrogateescape"))
     text = section(undecided)
     assert said in text
-    assert "confirm-control-100" in text
-    assert rows(text)[1] == ["control", "thermal", "blank", "1", "20.00", "11.00"]
+    assert "confirm-baseline-100" in text
+    assert rows(text)[1] == ["baseline", "thermal", "blank", "1", "20.00", "11.00"]
 
 
 def test_a_value_that_cannot_be_and_other_data_are_named(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", 31.0, (BLANK, 120.0))
-    measured(undecided, "confirm-control-101", 31.0, (BLANK, 20.0), split_hash="another")
+    measured(undecided, "confirm-baseline-100", 31.0, (BLANK, 120.0))
+    measured(undecided, "confirm-baseline-101", 31.0, (BLANK, 20.0), split_hash="another")
     text = section(undecided)
-    assert "mAP: Input should be less than or equal to 100: confirm-control-100" in text
-    assert "split_hash of test is another and on record 5p1175p1175p: confirm-control-101" in text
+    assert "mAP: Input should be less than or equal to 100: confirm-baseline-100" in text
+    assert "split_hash of test is another and on record 5p1175p1175p: confirm-baseline-101" in text
     assert rows(text) == []
 
 
 def test_weights_that_do_not_give_the_recorded_value_are_named(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", 29.0, (BLANK, 20.0))
-    measured(undecided, "confirm-control-101", 31.04, (BLANK, 20.0))
+    measured(undecided, "confirm-baseline-100", 29.0, (BLANK, 20.0))
+    measured(undecided, "confirm-baseline-101", 31.04, (BLANK, 20.0))
     text = section(undecided)
-    assert "confirm-control-100: the weights give 29.00 mAP on test undisturbed, and the record says 30.00" in text
-    assert "confirm-control-101: the weights" not in text
+    assert "confirm-baseline-100: the weights give 29.00 mAP on test clean, and the record says 30.00" in text
+    assert "confirm-baseline-101: the weights" not in text
 
 
 def test_undefined_values_are_no_numbers(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", None, (BLANK, None))
-    assert rows(section(undecided))[0] == ["control", "", "undisturbed", "0", "undefined", "-"]
+    measured(undecided, "confirm-baseline-100", None, (BLANK, None))
+    assert rows(section(undecided))[0] == ["baseline", "", "clean", "0", "undefined", "-"]
 
 
 def test_another_split_has_a_table_of_its_own(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", 29.0, (BLANK, 20.0), split="val")
+    measured(undecided, "confirm-baseline-100", 29.0, (BLANK, 20.0), split="val")
     text = section(undecided)
     assert "On val (the split that chose), mAP in points" in text
     assert "On test, mAP" not in text
 
 
-def test_the_table_has_a_row_a_run_and_disturbance(undecided: StudyWriter) -> None:
-    measured(undecided, "confirm-control-100", 30.0, (SHIFT, 25.0), (DELAY, 29.0))
+def test_the_table_has_a_row_a_run_and_corruption(undecided: StudyWriter) -> None:
+    measured(undecided, "confirm-baseline-100", 30.0, (SHIFT, 25.0), (DELAY, 29.0))
     records = read_study(undecided.write())
     table = robustness_table(records.confirmed)
-    assert list(table["disturbance"]) == ["undisturbed", "shifted 4 px right", "2 frames late"]
+    assert list(table["corruption"]) == ["clean", "shifted 4 px right", "2 frames late"]
     assert list(table["loss"]) == [0.0, 5.0, 1.0]
     assert table["right"].tolist()[1] == 4
-    assert set(table["trial"]) == {"confirm-control-100"}
+    assert set(table["trial"]) == {"confirm-baseline-100"}
     assert robustness_table(records.confirmed[:0]).empty

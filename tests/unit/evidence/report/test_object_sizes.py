@@ -43,14 +43,14 @@ def test_means_and_differences_without_a_claim(decided: StudyWriter) -> None:
     write_truth(decided, "test", [500.0] * 120 + [5000.0] * 99 + [20000.0] * 150)
     text = section(decided)
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
-    header, _, boxes, control, first, *_ = lines
+    header, _, boxes, baseline, first, *_ = lines
     assert header[2:] == [
         *("small", "difference, small"),
         *("medium (not to be read)", "difference, medium (not to be read)"),
         *("large", "difference, large"),
     ]
     assert boxes[2::2] == ["120", "99", "150"]
-    assert control == ["control", "4", "undefined", "-", "31.88 ± 0.85", "-", "32.88 ± 0.85", "-"]
+    assert baseline == ["baseline", "4", "undefined", "-", "31.88 ± 0.85", "-", "32.88 ± 0.85", "-"]
     assert first[4:6] == ["34.90 ± 0.80", "+3.02"]
     assert "carry no claim" in text
 

@@ -50,7 +50,7 @@ def page() -> Page:
     found.heading("Arms")
     found.paragraph("On test, in points:")
     found.table(
-        ["arm", "mAP ±", "interval"], [["[stages 1](../records/s-1/)", "31.0", "-2.64 to 15.03"], ["b", "-", "-"]]
+        ["arm", "mAP ±", "interval"], [["[stages 1](../trials/s-1/)", "31.0", "-2.64 to 15.03"], ["b", "-", "-"]]
     )
     found.heading("Arms")
     found.table(["run", "value"], [["x|y", "1"]], in_paper=False)
@@ -69,7 +69,7 @@ def test_html_is_well_formed_and_says_the_text(page: Page, tmp_path: Path) -> No
 
 def test_html_links_rows_to_records_and_contents_to_headings(page: Page, tmp_path: Path) -> None:
     read = Reader(html_text("A study", page.parts, tmp_path))
-    assert "../records/s-1/" in read.links
+    assert "../trials/s-1/" in read.links
     inside = [link[1:] for link in read.links if link.startswith("#")]
     assert inside == ["answer", "arms", "arms-1"]
     assert set(inside) <= set(read.ids)
@@ -115,7 +115,7 @@ def test_latex_escapes(text: str, tex: str) -> None:
 
 
 def test_markdown_inside_a_line_becomes_latex() -> None:
-    assert latex("`a_b` **5 %** *x* [stage_1](../records/a_b/)") == r"\texttt{a\_b} \textbf{5 \%} \emph{x} stage\_1"
+    assert latex("`a_b` **5 %** *x* [stage_1](../trials/a_b/)") == r"\texttt{a\_b} \textbf{5 \%} \emph{x} stage\_1"
 
 
 def test_every_ascii_letter_is_taken_literally() -> None:

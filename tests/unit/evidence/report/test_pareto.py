@@ -35,8 +35,8 @@ def cost(millions: int) -> dict[str, Any]:
 
 @pytest.fixture
 def priced(writer: StudyWriter) -> StudyWriter:
-    """Stages 1 lie above the control with fewer parameters, but take longer; stages 4 are small, quick and low."""
-    writer.arm("control", [30.0, 31.0], milliseconds=10.0, **cost(60))
+    """Stages 1 lie above the baseline with fewer parameters, but take longer; stages 4 are small, quick and low."""
+    writer.arm("baseline", [30.0, 31.0], milliseconds=10.0, **cost(60))
     writer.arm("stages-1", [33.0, 35.0], milliseconds=12.0, **cost(50))
     writer.arm("stages-4", [20.0, 21.0], milliseconds=5.0, **cost(40))
     return writer
@@ -44,7 +44,7 @@ def priced(writer: StudyWriter) -> StudyWriter:
 
 def test_who_is_surpassed_at_which_cost(priced: StudyWriter) -> None:
     found = table(section(priced))
-    assert found["control"][:2] == ["stages 1", "none"]
+    assert found["baseline"][:2] == ["stages 1", "none"]
     assert found["stages 1"] == ["none", "none", "2", "34.00 ± 1.41", "50,000,000", "12.00"]
     assert found["stages 4"][:2] == ["none", "none"]
 

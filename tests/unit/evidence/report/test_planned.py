@@ -26,7 +26,7 @@ def found(writer: StudyWriter) -> list[str]:
 def test_a_study_that_went_as_planned(writer: StudyWriter) -> None:
     writer.trial("s-1", "stages-1", "search")
     writer.trial("s-4", "stages-4", "search")
-    for arm in ("control", "stages-1", "stages-4"):
+    for arm in ("baseline", "stages-1", "stages-4"):
         writer.arm(arm, [30.0, 31.0, 32.0])
     rows = cells(writer)
     assert rows["phases"] == ["search, confirm", "search, confirm"]
@@ -47,11 +47,11 @@ def test_a_search_that_ends_before_the_schedule_plans_fewer_epochs(writer: Study
 
 
 def test_missing_runs_are_named_by_arm_and_seed(undecided: StudyWriter) -> None:
-    undecided.trial("confirm-bad", "control", seed=103, epochs=2, status="failed", reason="loss is nan")
+    undecided.trial("confirm-bad", "baseline", seed=103, epochs=2, status="failed", reason="loss is nan")
     undecided.arm("stages-1", [33.0], first_seed=103)
     words = found(undecided)
     assert "confirm-bad: failed after 2 epochs, loss is nan" in words
-    assert "control: no complete confirmation run on seed 103" in words
+    assert "baseline: no complete confirmation run on seed 103" in words
     assert "stages 4: no complete confirmation run on seed 103" in words
     assert not any(line.startswith("stages 1: no complete") for line in words)
     assert cells(undecided)["seeds an arm"] == ["3", "3 to 4"]
@@ -59,7 +59,7 @@ def test_missing_runs_are_named_by_arm_and_seed(undecided: StudyWriter) -> None:
 
 def test_seeds_that_were_never_begun(writer: StudyWriter) -> None:
     writer.study["confirm"]["seeds"] = 6
-    writer.arm("control", [30.0, 31.0])
+    writer.arm("baseline", [30.0, 31.0])
     writer.arm("stages-1", [30.0, 31.0])
     words = found(writer)
     assert "2 seeds of 6 planned were begun" in words

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import matplotlib.figure
 import pytest
 
-from tune_cmx.evidence.report.plots import CONTROL_COLOUR, NAMED, arm_looks, plot_arms, plot_curves
+from tune_cmx.evidence.report.plots import BASELINE_COLOUR, NAMED, arm_looks, plot_arms, plot_curves
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -31,7 +31,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
     return figures
 
 
-def many_arms(writer: StudyWriter, arms: int) -> StudyRecords:
+def many_arms(writer: StudyWriter, arms: int) -> StudyResults:
     for n in range(arms):
         writer.extra_arm(f"a{n}", f"arm {n}", {"model.drop_path": n / 100})
         writer.trial(f"s-a{n}", f"a{n}", "search")
@@ -41,15 +41,15 @@ def many_arms(writer: StudyWriter, arms: int) -> StudyRecords:
 
 def test_arms_that_can_be_told_apart_each_have_a_look(writer: StudyWriter) -> None:
     looks = arm_looks(many_arms(writer, NAMED - 2))
-    assert list(looks)[:3] == ["control", "a3", "a1"]
-    assert looks["control"].colour == CONTROL_COLOUR
+    assert list(looks)[:3] == ["baseline", "a3", "a1"]
+    assert looks["baseline"].colour == BASELINE_COLOUR
     assert all(look.named for look in looks.values())
     assert len({(look.colour, str(look.dashes)) for look in looks.values()}) == len(looks)
 
 
-def test_of_more_arms_the_control_and_the_finalists_are_named(writer: StudyWriter) -> None:
+def test_of_more_arms_the_baseline_and_the_finalists_are_named(writer: StudyWriter) -> None:
     looks = arm_looks(many_arms(writer, 40))
-    assert [arm for arm, look in looks.items() if look.named] == ["control", "a3", "a1"]
+    assert [arm for arm, look in looks.items() if look.named] == ["baseline", "a3", "a1"]
 
 
 def test_curves_show_rungs_stops_and_a_legend_beside_them(
@@ -60,7 +60,7 @@ def test_curves_show_rungs_stops_and_a_legend_beside_them(
     (axes,) = figure.axes
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        *("control", "stages 1", "stages 4", "stopped at a rung", "went on to the end of the search"),
+        *("baseline", "stages 1", "stages 4", "stopped at a rung", "went on to the end of the search"),
     ]
     assert [text.get_text() for text in axes.texts] == ["rung 2"]
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]

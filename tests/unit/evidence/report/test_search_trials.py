@@ -50,7 +50,7 @@ def promoting(writer: StudyWriter) -> StudyWriter:
     for name in values:
         writer.trial(name, "stages-4", "search")
     lines = [{"trial": name, "value": value, "decision": "pause"} for name, value in values.items()]
-    ends = [("s-b", "go on"), ("s-a", "stop"), ("s-d", "stop")]
+    ends = [("s-b", "continue"), ("s-a", "stop"), ("s-d", "stop")]
     writer.rungs(*lines, *({"trial": name, "value": values[name], "decision": end} for name, end in ends))
     return writer
 
@@ -66,8 +66,8 @@ def phased(writer: StudyWriter) -> StudyWriter:
     writer.trial("s-t7", "t7", "search", val=29.0)
     writer.rungs(
         {"trial": "s-1", "value": 9.0, "decision": "stop", "phase": "placement"},
-        {"trial": "s-4", "value": 9.5, "decision": "go on", "phase": "placement"},
-        {"trial": "s-t3", "value": 9.9, "decision": "go on", "phase": "threshold"},
+        {"trial": "s-4", "value": 9.5, "decision": "continue", "phase": "placement"},
+        {"trial": "s-t3", "value": 9.9, "decision": "continue", "phase": "threshold"},
     )
     writer.study["space"] = {
         "placement": {"model.fusion.stages": {"when": {}, "choice": [[1], [4]]}},
@@ -136,7 +136,7 @@ def test_the_stopping_variant_is_named_also_in_studies_older_than_the_key(
 def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) -> None:
     promoting.study["early_stopping"]["brackets"] = 2
     lines = [
-        {"trial": name, "rung": rung, "value": 9.0, "decision": "go on", "bracket": bracket}
+        {"trial": name, "rung": rung, "value": 9.0, "decision": "continue", "bracket": bracket}
         for name, rung, bracket in (("s-a", 2, 0), ("s-a", 6, 0), ("s-b", 6, 1))
     ]
     (promoting.folder / "search" / "rungs.jsonl").unlink()
@@ -161,7 +161,7 @@ def test_a_stop_without_a_cutoff_shows_its_value(writer: StudyWriter) -> None:
 def test_search_tables_stand_by_phase(phased: StudyWriter) -> None:
     text = section(report_of(phased), SEARCH)
     first, second = text.split("### Phase placement")[1].split("### Phase threshold")
-    assert [row[0] for row in cells(first)[0]][1:] == ["[stages 4](../records/s-4/)", "[stages 1](../records/s-1/)"]
+    assert [row[0] for row in cells(first)[0]][1:] == ["[stages 4](../trials/s-4/)", "[stages 1](../trials/s-1/)"]
     assert {row[0].partition("]")[0] for row in cells(second)[0]} == {
         "arm",
         "[stages 4, threshold 0.3",
@@ -221,9 +221,9 @@ def test_front_of_two_objectives(several: StudyWriter) -> None:
     text = section(front_of(several), "Front of the objectives")
     assert cells(text)[0] == [
         ["no.", "arm", "val/mAP", "parameters"],
-        ["1", "[stages 4](../records/s-a/)", "33.00", "64,000,000"],
-        ["2", "[stages 4](../records/s-b/)", "31.00", "60,000,000"],
-        ["3", "[stages 4](../records/s-c/)", "29.00", "58,000,000"],
+        ["1", "[stages 4](../trials/s-a/)", "33.00", "64,000,000"],
+        ["2", "[stages 4](../trials/s-b/)", "31.00", "60,000,000"],
+        ["3", "[stages 4](../trials/s-c/)", "29.00", "58,000,000"],
     ]
     assert "3 of 4 complete search trials" in text
     assert "single runs on one seed" in text
@@ -266,27 +266,27 @@ def test_allowed_differences_are_named_with_the_arms_that_have_them(undecided: S
     undecided.trial("confirm-late", "stages-1", seed=103, test=31.0, code_version="0.2.0")
     text = report_of(undecided)
     protocol = section(text, "Protocol")
-    assert "- schedule.batch_size: 2 in the control; 4 in stages 4\n" in protocol
-    assert "- model.drop_path: no arm differs in it from the control\n" in protocol
-    assert "- code_version: 0.1.0+abc in the control; 0.1.0+abc / 0.2.0 in stages 1" in protocol
+    assert "- schedule.batch_size: 2 in the baseline; 4 in stages 4\n" in protocol
+    assert "- model.drop_path: no arm differs in it from the baseline\n" in protocol
+    assert "- code_version: 0.1.0+abc in the baseline; 0.1.0+abc / 0.2.0 in stages 1" in protocol
     assert "arms may differ outside the factors in schedule, model.drop_path, code_version" in section(text, "Warnings")
 
 
-def test_twins_are_warned_of_with_the_factor_that_does_nothing(undecided: StudyWriter) -> None:
+def test_equivalent_are_warned_of_with_the_factor_that_does_nothing(undecided: StudyWriter) -> None:
     undecided.extra_arm("t3", "stages 4, threshold 0.3", {THRESHOLD: 0.3})
     undecided.extra_arm("t7", "stages 4, threshold 0.7", {THRESHOLD: 0.7})
-    undecided.study["twins"] = [["stages-4", "t3"], ["stages-4", "t7"], ["control", "stages-1"]]
+    undecided.study["equivalent"] = [["stages-4", "t3"], ["stages-4", "t7"], ["baseline", "stages-1"]]
     text = section(report_of(undecided), "Warnings")
     assert (
         f"{THRESHOLD} has no effect between 'stages 4' and 'stages 4, threshold 0.3'; "
         "'stages 4' and 'stages 4, threshold 0.7': the built models are one function with the same parameters, so "
         "differences between their results are noise"
     ) in text
-    assert re.search(r"model\.fusion\.kind.* has no effect between 'control' and 'stages 1'", text)
+    assert re.search(r"model\.fusion\.kind.* has no effect between 'baseline' and 'stages 1'", text)
 
 
 def test_keys_that_nobody_knows_break_nothing(promoting: StudyWriter) -> None:
-    promoting.study.update(future={"a": 1}, two_stage=None, phases=None, twins=None, space=None)
+    promoting.study.update(future={"a": 1}, two_stage=None, phases=None, equivalent=None, space=None)
     promoting.study["searcher"]["future"] = 1
     promoting.trial("s-x", "gone", "search", future=[1], imported_from="elsewhere")
     path = promoting.write() / "search" / "rungs.jsonl"

@@ -40,7 +40,7 @@ def tables(text: str) -> list[list[str]]:
 def test_an_undecided_study_claims_nothing(undecided: StudyWriter, answer_of: AnswerOf) -> None:
     answer = answer_of(report_of(undecided))
     assert "INCONCLUSIVE" in answer
-    assert "do not tell stages 1 and the control apart" in answer
+    assert "do not tell stages 1 and the baseline apart" in answer
     assert "seeds an arm would settle" in answer
     assert not STRONG_WORDS.search(answer)
     assert len(re.findall(r"[.] |[.]$", answer.strip())) <= 3
@@ -48,30 +48,30 @@ def test_an_undecided_study_claims_nothing(undecided: StudyWriter, answer_of: An
 
 def test_a_decided_study_says_above_with_its_interval(decided: StudyWriter, answer_of: AnswerOf) -> None:
     answer = answer_of(report_of(decided))
-    assert "stages 1 is above the control (+3.02 points, 95 % interval 2.87 to 3.18" in answer
+    assert "stages 1 is above the baseline (+3.02 points, 95 % interval 2.87 to 3.18" in answer
     assert "SUPPORTED" in answer
     assert not STRONG_WORDS.search(answer)
 
 
 def test_an_arm_below_is_called_below(writer: StudyWriter, answer_of: AnswerOf) -> None:
-    writer.arm("control", [33.0, 34.1, 34.9, 33.6])
+    writer.arm("baseline", [33.0, 34.1, 34.9, 33.6])
     writer.arm("stages-1", [30.0, 31.0, 32.0, 30.5])
     answer = answer_of(report_of(writer))
-    assert "stages 1 is below the control (-3.02 points" in answer
+    assert "stages 1 is below the baseline (-3.02 points" in answer
     assert "CONTRADICTED" in answer
 
 
 def test_a_single_run_makes_no_claim(writer: StudyWriter, answer_of: AnswerOf) -> None:
-    writer.arm("control", [30.0, 31.0])
+    writer.arm("baseline", [30.0, 31.0])
     writer.arm("stages-1", [34.0])
     text = report_of(writer)
     assert "n = 1: no claim" in answer_of(text)
-    assert "n = 1: no claim" in section(text, "Arms against the control")
+    assert "n = 1: no claim" in section(text, "Arms against the baseline")
     assert "n = 1 for stages 1" in section(text, "Warnings")
 
 
-def test_control_and_best_arm_side_by_side(decided: StudyWriter) -> None:
-    text = section(report_of(decided), "Control and first-ranked arm")
+def test_baseline_and_best_arm_side_by_side(decided: StudyWriter) -> None:
+    text = section(report_of(decided), "Baseline and first-ranked arm")
     on_test, on_val = tables(text)
     assert "first-ranked: stages 1" in on_test[0]
     rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:5]] for line in on_test[2:]}
@@ -79,22 +79,22 @@ def test_control_and_best_arm_side_by_side(decided: StudyWriter) -> None:
     assert rows["mAP@50"][2] == rows["mAP@75"][2] == rows["mAP medium"][2] == rows["mAP large"][2] == "+3.02"
     assert rows["mAP small"] == ["undefined", "undefined", "-"]
     assert rows["training time"] == ["60 s", "60 s", "0 s"]
-    assert rows["parameters, active"] == ["59,993,000", "59,992,000", "-1,000"]
+    assert rows["parameters, active"] == ["59,992,000", "59,992,000", "0"]
     assert "n = 4 and 4" in text
     assert "29.88 ± 0.85" in on_val[2]
 
 
 def test_table_of_arms(decided: StudyWriter) -> None:
-    (table,) = tables(section(report_of(decided), "Arms against the control"))
+    (table,) = tables(section(report_of(decided), "Arms against the baseline"))
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-    assert cells[2][:5] == ["control", "control", "4", "30.88", "0.85"]
+    assert cells[2][:5] == ["baseline", "baseline", "4", "30.88", "0.85"]
     assert cells[3][:7] == ["stages 1", "SUPPORTED", "4", "33.90", "0.80", "+3.02", "2.87 to 3.18"]
 
 
 def test_search_shows_what_was_stopped_when(undecided: StudyWriter) -> None:
     text = section(report_of(undecided), "Search and learning curves")
     trials, rungs = tables(text)
-    assert "[stages 1](../records/s-1/)" in trials[2]
+    assert "[stages 1](../trials/s-1/)" in trials[2]
     (stopped,) = [line for line in trials if "s-4" in line]
     assert "rung 2: 9.50 < 10.25" in stopped
     assert "2 of 6" in stopped
@@ -102,7 +102,7 @@ def test_search_shows_what_was_stopped_when(undecided: StudyWriter) -> None:
 
 
 def test_links_lead_to_records(undecided: StudyWriter) -> None:
-    links = re.findall(r"\]\((\.\./records/[^)]+)\)", report_of(undecided))
+    links = re.findall(r"\]\((\.\./trials/[^)]+)\)", report_of(undecided))
     assert len(set(links)) == 12
     assert all((undecided.folder / "report" / link).resolve().is_dir() for link in links)
 
@@ -152,7 +152,7 @@ def test_a_search_cut_off_before_confirmation(writer: StudyWriter, answer_of: An
     assert "No arm has a complete confirmation run" in answer_of(text)
     assert "3 of 3 search trials ended" in answer_of(text)
     assert "tune-cmx search SPACE --data DATA --resume" in answer_of(text)
-    assert "Cannot be filled in" in section(text, "Control and first-ranked arm")
+    assert "Cannot be filled in" in section(text, "Baseline and first-ranked arm")
     assert (writer.folder / "report" / "curves.png").is_file()
     assert not (writer.folder / "report" / "arms.png").exists()
 
@@ -164,11 +164,11 @@ def test_a_study_without_any_trial(writer: StudyWriter) -> None:
     assert (writer.folder / "report" / "trials.csv").is_file()
 
 
-def test_a_missing_control_is_said(writer: StudyWriter, answer_of: AnswerOf) -> None:
+def test_a_missing_baseline_is_said(writer: StudyWriter, answer_of: AnswerOf) -> None:
     writer.arm("stages-1", [31.0, 32.0])
     text = report_of(writer)
     assert "BLOCKED" in answer_of(text)
-    assert "the control arm 'control' has no complete confirmation run" in section(text, "Warnings")
+    assert "the baseline arm 'baseline' has no complete confirmation run" in section(text, "Warnings")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ FRAMES = 24
 BOX = [0.0, 0.0, 50.0, 50.0]
 HASHES = {"split_hash": "5p1175p1175p", "split_how": "sequence", "data_fingerprint": "da7ada7ada7a"}
 """As the records of the fixture have them."""
-FOUND = {"control": 12, "stages-1": 20}
+FOUND = {"baseline": 12, "stages-1": 20}
 """Frames in which an arm finds the one box."""
 
 Maker = Callable[..., Path]
@@ -47,7 +47,7 @@ def study(writer: Any) -> Maker:
         for arm, found in FOUND.items():
             value = evaluate(detections(found), truth(None))["mAP"]
             writer.arm(arm, [value, value])
-            for place in (writer.folder / "records").glob(f"confirm-{arm}-*"):
+            for place in (writer.folder / "trials").glob(f"confirm-{arm}-*"):
                 (place / "detections.json.gz").write_bytes(packed(detections(found)))
         (writer.folder / "data").mkdir()
         (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
@@ -72,8 +72,8 @@ def cells(text: str) -> list[str]:
 
 def test_an_arm_stands_with_its_runs_its_difference_and_the_interval_by_sequences(study: Maker) -> None:
     text = section(study())
-    label, runs, runs_of_the_control, difference, ends = cells(text)
-    assert (label, runs, runs_of_the_control) == ("stages 1", "2", "2")
+    label, runs, runs_of_the_baseline, difference, ends = cells(text)
+    assert (label, runs, runs_of_the_baseline) == ("stages 1", "2", "2")
     expected = evaluate(detections(20), truth(None))["mAP"] - evaluate(detections(12), truth(None))["mAP"]
     assert float(difference) == pytest.approx(expected, abs=0.006)
     low, high = (float(end) for end in ends.split(" to "))
@@ -140,7 +140,7 @@ def test_a_run_that_cannot_be_used_is_left_out_with_the_reason(
     study: Maker, harm: Callable[[Path], None], said: str
 ) -> None:
     folder = study()
-    harm(folder / "records" / "confirm-stages-1-100")
+    harm(folder / "trials" / "confirm-stages-1-100")
     text = section(folder)
     assert cells(text)[1:3] == ["1", "2"]
     assert f"- Left out, as {said}" in text
@@ -149,17 +149,17 @@ def test_a_run_that_cannot_be_used_is_left_out_with_the_reason(
 
 def test_records_of_other_data_than_the_ground_truth_are_left_out(study: Maker) -> None:
     folder = study()
-    for place in (folder / "records").glob("confirm-control-*"):
+    for place in (folder / "trials").glob("confirm-baseline-*"):
         info = json.loads((place / "trial.json").read_text())
         (place / "trial.json").write_text(json.dumps({**info, "data_fingerprint": "0123"}))
     text = section(folder)
-    assert "Cannot be computed: no confirmation run of the control has detections that can be used" in text
+    assert "Cannot be computed: no confirmation run of the baseline has detections that can be used" in text
     assert "data_fingerprint is 0123 on the record and da7ada7ada7a in the ground truth" in text
-    assert "confirm-control-100, confirm-control-101" in text
+    assert "confirm-baseline-100, confirm-baseline-101" in text
 
 
 def test_a_study_without_confirmation_says_so(writer: Any) -> None:
     writer.search()
     (writer.folder / "data").mkdir()
     (writer.folder / "data" / "truth_val.json.gz").write_bytes(packed(truth(None)))
-    assert "Cannot be computed: no confirmation run of the control" in section(writer.write())
+    assert "Cannot be computed: no confirmation run of the baseline" in section(writer.write())

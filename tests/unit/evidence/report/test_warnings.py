@@ -40,7 +40,7 @@ def test_the_micro_batch_advised_divides_every_batch(
     decided: StudyWriter, batches: tuple[int, int], halved_to: int, advised: int
 ) -> None:
     decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=halved_to)
-    for path in decided.folder.glob("records/*/config.json"):
+    for path in decided.folder.glob("trials/*/config.json"):
         config = json.loads(path.read_text())
         config["schedule"]["batch_size"] = batches["stages-1" in path.parent.name]
         path.write_text(json.dumps(config))
@@ -54,7 +54,7 @@ def test_a_damaged_schedule_or_a_number_that_cannot_be_is_no_end_of_the_report(
 ) -> None:
     decided.trial("confirm-stages-1-s8", "stages-1", seed=8, test=34.0, micro_batch=0)
     decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=2)
-    path = decided.folder / "records" / "confirm-stages-1-s9" / "config.json"
+    path = decided.folder / "trials" / "confirm-stages-1-s9" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "schedule": damage}))
     (warning,) = found(decided, "memory ran out")
@@ -69,7 +69,7 @@ def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("treatment", "control", "verdict"),
+    ("treatment", "baseline", "verdict"),
     [
         ({}, {}, "SUPPORTED"),
         (halved(4, (1, 1)), {}, "NOT_COMPARABLE"),
@@ -80,14 +80,14 @@ def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
     ],
 )
 def test_runs_compare_whose_steps_all_had_the_same_micro_batches(
-    writer: StudyWriter, treatment: dict[str, Any], control: dict[str, Any], verdict: str
+    writer: StudyWriter, treatment: dict[str, Any], baseline: dict[str, Any], verdict: str
 ) -> None:
     writer.search()
-    values = {"control": [30.0, 31.0, 32.0, 30.5], "stages-1": [33.0, 34.1, 34.9, 33.6]}
-    for arm, memory in (("control", control), ("stages-1", treatment)):
+    values = {"baseline": [30.0, 31.0, 32.0, 30.5], "stages-1": [33.0, 34.1, 34.9, 33.6]}
+    for arm, memory in (("baseline", baseline), ("stages-1", treatment)):
         for seed, value in enumerate(values[arm]):
             writer.trial(f"confirm-{arm}-s{seed}", arm, seed=seed, test=value, **memory)
-    claim = {"kind": "superiority", "treatment": {"arm": "stages-1"}, "control": "control", "metric": "test/mAP"}
+    claim = {"kind": "superiority", "treatment": {"arm": "stages-1"}, "baseline": "baseline", "metric": "test/mAP"}
     found = evaluate_study_claim(read_study(writer.write()), claim)
     assert found["verdict"] == verdict
     if verdict == "NOT_COMPARABLE":
@@ -147,7 +147,7 @@ def test_gates_without_gradient_are_told_of_all_arms_together(decided: StudyWrit
 def test_factors_that_change_nothing(decided: StudyWriter) -> None:
     path = "model.fusion.options.eca"
     decided.extra_arm("twin", "twin", {path: False})
-    decided.study["twins"] = [["stages-4", "twin"]]
+    decided.study["equivalent"] = [["stages-4", "twin"]]
     (warning,) = found(decided, "has no effect")
     assert path in warning
     assert warning.endswith("take all but one of them out of the file")
@@ -155,16 +155,16 @@ def test_factors_that_change_nothing(decided: StudyWriter) -> None:
 
 def test_saturated_map_50_names_its_step(writer: StudyWriter) -> None:
     writer.study["data"]["classes"] = ["person", "car"]
-    writer.arm("control", [70.0, 79.2])
+    writer.arm("baseline", [70.0, 79.2])
     writer.arm("stages-1", [70.0, 71.0])
     (warning,) = found(writer, "saturated")
-    assert "a run at 99.20; control)" in warning
+    assert "a run at 99.20; baseline)" in warning
     assert "0.50 points" in warning
     assert "mAP_75" in warning
 
 
 def test_map_50_below_that_is_not_saturated(writer: StudyWriter) -> None:
-    writer.arm("control", [78.0, 78.9])
+    writer.arm("baseline", [78.0, 78.9])
     assert not found(writer, "saturated")
 
 
@@ -183,7 +183,7 @@ def test_every_warning_says_what_to_do_and_none_stands_twice(writer: StudyWriter
     writer.study["split"]["sequences"]["test"] = ["one"]
     writer.study["selection"] = {"split": "test", "metric": "test/mAP", "finalists": ["stages-1"]}
     writer.study["allow_differences"] = ["schedule.lr"]
-    writer.arm("control", [80.0])
+    writer.arm("baseline", [80.0])
     writer.arm("stages-1", [31.0, 32.0])
     writer.trial("confirm-x", "stages-1", seed=900, status="failed", epochs=1)
     all_of_them = found(writer)

@@ -1,4 +1,4 @@
-"""A study's arms against its control, and its claims."""
+"""A study's arms against its baseline, and its claims."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tune_cmx.evidence.results.study_claims import evaluate_study_claim
 if TYPE_CHECKING:
     from conftest import StudyWriter
 
-CLAIM = {"kind": "superiority", "treatment": {"model.fusion.stages": [1]}, "control": "control", "metric": "test/mAP"}
+CLAIM = {"kind": "superiority", "treatment": {"model.fusion.stages": [1]}, "baseline": "baseline", "metric": "test/mAP"}
 
 
-def test_arms_against_the_control(decided: StudyWriter) -> None:
+def test_arms_against_the_baseline(decided: StudyWriter) -> None:
     """Stages 1: differences 3, 3.1, 2.9, 3.1: mean 3.025, sd 0.0957, t(0.975, 3) 3.18245, half width 0.1523."""
     table = compare_arms(read_study(decided.write())).set_index("arm")
-    assert list(table.index) == ["control", "stages-1", "stages-4"]
+    assert list(table.index) == ["baseline", "stages-1", "stages-4"]
     lead = table.loc["stages-1"]
     assert (lead["n"], lead["pairs"], lead["verdict"]) == (4, 4, "SUPPORTED")
     assert lead["mean"] == pytest.approx(33.9)
@@ -28,17 +28,17 @@ def test_arms_against_the_control(decided: StudyWriter) -> None:
     assert lead["adjusted_p"] == pytest.approx(2 * lead["p"], rel=1e-4)
     assert lead["exact_p"] == pytest.approx(2 / 16)
     assert table.loc["stages-4", "verdict"] == "INCONCLUSIVE"
-    assert table.loc["control", "verdict"] == "control"
+    assert table.loc["baseline", "verdict"] == "baseline"
 
 
-def test_an_arm_below_the_control(writer: StudyWriter) -> None:
-    writer.arm("control", [33.0, 34.1, 34.9, 33.6])
+def test_an_arm_below_the_baseline(writer: StudyWriter) -> None:
+    writer.arm("baseline", [33.0, 34.1, 34.9, 33.6])
     writer.arm("stages-1", [30.0, 31.0, 32.0, 30.5])
     assert compare_arms(read_study(writer.write())).set_index("arm").loc["stages-1", "verdict"] == "CONTRADICTED"
 
 
-def test_other_seeds_than_the_control_are_not_paired(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0, 32.0])
+def test_other_seeds_than_the_baseline_are_not_paired(writer: StudyWriter) -> None:
+    writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-1", [33.0, 34.1, 34.9], first_seed=500)
     row = compare_arms(read_study(writer.write())).set_index("arm").loc["stages-1"]
     assert row["pairs"] is None
@@ -46,7 +46,7 @@ def test_other_seeds_than_the_control_are_not_paired(writer: StudyWriter) -> Non
 
 
 def test_single_runs_and_other_code_get_no_test(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0])
+    writer.arm("baseline", [30.0, 31.0])
     writer.arm("stages-1", [33.0])
     writer.arm("stages-4", [33.0, 34.0], code_version="0.2.0")
     verdicts = compare_arms(read_study(writer.write())).set_index("arm")["verdict"]
@@ -56,7 +56,7 @@ def test_single_runs_and_other_code_get_no_test(writer: StudyWriter) -> None:
     assert compare_arms(read_study(writer.write())).set_index("arm").loc["stages-4", "verdict"] == "INCONCLUSIVE"
 
 
-def test_without_a_control_arms_are_blocked(writer: StudyWriter) -> None:
+def test_without_a_baseline_arms_are_blocked(writer: StudyWriter) -> None:
     writer.arm("stages-1", [33.0, 34.0])
     assert list(compare_arms(read_study(writer.write()))["verdict"]) == ["BLOCKED"]
 
@@ -87,7 +87,7 @@ def test_a_finalist_chosen_among_more_is_biased_on_the_split_that_chose(decided:
 
 
 def test_hours_on_other_machines_do_not_compare(writer: StudyWriter) -> None:
-    writer.arm("control", [30.0, 31.0], device="cpu")
+    writer.arm("baseline", [30.0, 31.0], device="cpu")
     writer.arm("stages-1", [33.0, 34.0], device="gpu")
     records = read_study(writer.write())
     ratio = {**CLAIM, "kind": "ratio", "metric": "hours"}

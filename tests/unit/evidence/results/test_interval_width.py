@@ -20,16 +20,16 @@ PILOT = [100, 101, 102, 103]
 SPREAD = [0.1, 0.5, 0.9, 0.5]
 """sd 0.326599; t(0.975, 3) is 3.182446."""
 LATER = [0.7, 0.9]
-CONTROL = [30.0, 31.0, 32.0, 30.5, 31.5, 30.2]
-SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "A"}, "control": {"arm": "B"}}
+BASELINE = [30.0, 31.0, 32.0, 30.5, 31.5, 30.2]
+SUPERIORITY = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "A"}, "baseline": {"arm": "B"}}
 
 
 @pytest.fixture
 def confirmed(writer: StudyWriter) -> StudyWriter:
-    """Four pilot seeds and two more; stages 1 differ from the control by `SPREAD` and `LATER`."""
+    """Four pilot seeds and two more; stages 1 differ from the baseline by `SPREAD` and `LATER`."""
     writer.search()
-    writer.arm("control", CONTROL)
-    writer.arm("stages-1", [c + d for c, d in zip(CONTROL, [*SPREAD, *LATER], strict=True)])
+    writer.arm("baseline", BASELINE)
+    writer.arm("stages-1", [c + d for c, d in zip(BASELINE, [*SPREAD, *LATER], strict=True)])
     by_arm = {"stages-1": {"sd": 0.326599, "wanted": 5}, "stages-4": {"sd": None, "wanted": None}}
     fixed = {"metric": "test/mAP", "half_width": 0.45, "pilot_seeds": PILOT, "seeds": 6, "wanted": 6, "by_arm": by_arm}
     writer.study["two_stage"] = fixed
@@ -78,7 +78,7 @@ def test_without_a_pilot_on_record_everything_stays(confirmed: StudyWriter) -> N
     usual = compare_paired([*SPREAD, *LATER])
     assert [row["ci95_low"], row["ci95_high"]] == pytest.approx(list(usual.ci95), abs=1e-4)
     assert row["pilot_pairs"] is None
-    assert "the pilot is not finished" in section(report_of(confirmed), "Arms against the control")
+    assert "the pilot is not finished" in section(report_of(confirmed), "Arms against the baseline")
 
 
 def test_seeds_that_one_side_lost_are_left_out(confirmed: StudyWriter) -> None:
@@ -95,12 +95,12 @@ def test_an_arm_with_one_pilot_pair_makes_no_claim(confirmed: StudyWriter, answe
     confirmed.arm("stages-4", [31.0, 33.0, 32.0], first_seed=103)
     confirmed.study["selection"]["finalists"] = ["stages-4"]
     text = report_of(confirmed)
-    assert "INSUFFICIENT_REPLICATION (no claim)" in section(text, "Arms against the control")
+    assert "INSUFFICIENT_REPLICATION (no claim)" in section(text, "Arms against the baseline")
     assert "1 pilot seed with a run on both sides" in answer_of(text)
 
 
 def test_the_report_says_how_the_number_came_about(confirmed: StudyWriter) -> None:
-    text = section(report_of(confirmed), "Arms against the control")
+    text = section(report_of(confirmed), "Arms against the baseline")
     assert "by Stein's two-stage t over shared seeds" in text
     assert "The number of seeds, 6, was fixed once" in text
     assert "95 % interval of ± 0.45 points on test/mAP" in text
@@ -116,26 +116,26 @@ def test_the_report_says_that_the_maximum_bound(confirmed: StudyWriter) -> None:
     sentence = (
         "The wanted precision was not reached: an interval of ± 0.2 points takes 23 seeds, and max_seeds allowed 6"
     )
-    assert sentence in section(text, "Arms against the control")
+    assert sentence in section(text, "Arms against the baseline")
     assert sentence in section(text, "Warnings")
 
 
 def test_a_pilot_that_told_nothing_is_said(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(wanted=None, by_arm={})
-    assert "No arm's pilot has two pairs with the control" in section(report_of(confirmed), "Warnings")
+    assert "No arm's pilot has two pairs with the baseline" in section(report_of(confirmed), "Warnings")
 
 
 def test_runs_short_of_the_number_are_warned_of(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(seeds=9, wanted=9)
     warnings = section(report_of(confirmed), "Warnings")
-    assert "fewer confirmation runs than the 9 planned: control (6), stages 1 (6)" in warnings
+    assert "fewer confirmation runs than the 9 planned: baseline (6), stages 1 (6)" in warnings
 
 
 def test_holm_runs_over_the_two_stage_p() -> None:
-    control, pilot = [30.0, 31.0, 32.0, 30.5, 31.5, 30.2], frozenset(PILOT)
-    apart = [c + d for c, d in zip(control, [*SPREAD, *LATER], strict=True)]
-    other = [c + d for c, d in zip(control, [0.2, -0.3, 0.4, -0.1, 0.1, 0.2], strict=True)]
-    table = [*rows("A", apart), *rows("B", control), *rows("C", other)]
+    baseline, pilot = [30.0, 31.0, 32.0, 30.5, 31.5, 30.2], frozenset(PILOT)
+    apart = [c + d for c, d in zip(baseline, [*SPREAD, *LATER], strict=True)]
+    other = [c + d for c, d in zip(baseline, [0.2, -0.3, 0.4, -0.1, 0.1, 0.2], strict=True)]
+    table = [*rows("A", apart), *rows("B", baseline), *rows("C", other)]
     numbers = evaluate_claim(SUPERIORITY, table, pilot=pilot)["numbers"]
     assert numbers["p"] == pytest.approx(0.02049, abs=1e-5)
     assert numbers["adjusted_p"] == pytest.approx(2 * numbers["p"], rel=1e-4)
@@ -143,8 +143,8 @@ def test_holm_runs_over_the_two_stage_p() -> None:
 
 
 def test_a_pilot_without_spread_is_said_where_later_runs_have_some() -> None:
-    control = [30.0] * 6
-    table = [*rows("A", [30.5] * 4 + [31.0, 29.0]), *rows("B", control)]
+    baseline = [30.0] * 6
+    table = [*rows("A", [30.5] * 4 + [31.0, 29.0]), *rows("B", baseline)]
     found = evaluate_claim(SUPERIORITY, table, pilot=PILOT)
     assert found["verdict"] == "INCONCLUSIVE"
     assert "of them all, as the 4 in the pilot show no spread" in found["why"]
@@ -159,8 +159,8 @@ def test_claims_that_match_on_other_fields_keep_their_own_pairs() -> None:
 @pytest.mark.parametrize("kind", ["best", "equivalence", "ratio"])
 def test_every_kind_of_difference_keeps_the_pilots_freedom(kind: str) -> None:
     """With two pilot pairs and one degree of freedom the interval is wider than the usual one of five pairs."""
-    control = [30.0, 31.0, 32.0, 30.5, 31.5]
-    table = [*rows("A", [30.9, 31.4, 32.8, 31.0, 32.3]), *rows("B", control)]
+    baseline = [30.0, 31.0, 32.0, 30.5, 31.5]
+    table = [*rows("A", [30.9, 31.4, 32.8, 31.0, 32.3]), *rows("B", baseline)]
     claim = {**SUPERIORITY, "kind": kind, **({"margin": 0.1} if kind == "equivalence" else {})}
     usual, by_pilot = evaluate_claim(claim, table), evaluate_claim(claim, table, pilot=[100, 101])
     widths = [found["numbers"]["ci95"][1] - found["numbers"]["ci95"][0] for found in (usual, by_pilot)]

@@ -49,7 +49,7 @@ def test_mean_of_the_last_epochs(undecided: StudyWriter) -> None:
 
 
 def test_search_and_unfinished_trials_are_no_replicates(undecided: StudyWriter) -> None:
-    undecided.trial("confirm-lost", "control", seed=104, status="failed", reason="out of memory")
+    undecided.trial("confirm-lost", "baseline", seed=104, status="failed", reason="out of memory")
     assert {trial.phase for trial in read_study(undecided.write()).confirmed} == {"confirm"}
     assert "confirm-lost" not in {trial.name for trial in read_study(undecided.folder).confirmed}
 
@@ -79,11 +79,11 @@ def test_a_study_file_cut_short(writer: StudyWriter) -> None:
 def test_a_damaged_record_is_listed_and_the_rest_is_read(
     undecided: StudyWriter, name: str, content: str | None, problem: str
 ) -> None:
-    path = undecided.write() / "records" / "confirm-control-100" / name
+    path = undecided.write() / "trials" / "confirm-baseline-100" / name
     path.unlink() if content is None else path.write_text(content)
     records = read_study(undecided.folder)
     assert len(records.trials) >= 11
-    assert any(f"confirm-control-100/{problem}" in found for found in records.problems)
+    assert any(f"confirm-baseline-100/{problem}" in found for found in records.problems)
 
 
 def test_rungs_after_a_resume_count_once(undecided: StudyWriter) -> None:
@@ -107,7 +107,7 @@ def test_rungs_after_a_resume_count_once(undecided: StudyWriter) -> None:
 def test_values_that_cannot_be_are_named_and_the_report_is_written(
     undecided: StudyWriter, file: str, old: str, new: str, said: str
 ) -> None:
-    path = undecided.write() / "records" / "confirm-stages-1-100" / file
+    path = undecided.write() / "trials" / "confirm-stages-1-100" / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))

@@ -172,15 +172,15 @@ def test_the_interval_is_that_of_means_over_runs_on_written_out_data() -> None:
     """Forty resamples, each evaluated by pycocotools for every run of both arms."""
     rng = np.random.default_rng(3)
     truth, _ = single_boxes([True] * 12)
-    runs = {arm: [_with_misses(rng, share) for _ in range(2)] for arm, share in (("new", 0.8), ("control", 0.5))}
+    runs = {arm: [_with_misses(rng, share) for _ in range(2)] for arm, share in (("new", 0.8), ("baseline", 0.5))}
     matched = {arm: [match(run, truth) for run in of_arm] for arm, of_arm in runs.items()}
-    found = paired_bootstrap(matched, "control", resamples=40, seed=5)["new"]
+    found = paired_bootstrap(matched, "baseline", resamples=40, seed=5)["new"]
     differences = []
     for counts in [[1] * 12, *draw_images(12, resamples=40, seed=5).tolist()]:
         means = {
             arm: np.mean([_map(*written_out(truth, run, counts)) for run in of_arm]) for arm, of_arm in runs.items()
         }
-        differences.append(means["new"] - means["control"])
+        differences.append(means["new"] - means["baseline"])
     assert found.difference == pytest.approx(differences[0], abs=1e-9)
     assert found.ci95 == pytest.approx(tuple(np.percentile(differences[1:], [2.5, 97.5])), abs=1e-9)
     assert (found.unit, found.units, found.resamples, found.undefined) == ("images", 12, 40, 0)
@@ -206,8 +206,8 @@ def test_the_interval_is_as_wide_as_the_share_of_found_boxes_varies(in_sequences
     fate = np.random.default_rng(0).random(40 * 10 // in_sequences) < 0.7
     truth, detections = single_boxes(np.repeat(fate, in_sequences).tolist())
     sequences = np.repeat(np.arange(len(fate)), in_sequences).astype(str).tolist() if in_sequences > 1 else None
-    arms = {"new": [match(detections, truth)], "control": [match([], truth)]}
-    found = paired_bootstrap(arms, "control", sequences, resamples=2000)["new"]
+    arms = {"new": [match(detections, truth)], "baseline": [match([], truth)]}
+    found = paired_bootstrap(arms, "baseline", sequences, resamples=2000)["new"]
     share = fate.mean()
     expected = 2 * 1.96 * 100 * math.sqrt(share * (1 - share) / len(fate))
     assert found.difference == pytest.approx(100 * share, abs=1)
@@ -219,25 +219,25 @@ def test_the_interval_is_as_wide_as_the_share_of_found_boxes_varies(in_sequences
 def test_arms_that_find_the_same_differ_by_nothing_on_any_draw() -> None:
     truth, detections = single_boxes([True, False] * 10)
     run = match(detections, truth)
-    found = paired_bootstrap({"same": [run, run], "control": [run]}, "control", resamples=50)["same"]
+    found = paired_bootstrap({"same": [run, run], "baseline": [run]}, "baseline", resamples=50)["same"]
     assert (found.difference, found.ci95) == (0, (0, 0))
 
 
 def test_fewer_than_ten_sequences_give_no_interval() -> None:
     truth, detections = single_boxes([True, False] * 20)
-    arms = {"new": [match(detections, truth)], "control": [match([], truth)]}
+    arms = {"new": [match(detections, truth)], "baseline": [match([], truth)]}
     nine = [str(number % 9) for number in range(40)]
-    found = paired_bootstrap(arms, "control", nine)["new"]
+    found = paired_bootstrap(arms, "baseline", nine)["new"]
     assert (found.ci95, found.unit, found.units, found.resamples) == (None, "sequences", 9, 0)
     assert found.difference == pytest.approx(evaluate(detections, truth)["mAP"])
-    assert paired_bootstrap(arms, "control", [*nine[:39], "9"], resamples=20)["new"].ci95 is not None
+    assert paired_bootstrap(arms, "baseline", [*nine[:39], "9"], resamples=20)["new"].ci95 is not None
 
 
 def test_resamples_without_a_box_are_counted_and_left_out() -> None:
     images = [(number, str(number), 100, 100) for number in range(12)]
     truth = coco_truth(images, [[BOX], *[[]] * 11], [[1], *[[]] * 11], CLASSES)
-    arms = {"new": [match(exact(0), truth)], "control": [match([], truth)]}
-    found = paired_bootstrap(arms, "control", resamples=400)["new"]
+    arms = {"new": [match(exact(0), truth)], "baseline": [match([], truth)]}
+    found = paired_bootstrap(arms, "baseline", resamples=400)["new"]
     assert found.undefined / 400 == pytest.approx((11 / 12) ** 12, abs=0.07)
     assert found.ci95 == pytest.approx((100, 100))
 
@@ -247,9 +247,9 @@ def test_what_does_not_fit_together_is_an_error() -> None:
     other, _ = single_boxes([True] * 11)
     run = match(detections, truth)
     with pytest.raises(DataError, match="need the same images"):
-        paired_bootstrap({"new": [match([], other)], "control": [run]}, "control")
+        paired_bootstrap({"new": [match([], other)], "baseline": [run]}, "baseline")
     with pytest.raises(DataError, match="3 sequences for 12 images"):
-        paired_bootstrap({"new": [run], "control": [run]}, "control", ["a", "b", "c"])
+        paired_bootstrap({"new": [run], "baseline": [run]}, "baseline", ["a", "b", "c"])
     with pytest.raises(DataError, match="a detection is on image 11, which is not among the 11"):
         match(detections, other)
     with pytest.raises(ConfigError, match=r"mAP_55.*Known"):

@@ -27,7 +27,7 @@ def mixed_ends(number: int) -> tuple[str, int]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A search that nothing disturbed."""
+    """A search that nothing corrupted."""
     bench = Bench(tmp_path_factory.mktemp("whole"))
     bench.run(bench.open(trials=14, startup_trials=4), how=mixed_ends)
     return bench

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.models.fusion import FUSIONS, Fusion, FusionOptions, FusionOutput, StageShape
-from tune_cmx.search.planning.equivalent import find_twins, twin_ids, twin_texts
+from tune_cmx.search.planning.equivalent import equivalent_ids, equivalent_texts, find_equivalent
 
 STAGES, OPTIONS = "model.fusion.stages", "model.fusion.options"
 THRESHOLD, SHARED, TWICE = f"{OPTIONS}.switching_threshold", f"{OPTIONS}.inter_shared", f"{OPTIONS}.twice"
@@ -60,7 +60,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
             "study": "test",
             "fixed": {"model": {"backbone": "mit_nano", "fusion": {"kind": kind, "elsewhere": "add"}}},
             "search": {path: {"choice": values} for path, values in choices.items()},
-            "control": {"model.fusion": {"kind": "add"}},
+            "baseline": {"model.fusion": {"kind": "add"}},
             "early_stopping": {"kind": "none"},
             **keys,
         }
@@ -73,12 +73,12 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
 
 def test_a_switch_between_two_ways_to_write_one_function_is_named(read: Reader) -> None:
     study = read("toy", {STAGES: [[1], [2]], SHARED: [False, True]})
-    twins = find_twins(study)
-    assert twin_ids(twins) == [
+    equivalent = find_equivalent(study)
+    assert equivalent_ids(equivalent) == [
         ["stages-1-inter-shared-no", "stages-1-inter-shared-yes"],
         ["stages-2-inter-shared-no", "stages-2-inter-shared-yes"],
     ]
-    (said,) = twin_texts(twins)
+    (said,) = equivalent_texts(equivalent)
     assert said.startswith(
         "inter_shared has no effect: 'stages 1, inter_shared no' and 'stages 1, inter_shared yes' are the same "
         "function with the same parameters; a difference between them is run-to-run noise (one of 2 "
@@ -87,7 +87,7 @@ def test_a_switch_between_two_ways_to_write_one_function_is_named(read: Reader) 
 
 @pytest.mark.parametrize("option", ["twice", "branch", "loss"])
 def test_a_switch_that_changes_something_is_not(option: str, read: Reader) -> None:
-    assert find_twins(read("toy", {STAGES: [[1], [2]], f"{OPTIONS}.{option}": [False, True]})) == []
+    assert find_equivalent(read("toy", {STAGES: [[1], [2]], f"{OPTIONS}.{option}": [False, True]})) == []
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_the_options_of_cssa_that_others_put_out_of_use(
 ) -> None:
     """Both streams are averaged at the end, so that switching all channels is switching none."""
     model = {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "add", "options": fixed}}
-    (found,) = find_twins(read("cssa", search, fixed={"model": model}))
+    (found,) = find_equivalent(read("cssa", search, fixed={"model": model}))
     assert found.factors == factors
     assert len(found.arms) == len(next(iter(search.values())))
 
 
-def test_thresholds_are_not_twins_though_untrained_gates_hardly_fire(read: Reader) -> None:
-    assert find_twins(read("cssa", {STAGES: [[1], [4]], THRESHOLD: [0.002, 0.3, 0.5, 0.7]})) == []
+def test_thresholds_are_not_equivalent_though_untrained_gates_hardly_fire(read: Reader) -> None:
+    assert find_equivalent(read("cssa", {STAGES: [[1], [4]], THRESHOLD: [0.002, 0.3, 0.5, 0.7]})) == []
 
 
 @pytest.mark.parametrize(
@@ -128,20 +128,20 @@ def test_what_is_built_alike_and_trained_or_fed_otherwise_is_no_twin(
     search: dict[str, list[Any]], read: Reader
 ) -> None:
     (path, choices), *_ = search.items()
-    control = {"model.fusion": {"kind": "add"}, path: choices[0]}
-    assert find_twins(read("frm_ffm", {**search, STAGES: [[1]]}, control=control)) == []
+    baseline = {"model.fusion": {"kind": "add"}, path: choices[0]}
+    assert find_equivalent(read("frm_ffm", {**search, STAGES: [[1]]}, baseline=baseline)) == []
 
 
 def test_a_search_whose_arms_are_not_known_yet_is_checked_at_the_ends_of_its_ranges(read: Reader) -> None:
     study = read("toy", {SHARED: [False, True], TWICE: [False, True]}, searcher={"kind": "tpe", "trials": 4})
-    twins = find_twins(study)
-    assert [group.factors for group in twins] == [(SHARED,)]
-    assert twin_ids(twins) == []
+    equivalent = find_equivalent(study)
+    assert [group.factors for group in equivalent] == [(SHARED,)]
+    assert equivalent_ids(equivalent) == []
 
 
-def test_looking_for_twins_draws_no_random_number(read: Reader) -> None:
+def test_looking_for_equivalent_draws_no_random_number(read: Reader) -> None:
     before = torch.get_rng_state()
-    find_twins(read("toy", {STAGES: [[1], [2]]}))
+    find_equivalent(read("toy", {STAGES: [[1], [2]]}))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -150,22 +150,22 @@ def test_fusions_of_different_names_can_be_one_function(read: Reader) -> None:
     parts = {"switching": False, "spatial_attention": False}
     choices = [{"kind": "cssa", "options": parts}, {"kind": "concat"}]
     study = read("add", {}, search={"model.fusion": {"choice": choices}}, fixed={"model": {"backbone": "mit_nano"}})
-    (found,) = find_twins(study)
-    assert [arm.id for arm in found.arms] == ["control", study.searched[0]]
+    (found,) = find_equivalent(study)
+    assert [arm.id for arm in found.arms] == ["baseline", study.searched[0]]
 
 
-def test_gates_that_are_one_function_and_learn_in_two_ways_are_no_twins(read: Reader) -> None:
+def test_gates_that_are_one_function_and_learn_in_two_ways_are_no_equivalent(read: Reader) -> None:
     gates = ["hard", "straight_through", "weighted"]
-    assert find_twins(read("cssa", {STAGES: [[1], [4]], f"{OPTIONS}.gate": gates})) == []
+    assert find_equivalent(read("cssa", {STAGES: [[1], [4]], f"{OPTIONS}.gate": gates})) == []
 
 
 @pytest.mark.parametrize("option", ["intra_weight", "inter_weight", "margin"])
 def test_what_only_a_loss_from_the_boxes_feels_is_no_twin(option: str, read: Reader) -> None:
-    assert find_twins(read("gaff", {STAGES: [[1], [4]], f"{OPTIONS}.{option}": [0.0, 0.1, 0.2]})) == []
+    assert find_equivalent(read("gaff", {STAGES: [[1], [4]], f"{OPTIONS}.{option}": [0.0, 0.1, 0.2]})) == []
 
 
 def test_a_margin_without_its_loss_has_no_effect(read: Reader) -> None:
     fusion = {"kind": "gaff", "elsewhere": "add", "options": {"inter_weight": 0.0}}
     fixed = {"model": {"backbone": "mit_nano", "fusion": fusion}}
-    (found,) = find_twins(read("gaff", {f"{OPTIONS}.margin": [0.0, 0.1]}, fixed=fixed))
+    (found,) = find_equivalent(read("gaff", {f"{OPTIONS}.margin": [0.0, 0.1]}, fixed=fixed))
     assert found.factors == (f"{OPTIONS}.margin",)

@@ -19,7 +19,7 @@ from tune_cmx.search.planning.estimate import Amount, Estimate, Places, estimate
 from tune_cmx.search.planning.model_probe import build_plain
 from tune_cmx.search.planning.model_sizes import ModelSizes
 from tune_cmx.search.planning.study_size import most_epochs, size_text
-from tune_cmx.training.run_folder import TrialRecord
+from tune_cmx.training.run_folder import RunFolder
 
 STAGES, THRESHOLD = "model.fusion.stages", "model.fusion.options.switching_threshold"
 EPOCHS = 10
@@ -31,7 +31,7 @@ SPACE: dict[str, Any] = {
         "schedule": {"epochs": EPOCHS, "batch_size": 4},
     },
     "search": {STAGES: {"choice": [[1], [2], [3], [4], [1, 2], [3, 4], [1, 4], [1, 2, 3, 4]]}},
-    "control": {"model.fusion": {"kind": "add"}},
+    "baseline": {"model.fusion": {"kind": "add"}},
     "early_stopping": {"kind": "none"},
     "confirm": {"finalists": 2, "seeds": 3},
 }
@@ -54,7 +54,7 @@ def study_of(path: Path, **keys: Any) -> Study:
 
 def write_record(folder: Path, prepared: Prepared, config: TrialConfig, epoch_s: float, **facts: Any) -> None:
     """A trial of two epochs that took so many seconds each."""
-    record = TrialRecord.plan(folder, config, **{"arm": "any", **prepared.hashes(), **facts})
+    record = RunFolder.plan(folder, config, **{"arm": "any", **prepared.hashes(), **facts})
     record.begin_session(1, device="cpu, 1 threads")
     for epoch in (1, 2):
         row = {"epoch": epoch, "fraction": epoch / EPOCHS, "seconds": epoch * epoch_s, "val/milliseconds": 50.0}
@@ -80,7 +80,7 @@ def costs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Costs
     study = study_of(folder / "a.yaml")
     for arm in study.arms.values():
         write_record(folder / "earlier" / arm.id, prepared, arm.config, 10.0)
-    times, _ = earlier_times([folder / "earlier"], prepared, [study.control.config], "cpu")
+    times, _ = earlier_times([folder / "earlier"], prepared, [study.baseline.config], "cpu")
     assert times is not None
     return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test))
 
@@ -137,7 +137,7 @@ def test_seeds_that_follow_from_the_precision_are_a_pilot_at_first_and_the_most_
 
 
 def test_an_arm_that_a_claim_names_is_confirmed_beside_the_finalists(read: Reader, costs: Costs) -> None:
-    claim = {"kind": "superiority", "treatment": {STAGES: [1]}, "control": "control", "metric": "test/mAP"}
+    claim = {"kind": "superiority", "treatment": {STAGES: [1]}, "baseline": "baseline", "metric": "test/mAP"}
     found = planned(read(claims=[{**claim, "text": "x"}]), costs)
     assert 3 * 3 < found.expected.confirm_trials < found.worst.confirm_trials == 4 * 3
     by_chance = 3 * (3 + 6 / 8)  # two of eight are finalists
@@ -191,27 +191,27 @@ def test_sizes_are_those_of_the_model_that_is_built(fusion: dict[str, Any], prep
 def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operations(
     read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
 ) -> None:
-    study = read(control={"model.fusion": {"kind": "frm_ffm"}})
-    control, arm, other = (study.arms[name].config for name in ("control", "stages-1", "stages-1+2"))
-    record(control, "a", 20.0)
-    record(control, "b", 22.0)
+    study = read(baseline={"model.fusion": {"kind": "frm_ffm"}})
+    baseline, arm, other = (study.arms[name].config for name in ("baseline", "stages-1", "stages-1+2"))
+    record(baseline, "a", 20.0)
+    record(baseline, "b", 22.0)
     record(arm, "c", 10.0)
-    times, _ = earlier_times([tmp_path / "earlier"], prepared, [control], "cpu")
+    times, _ = earlier_times([tmp_path / "earlier"], prepared, [baseline], "cpu")
     assert times is not None
     assert times.source == "3 earlier trials on the CPU"
     assert times.frame_s == pytest.approx(0.05)
     costs = Costs(ModelSizes(prepared), times, frames=4)
-    assert costs.epoch_s(control) == 21.0
+    assert costs.epoch_s(baseline) == 21.0
     assert costs.epoch_s(arm) == 10.0
     assert costs.epoch_s(other) < 21.0
-    bare = control.model_copy(update={"model": control.model.model_copy(update={"streams": "thermal"})})
+    bare = baseline.model_copy(update={"model": baseline.model.model_copy(update={"streams": "thermal"})})
     assert costs.epoch_s(bare) < 10.0
 
 
 def test_records_of_something_else_say_nothing(
     read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
 ) -> None:
-    config = read().control.config
+    config = read().baseline.config
     record(config, "a", 1.0, data_fingerprint="other")
     detector = config.model.detector.model_copy(update={"image_size": 32})
     smaller = config.model.model_copy(update={"detector": detector})
@@ -234,7 +234,7 @@ def test_records_of_something_else_say_nothing(
 def test_an_arm_has_the_time_of_records_that_compute_as_it_does(
     read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
 ) -> None:
-    rounded = read(control={"model.fusion": {"kind": "add"}}).control.config
+    rounded = read(baseline={"model.fusion": {"kind": "add"}}).baseline.config
     exact = rounded.model_copy(update={"compute": rounded.compute.model_copy(update={"precision": "fp32"})})
     apart = rounded.model_copy(update={"schedule": rounded.schedule.model_copy(update={"micro_batch": 2})})
     record(rounded, "a", 10.0)

@@ -42,7 +42,7 @@ def test_the_largest_has_most_bytes_of_images_at_once_then_of_weights(
             "schedule": {"epochs": 4, "micro_batch": micro_batch},
         },
         "search": {"arms": {"choice": [{**arm, "schedule.lr": 0.01} for arm in arms]}},
-        "control": {"model.backbone": "mit_nano"},
+        "baseline": {"model.backbone": "mit_nano"},
         "allow_differences": ["model.backbone"],
         "confirm": {"finalists": 1},
         "early_stopping": {"kind": "none"},
@@ -51,4 +51,4 @@ def test_the_largest_has_most_bytes_of_images_at_once_then_of_weights(
     path.write_text("# Why?\n" + yaml.safe_dump(space))
     study = read_study(path)
     second = list(study.searched)[1]
-    assert largest(study, prepared) == [study.control.config, study.arms[second].config]
+    assert largest(study, prepared) == [study.baseline.config, study.arms[second].config]

@@ -79,7 +79,7 @@ def test_rays_own_scheduler_stops_whom_the_shipped_one_does(places: int) -> None
 
 
 def test_trials_are_compared_at_the_gpu_seconds_of_their_share() -> None:
-    """With half a card, 4 GPU-seconds are 8 seconds: eight epochs of one."""
+    """With half a GPU, 4 GPU-seconds are 8 seconds: eight epochs of one."""
     stopping = EarlyStopping(compare_at="gpu_seconds", reduction_factor=2, grace=4, spacing=2)
     found = simulate(courses([2.0, 1.0]), stopping, full=float("inf"), slots=1, share=0.5)
     assert [len(result.values) for result in found.results] == [9, 8]

@@ -116,9 +116,9 @@ def test_columns_in_a_study_are_its_factors_alone(config: TrialConfig) -> None:
     }
 
 
-def test_columns_of_a_control_that_replaces_the_fusion() -> None:
-    control = {"model.fusion": {"kind": "frm_ffm"}}
-    assert columns(TrialConfig(), control) == {"seed": "0", "fusion": "frm_ffm", "stages": "1+2+3+4"}
+def test_columns_of_a_baseline_that_replaces_the_fusion() -> None:
+    baseline = {"model.fusion": {"kind": "frm_ffm"}}
+    assert columns(TrialConfig(), baseline) == {"seed": "0", "fusion": "frm_ffm", "stages": "1+2+3+4"}
 
 
 def test_columns_of_a_preset_outside_a_study() -> None:

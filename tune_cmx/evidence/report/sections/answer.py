@@ -7,41 +7,41 @@ import pandas as pd
 
 from tune_cmx.evidence.claims.parsed_claim import Answer
 from tune_cmx.evidence.results.study_claims import resume_command
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
 
 
-def leading_arm(records: StudyRecords, arms: pd.DataFrame) -> str | None:
-    """The first finalist other than the control that has confirmed runs.
+def leading_arm(records: StudyResults, arms: pd.DataFrame) -> str | None:
+    """The first finalist other than the baseline that has confirmed runs.
 
-    None: no arm but the control has any. Without a selection on record it is the first arm of the table, which then
+    None: no arm but the baseline has any. Without a selection on record it is the first arm of the table, which then
     was chosen by the figures it is judged by; `was_selected` tells.
     """
-    confirmed = [str(arm) for arm in arms["arm"] if arm != records.control]
+    confirmed = [str(arm) for arm in arms["arm"] if arm != records.baseline]
     chosen = [arm for arm in records.finalists if arm in confirmed]
     return next(iter([*chosen, *confirmed]), None)
 
 
-def was_selected(records: StudyRecords, arm: str) -> bool:
+def was_selected(records: StudyResults, arm: str) -> bool:
     """Whether the search chose the arm."""
     return arm in records.finalists
 
 
-def answer_text(records: StudyRecords, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> str:
+def answer_text(records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> str:
     """Up to three sentences."""
     lead = leading_arm(records, arms)
     if not records.confirmed:
         return _nothing_confirmed(records)
     if lead is None:
-        missing = "Only the control has complete confirmation runs, so there is nothing to compare it with."
+        missing = "Only the baseline has complete confirmation runs, so there is nothing to compare it with."
         return f"{missing} To go on: `{resume_command()}`."
     row = arms[arms["arm"] == lead].iloc[0].to_dict()
-    row["control_n"] = int((arms.loc[arms["arm"] == records.control, "n"]).sum())
+    row["baseline_n"] = int((arms.loc[arms["arm"] == records.baseline, "n"]).sum())
     sentences = [_about(records, row), _of_the_rest(records, arms, lead), _of_the_claims(claims)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _nothing_confirmed(records: StudyRecords) -> str:
+def _nothing_confirmed(records: StudyResults) -> str:
     search = records.of_phase("search")
     done = sum(trial.status in ("complete", "stopped") for trial in search)
     return (
@@ -50,25 +50,25 @@ def _nothing_confirmed(records: StudyRecords) -> str:
     )
 
 
-def _about(records: StudyRecords, row: Mapping[Hashable, Any]) -> str:
+def _about(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
     label, metric, verdict = row["label"], records.primary_metric, row["verdict"]
     if verdict in ("SUPPORTED", "CONTRADICTED", "INCONCLUSIVE"):
-        n, control_n = row["n"], row["control_n"]
-        runs = f"n = {n} each" if n == control_n else f"n = {n}, control {control_n}"
+        n, baseline_n = row["n"], row["baseline_n"]
+        runs = f"n = {n} each" if n == baseline_n else f"n = {n}, baseline {baseline_n}"
         figures = (
             f"({signed(row['difference'])}{unit(metric)}, 95 % interval "
             f"{interval((row['ci95_low'], row['ci95_high']))}, adjusted p {p_value(row['adjusted_p'])}, {runs})"
         )
     if verdict == "SUPPORTED":
-        return f"On {metric}, {label} is above the control {figures}: SUPPORTED."
+        return f"On {metric}, {label} is above the baseline {figures}: SUPPORTED."
     if verdict == "CONTRADICTED":
-        return f"On {metric}, {label} is below the control {figures}: CONTRADICTED."
+        return f"On {metric}, {label} is below the baseline {figures}: CONTRADICTED."
     if verdict == "INCONCLUSIVE":
         more = _seeds_words(row, metric)
-        return f"On {metric}, these runs do not tell {label} and the control apart {figures}: INCONCLUSIVE{more}."
-    if verdict == "INSUFFICIENT_REPLICATION" and min(row["n"], row["control_n"]) < 2:
-        return f"On {metric}, n = 1: no claim can be made of {label} against the control: INSUFFICIENT_REPLICATION."
-    return f"On {metric}, nothing can be said of {label} against the control: {verdict} ({row['why']})."
+        return f"On {metric}, these runs do not tell {label} and the baseline apart {figures}: INCONCLUSIVE{more}."
+    if verdict == "INSUFFICIENT_REPLICATION" and min(row["n"], row["baseline_n"]) < 2:
+        return f"On {metric}, n = 1: no claim can be made of {label} against the baseline: INSUFFICIENT_REPLICATION."
+    return f"On {metric}, nothing can be said of {label} against the baseline: {verdict} ({row['why']})."
 
 
 def _seeds_words(row: Mapping[Hashable, Any], metric: str) -> str:
@@ -80,8 +80,8 @@ def _seeds_words(row: Mapping[Hashable, Any], metric: str) -> str:
     return f"; about {seeds} seeds an arm{where} would settle a true difference of {effect:g}{unit(metric)}{cost}"
 
 
-def _of_the_rest(records: StudyRecords, arms: pd.DataFrame, lead: str) -> str:
-    others = arms[(arms["arm"] != lead) & (arms["arm"] != records.control)]
+def _of_the_rest(records: StudyResults, arms: pd.DataFrame, lead: str) -> str:
+    others = arms[(arms["arm"] != lead) & (arms["arm"] != records.baseline)]
     if others.empty:
         return ""
     words = {"SUPPORTED": "above", "CONTRADICTED": "below", "INCONCLUSIVE": "not told apart"}
@@ -89,7 +89,7 @@ def _of_the_rest(records: StudyRecords, arms: pd.DataFrame, lead: str) -> str:
         f"{words.get(str(verdict), str(verdict))} ({listed(others[others['verdict'] == verdict]['label'])})"
         for verdict in others["verdict"].unique()
     ]
-    return f"Other confirmed arms against the control: {', '.join(found)}."
+    return f"Other confirmed arms against the baseline: {', '.join(found)}."
 
 
 def _of_the_claims(claims: Sequence[tuple[str, Answer]]) -> str:

@@ -23,17 +23,17 @@ from tune_cmx.evidence.results.searched_factors import (
     groups,
     stopped_early,
 )
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, interval, number, signed, unit
 
 Row = Mapping[Hashable, Any]
-ON, STOPPED, CONTROL = "went on", "stopped early", "control"
-MARKS = ((ON, "o", BLUE), (STOPPED, "x", ORANGE), (CONTROL, "s", BLACK))
+ON, STOPPED, BASELINE = "went on", "stopped early", "baseline"
+MARKS = ((ON, "o", BLUE), (STOPPED, "x", ORANGE), (BASELINE, "s", BLACK))
 LONG_NAMES = 40
 """Characters, were all values' names as long as the longest, beyond which they are set aslant."""
 
 
-def factors_section(page: Page, records: StudyRecords, arms: pd.DataFrame, place: Path | None) -> None:
+def factors_section(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
     """For each factor a table and a picture: search trials by value, and the confirmed arms that have it.
 
     Args:
@@ -49,7 +49,7 @@ def factors_section(page: Page, records: StudyRecords, arms: pd.DataFrame, place
         return
     point = common_point(records)
     page.paragraph(_introduction(records, searched, point))
-    confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "control"]
+    confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "baseline"]
     for nth, factor in enumerate(searched, 1):
         page.heading("Arms listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3)
         _table(page, records, factor, point, confirmed, alone=len(searched) == 1)
@@ -58,12 +58,12 @@ def factors_section(page: Page, records: StudyRecords, arms: pd.DataFrame, place
             page.image(picture, f"Search trials, and differences of confirmed arms, by {factor.name}")
 
 
-def _differs(records: StudyRecords, factor: Factor) -> bool:
+def _differs(records: StudyResults, factor: Factor) -> bool:
     """Whether the search trials have more than one value of it."""
     return len({factor.value(records, trial.arm) for trial in records.of_phase("search")}) > 1
 
 
-def _introduction(records: StudyRecords, searched: Sequence[Factor], point: CommonPoint | None) -> str:
+def _introduction(records: StudyResults, searched: Sequence[Factor], point: CommonPoint | None) -> str:
     if point is None:
         return f"The search varied {factors_words(searched)}; no trial has {records.selection_metric} on record yet."
     missing = f" {count(point.unfinished, 'trial')} without an end are left out of it." if point.unfinished else ""
@@ -73,13 +73,13 @@ def _introduction(records: StudyRecords, searched: Sequence[Factor], point: Comm
         f"on one seed each, and carry no claim. All are taken at {point}, the last point that every trial that ended "
         f'reached; a trial that was stopped early is not set against the later values of another. The column "at the '
         f"search's end\" has only trials that the search trained to its end.{others}{missing} Differences of confirmed "
-        f"arms are from the control on {records.primary_metric}, with 95 % intervals over seeds."
+        f"arms are from the baseline on {records.primary_metric}, with 95 % intervals over seeds."
     )
 
 
 def _table(
     page: Page,
-    records: StudyRecords,
+    records: StudyResults,
     factor: Factor,
     point: CommonPoint | None,
     confirmed: Sequence[Row],
@@ -108,13 +108,13 @@ def _table(
     page.table([*header, "confirmed: difference (95 % interval)"], rows)
 
 
-def _by_value(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
-    """Arms by value; the control, which the search may have trained too, by itself and first."""
-    found = groups(records, factor, [arm for arm in arms if arm != records.control])
-    return {"control": [str(records.control)], **found} if records.control in arms else found
+def _by_value(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
+    """Arms by value; the baseline, which the search may have trained too, by itself and first."""
+    found = groups(records, factor, [arm for arm in arms if arm != records.baseline])
+    return {"baseline": [str(records.baseline)], **found} if records.baseline in arms else found
 
 
-def _end(records: StudyRecords, trial: Trial) -> float | None:
+def _end(records: StudyResults, trial: Trial) -> float | None:
     return trial.last(records.selection_metric, records.smooth_epochs)
 
 
@@ -133,7 +133,7 @@ def _confirmed_words(row: Row, alone: bool) -> str:
 
 
 def _plot(
-    records: StudyRecords, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path
+    records: StudyResults, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path
 ) -> bool:
     """Dots by trial, and beside them the differences of confirmed arms; False where there is nothing to draw."""
     trials = [trial for trial in records.of_phase("search") if point and trial.name in point.values]
@@ -173,7 +173,7 @@ def _scale(axes: Axes, factor: Factor, names: Sequence[str]) -> None:
                 name.set_horizontalalignment("right")
 
 
-def _places(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
+def _places(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
     """Where an arm stands on the axis: its value in a range, else the place of its value's name."""
     if factor.is_range:
         values = {arm: factor.value(records, arm) for arm in arms}
@@ -184,7 +184,7 @@ def _places(records: StudyRecords, factor: Factor, arms: Sequence[str]) -> dict[
 
 def _draw_search(
     axes: Axes,
-    records: StudyRecords,
+    records: StudyResults,
     point: CommonPoint,
     trials: Sequence[Trial],
     places: Mapping[str, float],
@@ -193,17 +193,17 @@ def _draw_search(
     drawn = [trial for trial in trials if trial.arm in places]
     sides = _side_by_side([places[trial.arm] for trial in drawn], step)
     spots = [(where, point.values[trial.name]) for trial, where in zip(drawn, sides, strict=True)]
-    kinds = [CONTROL if trial.arm == records.control else STOPPED if stopped_early(trial) else ON for trial in drawn]
+    kinds = [BASELINE if trial.arm == records.baseline else STOPPED if stopped_early(trial) else ON for trial in drawn]
     for name, marker, colour in MARKS:
         of_kind = [spot for spot, kind in zip(spots, kinds, strict=True) if kind == name]
-        if of_kind or name != CONTROL:
+        if of_kind or name != BASELINE:
             axes.plot([x for x, _ in of_kind], [y for _, y in of_kind], marker, color=colour, markersize=5, label=name)
     axes.set_ylabel(f"{records.selection_metric} at {point},\npoints, one run each", fontsize=SMALL)
     axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def _draw_confirmed(
-    axes: Axes, records: StudyRecords, rows: Sequence[Row], places: Mapping[str, float], step: float
+    axes: Axes, records: StudyResults, rows: Sequence[Row], places: Mapping[str, float], step: float
 ) -> None:
     axes.axhline(0, color=BLACK, linewidth=1, linestyle="--")
     drawn = [row for row in rows if str(row["arm"]) in places]

@@ -10,7 +10,7 @@ import pandas as pd
 from tune_cmx.evidence.claims.parsed_claim import Answer
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_claims import resume_command
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count
 
 CAN = "Can be claimed"
@@ -35,20 +35,20 @@ class Statement:
     """That would settle it, where the verdict is INCONCLUSIVE."""
 
 
-def claims_section(page: Page, records: StudyRecords, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> None:
-    """Each confirmed arm against the control, and each claim of the study, under what may be done with it."""
+def claims_section(page: Page, records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> None:
+    """Each confirmed arm against the baseline, and each claim of the study, under what may be done with it."""
     page.heading("Claims")
     statements = [*_of_arms(records, arms), *(_of_study(text, found) for text, found in claims)]
     if not statements:
         page.paragraph(
-            "Nothing can be claimed: no arm but the control has a confirmed run, and the study's file makes no claims. "
-            f"To go on: `{resume_command()}`."
+            "Nothing can be claimed: no arm but the baseline has a confirmed run, and the study's file makes no "
+            f"claims. To go on: `{resume_command()}`."
         )
         return
     own = count(len(claims), "claim") if claims else "no claims"
     page.paragraph(
-        f"Each confirmed arm against the control on {records.primary_metric}, and {own} of the study's own file, which "
-        "stand here in quotation marks."
+        f"Each confirmed arm against the baseline on {records.primary_metric}, and {own} of the study's own file, "
+        "in quotation marks."
     )
     said: dict[str, str] = {}
     for heading, verdicts in GROUPS.items():
@@ -58,15 +58,15 @@ def claims_section(page: Page, records: StudyRecords, arms: pd.DataFrame, claims
             page.bullets([_words(statement, said) for statement in members] or ["Nothing yet."])
 
 
-def _of_arms(records: StudyRecords, arms: pd.DataFrame) -> list[Statement]:
-    return [_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "control"]
+def _of_arms(records: StudyResults, arms: pd.DataFrame) -> list[Statement]:
+    return [_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "baseline"]
 
 
-def _of_arm(records: StudyRecords, row: Mapping[Hashable, Any]) -> Statement:
-    """Below the control is as good a finding as above it, so it can be claimed too."""
-    verdict, subject = str(row["verdict"]), f"{row['label']} is above the control on {records.primary_metric}"
+def _of_arm(records: StudyResults, row: Mapping[Hashable, Any]) -> Statement:
+    """Below the baseline is as good a finding as above it, so it can be claimed too."""
+    verdict, subject = str(row["verdict"]), f"{row['label']} is above the baseline on {records.primary_metric}"
     if verdict == "CONTRADICTED":
-        below = f"{row['label']} is below the control on {records.primary_metric}"
+        below = f"{row['label']} is below the baseline on {records.primary_metric}"
         return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED: {row['why']}")
     seeds = row["seeds_needed"]
     known = seeds is not None and not math.isnan(seeds)

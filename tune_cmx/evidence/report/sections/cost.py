@@ -11,7 +11,7 @@ from tune_cmx.evidence.report.sections.search_phases import has_phases
 from tune_cmx.evidence.report.warnings import stamps
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
 
 PHASES = ("search", "confirm", "single")
@@ -26,10 +26,10 @@ class Bill:
     trials: int
     epochs: int
     hours: float
-    """Of one device each: a trial over two cards counts twice its seconds."""
+    """Of one device each: a trial over two GPUs counts twice its seconds."""
 
 
-def cost_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+def cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
     """Parameters, FLOPs and time by arm, then hours by phase against every arm in full.
 
     Args:
@@ -71,7 +71,7 @@ def hours_name(trials: Sequence[Trial]) -> str:
     return "GPU-hours" if kinds == {False} else "device-hours"
 
 
-def full_grid(records: StudyRecords, seeds: int) -> Bill | None:
+def full_grid(records: StudyResults, seeds: int) -> Bill | None:
     """Every arm on record in full on so many seeds; None where an arm's schedule is not on record.
 
     Hours are estimated: an arm's own seconds an epoch, and of an arm that was not trained the mean of those that were.
@@ -91,7 +91,7 @@ def full_grid(records: StudyRecords, seeds: int) -> Bill | None:
     return Bill(words, len(records.arms) * seeds, epochs, hours) if records.arms else None
 
 
-def lost_words(records: StudyRecords) -> list[str]:
+def lost_words(records: StudyResults) -> list[str]:
     """Epochs that led to no result, or were trained more than once."""
     failed = [trial for trial in records.trials if trial.status == "failed"]
     again = {trial.name: repeats for trial in records.trials if (repeats := _repeated(trial))}
@@ -110,10 +110,10 @@ def lost_words(records: StudyRecords) -> list[str]:
     return found
 
 
-def _by_arm(page: Page, records: StudyRecords) -> None:
+def _by_arm(page: Page, records: StudyResults) -> None:
     trained = [trial for trial in records.trials if trial.epochs or trial.parameters("total") is not None]
     known = list(dict.fromkeys(trial.arm for trial in trained))
-    arms = sorted(known, key=lambda arm: (arm != records.control, records.label(arm)))
+    arms = sorted(known, key=lambda arm: (arm != records.baseline, records.label(arm)))
     flops = any(gflops(trial) is not None for trial in trained)
     header = ["arm", "parameters", "active", *(["GFLOPs"] if flops else []), "ms an image", "s an epoch", "full run"]
     rows = []
@@ -146,7 +146,7 @@ def _by_arm(page: Page, records: StudyRecords) -> None:
     page.table(header, rows)
 
 
-def _hours(page: Page, records: StudyRecords, place: Path | None) -> None:
+def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
     spent = [_bill(phase, found) for phase in PHASES if (found := records.of_phase(phase))]
     whole = _bill("all", records.trials)
     seeds = seeds_planned(records)
@@ -169,14 +169,14 @@ def _hours(page: Page, records: StudyRecords, place: Path | None) -> None:
         page.image(PLOT, f"{unit} spent by phase, and those of every arm in full")
 
 
-def _hours_words(records: StudyRecords, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
+def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
     kind = str((records.study.get("searcher") or {}).get("kind", "grid"))
     grid = "the exhaustive grid" if kind == "grid" and not has_phases(records) else "every arm that was drawn"
     words = []
     if grids:
         last = grids[-1]
         words.append(
-            f"Against {grid}, control included, {last.name.partition(', ')[2]}: {whole.epochs} of {last.epochs} "
+            f"Against {grid}, baseline included, {last.name.partition(', ')[2]}: {whole.epochs} of {last.epochs} "
             f"epochs, {number(100 * whole.epochs / last.epochs, 0)} %. Its hours are an estimate, from the seconds an "
             "epoch of the runs on record."
         )
@@ -190,7 +190,7 @@ def _hours_words(records: StudyRecords, whole: Bill, grids: Sequence[Bill], unit
     elif unit == "device-hours":
         words.append("The trials ran on CPU and GPU, or on devices not on record: their hours are not of one kind.")
     else:
-        words.append("A trial that shared a card counts as if it had it alone.")
+        words.append("A trial that shared a GPU counts as if it had it alone.")
     wall = records.study.get("seconds")
     if wall:
         words.append(f"Wall clock of the study: {duration(float(wall))}. Failed trials are counted throughout.")
@@ -228,7 +228,7 @@ def _spread(seconds: Sequence[float]) -> str:
     return f"{duration(statistics.fmean(seconds))}{sd}"
 
 
-def _plot(records: StudyRecords, bills: Sequence[Bill], unit: str, path: Path) -> None:
+def _plot(records: StudyResults, bills: Sequence[Bill], unit: str, path: Path) -> None:
     figure, ((axes,),) = panels(1, 6.5, 0.9 + 0.35 * len(bills))
     drawn = list(reversed(bills))
     colours = [GREY if bill.name.startswith("every arm") else BLUE for bill in drawn]

@@ -1,4 +1,4 @@
-"""The section of the report that shows frames: what control and finalist find where they find most and least."""
+"""The section of the report that shows frames: what baseline and finalist find where they find most and least."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from tune_cmx.evidence.report.detection_grid import Mark, Panel, Shown, Strip, d
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.image_scores import EACH, LEAST_SCORE, Example, Frames, ScoredArm, pick, scored_arm, ties
 from tune_cmx.evidence.results.stored_detections import left_out, stored_truth
-from tune_cmx.evidence.results.study_results import StudyRecords
+from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, signed
 
-CONTROL, FINALIST = "control", "finalist"
+BASELINE, FINALIST = "baseline", "finalist"
 PICTURE = "examples_{}.jpg"
 
 
-def examples_section(page: Page, records: StudyRecords, place: Path) -> None:
-    """The frames with the highest and the lowest scores of control and first-ranked finalist: a table, and pictures.
+def examples_section(page: Page, records: StudyResults, place: Path) -> None:
+    """The frames with the highest and the lowest scores of baseline and first-ranked finalist: a table, and pictures.
 
     Images that are missing or changed are named in words; the table stands without them.
 
@@ -40,7 +40,7 @@ def examples_section(page: Page, records: StudyRecords, place: Path) -> None:
     arms, missing = _arms(records, frames)
     examples = pick(arms, frames)
     if not arms:
-        page.paragraph("Cannot be shown: no confirmation run of control or finalist has detections that can be used.")
+        page.paragraph("Cannot be shown: no confirmation run of baseline or finalist has detections that can be used.")
     elif not examples:
         page.paragraph("Cannot be shown: no frame has a box.")
     else:
@@ -56,12 +56,12 @@ def examples_section(page: Page, records: StudyRecords, place: Path) -> None:
         page.bullets(notes)
 
 
-def _arms(records: StudyRecords, frames: Frames) -> tuple[list[ScoredArm], dict[str, list[str]]]:
-    """The control and the first finalist that have runs to show; and by reason the runs that cannot be used."""
+def _arms(records: StudyResults, frames: Frames) -> tuple[list[ScoredArm], dict[str, list[str]]]:
+    """The baseline and the first finalist that have runs to show; and by reason the runs that cannot be used."""
     arms, missing = [], dict[str, list[str]]()
-    for name, ids in ((CONTROL, [records.control]), (FINALIST, records.finalists)):
+    for name, ids in ((BASELINE, [records.baseline]), (FINALIST, records.finalists)):
         for id in ids:
-            if id is None or (name == FINALIST and id == records.control):
+            if id is None or (name == FINALIST and id == records.baseline):
                 continue
             found, lacking = scored_arm(records, id, name, frames)
             for why, runs in lacking.items():
@@ -72,13 +72,13 @@ def _arms(records: StudyRecords, frames: Frames) -> tuple[list[ScoredArm], dict[
     return arms, missing
 
 
-def _how(records: StudyRecords, arms: Sequence[ScoredArm], frames: Frames) -> str:
+def _how(records: StudyResults, arms: Sequence[ScoredArm], frames: Frames) -> str:
     split = records.primary_metric.partition("/")[0]
     empty = sum(not boxes for boxes in frames.boxes)
     named = {arm.name: f"the {arm.name} ({records.label(arm.arm)})" for arm in arms}
     kinds = f"the {EACH} frames with the highest and the {EACH} with the lowest F1 of {' and of '.join(named.values())}"
     if len(arms) == 2:
-        kinds += f", and the {EACH} on which the finalist lies furthest above and furthest below the control"
+        kinds += f", and the {EACH} on which the finalist lies furthest above and furthest below the baseline"
     return (
         f"Picked extremes of {split}: they show what the detections are like, and prove nothing; no claim rests on "
         f"them. Shown are, each once, {kinds}. F1 of a frame is 2·TP / (2·TP + FP + FN) at IoU 0.5 over its boxes and "
@@ -115,7 +115,7 @@ def _table(page: Page, arms: Sequence[ScoredArm], frames: Frames, examples: Sequ
 
 def _pictures(
     page: Page,
-    records: StudyRecords,
+    records: StudyResults,
     arms: Sequence[ScoredArm],
     frames: Frames,
     examples: Sequence[Example],
@@ -140,13 +140,13 @@ def _pictures(
         name = PICTURE.format(nth)
         (place / name).write_bytes(sheet.jpeg)
         on_it, numbers = numbers[: sheet.frames], numbers[sheet.frames :]
-        below = ", the control above the finalist" if len(arms) == 2 else ""
+        below = ", the baseline above the finalist" if len(arms) == 2 else ""
         page.image(name, f"No. {listed(map(str, on_it))} of the table on every band{below}")
     if failed:
         page.bullets(failed)
 
 
-def _data(records: StudyRecords) -> PairedData:
+def _data(records: StudyResults) -> PairedData:
     """The data set where the study left it.
 
     Raises:
@@ -182,7 +182,7 @@ def _panels(data: PairedData, image: Mapping[str, Any]) -> list[Panel]:
 
 
 def _shown(
-    records: StudyRecords, arms: Sequence[ScoredArm], frames: Frames, example: Example, nth: int, panels: list[Panel]
+    records: StudyResults, arms: Sequence[ScoredArm], frames: Frames, example: Example, nth: int, panels: list[Panel]
 ) -> Shown:
     image, boxes = frames.images[example.place], frames.boxes[example.place]
     about = [str(nth), str(image["file_name"]), *([f"sequence {image['sequence']}"] if "sequence" in image else [])]

@@ -22,7 +22,7 @@ from tune_cmx.evidence.results.searched_factors import (
     stopped_early,
     value_there,
 )
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, number
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Importance:
     """What 95 % of the shuffles stay below, in the unit of `share`."""
 
 
-def importance_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+def importance_section(page: Page, records: StudyResults, place: Path | None) -> None:
     """Importance of the factors as a table and a picture, under what limits it; words alone where there is none.
 
     Args:
@@ -99,7 +99,7 @@ def importance_section(page: Page, records: StudyRecords, place: Path | None) ->
         page.image(PLOT, "Importance of factors, and what chance reaches")
 
 
-def importances(records: StudyRecords, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
+def importances(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
     """Of each factor, the highest first; the same records give the same figures."""
     import optuna  # here, as it takes a quarter of a second that no other part of the report needs
 
@@ -132,7 +132,7 @@ def importances(records: StudyRecords, point: CommonPoint, varied: Sequence[Fact
     return sorted(found, key=lambda one: -one.share)
 
 
-def limits(records: StudyRecords, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
+def limits(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
     """What keeps these data from carrying the figures, each with its measure."""
     trials = [trial for trial in records.of_phase("search") if trial.name in point.values]
     found = []
@@ -151,7 +151,7 @@ def limits(records: StudyRecords, point: CommonPoint, varied: Sequence[Factor]) 
     return found
 
 
-def run_to_run_sd(records: StudyRecords, point: CommonPoint) -> float | None:
+def run_to_run_sd(records: StudyResults, point: CommonPoint) -> float | None:
     """Pooled over the confirmed arms, of the selection metric at the same point; None: no arm has two runs."""
     by_arm: dict[str, list[float]] = {}
     for trial in records.confirmed:
@@ -165,7 +165,7 @@ def run_to_run_sd(records: StudyRecords, point: CommonPoint) -> float | None:
     return math.sqrt(sum(statistics.variance(values) * (len(values) - 1) for values in groups) / freedom)
 
 
-def _noise_words(records: StudyRecords, point: CommonPoint) -> str:
+def _noise_words(records: StudyResults, point: CommonPoint) -> str:
     noise, spread = run_to_run_sd(records, point), statistics.stdev(point.values.values())
     alone = "one run on one seed a trial: noise counts as importance"
     if noise is None:
@@ -177,7 +177,7 @@ def _noise_words(records: StudyRecords, point: CommonPoint) -> str:
     )
 
 
-def _varied(records: StudyRecords) -> list[Factor]:
+def _varied(records: StudyResults) -> list[Factor]:
     """Factors with two values or more among the trials that ended; where one is not used, that is no value."""
     point = common_point(records)
     arms = {trial.arm for trial in records.of_phase("search") if point and trial.name in point.values}
@@ -188,7 +188,7 @@ def _varied(records: StudyRecords) -> list[Factor]:
     ]
 
 
-def _settings(records: StudyRecords, trial: Trial, varied: Sequence[Factor]) -> dict[str, Any]:
+def _settings(records: StudyResults, trial: Trial, varied: Sequence[Factor]) -> dict[str, Any]:
     """The trial's values by path, choices as text; what it does not use is left out."""
     values = [(factor, factor.value(records, trial.arm)) for factor in varied]
     return {
@@ -235,7 +235,7 @@ class _Scores:
         return self._evaluator.evaluate(self._study, target=target)
 
 
-def _plot(records: StudyRecords, found: Sequence[Importance], path: Path) -> None:
+def _plot(records: StudyResults, found: Sequence[Importance], path: Path) -> None:
     figure, ((axes,),) = panels(1, 6.5, 1.2 + 0.35 * len(found))
     drawn = list(reversed(found))
     axes.barh(range(len(drawn)), [100 * one.share for one in drawn], color=BLUE, height=0.6)

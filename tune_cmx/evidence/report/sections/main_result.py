@@ -1,4 +1,4 @@
-"""The parts of the report that compare arms: the table of arms, and the first-ranked one beside the control."""
+"""The parts of the report that compare arms: the table of arms, and the first-ranked one beside the baseline."""
 
 import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.answer import leading_arm, was_selected
 from tune_cmx.evidence.results.interval_width import precision_words
-from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, interval, listed, number, p_value, signed
 
 NAMES = {
@@ -25,41 +25,41 @@ Pick = Callable[[Trial], float | None]
 Print = Callable[[float | None], str]
 
 
-def side_by_side(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
-    """Control and first-ranked arm: means over seeds on test, then on val, and the cost of each."""
-    page.heading("Control and first-ranked arm")
+def side_by_side(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+    """Baseline and first-ranked arm: means over seeds on test, then on val, and the cost of each."""
+    page.heading("Baseline and first-ranked arm")
     lead = leading_arm(records, arms)
-    control_runs = [trial for trial in records.confirmed if trial.arm == records.control]
-    if lead is None or not control_runs:
-        missing = "the control" if not control_runs else "any arm but the control"
+    baseline_runs = [trial for trial in records.confirmed if trial.arm == records.baseline]
+    if lead is None or not baseline_runs:
+        missing = "the baseline" if not baseline_runs else "any arm but the baseline"
         page.paragraph(f"Cannot be filled in: no complete confirmation run of {missing}.")
         return
     lead_runs = [trial for trial in records.confirmed if trial.arm == lead]
     page.paragraph(_what_first_means(records, lead))
     header = [
-        records.marked_label(str(records.control)),
+        records.marked_label(str(records.baseline)),
         f"first-ranked: {records.label(lead)}",
         "difference",
     ]
-    runs = f"means over seeds ± sd; n = {len(control_runs)} and {len(lead_runs)}"
+    runs = f"means over seeds ± sd; n = {len(baseline_runs)} and {len(lead_runs)}"
     for split in ("test", "val"):
         rows = [
-            _row(NAMES[name], control_runs, lead_runs, _result(f"{split}/{name}"), number, signed) for name in METRICS
+            _row(NAMES[name], baseline_runs, lead_runs, _result(f"{split}/{name}"), number, signed) for name in METRICS
         ]
-        if not any(trial.results.get(split) for trial in (*control_runs, *lead_runs)):
+        if not any(trial.results.get(split) for trial in (*baseline_runs, *lead_runs)):
             page.paragraph(f"On {split}: no results in the records.")
             continue
         if split == "test":
-            rows.extend(_costs(control_runs, lead_runs))
+            rows.extend(_costs(baseline_runs, lead_runs))
         chosen = " (the split that chose)" if split == records.selection_split else ""
         page.paragraph(f"On {split}{chosen}, in points, {runs}:")
         page.table(["metric", *header], rows)
     page.paragraph(f"Only {records.primary_metric} is tested, in the table of arms; the other rows carry no claim.")
 
 
-def arms_section(page: Page, records: StudyRecords, arms: pd.DataFrame, picture: str | None) -> None:
-    """Every confirmed arm against the control on the primary metric; `picture` is the plot's file name, if any."""
-    page.heading("Arms against the control")
+def arms_section(page: Page, records: StudyResults, arms: pd.DataFrame, picture: str | None) -> None:
+    """Every confirmed arm against the baseline on the primary metric; `picture` is the plot's file name, if any."""
+    page.heading("Arms against the baseline")
     if arms.empty:
         page.paragraph("No arm has a complete confirmation run.")
         return
@@ -71,28 +71,30 @@ def arms_section(page: Page, records: StudyRecords, arms: pd.DataFrame, picture:
     }
     used = " and ".join(name for name, is_used in tests.items() if is_used) or "no test"
     page.paragraph(
-        f"{records.primary_metric} in points; difference and interval against the control by {used}; p adjusted by "
+        f"{records.primary_metric} in points; difference and interval against the baseline by {used}; p adjusted by "
         f"Holm over {count(int(tested), 'arm')}; exact p by sign flips or permutations, for information. "
-        "SUPPORTED: above the control; CONTRADICTED: below it; INCONCLUSIVE: not told apart."
+        "SUPPORTED: above the baseline; CONTRADICTED: below it; INCONCLUSIVE: not told apart."
     )
     header = ["arm", "verdict", "n", "mean", "sd", "difference", "95 % interval", "p", "p adjusted", "exact p"]
     page.table(header, [_arm_cells(records, row) for row in arms.to_dict("records")], left=2)
     page.paragraph("Each verdict's reason, and what would change it: [Claims](#claims).")
     if picture:
-        page.image(picture, "Differences from the control; bars are 95 % intervals over seeds, filled dots are decided")
+        page.image(
+            picture, "Differences from the baseline; bars are 95 % intervals over seeds, filled dots are decided"
+        )
     precision = precision_words(records, arms)
     if precision:
         page.paragraph(precision)
 
 
-def _what_first_means(records: StudyRecords, lead: str) -> str:
+def _what_first_means(records: StudyResults, lead: str) -> str:
     if was_selected(records, lead):
         skipped = records.finalists[: records.finalists.index(lead)]
-        without = [records.label(arm) for arm in skipped if arm != records.control]
+        without = [records.label(arm) for arm in skipped if arm != records.baseline]
         note = f" Ranked above it, but without complete confirmation runs: {listed(without)}." if without else ""
         return (
-            f"First-ranked means: ranked first by the search on {records.selection_metric}, the control aside. It was "
-            "chosen before the runs below, which are fresh seeds; whether it is above the control is the verdict's to "
+            f"First-ranked means: ranked first by the search on {records.selection_metric}, the baseline aside. It was "
+            "chosen before the runs below, which are fresh seeds; whether it is above the baseline is the verdict's to "
             f"say.{note}{_winner_words(records, lead)}"
         )
     return (
@@ -101,7 +103,7 @@ def _what_first_means(records: StudyRecords, lead: str) -> str:
     )
 
 
-def _winner_words(records: StudyRecords, lead: str) -> str:
+def _winner_words(records: StudyResults, lead: str) -> str:
     """The arm to go on with, which the confirmation may have changed."""
     if records.winner is None:
         return ""
@@ -115,14 +117,14 @@ def _winner_words(records: StudyRecords, lead: str) -> str:
 
 
 def _row(
-    name: str, control: Sequence[Trial], lead: Sequence[Trial], pick: Pick, show: Print, show_gap: Print
+    name: str, baseline: Sequence[Trial], lead: Sequence[Trial], pick: Pick, show: Print, show_gap: Print
 ) -> list[str]:
-    means = [_mean(runs, pick) for runs in (control, lead)]
+    means = [_mean(runs, pick) for runs in (baseline, lead)]
     gap = means[1] - means[0] if means[0] is not None and means[1] is not None else None
-    return [name, _spread(control, pick, show), _spread(lead, pick, show), show_gap(gap)]
+    return [name, _spread(baseline, pick, show), _spread(lead, pick, show), show_gap(gap)]
 
 
-def _costs(control: Sequence[Trial], lead: Sequence[Trial]) -> list[list[str]]:
+def _costs(baseline: Sequence[Trial], lead: Sequence[Trial]) -> list[list[str]]:
     def whole(value: float | None) -> str:
         return UNKNOWN if value is None else f"{value:,.0f}"
 
@@ -135,9 +137,9 @@ def _costs(control: Sequence[Trial], lead: Sequence[Trial]) -> list[list[str]]:
         return "0 s" if abs(value) < 0.05 else f"{'-' if value < 0 else '+'}{duration(abs(value))}"
 
     return [
-        _row("training time", control, lead, lambda trial: trial.seconds or None, duration, time_gap),
+        _row("training time", baseline, lead, lambda trial: trial.seconds or None, duration, time_gap),
         *(
-            _row(f"parameters, {which}", control, lead, _parameters(which), whole, whole_gap)
+            _row(f"parameters, {which}", baseline, lead, _parameters(which), whole, whole_gap)
             for which in ("total", "active")
         ),
     ]
@@ -166,7 +168,7 @@ def _spread(runs: Sequence[Trial], pick: Pick, show: Print) -> str:
     return f"{show(statistics.fmean(values))}{sd}{some}"
 
 
-def _arm_cells(records: StudyRecords, row: Mapping[Hashable, Any]) -> list[str]:
+def _arm_cells(records: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
     def value(key: str) -> float | None:
         found = row[key]
         return float(found) if isinstance(found, int | float) else None

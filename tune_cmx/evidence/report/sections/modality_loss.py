@@ -6,39 +6,39 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.data.corruption.kinds import Blank, Delay, Disturbance, Shift
+from tune_cmx.data.corruption.kinds import Blank, Corruption, Delay, Shift
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, OnSplit, read_robustness
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.claims.rows import SPLITS
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import left_out
-from tune_cmx.evidence.results.study_results import METRICS, StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, mean_sd, number
 
 LARGEST_GAP = 0.05
-"""Points between a run's recorded mAP and that of the same weights undisturbed; cards and numbers of threads round
+"""Points between a run's recorded mAP and that of the same weights clean; GPUs and numbers of threads round
 differently, which moves a match here and there."""
-HEADER = ("arm", "modality", "disturbance", "seeds", "mAP", "loss")
+HEADER = ("arm", "modality", "corruption", "seeds", "mAP", "loss")
 LEFT = 3
 """Columns of words."""
 
 
 @dataclass(frozen=True)
-class Disturbed:
-    """An arm's runs under one disturbance."""
+class Corrupted:
+    """An arm's runs under one corruption."""
 
     arm: str
-    disturbance: Disturbance | None
-    """None: undisturbed."""
+    corruption: Corruption | None
+    """None: clean."""
     values: tuple[float, ...]
     """mAP of each run, in points."""
     losses: tuple[float, ...]
-    """Of each run, against the same weights undisturbed; negative: it found more."""
+    """Of each run, against the same weights clean; negative: it found more."""
 
     def cells(self, label: str) -> list[str]:
         """As a row under `HEADER`."""
-        what = ("", "undisturbed") if self.disturbance is None else (self.disturbance.modality, str(self.disturbance))
-        loss = UNKNOWN if self.disturbance is None else mean_sd(self.losses)
+        what = ("", "clean") if self.corruption is None else (self.corruption.modality, str(self.corruption))
+        loss = UNKNOWN if self.corruption is None else mean_sd(self.losses)
         return [label, *what, str(len(self.values)), mean_sd(self.values), loss]
 
 
@@ -58,18 +58,18 @@ def stored_robustness(trial: Trial) -> dict[str, OnSplit]:
 
 
 def gap_words(trial: Trial, split: str, found: OnSplit) -> str | None:
-    """A sentence where the weights, undisturbed, do not give what the record says; else None."""
-    recorded, here = trial.result(f"{split}/mAP"), found.undisturbed.get("mAP")
+    """A sentence where the weights, clean, do not give what the record says; else None."""
+    recorded, here = trial.result(f"{split}/mAP"), found.clean.get("mAP")
     if recorded is None or here is None or abs(recorded - here) <= LARGEST_GAP:
         return None
     return (
-        f"{trial.name}: the weights give {number(here)} mAP on {split} undisturbed, and the record says "
+        f"{trial.name}: the weights give {number(here)} mAP on {split} clean, and the record says "
         f"{number(recorded)}; the images, the code or the device are not those of the run"
     )
 
 
-def disturbed_arms(trials: Sequence[Trial], split: str) -> tuple[list[Disturbed], dict[str, list[str]]]:
-    """Each arm's runs undisturbed and under each disturbance, arms in the order given; and by reason the runs left out.
+def corrupted_arms(trials: Sequence[Trial], split: str) -> tuple[list[Corrupted], dict[str, list[str]]]:
+    """Each arm's runs clean and under each corruption, arms in the order given; and by reason the runs left out.
 
     Args:
         trials: Complete runs; those of one arm are replicates.
@@ -91,9 +91,9 @@ def disturbed_arms(trials: Sequence[Trial], split: str) -> tuple[list[Disturbed]
 
 
 def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a run, split and disturbance, with all metrics; records that cannot be read are left out.
+    """One row a run, split and corruption, with all metrics; records that cannot be read are left out.
 
-    `loss` is in points of mAP, against the same weights undisturbed.
+    `loss` is in points of mAP, against the same weights clean.
     """
     rows: list[dict[str, Any]] = []
     for trial in trials:
@@ -103,26 +103,26 @@ def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
             continue
         for split, found in splits.items():
             run = {"arm": trial.arm, "label": trial.info.get("label"), "trial": trial.name, "seed": trial.seed}
-            for disturbance in _ordered([found]):
-                results = found.undisturbed if disturbance is None else found.results(disturbance)
+            for corruption in _ordered([found]):
+                results = found.clean if corruption is None else found.results(corruption)
                 assert results is not None
-                fields = {} if disturbance is None else disturbance.model_dump()
-                undisturbed, value = found.undisturbed.get("mAP"), results.get("mAP")
+                fields = {} if corruption is None else corruption.model_dump()
+                clean, value = found.clean.get("mAP"), results.get("mAP")
                 rows.append(
                     {
                         **run,
                         "split": split,
-                        "disturbance": "undisturbed" if disturbance is None else str(disturbance),
+                        "corruption": "clean" if corruption is None else str(corruption),
                         **{key: fields.get(key) for key in ("modality", "kind", "right", "down", "frames")},
-                        "loss": None if undisturbed is None or value is None else undisturbed - value,
+                        "loss": None if clean is None or value is None else clean - value,
                         **{name: results.get(name) for name in METRICS},
                     }
                 )
     return pd.DataFrame(rows).astype(dict.fromkeys(("right", "down", "frames"), "Int64")) if rows else pd.DataFrame()
 
 
-def robustness_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
-    """mAP and loss of the confirmed arms with one modality disturbed; nothing where no record holds that.
+def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+    """mAP and loss of the confirmed arms with one modality corrupted; nothing where no record holds that.
 
     Args:
         page: Receives the section.
@@ -142,11 +142,11 @@ def robustness_section(page: Page, records: StudyRecords, arms: pd.DataFrame) ->
     first = records.primary_metric.partition("/")[0]
     notes: list[str] = []
     for split in sorted(SPLITS, key=lambda split: split != first):
-        rows, lacking = disturbed_arms(runs, split)
+        rows, lacking = corrupted_arms(runs, split)
         if rows:
             chosen = " (the split that chose)" if split == records.selection_split else ""
             page.paragraph(
-                f"On {split}{chosen}, mAP in points, and the points lost against the same weights undisturbed, means "
+                f"On {split}{chosen}, mAP in points, and the points lost against the same weights clean, means "
                 "over seeds ± sd:"
             )
             page.table(HEADER, [row.cells(records.marked_label(row.arm)) for row in rows], left=LEFT)
@@ -169,27 +169,27 @@ def _gaps(trials: Sequence[Trial], split: str) -> list[str]:
     return found
 
 
-def _arm_rows(arm: str, runs: Sequence[OnSplit]) -> list[Disturbed]:
+def _arm_rows(arm: str, runs: Sequence[OnSplit]) -> list[Corrupted]:
     rows = []
-    for disturbance in _ordered(runs):
+    for corruption in _ordered(runs):
         values, losses = [], []
         for run in runs:
-            results = run.undisturbed if disturbance is None else run.results(disturbance)
-            value, undisturbed = (results or {}).get("mAP"), run.undisturbed.get("mAP")
-            if value is not None and undisturbed is not None:
+            results = run.clean if corruption is None else run.results(corruption)
+            value, clean = (results or {}).get("mAP"), run.clean.get("mAP")
+            if value is not None and clean is not None:
                 values.append(value)
-                losses.append(undisturbed - value)
-        rows.append(Disturbed(arm, disturbance, tuple(values), tuple(losses)))
+                losses.append(clean - value)
+        rows.append(Corrupted(arm, corruption, tuple(values), tuple(losses)))
     return rows
 
 
-def _ordered(runs: Sequence[OnSplit]) -> list[Disturbance | None]:
-    """None, for undisturbed, and then every disturbance of the runs: by modality as first met, kind and strength."""
-    found = list(dict.fromkeys(one.disturbance for run in runs for one in run.disturbed))
+def _ordered(runs: Sequence[OnSplit]) -> list[Corruption | None]:
+    """None, for clean, and then every corruption of the runs: by modality as first met, kind and strength."""
+    found = list(dict.fromkeys(one.corruption for run in runs for one in run.corrupted))
     modalities = list(dict.fromkeys(one.modality for one in found))
     kinds = (Blank, Shift, Delay)
 
-    def place(one: Disturbance) -> tuple[int, int, tuple[int, ...]]:
+    def place(one: Corruption) -> tuple[int, int, tuple[int, ...]]:
         return modalities.index(one.modality), kinds.index(type(one)), one.strength
 
     return [None, *sorted(found, key=place)]

@@ -8,7 +8,7 @@ import pandas as pd
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import listed, mean_sd, signed
 
 SIZE_METRICS = {"small": "mAP_small", "medium": "mAP_medium", "large": "mAP_large"}
@@ -18,7 +18,7 @@ FEW_BOXES = 100
 """Below this, one box moves recall by more than a point."""
 
 
-def size_counts(records: StudyRecords, split: str) -> dict[str, int] | None:
+def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
     """Boxes of each size in the split's ground truth; None where the study's data folder does not hold it.
 
     Read from `data/truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
@@ -33,8 +33,8 @@ def size_counts(records: StudyRecords, split: str) -> dict[str, int] | None:
     return {"small": small, "medium": len(areas) - small - large, "large": large}
 
 
-def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None:
-    """mAP by object size of control and confirmed arms, on the split that the arms are compared on.
+def sizes_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+    """mAP by object size of baseline and confirmed arms, on the split that the arms are compared on.
 
     Args:
         page: Receives the section.
@@ -49,7 +49,7 @@ def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None
         return
     counts = size_counts(records, split)
     page.paragraph(_introduction(split, counts))
-    control = runs.get(str(records.control), [])
+    baseline = runs.get(str(records.baseline), [])
     header = ["arm", "n"]
     for size in SIZE_METRICS:
         mark = " (not to be read)" if counts and counts[size] < FEW_BOXES else ""
@@ -59,13 +59,13 @@ def sizes_section(page: Page, records: StudyRecords, arms: pd.DataFrame) -> None
         cells = [records.marked_label(arm), str(len(trials))]
         for name in SIZE_METRICS.values():
             metric = f"{split}/{name}"
-            gap = None if arm == records.control else _gap(trials, control, metric)
+            gap = None if arm == records.baseline else _gap(trials, baseline, metric)
             cells += [mean_sd(_known(trials, metric)), signed(gap)]
         rows.append(cells)
     page.table(header, rows)
 
 
-def few_boxes_words(records: StudyRecords, split: str) -> str | None:
+def few_boxes_words(records: StudyResults, split: str) -> str | None:
     """The sizes that too few boxes stand for; None where there are none, or the counts are not known."""
     counts = size_counts(records, split)
     few = [f"{size} ({boxes})" for size, boxes in (counts or {}).items() if 0 < boxes < FEW_BOXES]
@@ -81,7 +81,7 @@ def _introduction(split: str, counts: dict[str, int] | None) -> str:
     )
     return (
         f"mAP on {split} in points by area of the box: small below 32×32 pixels, large from 96×96 on; means over seeds "
-        f"± sd. Differences are of the means, from the control; they are not tested and carry no claim. {known}"
+        f"± sd. Differences are of the means, from the baseline; they are not tested and carry no claim. {known}"
     )
 
 
@@ -93,6 +93,6 @@ def _known(trials: Sequence[Trial], metric: str) -> list[float]:
     return [value for trial in trials if (value := trial.result(metric)) is not None]
 
 
-def _gap(trials: Sequence[Trial], control: Sequence[Trial], metric: str) -> float | None:
-    ours, theirs = _known(trials, metric), _known(control, metric)
+def _gap(trials: Sequence[Trial], baseline: Sequence[Trial], metric: str) -> float | None:
+    ours, theirs = _known(trials, metric), _known(baseline, metric)
     return statistics.fmean(ours) - statistics.fmean(theirs) if ours and theirs else None

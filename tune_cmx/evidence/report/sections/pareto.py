@@ -14,7 +14,7 @@ from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.cost import milliseconds
 from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.warnings import stamps
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, listed, number
 
 TIME = "median milliseconds"
@@ -52,12 +52,12 @@ class ArmPoint:
 P = TypeVar("P", Point, ArmPoint)
 
 
-def objectives(records: StudyRecords) -> tuple[str, ...]:
+def objectives(records: StudyResults) -> tuple[str, ...]:
     """What the search optimised at once; empty: the selection metric alone."""
     return tuple(str(name) for name in (records.study.get("searcher") or {}).get("objectives") or [])
 
 
-def points(records: StudyRecords, names: Sequence[str] | None = None) -> list[Point]:
+def points(records: StudyResults, names: Sequence[str] | None = None) -> list[Point]:
     """The trials that the search trained to its end, with each figure as of their last epoch.
 
     Args:
@@ -91,7 +91,7 @@ def surpassing(point: P, candidates: Sequence[P], names: Sequence[str]) -> list[
     ]
 
 
-def front_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+def front_section(page: Page, records: StudyResults, place: Path | None) -> None:
     """mAP against parameters and against time; then the front of the search's objectives, where it had several.
 
     Args:
@@ -103,8 +103,8 @@ def front_section(page: Page, records: StudyRecords, place: Path | None) -> None
     _objectives_section(page, records, place)
 
 
-def confirmed_points(records: StudyRecords) -> tuple[list[ArmPoint], tuple[str, ...]]:
-    """The confirmed arms, the control first, and the names of their figures.
+def confirmed_points(records: StudyResults) -> tuple[list[ArmPoint], tuple[str, ...]]:
+    """The confirmed arms, the baseline first, and the names of their figures.
 
     Time is milliseconds an image; where an arm has none on record, seconds of a full run.
     """
@@ -114,7 +114,7 @@ def confirmed_points(records: StudyRecords) -> tuple[list[ArmPoint], tuple[str, 
             runs.setdefault(trial.arm, []).append(trial)
     timed = all(milliseconds(trial) is not None for own in runs.values() for trial in own)
     found = []
-    for arm in sorted(runs, key=lambda arm: (arm != records.control, records.label(arm))):
+    for arm in sorted(runs, key=lambda arm: (arm != records.baseline, records.label(arm))):
         values = [float(trial.result(records.primary_metric) or 0.0) for trial in runs[arm]]
         times = [float(milliseconds(trial) or 0.0) if timed else trial.seconds for trial in runs[arm]]
         cost = (float(runs[arm][0].parameters("total") or 0), statistics.fmean(times))
@@ -123,7 +123,7 @@ def confirmed_points(records: StudyRecords) -> tuple[list[ArmPoint], tuple[str, 
     return found, (records.primary_metric, "parameters", TIME if timed else "seconds")
 
 
-def _cost_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
     page.heading("mAP against parameters and time")
     arms, names = confirmed_points(records)
     searched_names = (records.selection_metric, *names[1:])
@@ -164,7 +164,7 @@ def _cost_section(page: Page, records: StudyRecords, place: Path | None) -> None
         page.image(COST_PLOT, "mAP against parameters and time; grey: surpassed")
 
 
-def _objectives_section(page: Page, records: StudyRecords, place: Path | None) -> None:
+def _objectives_section(page: Page, records: StudyResults, place: Path | None) -> None:
     """The front as a table, above its picture; nothing where the search had one objective."""
     names = objectives(records)
     if not names:
@@ -194,7 +194,7 @@ def _objectives_section(page: Page, records: StudyRecords, place: Path | None) -
         page.image(OBJECTIVES_PLOT, "Complete search trials by objective, the front numbered as in the table")
 
 
-def _plot_costs(records: StudyRecords, arms: Sequence[ArmPoint], names: Sequence[str], path: Path) -> None:
+def _plot_costs(records: StudyResults, arms: Sequence[ArmPoint], names: Sequence[str], path: Path) -> None:
     """Confirmed arms with their spread above, search trials below, where there are any of each."""
     searched = [(records.selection_metric, cost) for cost in names[1:]]
     trials = [points(records, pair) for pair in searched]
@@ -211,13 +211,13 @@ def _plot_costs(records: StudyRecords, arms: Sequence[ArmPoint], names: Sequence
     finish(figure, stamps(records), path)
 
 
-def _draw_arms(axes: Axes, records: StudyRecords, arms: Sequence[ArmPoint], pair: tuple[str, str], cost: int) -> None:
+def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], pair: tuple[str, str], cost: int) -> None:
     flat = [ArmPoint(point.arm, (point.values[0], point.values[cost]), point.sd, point.n) for point in arms]
     scale, label = AXES[pair[1]]
     for nth, point in enumerate(flat, 1):
         colour = GREY if surpassing(point, flat, pair) else BLUE
         where = point.values[1] * scale
-        marker = "s" if point.arm == records.control else "o"
+        marker = "s" if point.arm == records.baseline else "o"
         axes.errorbar(
             where, point.values[0], point.sd, fmt=marker, color=colour, markersize=6, capsize=3, linewidth=1.2
         )
@@ -225,7 +225,7 @@ def _draw_arms(axes: Axes, records: StudyRecords, arms: Sequence[ArmPoint], pair
             str(nth), (where, point.values[0]), (5, 4), textcoords="offset points", fontsize=SMALL, color=colour
         )
     axes.margins(0.15)
-    axes.set_xlabel(f"{label} (square: control; grey: surpassed)", fontsize=SMALL)
+    axes.set_xlabel(f"{label} (square: baseline; grey: surpassed)", fontsize=SMALL)
     axes.set_ylabel(f"{pair[0]}, points, mean ± sd over seeds", fontsize=SMALL)
 
 
@@ -265,7 +265,7 @@ def _merits(point: Point | ArmPoint, names: Sequence[str]) -> tuple[float, ...]:
 
 
 def _above_words(
-    records: StudyRecords, point: ArmPoint, arms: Sequence[ArmPoint], names: Sequence[str], cost: str
+    records: StudyResults, point: ArmPoint, arms: Sequence[ArmPoint], names: Sequence[str], cost: str
 ) -> str:
     place = names.index(cost)
     flat = [ArmPoint(other.arm, (other.values[0], other.values[place]), other.sd, other.n) for other in arms]

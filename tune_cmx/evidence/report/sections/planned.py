@@ -7,12 +7,12 @@ from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases, search_phases
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import stopped_early, taken_up
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.undeclared_differences import allowed_differences
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, value_text
 
 
-def planned_section(page: Page, records: StudyRecords) -> None:
+def planned_section(page: Page, records: StudyResults) -> None:
     """Trials, epochs, seeds, arms and phases: planned, executed, and every deviation by name."""
     page.heading("Planned and executed")
     rows = [
@@ -33,7 +33,7 @@ def planned_section(page: Page, records: StudyRecords) -> None:
         page.paragraph("No deviation is on record.")
 
 
-def deviations(records: StudyRecords) -> list[str]:
+def deviations(records: StudyResults) -> list[str]:
     """Everything that did not go as planned, a sentence each."""
     found = []
     status = records.study.get("status", "unknown")
@@ -69,24 +69,24 @@ def _pair(planned: int | None, executed: int, before: str = "") -> list[str]:
     return [UNKNOWN if planned is None else f"{before}{planned}", str(executed)]
 
 
-def _phases(records: StudyRecords) -> list[str]:
+def _phases(records: StudyResults) -> list[str]:
     planned = list(records.study.get("space") or {}) if has_phases(records) else ["search"]
     done = [phase.name or "search" for phase in search_phases(records) if phase.trials]
     confirm = [trial for trial in records.of_phase("confirm") if trial.epochs]
     return [", ".join([*planned, "confirm"]), ", ".join([*done, *(["confirm"] if confirm else [])]) or "none"]
 
 
-def _search_planned(records: StudyRecords) -> int | None:
+def _search_planned(records: StudyResults) -> int | None:
     """Trials of the search; None where it follows from what the phases before kept."""
     searcher = records.study.get("searcher") or {}
     if searcher.get("trials"):
         return int(searcher["trials"])
     if has_phases(records) and records.study.get("status") != "complete":
         return None
-    return len([arm for arm in records.arms if arm != records.control]) or None
+    return len([arm for arm in records.arms if arm != records.baseline]) or None
 
 
-def _search_epochs(records: StudyRecords) -> int | None:
+def _search_epochs(records: StudyResults) -> int | None:
     """Were no trial stopped before the search's end."""
     trials = records.of_phase("search")
     planned = _search_planned(records)
@@ -102,8 +102,8 @@ def _search_epochs(records: StudyRecords) -> int | None:
     return sum(round(int(length or 0) * last) for length in lengths)
 
 
-def _arms_planned(records: StudyRecords) -> int | None:
-    """Finalists and control; the arms that the claims name are known from the runs planned for them."""
+def _arms_planned(records: StudyResults) -> int | None:
+    """Finalists and baseline; the arms that the claims name are known from the runs planned for them."""
     finalists = (records.study.get("confirm") or {}).get("finalists")
     on_record = {trial.arm for trial in records.of_phase("confirm")}
     if finalists is None:
@@ -111,7 +111,7 @@ def _arms_planned(records: StudyRecords) -> int | None:
     return max(int(finalists) + 1, len(on_record))
 
 
-def _seeds(records: StudyRecords) -> list[str]:
+def _seeds(records: StudyResults) -> list[str]:
     runs = [
         len({trial.seed for trial in records.confirmed if trial.arm == arm})
         for arm in {trial.arm for trial in records.of_phase("confirm")}
@@ -120,18 +120,18 @@ def _seeds(records: StudyRecords) -> list[str]:
     return [value_text(seeds_planned(records)), done]
 
 
-def _runs_planned(records: StudyRecords) -> int | None:
+def _runs_planned(records: StudyResults) -> int | None:
     arms, seeds = _arms_planned(records), seeds_planned(records)
     return None if arms is None or seeds is None else arms * seeds
 
 
-def _confirm_epochs(records: StudyRecords) -> int | None:
+def _confirm_epochs(records: StudyResults) -> int | None:
     runs, lengths = _runs_planned(records), {trial.epochs_planned for trial in records.of_phase("confirm")}
     length = lengths.pop() if len(lengths) == 1 else None
     return None if runs is None or length is None else runs * length
 
 
-def _missing_seeds(records: StudyRecords) -> list[str]:
+def _missing_seeds(records: StudyResults) -> list[str]:
     """Arms that lack runs, with the seeds that the others have."""
     wanted = sorted({trial.seed for trial in records.of_phase("confirm") if trial.seed is not None})
     found = []
@@ -152,7 +152,7 @@ def _seed_words(seeds: Sequence[str]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}"
 
 
-def _changes(records: StudyRecords, field: str, word: str) -> list[str]:
+def _changes(records: StudyResults, field: str, word: str) -> list[str]:
     """Where trials differ in a field: each value with its number of trials, in the order of their beginning."""
     begun = sorted(_begun(records.trials), key=lambda trial: str(trial.info.get("created")))
     values = [str(trial.info.get(field) or "unknown") for trial in begun]

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.undeclared_differences import allowed_differences
 from tune_cmx.evidence.wording import duration, number, value_text
 
 WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
 
 
-def failures_section(page: Page, records: StudyRecords) -> None:
+def failures_section(page: Page, records: StudyResults) -> None:
     """Trials that did not end as planned, each with its reason; nothing where all did."""
     unfinished = [trial for trial in records.trials if trial.status not in ("complete", "stopped")]
     if not unfinished:
@@ -31,7 +31,7 @@ def failures_section(page: Page, records: StudyRecords) -> None:
     page.table(["arm", "phase", "status", "reason", "seed", "epochs"], rows, left=4, in_paper=False)
 
 
-def confirmation_section(page: Page, records: StudyRecords) -> None:
+def confirmation_section(page: Page, records: StudyResults) -> None:
     """Each confirmed run behind the arms' means."""
     page.heading("Confirmation runs")
     trials = records.of_phase("confirm")
@@ -48,12 +48,12 @@ def confirmation_section(page: Page, records: StudyRecords) -> None:
             *(number(trial.result(metric)) for metric in metrics),
             duration(trial.seconds),
         ]
-        for trial in sorted(trials, key=lambda trial: (trial.arm != records.control, trial.arm, trial.seed or 0))
+        for trial in sorted(trials, key=lambda trial: (trial.arm != records.baseline, trial.arm, trial.seed or 0))
     ]
     page.table(["arm", "status", "seed", "epochs", *metrics, "time"], rows, left=2, in_paper=False)
 
 
-def protocol_section(page: Page, records: StudyRecords) -> None:
+def protocol_section(page: Page, records: StudyResults) -> None:
     """What every arm shares."""
     study = records.study
     split, data = study.get("split") or {}, study.get("data") or {}
@@ -84,9 +84,9 @@ def protocol_section(page: Page, records: StudyRecords) -> None:
     page.table(["field", "value"], [*facts, *settings], left=2)
 
 
-def link(trial: Trial, records: StudyRecords) -> str:
+def link(trial: Trial, records: StudyResults) -> str:
     """The trial's arm as a link to its record, from the report's folder."""
-    return f"[{records.label(trial.arm)}](../records/{trial.name}/)"
+    return f"[{records.label(trial.arm)}](../trials/{trial.name}/)"
 
 
 def _counts(part: Mapping[str, Any]) -> str:

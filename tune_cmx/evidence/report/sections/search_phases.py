@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, value_text
 
 NO_PHASE = "of no phase on record"
@@ -23,7 +23,7 @@ class SearchPhase:
     rungs: tuple[Mapping[str, Any], ...]
 
 
-def search_phases(records: StudyRecords) -> list[SearchPhase]:
+def search_phases(records: StudyResults) -> list[SearchPhase]:
     """The phases in their order, then what belongs to none; one phase without a name where there was one search."""
     trials, over = records.of_phase("search"), records.study.get("phases") or []
     if not has_phases(records):
@@ -44,12 +44,12 @@ def search_phases(records: StudyRecords) -> list[SearchPhase]:
     return found
 
 
-def has_phases(records: StudyRecords) -> bool:
+def has_phases(records: StudyResults) -> bool:
     """Whether the study searches in several phases."""
     return bool(records.study.get("phases")) or len(records.study.get("space") or {}) > 1
 
 
-def phases_section(page: Page, records: StudyRecords) -> None:
+def phases_section(page: Page, records: StudyResults) -> None:
     """Each phase in a row, and the total; nothing where there was one search."""
     if not has_phases(records):
         return
@@ -85,7 +85,7 @@ def phases_section(page: Page, records: StudyRecords) -> None:
         )
 
 
-def _varied(records: StudyRecords, phase: SearchPhase) -> list[str]:
+def _varied(records: StudyResults, phase: SearchPhase) -> list[str]:
     """The phase's searched paths as the file has them; without the file's, those in which its arms differ."""
     domains = (records.study.get("space") or {}).get(phase.name)
     if domains:
@@ -103,7 +103,7 @@ def _domain_words(domain: Mapping[str, Any]) -> str:
     return f"{words}, where {when}" if when else words
 
 
-def _crossed(records: StudyRecords) -> int | None:
+def _crossed(records: StudyResults) -> int | None:
     """Arms of one grid over all phases' choices; None: a range, or a field that hangs on another."""
     merged: dict[str, set[str]] = {}
     for domains in (records.study.get("space") or {}).values():

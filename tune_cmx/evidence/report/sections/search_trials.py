@@ -8,7 +8,7 @@ from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.sections.search_phases import search_phases
 from tune_cmx.evidence.results.searched_factors import stopped_early
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
 
 VARIANTS = {
@@ -18,7 +18,7 @@ VARIANTS = {
 }
 
 
-def search_section(page: Page, records: StudyRecords, curves: str | None) -> None:
+def search_section(page: Page, records: StudyResults, curves: str | None) -> None:
     """The learning curves, then every search trial, the highest first, and what was stopped when; phase by phase.
 
     `curves` is the picture's file name, where there is one.
@@ -49,7 +49,7 @@ def search_section(page: Page, records: StudyRecords, curves: str | None) -> Non
         _rungs(page, phase.rungs, stopping)
 
 
-def _trials(page: Page, records: StudyRecords, trials: Iterable[Trial], stopping: Mapping[str, Any]) -> None:
+def _trials(page: Page, records: StudyResults, trials: Iterable[Trial], stopping: Mapping[str, Any]) -> None:
     metric, smooth = records.selection_metric, int(stopping.get("smooth_epochs") or 1)
     mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
     header = ["arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
@@ -162,9 +162,9 @@ def _stops(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _promotions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    on = [entry["value"] for entry in entries if entry.get("decision") == "go on"]
-    left = [entry["value"] for entry in entries if entry.get("decision") != "go on"]
-    counts = [str(_deciding(entries, decision)) for decision in ("go on", "pause", "stop")]
+    on = [entry["value"] for entry in entries if entry.get("decision") == "continue"]
+    left = [entry["value"] for entry in entries if entry.get("decision") != "continue"]
+    counts = [str(_deciding(entries, decision)) for decision in ("continue", "pause", "stop")]
     return [*counts, number(min(on, default=None)), number(max(left, default=None))]
 
 

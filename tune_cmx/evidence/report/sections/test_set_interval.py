@@ -9,7 +9,7 @@ import numpy as np
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, left_out, stored_detections, stored_truth
-from tune_cmx.evidence.results.study_results import StudyRecords, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.statistics.bootstrap import FEWEST_UNITS, DataInterval, paired_bootstrap, resampled
 from tune_cmx.evidence.statistics.coco_matches import Matched, match
 from tune_cmx.evidence.wording import count, interval, number, signed
@@ -19,8 +19,8 @@ LARGEST_GAP = 1.0
 of a pixel and their scores to five digits, which moves a match here and there; more says that the boxes are others."""
 
 
-def data_interval_section(page: Page, records: StudyRecords) -> None:
-    """Each confirmed arm's difference from the control on the primary metric, with the interval of the data."""
+def data_interval_section(page: Page, records: StudyResults) -> None:
+    """Each confirmed arm's difference from the baseline on the primary metric, with the interval of the data."""
     page.heading("Interval of the data")
     try:
         truth = stored_truth(records)
@@ -28,25 +28,25 @@ def data_interval_section(page: Page, records: StudyRecords) -> None:
         page.paragraph(f"Cannot be computed: {error}.")
         return
     runs, missing = _runs(records, truth)
-    control = str(records.control)
-    others = [arm for arm in runs if arm != control]
-    if control not in runs or not others:
-        lacking = "any arm but the control" if control in runs else "the control"
+    baseline = str(records.baseline)
+    others = [arm for arm in runs if arm != baseline]
+    if baseline not in runs or not others:
+        lacking = "any arm but the baseline" if baseline in runs else "the baseline"
         page.paragraph(f"Cannot be computed: no confirmation run of {lacking} has detections that can be used.")
     else:
-        found = paired_bootstrap(runs, control, _sequences(truth))
+        found = paired_bootstrap(runs, baseline, _sequences(truth))
         _table(page, records, {arm: len(runs[arm]) for arm in runs}, found)
     if missing:
         page.bullets(missing)
 
 
-def _table(page: Page, records: StudyRecords, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
-    header = ["arm", "runs", "runs of the control", "difference", "95 % interval of the data"]
+def _table(page: Page, records: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
+    header = ["arm", "runs", "runs of the baseline", "difference", "95 % interval of the data"]
     rows = [
         [
             records.label(arm),
             str(runs[arm]),
-            str(runs[str(records.control)]),
+            str(runs[str(records.baseline)]),
             signed(one.difference),
             interval(one.ci95),
         ]
@@ -63,7 +63,7 @@ def _table(page: Page, records: StudyRecords, runs: Mapping[str, int], found: Ma
         )
 
 
-def _how(records: StudyRecords, one: DataInterval) -> str:
+def _how(records: StudyResults, one: DataInterval) -> str:
     """How the images were drawn, or why they were not."""
     split, _, metric = records.primary_metric.partition("/")
     if one.units < FEWEST_UNITS:
@@ -86,7 +86,7 @@ def _sequences(truth: Mapping[str, Any]) -> list[str] | None:
     return [str(image["sequence"]) for image in images] if all("sequence" in image for image in images) else None
 
 
-def _runs(records: StudyRecords, truth: Mapping[str, Any]) -> tuple[dict[str, list[Matched]], list[str]]:
+def _runs(records: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, list[Matched]], list[str]]:
     """The confirmed runs by arm, and of those that cannot be used what they lack."""
     runs: dict[str, list[Matched]] = {}
     lacking: dict[str, list[str]] = {}
@@ -100,7 +100,7 @@ def _runs(records: StudyRecords, truth: Mapping[str, Any]) -> tuple[dict[str, li
     return runs, left_out(lacking)
 
 
-def _run(records: StudyRecords, trial: Trial, truth: Mapping[str, Any]) -> Matched:
+def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Matched:
     """One run's stored detections set against the truth.
 
     Raises:
