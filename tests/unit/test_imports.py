@@ -14,6 +14,7 @@ BELOW: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
     "machine": set(),
+    "metrics": set(),
     "notes": set(),
     "retry": {"errors"},
     "smoothing": set(),
@@ -21,16 +22,25 @@ BELOW: dict[str, set[str]] = {
     "stein": set(),
     "seeding": set(),
     "registry": {"errors"},
-    "config": {"errors", "registry"},
-    "evaluation": {"errors"},
-    "data": {"config", "errors", "evaluation", "registry", "seeding", "storage"},
+    "config": {"metrics", "errors", "registry"},
+    "evaluation": {"metrics", "errors"},
+    "data": {"metrics", "config", "errors", "evaluation", "registry", "seeding", "storage"},
     "models": {"config", "errors", "registry"},
-    "training": {"config", "data", "errors", "evaluation", "models", "retry", "registry", "seeding"},
+    "training": {"metrics", "config", "data", "errors", "evaluation", "models", "retry", "registry", "seeding"},
     "search": {
-        *("config", "data", "errors", "machine", "models", "notes", "retry"),
+        *("config", "data", "errors", "machine", "metrics", "models", "notes", "retry"),
         *("registry", "seeding", "smoothing", "storage", "training", "stein"),
     },
-    "evidence": {"data", "errors", "evaluation", "notes", "registry", "smoothing", "stein"},  # data: frames to show
+    "evidence": {
+        "metrics",
+        "data",
+        "errors",
+        "evaluation",
+        "notes",
+        "registry",
+        "smoothing",
+        "stein",
+    },  # data: frames to show
 }
 """What each part may import of the package; cli may import all, and nothing imports cli."""
 ROOMS = ("wording", "statistics", "claims", "results", "importer", "report")

@@ -1,0 +1,144 @@
+"""Every metric that this software knows: what it is, its unit and direction, how it is printed, where it comes from.
+
+A new metric is one entry of `METRICS`. Scoring, configurations, claims, imports, report and TensorBoard read it here.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["noisy", "exact", "time"]
+Direction = Literal["higher", "lower"]
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Args:
+        title: As tables and plots print it.
+        meaning: One sentence for the reference.
+        unit: As it stands behind a number, such as `h`; `points` are percent points of a score within 0..100.
+        better: Which way is an improvement.
+        kind: `noisy` differs between seeds and needs a test, `exact` is equal in all runs of a configuration, `time`
+            depends on the machine and its load.
+        digits: After the decimal point in print.
+        aliases: Other names in tables of results; case, `-`, `_`, `@` and spaces do not matter.
+        score: From an evaluated COCO object (of faster-coco-eval or pycocotools, accumulated and summarized) its value
+            as a fraction within 0..1, below 0 where it is not defined. None: it is not scored on a split.
+        selects: Whether a search may select and stop trials on it.
+    """
+
+    title: str
+    meaning: str
+    unit: str
+    better: Direction
+    kind: Kind = "noisy"
+    digits: int = 2
+    aliases: tuple[str, ...] = ()
+    score: Callable[[Any], float] | None = None
+    selects: bool = False
+
+
+def _stat(place: int) -> Callable[[Any], float]:
+    """One of the numbers that COCO's summary holds."""
+    return lambda counted: float(counted.stats[place])
+
+
+def _average_precision(title: str, boxes: str, place: int, *aliases: str, selects: bool = False) -> Metric:
+    meaning = f"COCO average precision {boxes}, mean over classes"
+    return Metric(title, meaning, "points", "higher", aliases=aliases, score=_stat(place), selects=selects)
+
+
+METRICS: dict[str, Metric] = {
+    "mAP": _average_precision("mAP", "over IoU 0.50 to 0.95", 0, "AP", "mAP_50_95", selects=True),
+    "mAP_50": _average_precision("mAP@50", "at IoU 0.50", 1, "AP50", selects=True),
+    "mAP_75": _average_precision("mAP@75", "at IoU 0.75", 2, "AP75", selects=True),
+    "mAP_small": _average_precision("mAP small", "over boxes below 32² pixels", 3, "AP_small", "small"),
+    "mAP_medium": _average_precision("mAP medium", "over boxes of 32² to 96² pixels", 4, "AP_medium", "medium"),
+    "mAP_large": _average_precision("mAP large", "over boxes from 96² pixels on", 5, "AP_large", "large"),
+    "train_loss": Metric(
+        "training loss",
+        "sum of the detector's losses, mean over an epoch's images",
+        "",
+        "lower",
+        digits=4,
+        aliases=("loss", "final_train_loss", "val_loss"),
+    ),
+    "hours": Metric(
+        "training time",
+        "time of training over all segments of a run",
+        "h",
+        "lower",
+        "time",
+        aliases=("total_time_hours", "time_hours", "training_hours"),
+    ),
+    "gpu_hours": Metric("GPU-hours", "hours of training times the GPUs taken", "h", "lower", "time"),
+    "seconds": Metric("training time", "the same in seconds", "s", "lower", "time", 0, ("cumulative_seconds",)),
+    "milliseconds": Metric("forward time", "time of a forward pass of one image", "ms", "lower", "time"),
+    "params_total": Metric(
+        "parameters",
+        "parameters of the model, used or not",
+        "",
+        "lower",
+        "exact",
+        0,
+        ("parameters", "params", "total_params", "num_params"),
+    ),
+    "params_active": Metric("active parameters", "parameters that get a gradient", "", "lower", "exact", 0),
+    "params_M": Metric("parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m",)),
+    "gflops": Metric(
+        "GFLOPs",
+        "10^9 floating-point operations of one forward pass of one image",
+        "GFLOP",
+        "lower",
+        "exact",
+        1,
+        ("gflop", "flops", "macs", "gmacs"),
+    ),
+    "model_size_mb": Metric(
+        "file size",
+        "size of the file of weights",
+        "MB",
+        "lower",
+        "exact",
+        1,
+        ("file_size", "file_size_mb", "size_mb", "model_size"),
+    ),
+}
+"""By name, in the order of print. The first scored ones are COCO's."""
+
+
+def find(name: str) -> tuple[str, Metric] | None:
+    """The metric that a field names, with or without its split, under its own name or an alias; None: not known."""
+    plain = name.rpartition("/")[2] if name.partition("/")[0] in (*SPLITS, "train") else name
+    if plain in METRICS:
+        return plain, METRICS[plain]
+    wanted = _normal(plain)
+    for known, metric in METRICS.items():
+        if wanted in map(_normal, (known, *metric.aliases)):
+            return known, metric
+    return None
+
+
+def scored() -> Mapping[str, Metric]:
+    """Those that are computed from detections on a split."""
+    return {name: metric for name, metric in METRICS.items() if metric.score is not None}
+
+
+def selectable() -> tuple[str, ...]:
+    """What a search may select on, such as `val/mAP`."""
+    return tuple(f"val/{name}" for name, metric in METRICS.items() if metric.selects)
+
+
+def points(counted: Any) -> dict[str, float]:
+    """All scored metrics of an evaluated COCO object, in points; nan where one is not defined."""
+    values = {name: metric.score(counted) for name, metric in scored().items() if metric.score is not None}
+    return {name: math.nan if value < 0 else 100 * value for name, value in values.items()}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[\s@_-]+", "", name).lower()
