@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from tune_cmx.data.corruption.kinds import Blank
+from tune_cmx.data.corruption.kinds import Missing
 from tune_cmx.models.detector import Detector
 from tune_cmx.training.corruption_scores import measure_robustness
 from tune_cmx.training.run import run_trial
@@ -92,7 +92,7 @@ def test_a_trial_taken_up_goes_on_with_what_it_came_down_to(tiny: Tiny, prepared
         list(run_trial(record, prepared))
         assert set(taken) == {(True, 1), (False, 1)}
         taken.clear()
-        assert measure_robustness(record, prepared, [Blank(modality="rgb")], "val") == 2
+        assert measure_robustness(record, prepared, [Missing(modality="rgb")], "val") == 2
         assert set(taken) == {(False, 1)}
 
 

@@ -107,7 +107,7 @@ def rows(study: Path) -> list[dict[str, str]]:
 
 
 def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done]) -> None:
-    asked = ("--blank", "thermal", "--blank", "event", "--shift", "thermal=4,-2", "--delay", "event=2")
+    asked = ("--missing", "thermal", "--missing", "event", "--shifted", "thermal=4,-2", "--delayed", "event=2")
     done = run(study, *asked)
     assert (done.returncode, done.stderr) == (0, "")
     assert "uninterrupted, and the record says" not in done.stdout
@@ -115,7 +115,7 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
     found = rows(study)
     assert len(found) == 10
     assert [row["corruption"] for row in found if row["trial"] == FIRST] == [
-        *("uninterrupted", "blank", "shifted 4 px right, 2 px up", "blank", "2 frames late")
+        *("uninterrupted", "missing", "shifted 4 px right, 2 px up", "missing", "delayed by 2 frames")
     ]
     final = json.loads((study / "trials" / FIRST / "final_results.json").read_text())["results"]
     for row in found:
@@ -126,11 +126,11 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
                 name: final[name] for name in ("mAP", "mAP_50")
             }
     assert final["mAP"] > 5, "it learnt too little to lose anything"
-    (lost,) = {float(row["loss"]) for row in found if (row["modality"], row["kind"]) == ("thermal", "blank")}
+    (lost,) = {float(row["loss"]) for row in found if (row["modality"], row["kind"]) == ("thermal", "missing")}
     assert lost > final["mAP"] / 2
-    (line,) = [line for line in done.stdout.splitlines() if "thermal" in line and "blank" in line]
+    (line,) = [line for line in done.stdout.splitlines() if "thermal" in line and "missing" in line]
     assert line.split() == [
-        *("thermal", "blank", "2"),
+        *("thermal", "missing", "2"),
         *(f"{final['mAP'] - lost:.2f}", "±", "0.00", f"{lost:.2f}", "±", "0.00"),
     ]
 
@@ -139,7 +139,9 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
     assert run(study, *asked).stdout.count("0 evaluations made, 5 taken from before") == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert (
-        run(study, "--blank", "thermal", "--shift", "event=0,3").stdout.count("1 evaluation made, 2 taken from before")
+        run(study, "--missing", "thermal", "--shifted", "event=0,3").stdout.count(
+            "1 evaluation made, 2 taken from before"
+        )
         == 2
     )
     assert len(rows(study)) == len(found) + 2
@@ -152,7 +154,7 @@ def test_one_record_by_default_and_the_report_then_has_it(study: Path, run: Call
     assert done.stdout.splitlines()[-1] == f"results: {record / 'robustness.json'}"
     outcomes = json.loads((record / "robustness.json").read_text())["splits"]["val"]["corrupted"]
     kinds = [(one["corruption"]["modality"], one["corruption"]["kind"]) for one in outcomes]
-    usual = ["blank", *["shift"] * 4, *["delay"] * 3]
+    usual = ["missing", *["shifted"] * 4, *["delayed"] * 3]
     assert kinds == [(modality, kind) for modality in ("thermal", "event") for kind in usual]
     assert not (study / "robustness.csv").exists()
     text = write_report(study).read_text()
@@ -161,16 +163,16 @@ def test_one_record_by_default_and_the_report_then_has_it(study: Path, run: Call
 
 def test_a_measurement_that_was_cut_or_is_of_another_basis_is_made_anew(study: Path, run: Callable[..., Done]) -> None:
     record = study / "trials" / SECOND
-    assert run(record, "--blank", "event").returncode == 0
+    assert run(record, "--missing", "event").returncode == 0
     path = record / "robustness.json"
     whole = json.loads(path.read_text())
     path.write_text("{")
-    assert "2 evaluations made, 0 taken from before" in run(record, "--blank", "event").stdout
+    assert "2 evaluations made, 0 taken from before" in run(record, "--missing", "event").stdout
     assert json.loads(path.read_text()) == whole
     for part, other in (("weights", "another"), ("device", "cuda")):
         basis = {**whole["splits"]["test"]["basis"], part: other}
         path.write_text(json.dumps({"splits": {"test": {**whole["splits"]["test"], "basis": basis}}}))
-        assert "2 evaluations made, 0 taken from before" in run(record, "--blank", "event").stdout
+        assert "2 evaluations made, 0 taken from before" in run(record, "--missing", "event").stdout
 
 
 def test_data_that_moved_are_named_and_other_data_refused(
@@ -179,10 +181,10 @@ def test_data_that_moved_are_named_and_other_data_refused(
     record = study / "trials" / SECOND
     config = json.loads((record / "config.json").read_text())
     change(record / "config.json", data={**config["data"], "root": str(study / "gone")})
-    refused = run(record, "--blank", "event")
+    refused = run(record, "--missing", "event")
     assert (refused.returncode, "no such folder" in refused.stderr) == (2, True)
-    assert run(record, "--blank", "event", "--data", trained.parent / "set").returncode == 0
-    other = run(record, "--blank", "event", "--data", tiny.data)
+    assert run(record, "--missing", "event", "--data", trained.parent / "set").returncode == 0
+    other = run(record, "--missing", "event", "--data", tiny.data)
     assert (other.returncode, "came or went" in other.stderr) == (2, True)
 
 
@@ -190,12 +192,12 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
     (weights,) = study.glob(f"trials/{SECOND}/checkpoint/*/model.safetensors")
     weights.write_bytes(b"no weights")
     state = study / "trials" / FIRST / "trial.json"
-    done = run(study, "--blank", "event")
+    done = run(study, "--missing", "event")
     assert done.returncode == 1
     assert "these weights cannot be used" in done.stdout
     assert "1 of 2 runs could not be measured" in done.stderr
     assert {row["trial"] for row in rows(study)} == {FIRST}
-    strangers = run(study, "--blank", "rgb")
+    strangers = run(study, "--missing", "rgb")
     assert (strangers.returncode, "no model here sees rgb; they see thermal, event" in strangers.stderr) == (2, True)
     for path in (state, study / "trials" / SECOND / "trial.json"):
         change(path, status="interrupted")
@@ -207,7 +209,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
 
 
 def test_a_shift_out_of_the_frame_is_refused(study: Path, run: Callable[..., Done]) -> None:
-    refused = run(study / "trials" / FIRST, "--shift", "thermal=64,0")
+    refused = run(study / "trials" / FIRST, "--shifted", "thermal=64,0")
     assert (refused.returncode, "a frame of 64 x 64 pixels shows nothing of it then" in refused.stderr) == (2, True)
 
 
@@ -225,8 +227,8 @@ def test_a_delay_without_sequences_is_refused_and_not_looked_at_unasked(
     record = RunFolder(tmp_path / "trial")
     prepared = prepare(config.data, record.folder / "data")
     list(run_trial(RunFolder.plan(record.folder, config, arm="single", phase="single", **prepared.hashes()), prepared))
-    refused = run(record.folder, "--delay", "thermal=1")
+    refused = run(record.folder, "--delayed", "thermal=1")
     assert (refused.returncode, "a delay needs sequences" in refused.stderr) == (2, True)
     assert run(record.folder).returncode == 0
     outcomes = json.loads((record.folder / "robustness.json").read_text())["splits"]["val"]["corrupted"]
-    assert [one["corruption"]["kind"] for one in outcomes] == ["blank", *["shift"] * 4]
+    assert [one["corruption"]["kind"] for one in outcomes] == ["missing", *["shifted"] * 4]

@@ -7,6 +7,7 @@ import typer
 
 from tune_cmx import __version__
 from tune_cmx.cli import board, claims, data, imports, plan, robustness, search, study, trial
+from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
 from tune_cmx.errors import TrialError, TuneCmxError
 
@@ -28,6 +29,7 @@ app.add_typer(data.app, name="data")
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a user can cause ends with one message and exit code 2, a failed trial with 1."""
     try:
+        refuse_renamed_flags(sys.argv[1:] if arguments is None else arguments)
         app(arguments, prog_name="tune-cmx")
     except TuneCmxError as error:
         complain(str(error))

@@ -1,4 +1,4 @@
-"""`tune-cmx robustness`: what trained detectors lose when one modality is blank, shifted or late."""
+"""`tune-cmx robustness`: what trained detectors lose when one modality is missing, shifted or delayed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,19 +58,19 @@ def robustness(
     study: Annotated[
         str, typer.Argument(help="A study's folder or URI, for all its confirmed runs; or the folder of one record.")
     ],
-    blank: Annotated[
-        list[str] | None, typer.Option("--blank", help="A modality that shows nothing, as in `thermal`; repeatable.")
+    missing: Annotated[
+        list[str] | None, typer.Option("--missing", help="A modality that shows nothing, as in `thermal`; repeatable.")
     ] = None,
-    shift: Annotated[
+    shifted: Annotated[
         list[str] | None,
         typer.Option(
-            "--shift",
-            help="Modality, and pixels of the frame as stored to the right and down: `thermal=4,0`; repeatable.",
+            "--shifted",
+            help="Modality, and pixels of the stored image to the right and down: `thermal=4,0`; repeatable.",
         ),
     ] = None,
-    delay: Annotated[
+    delayed: Annotated[
         list[str] | None,
-        typer.Option("--delay", help="Modality and frames that it is late by, as in `event=2`; repeatable."),
+        typer.Option("--delayed", help="Modality, and its delay in video frames, as in `event=2`; repeatable."),
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="val | test; else what the record reports on.")] = None,
     data: Data = None,
@@ -80,20 +80,20 @@ def robustness(
     threads: Threads = None,
     workers: Workers = None,
 ) -> None:
-    """Measure what trained detectors lose when one modality is blank, shifted or late; the boxes stay.
+    """Measure what trained detectors lose when one modality is missing, shifted or delayed; the boxes stay.
 
-    Without `--blank`, `--shift` and `--delay` each modality of the model is blanked, shifted by 2, 4, 8 and 16 pixels
-    to the right and, where sequences are known, 1, 2 and 4 frames late. What was measured before is not measured again.
+    Without `--missing`, `--shifted` and `--delayed`, each modality of the model is removed, then shifted by 2, 4, 8 and
+    16 pixels to the right and, where sequences are known, delayed by 1, 2 and 4 frames. Stored results are reused.
 
     Examples:
 
     `tune-cmx robustness runs/cssa-stages`
 
-    `tune-cmx robustness runs/cssa-stages --blank thermal --shift thermal=4,0 --shift thermal=-4,0 --delay event=2`
+    `tune-cmx robustness runs/cssa-stages --missing thermal --shifted thermal=4,0 --delayed event=2`
 
     `tune-cmx robustness runs/trial --split val --data DATA`
     """
-    asked = asked_corruptions(blank or [], shift or [], delay or [])
+    asked = asked_corruptions(missing or [], shifted or [], delayed or [])
     if split not in (None, "val", "test"):
         raise ConfigError(f"--split: needs val or test; got '{split}'")
     place = _place(study)

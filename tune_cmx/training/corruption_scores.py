@@ -1,4 +1,4 @@
-"""What a trained detector finds when one of its modalities is blank, out of place or late."""
+"""What a trained detector finds when one of its modalities is missing, shifted or delayed."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.corruption.corrupted import CorruptedDataset
-from tune_cmx.data.corruption.kinds import Corruption, Shift
+from tune_cmx.data.corruption.kinds import Corruption, Shifted
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth
@@ -89,10 +89,10 @@ def measure_robustness(
 def _refuse_beyond_frames(corruptions: Iterable[Corruption], prepared: Prepared) -> None:
     height, width = (min(sides) for sides in zip(*prepared.audit.sizes.values(), strict=True))
     for corruption in corruptions:
-        if isinstance(corruption, Shift) and (abs(corruption.right) >= width or abs(corruption.down) >= height):
+        if isinstance(corruption, Shifted) and (abs(corruption.right) >= width or abs(corruption.down) >= height):
             raise DataError(
                 f"{prepared.data.root}: {corruption.modality} {corruption}: a frame of {width} x {height} pixels "
-                "shows nothing of it then; shift by less, or blank it"
+                "shows nothing of it then; use a smaller --shifted, or --missing"
             )
 
 

@@ -1,4 +1,4 @@
-"""One modality blank, out of place or late; everything else as it was."""
+"""One modality missing, shifted or delayed; everything else as it was."""
 
 import csv
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from tune_cmx.data.corruption.corrupted import CorruptedDataset, shifted
 from tune_cmx.data.corruption.kinds import (
-    Blank,
-    Delay,
-    Shift,
+    Delayed,
+    Missing,
+    Shifted,
     earlier_frames,
     read_corruption,
     usual_corruptions,
@@ -32,10 +32,10 @@ def pair(data, ids, corruption):
 
 
 @pytest.mark.parametrize("modality", ALL)
-def test_a_blank_modality_is_exactly_its_training_means_and_the_others_stay(folders, modality):
-    clean, blank = pair(open_data(folders()), ["a", "c"], Blank(modality=modality))
+def test_a_missing_modality_is_exactly_its_training_means_and_the_others_stay(folders, modality):
+    clean, missing = pair(open_data(folders()), ["a", "c"], Missing(modality=modality))
     for index in range(2):
-        (before, target), (after, same_target) = clean[index], blank[index]
+        (before, target), (after, same_target) = clean[index], missing[index]
         mean = torch.tensor(MEANS[modality])[:, None, None]
         assert torch.equal(after[BANDS[modality]], mean.expand(-1, 8, 12))
         others = [band for band in range(5) if band not in range(5)[BANDS[modality]]]
@@ -64,7 +64,7 @@ def test_a_shift_out_of_the_frame_leaves_what_is_outside(right, down):
 
 
 def test_a_shift_is_of_one_modality(folders):
-    clean, moved = pair(open_data(folders()), ["b"], Shift(modality="thermal", right=4, down=-1))
+    clean, moved = pair(open_data(folders()), ["b"], Shifted(modality="thermal", right=4, down=-1))
     (before, target), (after, same_target) = clean[0], moved[0]
     assert torch.equal(after[[0, 1, 2, 4]], before[[0, 1, 2, 4]])
     assert torch.equal(after[3, :7, 4:], before[3, 1:, :8])
@@ -73,7 +73,7 @@ def test_a_shift_is_of_one_modality(folders):
     assert torch.equal(target["boxes"], same_target["boxes"])
 
 
-class TestDelay:
+class TestDelayed:
     IDS = ("a1", "a2", "a3", "b1", "b2")
     SEQUENCES = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b"}
 
@@ -85,9 +85,9 @@ class TestDelay:
     )
     def test_it_stays_in_its_sequence_and_begins_with_its_first_frame(self, folders, frames, earlier):
         root = folders(self.IDS, sequences=self.SEQUENCES)
-        clean, late = pair(open_data(root), self.IDS, Delay(modality="event", frames=frames))
+        clean, delayed = pair(open_data(root), self.IDS, Delayed(modality="event", frames=frames))
         for index, id in enumerate(earlier):
-            (before, target), (after, same_target) = clean[index], late[index]
+            (before, target), (after, same_target) = clean[index], delayed[index]
             assert torch.equal(after[:4], before[:4])
             assert torch.equal(after[4], self.event(root, id))
             assert all(torch.equal(target[key], same_target[key]) for key in target)
@@ -107,18 +107,18 @@ class TestDelay:
 
     def test_unknown_sequences_are_named_with_the_fix(self, folders):
         with pytest.raises(DataError, match=r"a delay needs sequences.*sequences\.csv"):
-            pair(open_data(folders()), ["a"], Delay(modality="event", frames=1))
+            pair(open_data(folders()), ["a"], Delayed(modality="event", frames=1))
 
     def test_frames_of_two_sizes_in_one_sequence_are_named(self, folders):
         images = {f"{name}/b": np.zeros((6, 12, 3)[: 3 if name == "rgb" else 2], np.uint8) for name in ALL}
         data = open_data(folders(images=images, sequences=dict.fromkeys("abc", "s")))
-        _, late = pair(data, ["a", "b"], Delay(modality="event", frames=1))
+        _, delayed = pair(data, ["a", "b"], Delayed(modality="event", frames=1))
         with pytest.raises(DataError, match=r"event of 'a' is 8×12 pixels and of 'b' 6×12"):
-            late[1]
+            delayed[1]
 
 
 def test_workers_change_nothing(folders):
-    _, moved = pair(open_data(folders()), ["a", "b", "c"], Shift(modality="rgb", right=2))
+    _, moved = pair(open_data(folders()), ["a", "b", "c"], Shifted(modality="rgb", right=2))
     settings = {"batch_size": 2, "shuffle": False, "seed": 0, "epoch": 0}
     alone, helped = (list(build_loader(moved, **settings, workers=workers)) for workers in (0, 2))
     for (images, _), (others, _) in zip(alone, helped, strict=True):
@@ -128,8 +128,8 @@ def test_workers_change_nothing(folders):
 def test_what_is_looked_at_where_nothing_is_asked_for():
     found = [str(one) for one in usual_corruptions(["rgb"], delays=True)]
     assert found == [
-        *("blank", "shifted 2 px right", "shifted 4 px right", "shifted 8 px right", "shifted 16 px right"),
-        *("1 frame late", "2 frames late", "4 frames late"),
+        *("missing", "shifted 2 px right", "shifted 4 px right", "shifted 8 px right", "shifted 16 px right"),
+        *("delayed by 1 frame", "delayed by 2 frames", "delayed by 4 frames"),
     ]
     without = usual_corruptions(["rgb", "event"], delays=False)
     assert len(without) == 10
@@ -137,8 +137,8 @@ def test_what_is_looked_at_where_nothing_is_asked_for():
 
 
 def test_words_of_a_shift_in_both_directions():
-    assert str(Shift(modality="rgb", right=-4, down=2)) == "shifted 4 px left, 2 px down"
-    assert str(Shift(modality="rgb", right=0, down=-1)) == "shifted 1 px up"
+    assert str(Shifted(modality="rgb", right=-4, down=2)) == "shifted 4 px left, 2 px down"
+    assert str(Shifted(modality="rgb", right=0, down=-1)) == "shifted 1 px up"
 
 
 @pytest.mark.parametrize("one", usual_corruptions(["thermal"], delays=True), ids=str)
@@ -149,12 +149,12 @@ def test_a_corruption_survives_being_written_down(one):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"kind": "blur", "modality": "rgb"}, "'blank', 'shift', 'delay'"),
-        ({"kind": "blank", "modality": "lidar"}, "modality: unknown modality 'lidar'. Known: rgb, thermal, event"),
-        ({"kind": "shift", "modality": "rgb", "right": 0, "down": 0}, "changes nothing"),
-        ({"kind": "shift", "modality": "rgb", "right": 0.5}, "right: Input should be a valid integer"),
-        ({"kind": "delay", "modality": "rgb", "frames": 0}, "frames: Input should be greater than or equal to 1"),
-        (["blank"], "valid dictionary"),
+        ({"kind": "blur", "modality": "rgb"}, "'missing', 'shifted', 'delayed'"),
+        ({"kind": "missing", "modality": "lidar"}, "modality: unknown modality 'lidar'. Known: rgb, thermal, event"),
+        ({"kind": "shifted", "modality": "rgb", "right": 0, "down": 0}, "changes nothing"),
+        ({"kind": "shifted", "modality": "rgb", "right": 0.5}, "right: Input should be a valid integer"),
+        ({"kind": "delayed", "modality": "rgb", "frames": 0}, "frames: Input should be greater than or equal to 1"),
+        (["missing"], "valid dictionary"),
     ],
 )
 def test_a_corruption_that_cannot_be_is_refused(content, said):

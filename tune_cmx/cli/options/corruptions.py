@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from tune_cmx.data.corruption.kinds import Corruption
 
 
-def asked_corruptions(blank: Sequence[str], shift: Sequence[str], delay: Sequence[str]) -> "list[Corruption]":
-    """The corruptions that `--blank`, `--shift` and `--delay` name, each once.
+def asked_corruptions(missing: Sequence[str], shifted: Sequence[str], delayed: Sequence[str]) -> "list[Corruption]":
+    """The corruptions that `--missing`, `--shifted` and `--delayed` name, each once.
 
     Raises:
         ConfigError: One of them is not understood.
     """
-    found = [_corruption("--blank", text, kind="blank", modality=text) for text in blank]
-    for text in shift:
-        modality, (right, down) = _numbers("--shift", text, "modality=right,down in pixels, as in thermal=4,0", 2)
-        found.append(_corruption("--shift", text, kind="shift", modality=modality, right=right, down=down))
-    for text in delay:
-        modality, (frames,) = _numbers("--delay", text, "modality=frames, as in event=2", 1)
-        found.append(_corruption("--delay", text, kind="delay", modality=modality, frames=frames))
+    found = [_corruption("--missing", text, kind="missing", modality=text) for text in missing]
+    for text in shifted:
+        modality, (right, down) = _numbers("--shifted", text, "modality=right,down in pixels, as in thermal=4,0", 2)
+        found.append(_corruption("--shifted", text, kind="shifted", modality=modality, right=right, down=down))
+    for text in delayed:
+        modality, (frames,) = _numbers("--delayed", text, "modality=frames, as in event=2", 1)
+        found.append(_corruption("--delayed", text, kind="delayed", modality=modality, frames=frames))
     return list(dict.fromkeys(found))
 
 
@@ -59,7 +59,7 @@ def refuse_unseen(asked: "Sequence[Corruption]", configs: Iterable[TrialConfig])
 
 def refuse_without_sequences(asked: "Sequence[Corruption]", prepared: Any) -> None:
     """Raise DataError where a delay is asked for and the data's sequences are not known."""
-    from tune_cmx.data.corruption.kinds import Delay, earlier_frames
+    from tune_cmx.data.corruption.kinds import Delayed, earlier_frames
 
-    if any(isinstance(one, Delay) for one in asked):
+    if any(isinstance(one, Delayed) for one in asked):
         earlier_frames(prepared.data, (), 1)

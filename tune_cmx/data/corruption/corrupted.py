@@ -1,10 +1,10 @@
-"""Frames one of whose modalities is blank, shifted or late."""
+"""Frames one of whose modalities is missing, shifted or delayed."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from tune_cmx.data.corruption.kinds import Blank, Corruption, Delay, Shift, earlier_frames
+from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_frames
 from tune_cmx.data.dataset import PairedDataset, Sample, as_float
 from tune_cmx.data.pixels import read_frame
 from tune_cmx.data.readers.layout import PairedData
@@ -36,7 +36,7 @@ class CorruptedDataset(PairedDataset):
     ) -> None:
         super().__init__(data, ids, modalities, augment=None, seed=0, means=means)
         self.corruption = corruption
-        self._earlier = earlier_frames(data, ids, corruption.frames) if isinstance(corruption, Delay) else []
+        self._earlier = earlier_frames(data, ids, corruption.frames) if isinstance(corruption, Delayed) else []
 
     def __getitem__(self, index: int) -> Sample:
         image, target = super().__getitem__(index)
@@ -47,23 +47,23 @@ class CorruptedDataset(PairedDataset):
     def _corrupted(self, own_CHW: Tensor, index: int) -> Tensor:
         mean_C11 = self.mean_of(self.corruption.modality)
         match self.corruption:
-            case Blank():
+            case Missing():
                 return mean_C11
-            case Shift(right=right, down=down):
+            case Shifted(right=right, down=down):
                 return shifted(own_CHW, right, down, mean_C11)
-            case Delay():
-                return self._late(own_CHW, index)
+            case Delayed():
+                return self._delayed(own_CHW, index)
 
-    def _late(self, own_CHW: Tensor, index: int) -> Tensor:
+    def _delayed(self, own_CHW: Tensor, index: int) -> Tensor:
         earlier, modality = self._earlier[index], self.corruption.modality
-        late_CHW = as_float(read_frame(self.data, earlier, [modality])[modality])
-        if late_CHW.shape != own_CHW.shape:
-            sizes = ["×".join(map(str, image.shape[1:])) for image in (late_CHW, own_CHW)]
+        delayed_CHW = as_float(read_frame(self.data, earlier, [modality])[modality])
+        if delayed_CHW.shape != own_CHW.shape:
+            sizes = ["×".join(map(str, image.shape[1:])) for image in (delayed_CHW, own_CHW)]
             raise DataError(
                 f"{self.data.root}: {modality} of '{earlier.id}' is {sizes[0]} pixels and of '{self.ids[index]}' "
                 f"{sizes[1]}; a delay needs one size in a sequence"
             )
-        return late_CHW
+        return delayed_CHW
 
 
 def shifted(image_CHW: Tensor, right: int, down: int, outside_C11: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""What may go wrong with one modality when a detector is used: it is blank, out of place, or late. No torch here."""
+"""What can go wrong with one modality when a detector is used: it is missing, shifted or delayed.
+
+This file imports no torch.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -12,7 +15,7 @@ from tune_cmx.errors import DataError
 
 SHIFTS_PX = (2, 4, 8, 16)
 DELAYS = (1, 2, 4)
-"""What is looked at where nothing is asked for: pixels to the right, and frames."""
+"""The default strengths: pixels to the right, and positions in the video."""
 
 
 class _OfModality(Section):
@@ -26,10 +29,10 @@ class _OfModality(Section):
         return name
 
 
-class Blank(_OfModality):
+class Missing(_OfModality):
     """The modality shows its bands' training means and nothing else."""
 
-    kind: Literal["blank"] = "blank"
+    kind: Literal["missing"] = "missing"
 
     @property
     def strength(self) -> tuple[int, ...]:
@@ -37,24 +40,24 @@ class Blank(_OfModality):
         return ()
 
     def __str__(self) -> str:
-        return "blank"
+        return "missing"
 
 
-class Shift(_OfModality):
+class Shifted(_OfModality):
     """The modality is out of place, in pixels of the frame as stored; its training means come in from outside."""
 
-    kind: Literal["shift"] = "shift"
+    kind: Literal["shifted"] = "shifted"
     right: int
     down: int = 0
     """Negative: to the left, and up."""
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """As of `Blank`."""
+        """As of `Missing`."""
         return abs(self.right) + abs(self.down), self.right, self.down
 
     @model_validator(mode="after")
-    def _moves(self) -> "Shift":
+    def _moves(self) -> "Shifted":
         if not self.right and not self.down:
             raise ValueError("a shift by 0,0 changes nothing; give pixels to the right and down, as in 4,0")
         return self
@@ -64,22 +67,22 @@ class Shift(_OfModality):
         return "shifted " + ", ".join(f"{abs(by)} px {to if by > 0 else back}" for by, to, back in sides if by)
 
 
-class Delay(_OfModality):
+class Delayed(_OfModality):
     """The modality shows what it saw so many frames before, or the sequence's first where there are not so many."""
 
-    kind: Literal["delay"] = "delay"
+    kind: Literal["delayed"] = "delayed"
     frames: Annotated[int, Field(ge=1)]
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """As of `Blank`."""
+        """As of `Missing`."""
         return (self.frames,)
 
     def __str__(self) -> str:
-        return f"{self.frames} frame{'s' if self.frames > 1 else ''} late"
+        return f"delayed by {self.frames} frame{'s' if self.frames > 1 else ''}"
 
 
-Corruption = Blank | Shift | Delay
+Corruption = Missing | Shifted | Delayed
 _ANY: TypeAdapter[Corruption] = TypeAdapter(Annotated[Corruption, Field(discriminator="kind")])
 
 
@@ -98,12 +101,12 @@ def read_corruption(content: Any) -> Corruption:
 
 
 def usual_corruptions(modalities: Iterable[str], *, delays: bool) -> list[Corruption]:
-    """Each modality blank, shifted to the right, and late where `delays` says that sequences are known."""
+    """Each modality missing, shifted to the right and, if `delays`, delayed (this needs known sequences)."""
     found: list[Corruption] = []
     for modality in modalities:
-        found.append(Blank(modality=modality))
-        found += [Shift(modality=modality, right=pixels) for pixels in SHIFTS_PX]
-        found += [Delay(modality=modality, frames=frames) for frames in DELAYS if delays]
+        found.append(Missing(modality=modality))
+        found += [Shifted(modality=modality, right=pixels) for pixels in SHIFTS_PX]
+        found += [Delayed(modality=modality, frames=frames) for frames in DELAYS if delays]
     return found
 
 

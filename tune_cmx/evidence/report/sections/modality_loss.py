@@ -1,4 +1,4 @@
-"""What is lost when one modality is blank, out of place or late: a table of the runs, and the report's section."""
+"""What is lost when one modality is missing, shifted or delayed: a table of the runs, and the report's section."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.data.corruption.kinds import Blank, Corruption, Delay, Shift
+from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, OnSplit, read_robustness
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.claims.rows import SPLITS
@@ -134,8 +134,8 @@ def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) ->
         return
     page.heading("When a modality fails")
     page.paragraph(
-        "The confirmed runs' own weights, on frames one of whose modalities is blank (its mean over the training "
-        "frames), shifted, or late (what it saw some frames before in the same sequence); the boxes to be found stay. "
+        "The confirmed runs' own weights, on images with one modality missing (its mean over the training "
+        "images), shifted, or delayed (its image from some frames before in the same sequence); the boxes stay. "
         "This describes these runs: nothing here is tested, and no verdict rests on it. An arm that finds less has "
         "less to lose: read the loss beside the mAP that is left."
     )
@@ -187,7 +187,7 @@ def _ordered(runs: Sequence[OnSplit]) -> list[Corruption | None]:
     """None, for clean, and then every corruption of the runs: by modality as first met, kind and strength."""
     found = list(dict.fromkeys(one.corruption for run in runs for one in run.corrupted))
     modalities = list(dict.fromkeys(one.modality for one in found))
-    kinds = (Blank, Shift, Delay)
+    kinds = (Missing, Shifted, Delayed)
 
     def place(one: Corruption) -> tuple[int, int, tuple[int, ...]]:
         return modalities.index(one.modality), kinds.index(type(one)), one.strength
