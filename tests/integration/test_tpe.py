@@ -27,7 +27,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from tune_cmx.config.domains import parse_domains, sample_all
-from tune_cmx.config.space import EarlyStopping, Searcher
+from tune_cmx.config.searchers import TpeSearcher
+from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.optuna.memory import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
@@ -91,7 +92,7 @@ class Records:
         """A session of the search."""
         return TpeSearch(
             SPACE,
-            Searcher(kind="tpe", trials=trials, startup_trials=4),
+            TpeSearcher(trials=trials, startup_trials=4),
             study_name="search",
             storage=storage,
             seed=seed,

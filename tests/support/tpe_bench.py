@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tune_cmx.config.domains import Domains, parse_domains
-from tune_cmx.config.space import Searcher
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.optuna.memory import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
@@ -62,7 +62,7 @@ class Bench:
         """A session of the search."""
         return TpeSearch(
             parsed(space),
-            Searcher(kind="tpe", trials=trials, **settings),
+            TpeSearcher(trials=trials, **settings),
             study_name="search",
             storage=self.folder / STORAGE,
             seed=seed,

@@ -26,6 +26,7 @@ from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.arms import BASELINE
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import DataError
 
@@ -51,7 +52,7 @@ def check(
         settings = study.baseline.config.data
         prepared = None if settings.root is None else prepare_data(settings, Path(folder))
         show_check(study, begin_check(study, prepared, ask)())
-    drawn = study.file.searcher.kind == "tpe"
+    drawn = study.file.searcher.one_by_one is not None
     arms = "each choice and range end" if drawn else counted(len(study.searched), "arm")
     say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
 
@@ -68,11 +69,11 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
         DataError: No validation frame has a box.
         ConfigError: What the search begins with cannot be read, or a model cannot be built.
     """
-    from tune_cmx.search.optuna.priors import observations_of
+    searcher = study.file.searcher
+    if isinstance(searcher, TpeSearcher):  # what it begins with lies outside the file
+        from tune_cmx.search.optuna.priors import observations_of
 
-    if study.file.searcher.kind == "tpe":  # what it begins with lies outside the file
-        selection = (study.file.early_stopping.metric,)
-        observations_of(study.file.searcher, study.phases[0].domains, study.file.searcher.objectives or selection)
+        observations_of(searcher, study.phases[0].domains, searcher.optimised(study.file.early_stopping.metric))
     if prepared is not None and not prepared.summary()["counts"]["val"]["boxes"]:
         raise DataError(
             f"{prepared.data.root}: no validation frame has a box, so {study.file.early_stopping.metric} is not "

@@ -1,16 +1,14 @@
 """The searches of a study, one after the other: how the file names them, and the values that each draws."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from tune_cmx.config.domains import Choice, Domains, grid, parse_domains, sample_all
+from tune_cmx.config.domains import Domains, parse_domains
 from tune_cmx.config.parse import Lines, flatten
 from tune_cmx.config.paths import below, get, put
-from tune_cmx.config.space import Searcher, StudyFile
+from tune_cmx.config.searchers import Searcher
+from tune_cmx.config.space import StudyFile
 from tune_cmx.config.study_rules import ARMS, refuse_fixed, refuse_overlap, searched_paths
 from tune_cmx.errors import ConfigError
 
@@ -84,43 +82,17 @@ def read_fixed(content: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def draw_values(phase: SearchPhase, searcher: Searcher, seed: int, source: str) -> list[dict[str, Any]]:
-    """The searched values of each trial of a phase, no two alike; none where TPE draws them as the search goes on.
+    """The searched values of each trial of a phase, no two alike; none where they are drawn one by one.
 
     Raises:
         ConfigError: The searcher cannot draw from these domains, or not so many trials.
     """
-    if searcher.kind == "grid":
-        choices: dict[str, Choice] = {}
-        for path, domain in phase.domains.items():
-            if not isinstance(domain, Choice):
-                raise ConfigError(
-                    f"{source}: {phase.section}.{path}: a grid needs {{choice: [...]}}; "
-                    "or take searcher: {kind: random, trials: N}"
-                )
-            choices[path] = domain
-        draws = grid(choices)
-        return [dict(draw[ARMS]) for draw in draws] if ARMS in choices else draws
-    if ARMS in phase.domains:
+    if ARMS in phase.domains and not searcher.exhaustive:
         raise ConfigError(
             f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
         )
-    if searcher.kind == "tpe":
-        choices = {path: domain for path, domain in phase.domains.items() if isinstance(domain, Choice)}
-        size = len(grid(choices)) if len(choices) == len(phase.domains) else None
-        assert searcher.trials is not None
-        if size is not None and size < searcher.trials:
-            raise ConfigError(
-                f"{source}: searcher.trials: the space has only {size} different trials; got {searcher.trials}"
-            )
-        return []
-    generator = np.random.default_rng(seed)
-    assert searcher.trials is not None
-    found: dict[str, dict[str, Any]] = {}
-    for _ in range(100 * searcher.trials):
-        values = sample_all(phase.domains, generator)
-        found.setdefault(json.dumps(values, sort_keys=True), values)
-        if len(found) == searcher.trials:
-            return list(found.values())
-    raise ConfigError(
-        f"{source}: searcher.trials: the space has only about {len(found)} different trials; got {searcher.trials}"
-    )
+    try:
+        draws = searcher.draw(phase.domains, seed, phase.section)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    return [dict(draw[ARMS]) for draw in draws] if ARMS in phase.domains else draws

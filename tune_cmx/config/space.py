@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from tune_cmx.config.searchers import SEARCHERS, GridSearcher, Searcher, read_searcher
 from tune_cmx.config.section import Section, as_tuple
 
 SELECTION_METRICS = ("val/mAP", "val/mAP_50", "val/mAP_75")
@@ -12,58 +13,6 @@ SELECTION_METRICS = ("val/mAP", "val/mAP_50", "val/mAP_75")
 DEFAULT_SEEDS = 6
 MOST_RUNGS = 24
 """More are never set: over GPU-seconds, whose end is not known beforehand, the rungs have to end somewhere."""
-
-
-class Prior(Section):
-    """An observation from elsewhere, told to the searcher before it begins."""
-
-    values: Annotated[dict[str, Any], Field(min_length=1)]
-    """The searched values by dotted path."""
-    value: float
-    """The selection metric that they reached in full, in points."""
-
-
-OBJECTIVES: Mapping[str, Literal["max", "min"]] = {
-    **dict.fromkeys(SELECTION_METRICS, "max"),
-    "parameters": "min",
-    "milliseconds": "min",
-}
-"""What a search may optimise at once: metrics, all parameters of the model, milliseconds an image of its forward."""
-
-
-class Searcher(Section):
-    """How trials are drawn."""
-
-    kind: Literal["grid", "random", "tpe"] = "grid"
-    trials: Annotated[int, Field(ge=1)] | None = None
-    """How many draws; `random` and `tpe`."""
-    objectives: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """`tpe` only: several at once, the selection metric first; none named: the selection metric alone."""
-    startup_trials: Annotated[int, Field(ge=1)] = 10
-    """`tpe` only: random draws before the model of the space decides."""
-    priors: Annotated[tuple[Prior, ...], BeforeValidator(as_tuple)] = ()
-    """`tpe` only: observations from elsewhere, with which the searcher begins; never replicates of an arm."""
-    continues: str | None = None
-    """`tpe` only: the folder of an earlier study, whose finished trials the searcher begins with."""
-
-    @model_validator(mode="after")
-    def _keys_where_they_belong(self) -> "Searcher":
-        if (self.kind != "grid") != (self.trials is not None):
-            raise ValueError("trials: N goes with kind: random or tpe, and only there")
-        for key in ("objectives", "startup_trials", "priors", "continues"):
-            if self.kind != "tpe" and key in self.model_fields_set:
-                raise ValueError(f"{key} goes with kind: tpe, and only there")
-        if self.objectives and self.priors:
-            raise ValueError("priors have one value, and go with a single objective; leave priors or objectives out")
-        for name in self.objectives:
-            if name not in OBJECTIVES:
-                raise ValueError(f"objectives: '{name}' is none of {', '.join(OBJECTIVES)}")
-        if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
-            raise ValueError(
-                f"objectives: two or more different ones, or none for the selection metric alone; "
-                f"got {', '.join(self.objectives)}"
-            )
-        return self
 
 
 class EarlyStopping(Section):
@@ -243,7 +192,7 @@ class StudyFile(Section):
     phases: Annotated[tuple[PhaseFile, ...], BeforeValidator(as_tuple)] = ()
     """In place of `search`: several searches, each around what the one before it kept."""
     baseline: Annotated[dict[str, Any], Field(min_length=1)]
-    searcher: Searcher = Searcher()
+    searcher: Annotated[SerializeAsAny[Searcher], BeforeValidator(read_searcher)] = GridSearcher()
     early_stopping: EarlyStopping = EarlyStopping()
     confirm: Confirm = Confirm()
     claims: Annotated[tuple[Claim, ...], BeforeValidator(as_tuple)] = ()
@@ -253,18 +202,22 @@ class StudyFile(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _promote_first_for_tpe(cls, content: Any) -> Any:
-        """TPE learns from trials that were promoted; if all had to begin first, it would draw them all blindly."""
+    def _promote_before_drawing(cls, content: Any) -> Any:
+        """A searcher that draws one by one learns from promoted trials. If all had to begin first, it would draw them
+        all without any result."""
         sections = [content.get(key, {}) for key in ("searcher", "early_stopping")] if isinstance(content, dict) else []
         if not sections or not all(isinstance(section, dict) for section in sections):
             return content  # refused elsewhere
-        searcher, stopping = sections
-        if searcher.get("kind") != "tpe":
+        kind, stopping = sections[0].get("kind"), sections[1]
+        model = SEARCHERS.get(kind) if isinstance(kind, str) else None
+        if model is None or model.one_by_one is None:
             return content
         if stopping.get("variant", "promote") != "promote" or stopping.get("kind", "asha") == "none":
             return content
         if stopping.get("first", "promotion") != "promotion":
-            raise ValueError("early_stopping.first must be promotion with searcher tpe, which else learns nothing")
+            raise ValueError(
+                f"early_stopping.first must be promotion with searcher {kind}, which learns nothing otherwise"
+            )
         return {**content, "early_stopping": {**stopping, "first": "promotion"}}
 
     @model_validator(mode="after")
@@ -274,11 +227,12 @@ class StudyFile(Section):
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError(f"phases: a name stands twice: {', '.join(names)}")
-        if self.phases and self.searcher.kind != "grid":
+        if self.phases and not self.searcher.exhaustive:
             raise ValueError(f"phases are grids, one after the other; got searcher {self.searcher.kind}")
-        if self.searcher.objectives and self.searcher.objectives[0] != self.early_stopping.metric:
+        first = self.searcher.optimised(self.early_stopping.metric)[0]
+        if first != self.early_stopping.metric:
             raise ValueError(
                 f"searcher.objectives: the first must be early_stopping.metric, {self.early_stopping.metric}; "
-                f"got {self.searcher.objectives[0]}"
+                f"got {first}"
             )
         return self

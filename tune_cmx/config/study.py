@@ -1,7 +1,7 @@
 """A parsed study: arms and baseline. Its searches are read by `phases`; whether they are fair is for `study_rules`.
 
 The trials of a grid or a random search are drawn in the driver, from the file's seed: an interrupted study that is
-started again draws the same ones. Those of a later phase, or of TPE, join the arms as the search decides on them.
+started again draws the same ones. Those of a later phase, or of a searcher that draws one by one, join the arms later.
 """
 
 import copy
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.config.arms import BASELINE, Arm, Arms, label, value_text
-from tune_cmx.config.domains import Domains, extremes, refuse_outside
+from tune_cmx.config.domains import Domains, extremes
 from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
 from tune_cmx.config.paths import below, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
+from tune_cmx.config.searchers import DrawnSearcher
 from tune_cmx.config.space import StudyFile
 from tune_cmx.config.study_rules import (
     ARMS,
@@ -60,7 +61,7 @@ class Study:
     @property
     def grows(self) -> bool:
         """Whether the search adds arms as it goes."""
-        return len(self.phases) > 1 or self.file.searcher.kind == "tpe"
+        return len(self.phases) > 1 or self.file.searcher.one_by_one is not None
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ class Study:
         """The arms of a phase; those that the table does not have yet join it.
 
         Args:
-            phase: Any but one that TPE draws.
+            phase: Any but one whose trials are drawn one by one.
             kept: What the phase before it kept; none before the first.
 
         Raises:
@@ -153,7 +154,7 @@ class Study:
         found = []
         base: dict[str, Any] = {}
         for number, phase in enumerate(self.phases):
-            drawn = number == 0 and self.file.searcher.kind == "grid"
+            drawn = number == 0 and self.file.searcher.exhaustive
             base = {**_without(base, phase.domains), **phase.fixed}
             cases = list(extremes(phase.domains))
             for path, value, values in [] if drawn else cases:
@@ -170,8 +171,7 @@ class Study:
 
     def trials_planned(self) -> tuple[int, ...]:
         """Trials of each phase, at most."""
-        if self.file.searcher.kind != "grid":
-            assert self.file.searcher.trials is not None
+        if isinstance(self.file.searcher, DrawnSearcher):
             return (self.file.searcher.trials,)
         counts: list[int] = []
         kept = 1
@@ -208,12 +208,10 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     baseline = _config(fixed, file.baseline, file.seed, source, _lines_below(lines, "fixed", "baseline"))
     arms = Arms(Arm(BASELINE, label(file.baseline), dict(file.baseline), baseline))
     study = Study(file, _question(path), arms, source, fixed, phases, lines)
-    if not study.draw(phases[0]) and file.searcher.kind != "tpe":
+    if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
             f"{source}: every arm that the search draws is the baseline itself; there is nothing to compare"
         )
-    for number, prior in enumerate(file.searcher.priors, 1):
-        refuse_outside(phases[0].domains, prior.values, f"{source}: searcher.priors, number {number}")
     study.claimed()
     refuse_unknown_allowance(file.allow_differences, arms, source)
     for place, config in study.range_ends():

@@ -6,6 +6,7 @@ checkpoint. So a search is taken up by planning the same trials again, without R
 
 import json
 import math
+import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -122,7 +123,7 @@ class _Course:
     def _search_phase(self, phase: SearchPhase, kept: Sequence[str]) -> list[RunFolder]:
         study = self.opened.study
         title = "Search" if len(study.phases) == 1 else f"Search, phase {phase.name}"
-        if study.file.searcher.kind == "tpe":
+        if study.file.searcher.one_by_one is not None:
             return self._search_drawn(phase, title)
         arms = study.draw(phase, [study.arms[name] for name in kept])
         records = [self.opened.plan(arm, study.file.seed, "search") for arm in arms]
@@ -132,9 +133,11 @@ class _Course:
         return records
 
     def _search_drawn(self, phase: SearchPhase, title: str) -> list[RunFolder]:
-        """A search whose trials TPE draws as it goes."""
+        """A search whose trials are drawn one by one, each from the results so far."""
         study, settings = self.opened.study, self.opened.study.file.searcher
         metric = study.file.early_stopping.metric
+        assert settings.one_by_one is not None
+        draws = pkgutil.resolve_name(settings.one_by_one)
         handed_out: set[str] = set()
 
         def searcher(join: Callable[[RunFolder], Facts]) -> TpeSearch:
@@ -153,7 +156,7 @@ class _Course:
                 handed_out.add(name)
                 return join(record)
 
-            return TpeSearch(
+            search: TpeSearch = draws(
                 phase.domains,
                 settings,
                 study_name=study.file.study,
@@ -161,11 +164,11 @@ class _Course:
                 seed=study.file.seed,
                 metric=metric,
                 propose=propose,
-                outcome=lambda name: outcome(self.opened.record(name), settings.objectives or (metric,)),
+                outcome=lambda name: outcome(self.opened.record(name), settings.optimised(metric)),
             )
+            return search
 
-        assert settings.trials is not None
-        if not self.runner.run_drawn(phase.name, title, settings.trials, searcher):
+        if not self.runner.run_drawn(phase.name, title, sum(study.trials_planned()), searcher):
             raise _Interrupted
         return [record for record in self.opened.records() if record.state()["phase"] == "search"]
 
@@ -245,7 +248,7 @@ def _result(record: RunFolder, metric: str) -> SearchResult | None:
 
 
 def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
-    """What TPE is told of a trial."""
+    """What a searcher that draws one by one is told of a trial."""
     state, rows = record.state(), record.rows()
     last = {**rows[-1], "milliseconds": rows[-1]["val/milliseconds"]} if rows else {}
     last["parameters"] = float(state.get("parameters", {}).get("total", math.nan))

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator
 from tune_cmx.config.domains import Choice, Domain, is_active, refuse_outside
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.paths import below, get
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.section import Section, as_tuple
-from tune_cmx.config.space import Searcher
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import STAGES
 from tune_cmx.errors import ConfigError
@@ -60,7 +60,7 @@ class WarmStart(Section):
     notes: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 
 
-class WarmSearcher(Searcher):
+class WarmSearcher(TpeSearcher):
     """The searcher of a search that begins with earlier trials."""
 
     warm_start: WarmStart
@@ -73,7 +73,7 @@ def refuse_cold(study: Study) -> None:
         ConfigError: Its searcher takes no observations, or has several objectives.
     """
     searcher = study.file.searcher
-    if searcher.kind != "tpe":
+    if not isinstance(searcher, TpeSearcher):
         raise ConfigError(
             f"--warm-start: searcher {searcher.kind} draws without regard to results; set searcher: {{kind: tpe, "
             f"trials: N}} in {study.source}, or leave --warm-start out"

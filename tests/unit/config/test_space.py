@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 
 from tune_cmx.config.parse import validate
-from tune_cmx.config.space import Claim, Confirm, EarlyStopping, Searcher, StudyFile
+from tune_cmx.config.space import Claim, Confirm, EarlyStopping, StudyFile
 from tune_cmx.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    "content",
-    [{"kind": "random"}, {"kind": "tpe"}, {"kind": "grid", "trials": 3}, {"kind": "random", "trials": 0}],
-)
-def test_trials_go_with_drawn_searches_and_only_there(content: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="trials"):
-        validate(Searcher, content, source="a.yaml")
 
 
 @pytest.mark.parametrize(
@@ -65,29 +56,6 @@ def test_a_study_needs_its_name_and_a_baseline() -> None:
     assert str(caught.value).splitlines() == [f"a.yaml: {key}: is missing" for key in ("study", "baseline")]
     with pytest.raises(ConfigError, match=r"a\.yaml: study: .* got 'Über alles'"):
         validate(StudyFile, {"study": "Über alles", "search": {"a": 1}, "baseline": {"a": 1}}, source="a.yaml")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ({"kind": "random", "trials": 2, "priors": []}, "priors goes with kind: tpe"),
-        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP"]}, "two or more different ones"),
-        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP", "val/mAP"]}, "two or more different ones"),
-        ({"kind": "tpe", "trials": 2, "objectives": ["val/mAP", "watts"]}, "'watts' is none of val/mAP"),
-        (
-            {
-                "kind": "tpe",
-                "trials": 2,
-                "objectives": ["val/mAP", "parameters"],
-                "priors": [{"values": {"schedule.lr": 0.1}, "value": 50.0}],
-            },
-            "priors have one value",
-        ),
-    ],
-)
-def test_what_only_tpe_can_use_goes_with_it(content: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        validate(Searcher, content, source="a.yaml")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune_cmx.config.domains import Domains
 from tune_cmx.config.parse import dump
-from tune_cmx.config.space import OBJECTIVES, Searcher
+from tune_cmx.config.searchers.tpe import OBJECTIVES, TpeSearcher
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.distributions import distribution, parameter
 from tune_cmx.search.optuna.history import History
@@ -67,7 +67,7 @@ class TpeMemory:
     def __init__(
         self,
         domains: Domains,
-        searcher: Searcher,
+        searcher: TpeSearcher,
         *,
         study_name: str,
         storage: Path,
@@ -156,7 +156,7 @@ class TpeMemory:
         self._study.tell(number, state=TrialState.PRUNED)
         return True
 
-    def _begin(self, searcher: Searcher, storage: Path, seed: int) -> None:
+    def _begin(self, searcher: TpeSearcher, storage: Path, seed: int) -> None:
         """Add priors to a new search; see that one that is taken up is the one that it was."""
         terms: dict[str, Any] = {
             "search": {path: dump(domain) for path, domain in self._domains.items()},
@@ -176,7 +176,7 @@ class TpeMemory:
             self._study.set_metric_names(list(self._objectives))
             self._study.set_user_attr(TERMS, terms)
 
-    def _add_priors(self, searcher: Searcher) -> None:
+    def _add_priors(self, searcher: TpeSearcher) -> None:
         """Once each, also where a process died over it."""
         there = {trial.user_attrs.get(PRIOR) for trial in self._study.get_trials(deepcopy=False)}
         observations, notes = observations_of(searcher, self._domains, self._objectives)

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from tune_cmx.config.domains import Domains, refuse_outside
-from tune_cmx.config.space import Searcher
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.journal import studies_of
 from tune_cmx.search.warm_start import WarmSearcher
@@ -28,7 +28,7 @@ class Observation:
 
 
 def observations_of(
-    searcher: Searcher, domains: Domains, objectives: Sequence[str]
+    searcher: TpeSearcher, domains: Domains, objectives: Sequence[str]
 ) -> tuple[list[Observation], list[str]]:
     """All observations that a search begins with, and sentences on them for the user.
 

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from tune_cmx.config.domains import Domains, is_active, sample_all
-from tune_cmx.config.space import Searcher as SearcherConfig
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.search.optuna.distributions import suggest, text
 from tune_cmx.search.optuna.journal import quiet
 from tune_cmx.search.optuna.memory import RECORD, Outcome, TpeMemory
@@ -56,7 +56,7 @@ class TpeSearch(Searcher):
     def __init__(
         self,
         domains: Domains,
-        searcher: SearcherConfig,
+        searcher: TpeSearcher,
         *,
         study_name: str,
         storage: Path,
@@ -66,10 +66,9 @@ class TpeSearch(Searcher):
         outcome: Callable[[str], Outcome],
     ) -> None:
         super().__init__()  # names no metric: Ray would end the search where a report lacks it
-        assert searcher.trials is not None
         self._domains, self._seed, self._selection = domains, seed, metric
         self._trials, self._startup = searcher.trials, searcher.startup_trials
-        self._objectives = searcher.objectives or (metric,)
+        self._objectives = searcher.optimised(metric)
         self._propose = propose
         self.exhausted = False
         """Whether there is nothing more to draw."""

@@ -149,7 +149,7 @@ class _Play:
     def grid(self) -> Amount | None:
         """Every arm in full on the confirmation's seeds."""
         searched = [self._study.arms[name] for name in self._study.searched]
-        if len(self._study.phases) == 1 and self._study.file.searcher.kind == "grid":
+        if len(self._study.phases) == 1 and self._study.file.searcher.exhaustive:
             count = len(searched)
         else:
             count = 1
@@ -179,15 +179,17 @@ class _Play:
         key = (phase.name, *kept)
         if key not in self._drawn:
             study = self._study
-            tpe = study.file.searcher.kind == "tpe"
+            searcher = study.file.searcher
             start = [study.arms[name] for name in kept]
-            self._drawn[key] = self._at_random(phase, generator) if tpe else study.draw(phase, start)
+            if searcher.one_by_one is not None:
+                self._drawn[key] = self._at_random(phase, generator)
+            else:
+                self._drawn[key] = study.draw(phase, start)
         return self._drawn[key]
 
     def _at_random(self, phase: SearchPhase, generator: np.random.Generator) -> list[Arm]:
-        """In place of TPE's draws, which hang on what trials reach."""
-        trials = self._study.file.searcher.trials
-        assert trials is not None
+        """Random draws in place of those that depend on what trials reach."""
+        (trials,) = self._study.trials_planned()
         drawn: dict[str, Arm] = {}
         for _ in range(10 * trials):
             arm = self._study.arm(sample_all(phase.domains, generator))

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 from tpe_bench import METRIC, TOY, Bench
 
-from tune_cmx.config.space import Searcher
+from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.journal import STORAGE
 
@@ -30,7 +30,7 @@ def test_priors_shift_what_is_drawn_and_are_no_trials(tmp_path: Path) -> None:
 
     def drawn(folder: str, priors: list[dict[str, Any]]) -> list[float]:
         bench = Bench(tmp_path / folder)
-        settings = Searcher.model_validate({"kind": "tpe", "trials": 8, "priors": priors}).priors
+        settings = TpeSearcher.model_validate({"trials": 8, "priors": priors}).priors
         values = bench.run(bench.open(trials=8, priors=settings), how=lambda _: ("failed", 0))
         bench.open(trials=8, priors=settings)
         assert len(bench.stored()) == 12 + 8
@@ -53,7 +53,7 @@ def test_priors_shift_what_is_drawn_and_are_no_trials(tmp_path: Path) -> None:
     ],
 )
 def test_a_prior_outside_the_space_is_refused(bench: Bench, prior: dict[str, Any], said: str) -> None:
-    priors = Searcher.model_validate({"kind": "tpe", "trials": 8, "priors": [prior]}).priors
+    priors = TpeSearcher.model_validate({"trials": 8, "priors": [prior]}).priors
     with pytest.raises(ConfigError, match=said):
         bench.open(priors=priors)
 
