@@ -56,7 +56,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Pa
     for name in ("trial.json", "config.json"):
         change(second / name, seed=1001)
     arms = {"baseline": {"label": "baseline", "values": {}, "config": {}}}
-    study = {"study": "tiny", "baseline": "baseline", "arms": arms, "status": "complete", "factors": ["model.fusion"]}
+    study = {
+        "form": 2,
+        "study": "tiny",
+        "baseline": "baseline",
+        "arms": arms,
+        "status": "complete",
+        "factors": ["model.fusion"],
+    }
     (folder / "study.json").write_text(json.dumps(study))
     return folder
 

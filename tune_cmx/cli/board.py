@@ -10,6 +10,7 @@ from rich.markup import escape
 from tune_cmx.cli.earlier import study_copy
 from tune_cmx.cli.output import out
 from tune_cmx.errors import ConfigError
+from tune_cmx.old_form import trials_folder
 
 _MARKS = ("study.json", "trial.json")
 """Of a study, and of one trial by itself."""
@@ -62,7 +63,7 @@ def logdir_of(folder: Path) -> Path:
         ConfigError: It holds none.
     """
     if (folder / "study.json").exists():
-        return folder / "trials"
+        return trials_folder(folder)
     if any((place / mark).exists() for mark in _MARKS for place in (folder, *folder.glob("*/"))):
         return folder
     what = "no study is in it" if folder.is_dir() else "there is no such folder"

@@ -10,6 +10,7 @@ from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.parse import dump, flatten, read_trial
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
+from tune_cmx.old_form import refuse_resume
 
 if TYPE_CHECKING:
     from tune_cmx.storage import Mirror
@@ -54,9 +55,13 @@ def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> dic
     there = path.exists()
     if resume and not there:
         raise ConfigError(f"{folder}: no study to resume; leave --resume out, or name its --output-dir")
-    if there and not (resume or resume_or_start):
+    if not there:
+        return None
+    study = _read_json(path)
+    refuse_resume(folder, study)
+    if not (resume or resume_or_start):
         raise ConfigError(f"{folder}: a study of that name is there; add --resume, or take another --output-dir")
-    return _read_json(path) if there else None
+    return study
 
 
 def data_of_session(session: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import DataError
+from tune_cmx.old_form import trials_folder
 
 
 def check(
@@ -127,7 +128,7 @@ def show_report(folder: Path, mirror: Any) -> None:
     from tune_cmx.evidence.report.write import write_report
 
     path = write_report(folder)
-    failed = sum('"status": "failed"' in file.read_text() for file in (folder / "trials").glob("*/trial.json"))
+    failed = sum('"status": "failed"' in file.read_text() for file in trials_folder(folder).glob("*/trial.json"))
     if failed:
         say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
         say("to let them go on from their last checkpoint: the same command with --resume --retry-failed")

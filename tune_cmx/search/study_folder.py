@@ -16,6 +16,7 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
+from tune_cmx.old_form import FORM
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
 from tune_cmx.search.planning.study_size import schedule_end
@@ -160,6 +161,7 @@ class StudyFolder:
             "classes": list(self.prepared.data.classes),
         }
         content = {
+            "form": FORM,
             "study": study.file.study,
             "question": study.question,
             "factors": list(study.factors),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def _study(folder: Path) -> Path:
     (folder / "trials").mkdir(parents=True)
-    (folder / "study.json").write_text("{}")
+    (folder / "study.json").write_text('{"form": 2}')
     return folder
 
 

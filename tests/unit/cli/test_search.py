@@ -43,7 +43,7 @@ def test_a_study_that_is_there_is_not_started_again_nor_one_resumed_that_is_not(
 ) -> None:
     assert "no study to resume; leave --resume out" in refusal("search", space, "--data", data, "--resume")
     (tmp_path / "runs/tiny").mkdir(parents=True)
-    (tmp_path / "runs/tiny/study.json").write_text("{}")
+    (tmp_path / "runs/tiny/study.json").write_text('{"form": 2}')
     message = refusal("search", space, "--data", data)
     assert "a study of that name is there; add --resume, or take another --output-dir" in message
 

@@ -39,6 +39,7 @@ class StudyWriter:
     def __post_init__(self) -> None:
         fixed = config_of("baseline", 0, "val")
         self.study = {
+            "form": 2,
             "study": "cssa-stages",
             "question": "Where should CSSA replace FRM+FFM?",
             "factors": ["model.fusion.stages"],

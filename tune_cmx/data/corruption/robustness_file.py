@@ -1,5 +1,7 @@
 """`robustness.json`: what a record knows of its detector on frames one of whose modalities is corrupted."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from tune_cmx.config.section import Section
 from tune_cmx.data.corruption.kinds import Corruption
 from tune_cmx.errors import DataError
+from tune_cmx.old_form import current_robustness
 
 ROBUSTNESS = "robustness.json"
 _OLD_KINDS = {"blank": "missing", "shift": "shifted", "delay": "delayed"}
@@ -75,7 +78,10 @@ def read_robustness(record: Path) -> Robustness | None:
     if not path.is_file():
         return None
     try:
-        return Robustness.model_validate_json(path.read_bytes())
+        content: str | bytes = path.read_bytes()
+        with suppress(ValueError):  # of a file that is not JSON, the model tells where
+            content = json.dumps(current_robustness(json.loads(content)))
+        return Robustness.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))

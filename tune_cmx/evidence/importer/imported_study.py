@@ -17,6 +17,7 @@ from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, config_of, is
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import METRICS
 from tune_cmx.evidence.wording import value_text
+from tune_cmx.old_form import FORM
 
 _UNKNOWN = ("code_version", "packages", "split_hash", "split_how", "data_fingerprint", "device", "protocol_hash")
 
@@ -64,6 +65,7 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
         _json(place / "final_results.json", _results(run))
     baselines = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.baselines))
     content = {
+        "form": FORM,
         "study": name,
         "question": None,
         "factors": [PATHS.get(field, field) for field in varying],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
+from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
 
 Types = tuple[type, ...]
 _STUDY_OBJECTS = ("arms", "protocol", "selection", "early_stopping", "searcher", "confirm", "split", "data")
@@ -45,20 +46,32 @@ def read_study(folder: Path) -> StudyResults:
         raise DataError(f"{folder / 'study.json'}: not JSON: {error}") from error
     if not isinstance(study, dict):
         raise DataError(f"{folder / 'study.json'}: needs an object; got {type(study).__name__}")
+    old = is_old(study)
+    study = current_study(study, folder / "study.json")
     for key in _STUDY_OBJECTS:
         if not isinstance(study.get(key) or {}, dict):
             raise DataError(f"{folder / 'study.json'}: {key} needs an object; got {type(study[key]).__name__}")
     problems: list[str] = []
-    places = sorted(place for place in (folder / "trials").glob("*") if place.is_dir())
-    trials = [trial for place in places if (trial := read_record(place, problems)) is not None]
-    return StudyResults(folder, study, tuple(trials), _read_rungs(folder, problems), tuple(problems))
+    places = sorted(place for place in trials_folder(folder).glob("*") if place.is_dir())
+    trials = [trial for place in places if (trial := read_record(place, problems, old=old)) is not None]
+    return StudyResults(folder, study, tuple(trials), _read_rungs(folder, problems, old), tuple(problems))
 
 
-def read_record(place: Path, problems: list[str]) -> Trial | None:
-    """A record's folder as far as it can be read; None: not even trial.json can. `problems` receives what is wrong."""
+def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial | None:
+    """Read a run folder as far as possible.
+
+    Args:
+        place: The run folder.
+        problems: Receives a sentence for each thing that is wrong.
+        old: Whether version 0.1.0 wrote it.
+
+    Returns:
+        The trial; None: its trial.json cannot be read.
+    """
     info = _read_object(place / "trial.json", problems)
     if info is None:
         return None
+    info = current_trial(info) if old else info
     _drop_wrong(info, _TRIAL_TYPES, f"{place.name}/trial.json", problems)
     config = _read_object(place / "config.json", problems) or {}
     sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule", "compute"), (dict,))
@@ -136,7 +149,7 @@ def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
     return table.sort_values("epoch", ignore_index=True)
 
 
-def _read_rungs(folder: Path, problems: list[str]) -> tuple[Mapping[str, Any], ...]:
+def _read_rungs(folder: Path, problems: list[str], old: bool) -> tuple[Mapping[str, Any], ...]:
     path = folder / "search" / "rungs.jsonl"
     if not path.is_file():
         return ()
@@ -145,9 +158,9 @@ def _read_rungs(folder: Path, problems: list[str]) -> tuple[Mapping[str, Any], .
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = current_decision(json.loads(line)) if old else json.loads(line)
             float(entry["value"]), str(entry["decision"])
             latest[(str(entry["trial"]), float(entry["rung"]))] = entry
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"search/rungs.jsonl, line {number} cannot be read")
     return tuple(latest.values())

@@ -86,7 +86,7 @@ def protocol_section(page: Page, records: StudyResults) -> None:
 
 def link(trial: Trial, records: StudyResults) -> str:
     """The trial's arm as a link to its record, from the report's folder."""
-    return f"[{records.label(trial.arm)}](../trials/{trial.name}/)"
+    return f"[{records.label(trial.arm)}](../{trial.folder.parent.name}/{trial.name}/)"
 
 
 def _counts(part: Mapping[str, Any]) -> str:

@@ -1,0 +1,170 @@
+"""Studies written by version 0.1.0, read as if they had today's form. No other file knows the old form.
+
+A `study.json` of today has the key `form`; version 0.1.0 wrote none. Old folders are read and never changed: `search`
+refuses to resume them, because trials of two versions do not compare.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_cmx.errors import ConfigError, DataError
+
+FORM = 2
+"""The form in which this version writes a study's folder; `form` in `study.json`."""
+TRIALS, OLD_TRIALS = "trials", "records"
+"""The folder of all run folders, now and in version 0.1.0."""
+_OLD_BASELINE, _BASELINE = "control", "baseline"
+_OLD_CONTINUE, _CONTINUE = "go on", "continue"
+
+
+def is_old(study: Mapping[str, Any]) -> bool:
+    """Whether version 0.1.0 wrote this `study.json`."""
+    return "form" not in study
+
+
+def trials_folder(folder: Path) -> Path:
+    """The folder that holds a study's run folders."""
+    old = folder / OLD_TRIALS
+    return old if old.is_dir() and not (folder / TRIALS).is_dir() else folder / TRIALS
+
+
+def current_study(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a `study.json` in today's form.
+
+    Args:
+        content: The parsed file.
+        path: Of the file, for messages.
+
+    Raises:
+        DataError: A newer version wrote it.
+    """
+    if not is_old(content):
+        _refuse_unknown(content["form"], path)
+        return dict(content)
+    study = _renamed(content, {_OLD_BASELINE: _BASELINE, "twins": "equivalent"})
+    if study.get("baseline") == _OLD_BASELINE:
+        study["baseline"] = _BASELINE
+    for key in ("arms", "selection", "imported"):
+        if isinstance(study.get(key), Mapping):
+            study[key] = _SECTIONS[key](study[key])
+    for key, convert in (("equivalent", _arm_ids), ("claims", _claim)):
+        if isinstance(study.get(key), list):
+            study[key] = [convert(entry) for entry in study[key]]
+    return study
+
+
+def current_trial(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of an old study's `trial.json` in today's form."""
+    return {**content, "arm": _arm(content["arm"])} if "arm" in content else dict(content)
+
+
+def current_decision(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of an old study's `search/rungs.jsonl` in today's form."""
+    decision = content.get("decision")
+    return {**content, "decision": _CONTINUE if decision == _OLD_CONTINUE else decision}
+
+
+def current_robustness(content: Any) -> Any:
+    """The content of a `robustness.json` in today's form; what has that form already stays as it is."""
+    splits = content.get("splits") if isinstance(content, Mapping) else None
+    if not isinstance(splits, Mapping):
+        return content
+    return {**content, "splits": {split: _robustness_of(part) for split, part in splits.items()}}
+
+
+def refuse_resume(folder: Path, study: Mapping[str, Any]) -> None:
+    """Refuse to continue a study of another form.
+
+    Args:
+        folder: The study's folder.
+        study: The content of its `study.json`.
+
+    Raises:
+        ConfigError: Another version wrote it; the message names the version and what to do.
+    """
+    if not is_old(study):
+        try:
+            _refuse_unknown(study["form"], folder / "study.json")
+        except DataError as error:
+            raise ConfigError(str(error)) from error
+        return
+    version = _version(folder)
+    raise ConfigError(
+        f"{folder}: version {version} of tune-cmx wrote this study, and this version cannot resume it. Resume it with "
+        f"that version, or start a new study: --output-dir ANOTHER --warm-start {folder} (needs searcher: tpe). "
+        f"`tune-cmx report {folder}` still reads it"
+    )
+
+
+def _version(folder: Path) -> str:
+    """The version on the study's runs; 0.1.0 where no run can be read."""
+    for file in sorted(trials_folder(folder).glob("*/trial.json")):
+        try:
+            found = json.loads(file.read_bytes()).get("code_version")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if found:
+            return str(found)
+    return "0.1.0"
+
+
+def _refuse_unknown(form: Any, path: Path) -> None:
+    if form != FORM:
+        raise DataError(
+            f"{path}: form is {form!r}; this version reads form {FORM} and studies of version 0.1.0, which have no "
+            "form. A newer version wrote it: install that version"
+        )
+
+
+def _renamed(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in content.items()}
+
+
+def _arm(name: Any) -> Any:
+    return _BASELINE if name == _OLD_BASELINE else name
+
+
+def _arm_ids(names: Any) -> Any:
+    return [_arm(name) for name in names] if isinstance(names, list) else names
+
+
+def _arms(arms: Mapping[str, Any]) -> dict[str, Any]:
+    return {_arm(name): about for name, about in arms.items()}
+
+
+def _selection(selection: Mapping[str, Any]) -> dict[str, Any]:
+    converted = {"finalists": _arm_ids(selection.get("finalists")), "winner": _arm(selection.get("winner"))}
+    return {**selection, **{key: value for key, value in converted.items() if key in selection}}
+
+
+def _import(about: Mapping[str, Any]) -> dict[str, Any]:
+    return _renamed(about, {"controls": "baselines"})
+
+
+_SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import}
+
+
+def _claim(claim: Any) -> Any:
+    if not isinstance(claim, Mapping):
+        return claim
+    return {key: _side(value) for key, value in _renamed(claim, {_OLD_BASELINE: _BASELINE}).items()}
+
+
+def _side(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.get("arm") == _OLD_BASELINE:
+        return {**value, "arm": _BASELINE}
+    return _arm(value)
+
+
+def _robustness_of(part: Any) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    new = _renamed(part, {"undisturbed": "clean", "disturbed": "corrupted"})
+    if isinstance(new.get("corrupted"), list):
+        new["corrupted"] = [
+            _renamed(one, {"disturbance": "corruption"}) if isinstance(one, Mapping) else one
+            for one in new["corrupted"]
+        ]
+    return new
