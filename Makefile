@@ -9,7 +9,7 @@ STUDY := search_spaces/demo.yaml
 
 demo: $(READY)
 	rm -rf runs/demo
-	$(BIN)/tune-cmx data synth runs/synthetic --frames 120 --sequences 12
+	$(BIN)/tune-cmx data synth runs/synthetic --images 120 --sequences 12
 	$(BIN)/tune-cmx search $(STUDY) --data runs/synthetic --output-dir runs
 
 test: $(READY)

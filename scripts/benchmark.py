@@ -231,7 +231,7 @@ def tree_cpu_s(pid: int) -> float:
 def synthetic(folder: Path) -> Path:
     """The smallest data that can be split."""
     place = folder / "data"
-    return place if place.exists() else synthesize(place, frames=24, size=64, sequences=6, seed=0, form="folders")
+    return place if place.exists() else synthesize(place, images=24, size=64, sequences=6, seed=0)
 
 
 def overhead(arguments: argparse.Namespace) -> None:

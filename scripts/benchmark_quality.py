@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     folder = arguments.folder.resolve()
-    data = synthesize(folder / "set", frames=240, size=96, sequences=24, seed=0, form="folders")
+    data = synthesize(folder / "set", images=240, size=96, sequences=24, seed=0)
     study = read_study(SPACE, overrides={"data.root": str(data), "schedule.epochs": arguments.epochs})
     config = study.baseline.config.model_copy(update={"report_split": "test"})
     prepared = prepare(config.data, folder / "prepared")

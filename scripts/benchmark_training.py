@@ -127,7 +127,7 @@ def frames(folder: Path, count: int) -> Path:
     from tune_cmx.data.synthetic import synthesize
 
     height, width = NATIVE_PX
-    data = synthesize(folder, frames=count, size=width, sequences=12, seed=0, form="folders")
+    data = synthesize(folder, images=count, size=width, sequences=12, seed=0)
     for file in data.rglob("*.png"):
         with Image.open(file) as image:
             image.resize((width, height)).save(file)
@@ -152,7 +152,7 @@ def measure_one(arguments: argparse.Namespace) -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from tune_cmx.config.trial import TrialConfig
-    from tune_cmx.data.image_cache import shared_frames
+    from tune_cmx.data.image_cache import shared_images
     from tune_cmx.data.prepare import prepare
     from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
     from tune_cmx.training.ddp.ranks import lead_rank
@@ -185,7 +185,7 @@ def measure_one(arguments: argparse.Namespace) -> None:
             for group in trainer.optimizer.param_groups:
                 group.update(fused=False, foreach=False)
         attention = nullcontext() if case.fused_attention else sdpa_kernel(SDPBackend.MATH)
-        cache = shared_frames(prepared.data, prepared.audit) if case.shared_cache else nullcontext()
+        cache = shared_images(prepared.data, prepared.audit) if case.shared_cache else nullcontext()
         with attention, cache as shared:
             if case.shared_cache and shared is None:
                 raise SystemExit("the frames do not fit into shared memory: leave the cases with a shared cache out")

@@ -227,7 +227,7 @@ def table(chaos: Chaos, alone: Study, alone_s: float) -> str:
 
 def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
     """Both studies; how many differences there are."""
-    data = synthesize(folder / "data", frames=24, size=64, sequences=6, seed=0, form="folders")
+    data = synthesize(folder / "data", images=24, size=64, sequences=6, seed=0)
     space = space_file(folder / "space.yaml", arguments.variant, arguments.searcher)
     alone = Study(folder / "alone", space, data, arguments.at_a_time, ray)
     alone.folder.mkdir()

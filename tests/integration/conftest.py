@@ -137,7 +137,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images."""
-    return synthesize(tmp_path_factory.mktemp("data") / "set", frames=24, size=64, sequences=6, seed=0, form="folders")
+    return synthesize(tmp_path_factory.mktemp("data") / "set", images=24, size=64, sequences=6, seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,7 @@ def test_a_helper_that_is_killed_fails_the_trial_at_once(tiny: Tiny, prepared: P
 def test_a_helper_that_fails_gives_its_reason(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     """A frame that is gone after the audit, and that the second process is the one to read."""
     order = epoch_order(len(prepared.split.train), seed=derive(config.seed, "order"), epoch=1)
-    frame = next(f for f in prepared.data.frames if f.id == prepared.split.train[order[1]])
+    frame = next(f for f in prepared.data.images if f.id == prepared.split.train[order[1]])
     path = next(path for path in tiny.data.glob("rgb/**/*") if path.stem == Path(frame.id).name)
     hidden = path.rename(path.with_suffix(".gone"))
     try:

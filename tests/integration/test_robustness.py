@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Path:
     """A study's folder with one arm confirmed on two seeds, of which the second run is a copy of the first."""
     root = tmp_path_factory.mktemp("robust")
-    frames = synthesize(root / "set", frames=96, size=64, sequences=12, seed=0)
+    frames = synthesize(root / "set", images=96, size=64, sequences=12, seed=0)
     tiny = tiny_at(frames, root)
     folder = root / "study"
     content = {

@@ -54,7 +54,7 @@ def test_a_trial_has_the_same_numbers_with_and_without(tiny: Tiny, prepared: Pre
 def test_a_trial_decodes_nothing_itself(
     tiny: Tiny, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune_cmx.data.dataset.read_frame", None)
+    monkeypatch.setattr("tune_cmx.data.dataset.read_image", None)
     config = with_schedule(tiny.study().arms["baseline"].config)
     record = RunFolder.plan(tmp_path / "record", config, arm="baseline", phase="single")
     assert len(list(run_trial(record, prepared, shared_cache=True))) == 2

@@ -55,7 +55,7 @@ def test_it_ends_as_if_nothing_had_been(
 @pytest.fixture
 def study(chaos: ModuleType, tmp_path: Path) -> Iterator[Any]:
     """Two arms, trained in full."""
-    data = chaos.synthesize(tmp_path / "data", frames=24, size=64, sequences=6, seed=0, form="folders")
+    data = chaos.synthesize(tmp_path / "data", images=24, size=64, sequences=6, seed=0)
     space = chaos.space_file(tmp_path / "space.yaml", "stop", "grid")
     content = yaml.safe_load(space.read_text())
     content["fixed"]["schedule"]["epochs"] = 8

@@ -56,7 +56,7 @@ def short() -> Iterator[Path]:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A folder with data and a search-space file."""
-    synthesize(tmp_path / "data", frames=24, size=64, sequences=6, seed=0, form="folders")
+    synthesize(tmp_path / "data", images=24, size=64, sequences=6, seed=0)
     (tmp_path / "space.yaml").write_text("# Which stage?\n" + yaml.safe_dump(SPACE))
     return tmp_path
 

@@ -134,7 +134,7 @@ def records(study: Path) -> dict[str, RunFolder]:
 def test_its_trial_goes_on_on_the_other(
     tmp_path: Path, nodes: tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"]
 ) -> None:
-    synthesize(tmp_path / "data", frames=24, size=64, sequences=6, seed=0, form="folders")
+    synthesize(tmp_path / "data", images=24, size=64, sequences=6, seed=0)
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
     log = tmp_path / "study.log"
     study = start(log, sys.executable, "-c", PROGRAM, tmp_path, f"{LOOPBACK}:{PORT}")

@@ -31,7 +31,7 @@ def found(data):
 def test_every_frame_and_label_can_be_used(data, found):
     assert list(data.bands) == ["rgb", "thermal", "event"]
     assert data.classes == ("person",)
-    assert len(data.frames) == 104
+    assert len(data.images) == 104
     assert set(found.sizes.values()) == {(480, 640)}
     assert sum(found.boxes.values()) == 385
     assert found.negatives == 8

@@ -14,8 +14,8 @@ app = typer.Typer(no_args_is_help=True, help="Data sets.")
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
-    frames: Annotated[int, typer.Option(min=3)] = 240,
-    size: Annotated[int, typer.Option(min=32, help="Side of the frames in pixels.")] = 96,
+    images: Annotated[int, typer.Option(min=3)] = 240,
+    size: Annotated[int, typer.Option(min=32, help="Height and width of the images in pixels.")] = 96,
     sequences: Annotated[int, typer.Option(min=3)] = 24,
     seed: Annotated[int, typer.Option()] = 0,
     form: Annotated[
@@ -28,5 +28,5 @@ def synth(
     """
     from tune_cmx.data.synthetic import synthesize
 
-    path = synthesize(folder, frames=frames, size=size, sequences=sequences, seed=seed, form=form)
-    out.print(f"{frames} frames in {sequences} sequences: {escape(str(path))}", soft_wrap=True)
+    path = synthesize(folder, images=images, size=size, sequences=sequences, seed=seed, form=form)
+    out.print(f"{images} images in {sequences} sequences: {escape(str(path))}", soft_wrap=True)

@@ -120,7 +120,7 @@ def search(
     with ExitStack() as stack:
         with torch_process() as ask:
             answer = ask(share_of_gpu, device, gpus_per_trial, here=address is None)
-            from tune_cmx.data.image_cache import frames_kept
+            from tune_cmx.data.image_cache import images_kept
             from tune_cmx.search.cluster import Resources, ray_cluster
             from tune_cmx.search.console import StudyConsole
             from tune_cmx.search.runner import run_study
@@ -143,7 +143,7 @@ def search(
             with prepared_for(study.baseline.config.data, folder, begun=before is not None) as prepared:
                 checked = begin_check(study, prepared, ask)
                 if shared_cache and address is None:  # where no trial runs, as between two, somebody must hold them
-                    lack = stack.enter_context(frames_kept(prepared.data, prepared.audit))
+                    lack = stack.enter_context(images_kept(prepared.data, prepared.audit))
                     if lack:
                         warn(lack)
                 stack.enter_context(ray_cluster(resources))  # it begins while the models are built

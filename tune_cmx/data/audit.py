@@ -14,7 +14,7 @@ import numpy as np
 
 from tune_cmx.data.pixels import Pixels, decode_image, decode_packed, full_scale, split_bands, to_bands
 from tune_cmx.data.readers.labels import label_bytes, parse_labels
-from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.data.readers.layout import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
@@ -86,17 +86,17 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
     """
     results: list[_FrameAudit] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for result in pool.map(lambda frame: _audit_frame(data, frame), data.frames):
+        for result in pool.map(lambda frame: _audit_frame(data, frame), data.images):
             results.append(result)
             if progress is not None:
-                progress(len(results), len(data.frames))
+                progress(len(results), len(data.images))
     problems = [problem for result in results for problem in result.problems]
     if problems:
         raise DataError(_summary(data.root, problems))
     class_ids = Counter(class_id for result in results for class_id in result.classes)
     if not class_ids:
         raise DataError(f"{data.root}: no frame has a box; a detector needs some to learn from")
-    ids = [frame.id for frame in data.frames]
+    ids = [frame.id for frame in data.images]
     return Audit(
         sizes={id: result.size for id, result in zip(ids, results, strict=True)},
         boxes={id: len(result.classes) for id, result in zip(ids, results, strict=True)},
@@ -126,7 +126,7 @@ def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[flo
     return found
 
 
-def _audit_frame(data: PairedData, frame: Frame) -> _FrameAudit:
+def _audit_frame(data: PairedData, frame: PairedImage) -> _FrameAudit:
     problems: list[str] = []
     odd: list[tuple[str, str]] = []
     digest = hashlib.sha256(frame.id.encode())
@@ -161,7 +161,7 @@ def _audit_frame(data: PairedData, frame: Frame) -> _FrameAudit:
     return _FrameAudit((int(size[0]), int(size[1])), sums, classes, digest.hexdigest(), problems, odd)
 
 
-def _files(data: PairedData, frame: Frame) -> list[tuple[str, Path]]:
+def _files(data: PairedData, frame: PairedImage) -> list[tuple[str, Path]]:
     """Each file once, with its modality; of a packed set, the first."""
     files = list(frame.files.items())
     return files[:1] if data.packed else files
@@ -182,7 +182,7 @@ def _decode(data: PairedData, content: bytes, path: Path, modality: str) -> tupl
     return {modality: bands}, note
 
 
-def _label_place(data: PairedData, frame: Frame) -> str:
+def _label_place(data: PairedData, frame: PairedImage) -> str:
     return frame.id if frame.label is None else data.place(frame.label)
 
 

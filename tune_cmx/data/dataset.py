@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
-from tune_cmx.data.image_cache import SharedFrames
-from tune_cmx.data.pixels import Pixels, full_scale, read_frame
+from tune_cmx.data.image_cache import SharedImages
+from tune_cmx.data.pixels import Pixels, full_scale, read_image
 from tune_cmx.data.readers.labels import read_labels
 from tune_cmx.data.readers.layout import PairedData
 from tune_cmx.data.transforms import apply_geometry, draw_dropout, draw_geometry
@@ -52,10 +52,10 @@ class PairedDataset(Dataset[Sample]):
         seed: int,
         means: Mapping[str, Sequence[float]] | None = None,
         cache_mib: int = 512,
-        shared: SharedFrames | None = None,
+        shared: SharedImages | None = None,
     ) -> None:
         assert means is not None or augment is None or not augment.modality_dropout, "modality_dropout needs means"
-        frames = {frame.id: frame for frame in data.frames}
+        frames = {frame.id: frame for frame in data.images}
         unknown = next((id for id in ids if id not in frames), None)
         if unknown is not None:
             raise DataError(f"{data.root}: no frame '{unknown}'")
@@ -64,7 +64,7 @@ class PairedDataset(Dataset[Sample]):
                 raise DataError(f"{data.root}: no {modality} images; the set has {', '.join(data.bands)}")
         self.data = data
         self.ids = tuple(ids)
-        self.frames = [frames[id] for id in ids]
+        self.images = [frames[id] for id in ids]
         self.modalities = tuple(modalities)
         self.means = means
         self.augment = augment
@@ -75,7 +75,7 @@ class PairedDataset(Dataset[Sample]):
         self._shared = shared
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.images)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other geometry from here on; the same again for the same epoch."""
@@ -91,7 +91,7 @@ class PairedDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         image = torch.cat([as_float(pixels) for pixels in self._pixels(index)])
         height, width = int(image.shape[1]), int(image.shape[2])
-        labels = read_labels(self.data, self.frames[index])
+        labels = read_labels(self.data, self.images[index])
         boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
         classes = torch.from_numpy(labels.classes + 1)
         if self.augment is not None:
@@ -124,7 +124,7 @@ class PairedDataset(Dataset[Sample]):
             return self._shared.read(self.ids[index], self.modalities)
         if index in self._cache:
             return self._cache[index]
-        bands = read_frame(self.data, self.frames[index], self.modalities)
+        bands = read_image(self.data, self.images[index], self.modalities)
         pixels = [bands[modality] for modality in self.modalities]
         size = sum(array.nbytes for array in pixels)
         if size <= self._room and get_worker_info() is None:  # what a worker keeps is lost with it, epoch by epoch

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tune_cmx.data.readers.labels import label_bytes, parse_labels
-from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.data.readers.layout import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -22,7 +22,7 @@ def by_sequence(data: PairedData, fractions: Sequence[float], seed: int) -> dict
         )
     members: dict[str, list[str]] = {}
     classes: dict[str, set[int]] = {}
-    for frame in data.frames:
+    for frame in data.images:
         members.setdefault(str(frame.sequence), []).append(frame.id)
         classes.setdefault(str(frame.sequence), set()).update(classes_in(data, frame))
     sizes = {name: len(ids) for name, ids in members.items()}
@@ -96,6 +96,6 @@ def by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[
     return by_block(shuffled, fractions, guard=0)
 
 
-def classes_in(data: PairedData, frame: Frame) -> set[int]:
+def classes_in(data: PairedData, frame: PairedImage) -> set[int]:
     """Classes of the frame's boxes; lines that cannot be used are the audit's affair."""
     return set(parse_labels(label_bytes(frame), frame.id, data.classes)[0].classes.tolist())

@@ -25,7 +25,7 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
         ids: Frames, in the order that the dataset has them.
         sizes: Height and width by frame id, as `Audit.sizes`.
     """
-    frames = {frame.id: frame for frame in data.frames}
+    frames = {frame.id: frame for frame in data.images}
     images, boxes, labels = [], [], []
     for index, id in enumerate(ids):
         found = read_labels(data, frames[id])

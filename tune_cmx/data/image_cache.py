@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from tune_cmx.data import pixels as decoding
 from tune_cmx.data.audit import Audit
-from tune_cmx.data.pixels import Pixels, read_frame
-from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.data.pixels import Pixels, read_image
+from tune_cmx.data.readers.layout import PairedData, PairedImage
 from tune_cmx.data.shared_folder import locked_alone, shared_folder
 from tune_cmx.errors import DataError
 
@@ -44,7 +44,7 @@ Place = tuple[int, str, tuple[int, ...]]
 _log = logging.getLogger(__name__)
 
 
-class SharedFrames:
+class SharedImages:
     """The decoded frames of a set, read-only. A process that gets it pickled maps the same memory.
 
     Args:
@@ -58,7 +58,7 @@ class SharedFrames:
         self._bytes: NDArray[np.uint8] = np.asarray(np.memmap(folder / _FRAMES, dtype=np.uint8, mode="r"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SharedFrames, (self._folder,)
+        return SharedImages, (self._folder,)
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +66,7 @@ class SharedFrames:
         return len(self._bytes)
 
     def read(self, id: str, modalities: Sequence[str]) -> list[Pixels]:
-        """A frame's pixels, H×W×bands of each modality, as `read_frame` gives them."""
+        """A frame's pixels, H×W×bands of each modality, as `read_image` gives them."""
         return [self._image(*self._places[id][modality]) for modality in modalities]
 
     def _image(self, start: int, dtype: str, shape: tuple[int, ...]) -> Pixels:
@@ -76,7 +76,7 @@ class SharedFrames:
 
 
 @contextmanager
-def shared_frames(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[SharedFrames | None]:
+def shared_images(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[SharedImages | None]:
     """The set's frames in shared memory for as long as the context lasts, decoded by the first that asks.
 
     Where they do not fit, or the memory cannot be used, a warning in the log says so, and there are none.
@@ -103,13 +103,13 @@ def shared_frames(data: PairedData, audit: Audit, base: Path | None = None) -> I
 
 
 @contextmanager
-def frames_kept(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[str | None]:
+def images_kept(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[str | None]:
     """Keep what trials put into shared memory between one trial and the next; nothing is decoded here.
 
     Args:
         data: The set.
         audit: Of it.
-        base: As of `shared_frames`.
+        base: As of `shared_images`.
 
     Yields:
         What is wrong, if trials will have to go without shared frames.
@@ -145,7 +145,7 @@ def _family() -> str:
 
 def _key(data: PairedData, audit: Audit) -> str:
     """Differs where any pixel could. The audit may be older than the files, and so their sizes and times count too."""
-    files = sorted({path for frame in data.frames for path in frame.files.values()})
+    files = sorted({path for frame in data.images for path in frame.files.values()})
     try:
         found = [(status.st_size, status.st_mtime_ns) for status in map(os.stat, files)]
     except OSError as error:
@@ -155,7 +155,7 @@ def _key(data: PairedData, audit: Audit) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _found_or_built(folder: Path, data: PairedData, audit: Audit) -> SharedFrames:
+def _found_or_built(folder: Path, data: PairedData, audit: Audit) -> SharedImages:
     """The frames of a folder that is held.
 
     Raises:
@@ -169,7 +169,7 @@ def _found_or_built(folder: Path, data: PairedData, audit: Audit) -> SharedFrame
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / _INDEX).exists():
                 _build(folder, data, audit)
-    return SharedFrames(folder)
+    return SharedImages(folder)
 
 
 def _build(folder: Path, data: PairedData, audit: Audit) -> None:
@@ -194,13 +194,13 @@ def _build(folder: Path, data: PairedData, audit: Audit) -> None:
         raise
 
 
-def _decoded(data: PairedData) -> Iterator[tuple[Frame, Mapping[str, Pixels]]]:
+def _decoded(data: PairedData) -> Iterator[tuple[PairedImage, Mapping[str, Pixels]]]:
     """All frames in order, every modality of each."""
     modalities = list(data.bands)
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(data.frames), _AT_ONCE):
-            frames = data.frames[start : start + _AT_ONCE]
-            yield from zip(frames, pool.map(lambda frame: read_frame(data, frame, modalities), frames), strict=True)
+        for start in range(0, len(data.images), _AT_ONCE):
+            frames = data.images[start : start + _AT_ONCE]
+            yield from zip(frames, pool.map(lambda frame: read_image(data, frame, modalities), frames), strict=True)
 
 
 def _append(file: IO[bytes], pixels: Pixels) -> Place:
@@ -214,7 +214,7 @@ def _append(file: IO[bytes], pixels: Pixels) -> Place:
 
 def _bytes_needed(data: PairedData, audit: Audit) -> int:
     """Of all frames, if their numbers are of the same type as the first one's."""
-    images = read_frame(data, data.frames[0], list(data.bands)).values()
+    images = read_image(data, data.images[0], list(data.bands)).values()
     bytes_per_pixel = sum(pixels.shape[2] * pixels.itemsize for pixels in images)
     areas = (height * width for height, width in audit.sizes.values())
     return sum(bytes_per_pixel * area + len(data.bands) * _ALIGN for area in areas)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_cmx.data.readers.layout import FOLDER_BANDS, Frame, PairedData
+from tune_cmx.data.readers.layout import FOLDER_BANDS, PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 Pixels = NDArray[Any]
@@ -17,7 +17,7 @@ Pixels = NDArray[Any]
 _READABLE_MODES = {"1": "L", "P": "RGB", "PA": "RGB", "LA": "L", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
-def read_frame(data: PairedData, frame: Frame, modalities: Sequence[str]) -> dict[str, Pixels]:
+def read_image(data: PairedData, frame: PairedImage, modalities: Sequence[str]) -> dict[str, Pixels]:
     """The frame's pixels by modality, H×W×bands each.
 
     Raises:

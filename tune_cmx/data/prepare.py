@@ -124,7 +124,7 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     """
     data = _open(config)
     found = Audit.from_json(json.loads((folder / _AUDIT).read_text(encoding="utf-8")))
-    here, then = {frame.id for frame in data.frames}, set(found.sizes)
+    here, then = {frame.id for frame in data.images}, set(found.sizes)
     if here != then:
         changed = sorted(here ^ then)
         raise DataError(

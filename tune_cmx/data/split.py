@@ -18,7 +18,7 @@ How = Literal["sequence", "block", "frame", "given"]
 
 @dataclass(frozen=True)
 class Split:
-    """Frame ids of the three parts, each in the set's order."""
+    """PairedImage ids of the three parts, each in the set's order."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -69,9 +69,9 @@ def make_split(
     if how == "sequence":
         parts = by_sequence(data, fractions, seed)
     elif how == "block":
-        parts = by_block([frame.id for frame in data.frames], fractions, guard)
+        parts = by_block([frame.id for frame in data.images], fractions, guard)
     elif how == "frame":
-        parts = by_frame([frame.id for frame in data.frames], fractions, seed)
+        parts = by_frame([frame.id for frame in data.images], fractions, seed)
     else:
         raise ConfigError(f"a split is by sequence, block or frame; got '{how}'")
     return _split(data, parts, how=how, seed=None if how == "block" else seed)
@@ -95,7 +95,7 @@ def read_split(path: Path, data: PairedData) -> Split:
             raise DataError(
                 f"{path}: unknown key '{key}'. Known: {', '.join(known_keys)}.{suggestion(key, known_keys)}"
             )
-    parts = _given_parts(path, content, {frame.id for frame in data.frames})
+    parts = _given_parts(path, content, {frame.id for frame in data.images})
     try:
         ours = content.get("hash") == split_hash(parts) and content.get("how") in get_args(How)
         return _split(
@@ -125,7 +125,7 @@ def split_hash(parts: Mapping[str, Sequence[str]]) -> str:
 
 def split_warnings(split: Split, data: PairedData) -> list[str]:
     """What a reader of the results must know about a split: leaks, and parts that measure nothing."""
-    frames = {frame.id: frame for frame in data.frames}
+    frames = {frame.id: frame for frame in data.images}
     part_of = {id: part for part in PARTS for id in getattr(split, part)}
     warnings = []
     if split.how == "frame":
@@ -159,10 +159,10 @@ def _split(
         if not parts[part]:
             raise DataError(_empty_part(part, how, data))
     members = {part: set(parts[part]) for part in PARTS}
-    ordered = {part: tuple(frame.id for frame in data.frames if frame.id in members[part]) for part in PARTS}
+    ordered = {part: tuple(frame.id for frame in data.images if frame.id in members[part]) for part in PARTS}
     sequences: dict[str, list[str]] = {}
     for part in PARTS:
-        found = {frame.sequence for frame in data.frames if frame.id in members[part] and frame.sequence is not None}
+        found = {frame.sequence for frame in data.images if frame.id in members[part] and frame.sequence is not None}
         sequences[part] = sorted(found)
     used = set().union(*members.values())
     return Split(
@@ -172,7 +172,7 @@ def _split(
         how=lookup({name: name for name in get_args(How)}, how, "a split's how: unknown value"),
         seed=seed,
         hash=split_hash(ordered),
-        left_out=tuple(frame.id for frame in data.frames if frame.id not in used),
+        left_out=tuple(frame.id for frame in data.images if frame.id not in used),
         sequences=sequences,
         statistics=dict(statistics or {}),
     )
@@ -180,7 +180,7 @@ def _split(
 
 def _empty_part(part: str, how: str, data: PairedData) -> str:
     if how == "sequence":
-        count = len({frame.sequence for frame in data.frames})
+        count = len({frame.sequence for frame in data.images})
         return (
             f"the part {part} of the split would be empty: {count} sequences for three parts; "
             "add sequences, change the fractions, or split by block"
@@ -188,7 +188,7 @@ def _empty_part(part: str, how: str, data: PairedData) -> str:
     if how == "given":
         return f"the part {part} of the split is empty; each of train, val and test needs a frame"
     fix = "lower the guard or change the fractions" if how == "block" else "change the fractions"
-    return f"the part {part} of the split would be empty, with {len(data.frames)} frames in all; add frames, {fix}"
+    return f"the part {part} of the split would be empty, with {len(data.images)} frames in all; add frames, {fix}"
 
 
 def _given_parts(path: Path, content: Mapping[str, Any], known: set[str]) -> dict[str, list[str]]:

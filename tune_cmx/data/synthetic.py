@@ -67,7 +67,7 @@ class _Scene:
 def synthesize(
     out: Path,
     *,
-    frames: int = 240,
+    images: int = 240,
     size: int = 96,
     sequences: int = 24,
     seed: int = 0,
@@ -77,7 +77,7 @@ def synthesize(
 
     Args:
         out: Its folder; must not exist, be empty, or hold a synthetic set, which is then replaced.
-        frames: In all; spread evenly over the sequences.
+        images: Their number in all; spread evenly over the sequences.
         size: Height and width in pixels; objects are an eighth to three eighths of it.
         sequences: Videos with a background, clutter and objects of their own.
         seed: The same one gives the same pixels.
@@ -90,20 +90,20 @@ def synthesize(
         ConfigError: A number is too small, or the form unknown.
         DataError: The folder holds something else.
     """
-    if not 1 <= sequences <= frames or size < 32 or seed < 0:
+    if not 1 <= sequences <= images or size < 32 or seed < 0:
         raise ConfigError(
-            f"a synthetic set needs 1 <= sequences <= frames, a size from 32 and a seed from 0; "
-            f"got {sequences} sequences, {frames} frames, size {size}, seed {seed}"
+            f"a synthetic set needs 1 <= sequences <= images, a size from 32 and a seed from 0; "
+            f"got {sequences} sequences, {images} images, size {size}, seed {seed}"
         )
     if form not in ("folders", "npy"):
         raise ConfigError(f"the form of a synthetic set is folders or npy; got '{form}'")
-    settings = {"version": 1, "frames": frames, "size": size, "sequences": sequences, "seed": seed, "form": form}
+    settings = {"version": 1, "images": images, "size": size, "sequences": sequences, "seed": seed, "form": form}
     if _is_made(out, settings):
         return out
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write(partial, frames=frames, size=size, sequences=sequences, seed=seed, form=form)
+    _write(partial, images=images, size=size, sequences=sequences, seed=seed, form=form)
     (partial / MARK).write_text(json.dumps(settings) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
@@ -123,7 +123,7 @@ def _is_made(out: Path, settings: dict[str, Any]) -> bool:
     return bool(names) and json.loads((out / MARK).read_text(encoding="utf-8")) == settings
 
 
-def _write(out: Path, *, frames: int, size: int, sequences: int, seed: int, form: str) -> None:
+def _write(out: Path, *, images: int, size: int, sequences: int, seed: int, form: str) -> None:
     folders = ("images", "labels") if form == "npy" else ("rgb", "thermal", "event", "labels")
     for name in folders:
         (out / name).mkdir()
@@ -132,7 +132,7 @@ def _write(out: Path, *, frames: int, size: int, sequences: int, seed: int, form
     layout = np.random.default_rng((seed, 0))
     kinds = _kinds(layout)
     for number in range(sequences):
-        length = frames // sequences + (number < frames % sequences)
+        length = images // sequences + (number < images % sequences)
         scene = _scene(layout, kinds, size, length, ends_empty=number % 6 == 5)
         for time in range(length):
             id = f"s{number:03d}_{time:04d}"

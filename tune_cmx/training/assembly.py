@@ -12,7 +12,7 @@ from torch import nn
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.ground_truth import ground_truth
-from tune_cmx.data.image_cache import SharedFrames
+from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.seeding import derive
@@ -36,7 +36,7 @@ class TrialData:
         prepared: Prepared,
         workers: int,
         rank: Rank,
-        frames: SharedFrames | None = None,
+        frames: SharedImages | None = None,
     ) -> None:
         split = prepared.split
         self._rank = rank

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.image_cache import SharedFrames, shared_frames
+from tune_cmx.data.image_cache import SharedImages, shared_images
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import METRICS
@@ -80,8 +80,8 @@ def run_trial(
             raise _failed(record, error) from error
 
 
-def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContextManager[SharedFrames | None]:
-    return shared_frames(prepared.data, prepared.audit) if shared_cache else contextlib.nullcontext()
+def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContextManager[SharedImages | None]:
+    return shared_images(prepared.data, prepared.audit) if shared_cache else contextlib.nullcontext()
 
 
 def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
@@ -105,7 +105,7 @@ def _train(
     device: torch.device,
     workers: int,
     gpus: float | None,
-    frames: SharedFrames | None,
+    frames: SharedImages | None,
 ) -> Iterator[EpochReport]:
     config = record.config()
     rank = lead_rank(config.schedule.processes, device)

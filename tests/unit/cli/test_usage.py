@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         (["describe", "--frame", "320"], "--frame: needs rows x columns"),
         (["describe", "--frame", "320x100"], "multiples of 32"),
         (["describe", "--backbone", "resnet"], "resnet"),
-        (["data", "synth", "x", "--frames", "3", "--sequences", "4"], "1 <= sequences <= frames"),
+        (["data", "synth", "x", "--images", "3", "--sequences", "4"], "1 <= sequences <= images"),
     ],
 )
 def test_a_mistyped_command_gets_one_message(arguments: list[str], said: str, refusal: "Refusal") -> None:

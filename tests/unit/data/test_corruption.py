@@ -12,7 +12,7 @@ from tune_cmx.data.corruption.kinds import (
     Delayed,
     Missing,
     Shifted,
-    earlier_frames,
+    earlier_images,
     read_corruption,
     usual_corruptions,
 )
@@ -94,7 +94,7 @@ class TestDelayed:
 
     def test_the_earlier_frame_may_be_in_no_part_that_is_looked_at(self, folders):
         data = open_data(folders(self.IDS, sequences=self.SEQUENCES))
-        assert [frame.id for frame in earlier_frames(data, ["b2", "a3"], 1)] == ["b1", "a2"]
+        assert [frame.id for frame in earlier_images(data, ["b2", "a3"], 1)] == ["b1", "a2"]
 
     def test_numbers_go_before_names(self, folders):
         root = folders(self.IDS)
@@ -102,7 +102,7 @@ class TestDelayed:
         with (root / "sequences.csv").open("w", newline="") as file:
             rows = [(id, self.SEQUENCES[id], numbers[id]) for id in self.IDS]
             csv.writer(file).writerows([("id", "sequence", "frame"), *rows])
-        found = earlier_frames(open_data(root), self.IDS, 1)
+        found = earlier_images(open_data(root), self.IDS, 1)
         assert [frame.id for frame in found] == ["a3", "a2", "a2", "b1", "b1"]
 
     def test_unknown_sequences_are_named_with_the_fix(self, folders):

@@ -22,7 +22,7 @@ def augmented(folders):
 
     def dataset(**changes):
         settings = {"augment": AugmentConfig(), "seed": 4, **changes}
-        return PairedDataset(data, [frame.id for frame in data.frames], ALL, **settings)
+        return PairedDataset(data, [frame.id for frame in data.images], ALL, **settings)
 
     return dataset
 

@@ -58,7 +58,7 @@ def test_it_scores_detections_as_a_trial_does(prepared: Prepared) -> None:
 
 
 def test_images_have_their_sequence_where_it_is_known(prepared: Prepared, folders: Callable[..., Path]) -> None:
-    frames = {frame.id: frame for frame in prepared.data.frames}
+    frames = {frame.id: frame for frame in prepared.data.images}
     images = kept(prepared, "test")["images"]
     assert [image["sequence"] for image in images] == [frames[image["file_name"]].sequence for image in images]
     unknown = open_data(folders(["a"], name="single"))

@@ -15,8 +15,8 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.image_cache import frames_kept, shared_frames
-from tune_cmx.data.pixels import read_frame
+from tune_cmx.data.image_cache import images_kept, shared_images
+from tune_cmx.data.pixels import read_image
 from tune_cmx.data.readers.layout import open_data
 from tune_cmx.errors import DataError
 
@@ -35,7 +35,7 @@ def opened(root):
 
 def samples(data, frames, **settings):
     dataset = PairedDataset(
-        data, [frame.id for frame in data.frames], ALL, **{"augment": None, "seed": 3, "shared": frames, **settings}
+        data, [frame.id for frame in data.images], ALL, **{"augment": None, "seed": 3, "shared": frames, **settings}
     )
     return [dataset[index] for index in range(len(dataset))]
 
@@ -51,9 +51,9 @@ def same(first, second):
 @contextmanager
 def untouched(frames, data):
     """Frames that are the same bytes afterwards."""
-    before = [pixels.tobytes() for frame in data.frames for pixels in frames.read(frame.id, ALL)]
+    before = [pixels.tobytes() for frame in data.images for pixels in frames.read(frame.id, ALL)]
     yield
-    assert before == [pixels.tobytes() for frame in data.frames for pixels in frames.read(frame.id, ALL)]
+    assert before == [pixels.tobytes() for frame in data.images for pixels in frames.read(frame.id, ALL)]
 
 
 class TestNumbers:
@@ -81,7 +81,7 @@ class TestNumbers:
     def test_samples_are_the_same_bits(self, root, base):
         data, found = opened(root)
         plain = samples(data, None)
-        with shared_frames(data, found, base) as frames, untouched(frames, data):
+        with shared_images(data, found, base) as frames, untouched(frames, data):
             same(samples(data, frames), plain)
             same(samples(data, pickle.loads(pickle.dumps(frames))), plain)  # as a loader that is not forked has it
             twisted = {"augment": AugmentConfig(), "seed": 4}
@@ -89,9 +89,9 @@ class TestNumbers:
 
     def test_pixels_are_those_that_are_read_and_cannot_be_written(self, root, base):
         data, found = opened(root)
-        with shared_frames(data, found, base) as frames:
-            for frame in data.frames:
-                read = read_frame(data, frame, ALL)
+        with shared_images(data, found, base) as frames:
+            for frame in data.images:
+                read = read_image(data, frame, ALL)
                 for modality, pixels in zip(ALL, frames.read(frame.id, ALL), strict=True):
                     assert pixels.dtype == read[modality].dtype
                     np.testing.assert_array_equal(pixels, read[modality])
@@ -101,8 +101,8 @@ class TestNumbers:
     def test_loaders_of_several_processes_give_the_same(self, root, base):
         data, found = opened(root)
         settings = {"batch_size": 2, "shuffle": True, "seed": 1, "epoch": 2}
-        ids = [frame.id for frame in data.frames]
-        with shared_frames(data, found, base) as frames:
+        ids = [frame.id for frame in data.images]
+        with shared_images(data, found, base) as frames:
             loaded = []
             for shared, workers in ((None, 0), (frames, 0), (frames, 2)):
                 dataset = PairedDataset(data, ids, ALL, augment=AugmentConfig(), seed=0, shared=shared)
@@ -117,11 +117,11 @@ class TestKey:
         """Also where the audit is older than the files, as in a study that is taken up."""
         root = folders(IDS)
         data, found = opened(root)
-        with shared_frames(data, found, base) as before:
+        with shared_images(data, found, base) as before:
             old = before.read("f0", ["rgb"])[0].copy()
             Image.new("RGB", (12, 8), (1, 2, 3)).save(root / "rgb" / "f0.png")
             os.utime(root / "rgb" / "f0.png", ns=(1, 1))
-            with shared_frames(data, found, base) as after:
+            with shared_images(data, found, base) as after:
                 assert (after.read("f0", ["rgb"])[0] != old).any()
             np.testing.assert_array_equal(before.read("f0", ["rgb"])[0], old)
 
@@ -130,12 +130,12 @@ class TestWithout:
     def test_too_little_room_is_a_warning(self, folders, base, monkeypatch, caplog):
         data, found = opened(folders(IDS))
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=3, f_frsize=1024))
-        with caplog.at_level(logging.WARNING), shared_frames(data, found, base) as frames:
+        with caplog.at_level(logging.WARNING), shared_images(data, found, base) as frames:
             assert frames is None
             assert left(base) == []
         assert "the decoded frames take 0.00 GiB, and 0.00 GiB may be used, 80% of what is free" in caplog.text
         assert "every process decodes its own frames" in caplog.text
-        with frames_kept(data, found, base) as lack:
+        with images_kept(data, found, base) as lack:
             assert "--shm-size" in lack
         assert left(base) == []
 
@@ -143,7 +143,7 @@ class TestWithout:
         arrays = {"a": np.zeros((8, 8, 5), np.uint8), **{id: np.zeros((8, 8, 5), np.float32) for id in "bcd"}}
         data, found = opened(packed(arrays))
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=4, f_frsize=1024))
-        with shared_frames(data, found, base) as frames:
+        with shared_images(data, found, base) as frames:
             assert frames is None
         assert "may be used" in caplog.text
         assert left(base) == []
@@ -151,17 +151,17 @@ class TestWithout:
     def test_a_place_that_cannot_be_used(self, folders, tmp_path, caplog):
         data, found = opened(folders(IDS))
         (tmp_path / "file").write_text("")
-        with shared_frames(data, found, tmp_path / "file") as frames:
+        with shared_images(data, found, tmp_path / "file") as frames:
             assert frames is None
         assert "no shared frames in" in caplog.text
 
     def test_a_folder_that_is_a_link(self, folders, base, tmp_path, caplog):
         data, found = opened(folders(IDS))
-        with shared_frames(data, found, base):
+        with shared_images(data, found, base):
             name = left(base)[0]
         (tmp_path / "elsewhere").mkdir()
         (base / name).symlink_to(tmp_path / "elsewhere")
-        with shared_frames(data, found, base) as frames:
+        with shared_images(data, found, base) as frames:
             assert frames is None
         assert "another user's" in caplog.text
         assert left(tmp_path / "elsewhere") == []
@@ -170,10 +170,10 @@ class TestWithout:
         root = folders(IDS)
         data, found = opened(root)
         (root / "rgb" / "f3.png").write_bytes(b"")
-        with pytest.raises(DataError, match=r"rgb/f3\.png: corrupt"), shared_frames(data, found, base):
+        with pytest.raises(DataError, match=r"rgb/f3\.png: corrupt"), shared_images(data, found, base):
             pass
         (root / "rgb" / "f3.png").unlink()
-        with pytest.raises(DataError, match=r"f3\.png: cannot be read"), shared_frames(data, found, base):
+        with pytest.raises(DataError, match=r"f3\.png: cannot be read"), shared_images(data, found, base):
             pass
         assert not base.exists() or left(base) == []
 
@@ -182,7 +182,7 @@ def test_by_default_they_are_in_shared_memory_under_the_users_number(folders):
     data, found = opened(folders([*IDS, "only-here"]))
     memory = Path("/dev/shm")
     before = set(memory.glob(f"tune-cmx-{os.getuid()}-*"))
-    with shared_frames(data, found) as frames:
+    with shared_images(data, found) as frames:
         assert frames is not None
         assert len(set(memory.glob(f"tune-cmx-{os.getuid()}-*")) - before) == 1
     assert set(memory.glob(f"tune-cmx-{os.getuid()}-*")) <= before

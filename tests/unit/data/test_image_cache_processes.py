@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tune_cmx.data.audit import audit
-from tune_cmx.data.image_cache import frames_kept, shared_frames
-from tune_cmx.data.pixels import read_frame
+from tune_cmx.data.image_cache import images_kept, shared_images
+from tune_cmx.data.pixels import read_image
 from tune_cmx.data.readers.layout import open_data
 
 ALL = ["rgb", "thermal", "event"]
@@ -22,18 +22,18 @@ from tune_cmx.data.audit import audit
 from tune_cmx.data.readers.layout import open_data
 root, base, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 data = open_data(root)
-read_frame = image_cache.read_frame
+read_image = image_cache.read_image
 def slow(data, frame, modalities):
     time.sleep(seconds)
     with log.open("a") as file:
         print(sys.argv[5], frame.id, file=file)
-    return read_frame(data, frame, modalities)
+    return read_image(data, frame, modalities)
 found = audit(data)
-image_cache.read_frame = slow
+image_cache.read_image = slow
 print("ready", flush=True)
 sys.stdin.readline()
-with image_cache.shared_frames(data, found, base) as frames:
-    images = [pixels for frame in data.frames for pixels in frames.read(frame.id, list(data.bands))]
+with image_cache.shared_images(data, found, base) as frames:
+    images = [pixels for frame in data.images for pixels in frames.read(frame.id, list(data.bands))]
     print(sum(int(pixels.sum()) for pixels in images), flush=True)
     sys.stdin.readline()
 """
@@ -99,12 +99,12 @@ def test_the_last_one_that_leaves_removes_them(folders, base, process):
     root = folders(IDS)
     data, found = opened(root)
     other = process(root)
-    with shared_frames(data, found, base) as frames:
+    with shared_images(data, found, base) as frames:
         go_on(other)
         total = sum(int(pixels.sum()) for id in IDS for pixels in frames.read(id, ALL))
         assert int(other.stdout.readline()) == total
     assert len(left(base)) == 1
-    with shared_frames(data, found, base) as frames:  # still there: nothing is decoded anew
+    with shared_images(data, found, base) as frames:  # still there: nothing is decoded anew
         assert frames is not None
     go_on(other)
     other.communicate()
@@ -120,9 +120,9 @@ def test_what_a_killed_builder_left_is_built_anew(folders, base, process):
     killed.wait()
     assert len(left(base)) == 1
     data, found = opened(root)
-    with shared_frames(data, found, base) as frames:
-        for frame in data.frames:
-            plain = read_frame(data, frame, ALL)
+    with shared_images(data, found, base) as frames:
+        for frame in data.images:
+            plain = read_image(data, frame, ALL)
             for modality, pixels in zip(ALL, frames.read(frame.id, ALL), strict=True):
                 np.testing.assert_array_equal(pixels, plain[modality])
         assert not any(base.glob("*/*.part"))
@@ -152,7 +152,7 @@ def test_leftovers_of_another_set_are_removed_and_what_is_used_is_not(folders, b
     killed.wait()
     data, found = opened(folders(IDS[:3], name="mine"))
     assert len(left(base)) == 2
-    with shared_frames(data, found, base):
+    with shared_images(data, found, base):
         assert len(left(base)) == 2
     go_on(alive)
     alive.communicate()
@@ -162,7 +162,7 @@ def test_leftovers_of_another_set_are_removed_and_what_is_used_is_not(folders, b
 def test_they_outlive_trials_where_somebody_keeps_them(folders, base, process, tmp_path):
     root = folders(IDS)
     data, found = opened(root)
-    with frames_kept(data, found, base) as lack:
+    with images_kept(data, found, base) as lack:
         assert lack is None
         for name in "ab":
             trial = process(root, name)

@@ -13,7 +13,7 @@ from tune_cmx.errors import DataError
 
 @pytest.fixture
 def config(tmp_path: Path) -> DataConfig:
-    root = synthesize(tmp_path / "set", frames=12, size=32, sequences=6, seed=0, form="folders")
+    root = synthesize(tmp_path / "set", images=12, size=32, sequences=6, seed=0)
     return DataConfig(root=str(root))
 
 

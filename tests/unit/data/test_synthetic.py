@@ -14,7 +14,7 @@ from tune_cmx.data.split import make_split, split_warnings
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError, DataError
 
-SMALL = {"frames": 30, "size": 48, "sequences": 12}
+SMALL = {"images": 30, "size": 48, "sequences": 12}
 
 
 def content(folder: Path) -> str:
@@ -27,7 +27,7 @@ def content(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return open_data(synthesize(tmp_path_factory.mktemp("synthetic") / "set", frames=96, sequences=24))
+    return open_data(synthesize(tmp_path_factory.mktemp("synthetic") / "set", images=96, sequences=24))
 
 
 def test_it_opens_and_passes_the_audit(data):
@@ -37,14 +37,14 @@ def test_it_opens_and_passes_the_audit(data):
     assert found.negatives > 0
     assert 150 < sum(found.boxes.values()) < 384
     assert found.warnings == ()
-    assert len({frame.sequence for frame in data.frames}) == 24
+    assert len({frame.sequence for frame in data.images}) == 24
     assert split_warnings(make_split(data), data) == []
 
 
 def shown(data):
     """For each box, in which modalities its inside differs from the ring around it."""
     found = []
-    for index, frame in enumerate(data.frames):
+    for index, frame in enumerate(data.images):
         image, _ = PairedDataset(data, [frame.id], list(data.bands), augment=None, seed=0)[0]
         for box in read_labels(data, frame).boxes * 96:
             x1, y1, x2, y2 = box
@@ -69,8 +69,8 @@ def test_a_third_of_the_objects_shows_in_rgb_only_and_a_third_in_thermal_only(da
 
 
 def test_neighbouring_frames_are_alike_and_sequences_are_not(data):
-    pixels = [PairedDataset(data, [frame.id], ["rgb"], augment=None, seed=0)[0][0] for frame in data.frames]
-    sequences = [frame.sequence for frame in data.frames]
+    pixels = [PairedDataset(data, [frame.id], ["rgb"], augment=None, seed=0)[0][0] for frame in data.images]
+    sequences = [frame.sequence for frame in data.images]
     steps = [float((pixels[index] - pixels[index - 1]).abs().mean()) for index in range(1, len(pixels))]
     within = [step for step, index in zip(steps, range(1, 96), strict=True) if sequences[index] == sequences[index - 1]]
     across = [step for step, index in zip(steps, range(1, 96), strict=True) if sequences[index] != sequences[index - 1]]
@@ -89,7 +89,7 @@ def test_both_forms_hold_the_same_pixels(tmp_path):
     assert packed.packed
     assert packed.sequences_known
     modalities = ["rgb", "thermal", "event"]
-    for id in (folders.frames[0].id, folders.frames[-1].id):
+    for id in (folders.images[0].id, folders.images[-1].id):
         images = [PairedDataset(data, [id], modalities, augment=None, seed=0)[0][0] for data in (folders, packed)]
         assert bool((images[0] == images[1]).all())
 
@@ -99,8 +99,8 @@ def test_only_its_own_folder_is_replaced(tmp_path):
     before = (out / "synthetic.json").stat().st_mtime_ns
     assert synthesize(out, **SMALL) == out
     assert (out / "synthetic.json").stat().st_mtime_ns == before
-    synthesize(out, **{**SMALL, "frames": 12})
-    assert len(open_data(out).frames) == 12
+    synthesize(out, **{**SMALL, "images": 12})
+    assert len(open_data(out).images) == 12
     (out / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match=r"holds notes\.txt, which is not of a synthetic set"):
         synthesize(out, **SMALL)
@@ -111,7 +111,7 @@ def test_only_its_own_folder_is_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "set"]
 
 
-@pytest.mark.parametrize("bad", [{"frames": 3, "sequences": 4}, {"size": 8}, {"form": "zip"}, {"seed": -1}])
+@pytest.mark.parametrize("bad", [{"images": 3, "sequences": 4}, {"size": 8}, {"form": "zip"}, {"seed": -1}])
 def test_settings_that_cannot_be(tmp_path, bad):
     with pytest.raises(ConfigError, match="a synthetic set"):
         synthesize(tmp_path / "set", **bad)

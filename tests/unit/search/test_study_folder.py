@@ -34,7 +34,7 @@ SPACE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images."""
-    return synthesize(tmp_path_factory.mktemp("data") / "set", frames=12, size=32, sequences=6, seed=0, form="folders")
+    return synthesize(tmp_path_factory.mktemp("data") / "set", images=12, size=32, sequences=6, seed=0)
 
 
 @pytest.fixture(scope="module")

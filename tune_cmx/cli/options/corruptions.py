@@ -59,7 +59,7 @@ def refuse_unseen(asked: "Sequence[Corruption]", configs: Iterable[TrialConfig])
 
 def refuse_without_sequences(asked: "Sequence[Corruption]", prepared: Any) -> None:
     """Raise DataError where a delay is asked for and the data's sequences are not known."""
-    from tune_cmx.data.corruption.kinds import Delayed, earlier_frames
+    from tune_cmx.data.corruption.kinds import Delayed, earlier_images
 
     if any(isinstance(one, Delayed) for one in asked):
-        earlier_frames(prepared.data, (), 1)
+        earlier_images(prepared.data, (), 1)

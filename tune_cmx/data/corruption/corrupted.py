@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_frames
+from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_images
 from tune_cmx.data.dataset import PairedDataset, Sample, as_float
-from tune_cmx.data.pixels import read_frame
+from tune_cmx.data.pixels import read_image
 from tune_cmx.data.readers.layout import PairedData
 from tune_cmx.errors import DataError
 
@@ -36,7 +36,7 @@ class CorruptedDataset(PairedDataset):
     ) -> None:
         super().__init__(data, ids, modalities, augment=None, seed=0, means=means)
         self.corruption = corruption
-        self._earlier = earlier_frames(data, ids, corruption.frames) if isinstance(corruption, Delayed) else []
+        self._earlier = earlier_images(data, ids, corruption.frames) if isinstance(corruption, Delayed) else []
 
     def __getitem__(self, index: int) -> Sample:
         image, target = super().__getitem__(index)
@@ -56,7 +56,7 @@ class CorruptedDataset(PairedDataset):
 
     def _delayed(self, own_CHW: Tensor, index: int) -> Tensor:
         earlier, modality = self._earlier[index], self.corruption.modality
-        delayed_CHW = as_float(read_frame(self.data, earlier, [modality])[modality])
+        delayed_CHW = as_float(read_image(self.data, earlier, [modality])[modality])
         if delayed_CHW.shape != own_CHW.shape:
             sizes = ["×".join(map(str, image.shape[1:])) for image in (delayed_CHW, own_CHW)]
             raise DataError(

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from tune_cmx.config.section import Section
 from tune_cmx.config.trial import MODALITIES
-from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.data.readers.layout import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 SHIFTS_PX = (2, 4, 8, 16)
@@ -110,7 +110,7 @@ def usual_corruptions(modalities: Iterable[str], *, delays: bool) -> list[Corrup
     return found
 
 
-def earlier_frames(data: PairedData, ids: Sequence[str], frames: int) -> list[Frame]:
+def earlier_images(data: PairedData, ids: Sequence[str], frames: int) -> list[PairedImage]:
     """For each id the frame that lies so many before it in its sequence, or the sequence's first.
 
     A sequence is in the order of its frames' numbers where all of them have one, else in the order of their names.
@@ -124,15 +124,15 @@ def earlier_frames(data: PairedData, ids: Sequence[str], frames: int) -> list[Fr
             f"{data.root}: a delay needs sequences, and they are not known here; put sequences.csv (id, sequence, "
             "frame) beside the images, or give --sequences"
         )
-    members: dict[str, list[Frame]] = {}
-    for frame in data.frames:
+    members: dict[str, list[PairedImage]] = {}
+    for frame in data.images:
         members.setdefault(str(frame.sequence), []).append(frame)
-    earlier: dict[str, Frame] = {}
+    earlier: dict[str, PairedImage] = {}
     for sequence in map(_in_time, members.values()):
         earlier |= {frame.id: sequence[max(0, place - frames)] for place, frame in enumerate(sequence)}
     return [earlier[id] for id in ids]
 
 
-def _in_time(frames: Sequence[Frame]) -> list[Frame]:
+def _in_time(frames: Sequence[PairedImage]) -> list[PairedImage]:
     numbers: Mapping[str, int] = {frame.id: frame.number for frame in frames if frame.number is not None}
     return sorted(frames, key=lambda frame: numbers[frame.id]) if len(numbers) == len(frames) else list(frames)

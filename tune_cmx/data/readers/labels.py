@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.data.readers.layout import Frame, PairedData
+from tune_cmx.data.readers.layout import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 OVERSHOOT = 1e-3
@@ -24,12 +24,12 @@ class Labels:
     """N class ids, from 0."""
 
 
-def label_bytes(frame: Frame) -> bytes:
+def label_bytes(frame: PairedImage) -> bytes:
     """The frame's label file as it stands; empty for a frame without one."""
     return b"" if frame.label is None else frame.label.read_bytes()
 
 
-def read_labels(data: PairedData, frame: Frame) -> Labels:
+def read_labels(data: PairedData, frame: PairedImage) -> Labels:
     """The frame's boxes.
 
     Raises:

@@ -24,7 +24,7 @@ FORMS = "folders rgb/, thermal/, event/ of images, or .npy files (H×W×bands) i
 
 
 @dataclass(frozen=True)
-class Frame:
+class PairedImage:
     """One moment, seen by every modality of the set."""
 
     id: str
@@ -43,7 +43,7 @@ class PairedData:
     """A data set as it lies on the disk; no pixel is read yet."""
 
     root: Path
-    frames: tuple[Frame, ...]
+    images: tuple[PairedImage, ...]
     """By name, numbers in names by value, so that neighbours are neighbours in time."""
     bands: Mapping[str, tuple[int, ...]]
     """Modality -> its channels: those of the .npy file, or 0..n-1 of its image."""
@@ -121,10 +121,10 @@ def open_data(
     sequence_of = {} if source is None else read_sequences(source, ids)
     label_of = _labels(label_folder, ids, root)
     unknown = (None, None)
-    frames = tuple(Frame(id, images.files[id], label_of.get(id), *sequence_of.get(id, unknown)) for id in ids)
+    frames = tuple(PairedImage(id, images.files[id], label_of.get(id), *sequence_of.get(id, unknown)) for id in ids)
     return PairedData(
         root=root,
-        frames=frames,
+        images=frames,
         bands=images.bands,
         classes=known_classes,
         sequences_known=source is not None,

@@ -11,10 +11,10 @@ from tune_cmx.errors import ConfigError, DataError
 
 def test_folders_give_frames_with_all_modalities(folders):
     data = open_data(folders(["b", "a"]))
-    assert [frame.id for frame in data.frames] == ["a", "b"]
+    assert [frame.id for frame in data.images] == ["a", "b"]
     assert data.bands == {"rgb": (0, 1, 2), "thermal": (0,), "event": (0,)}
     assert data.classes == ("person",)
-    assert set(data.frames[0].files) == {"rgb", "thermal", "event"}
+    assert set(data.images[0].files) == {"rgb", "thermal", "event"}
     assert not data.sequences_known
     assert not data.packed
 
@@ -26,12 +26,12 @@ def test_any_modality_may_be_absent(folders, modalities):
 
 def test_frames_without_boxes_stay(folders):
     data = open_data(folders(labels={"a": "0 0.5 0.5 0.5 0.5\n", "b": ""}))
-    assert [frame.label is None for frame in data.frames] == [False, False, True]
+    assert [frame.label is None for frame in data.images] == [False, False, True]
 
 
 def test_unpadded_numbers_are_in_order_of_time(folders):
     data = open_data(folders(["f10", "f9", "f100"]))
-    assert [frame.id for frame in data.frames] == ["f9", "f10", "f100"]
+    assert [frame.id for frame in data.images] == ["f9", "f10", "f100"]
 
 
 def test_missing_partner_is_named(folders):
@@ -76,7 +76,7 @@ def test_labels_may_lie_elsewhere(folders, tmp_path):
     root = folders()
     (root / "labels").rename(tmp_path / "elsewhere")
     data = open_data(root, labels=tmp_path / "elsewhere")
-    assert data.frames[0].label == tmp_path / "elsewhere" / "a.txt"
+    assert data.images[0].label == tmp_path / "elsewhere" / "a.txt"
 
 
 def test_classes_must_be_known(folders):
@@ -96,12 +96,12 @@ class TestPacked:
         data = open_data(root)
         assert data.packed
         assert data.bands == {"rgb": (0, 1, 2), "thermal": (3,), "event": (4,)}
-        assert data.frames[0].files["event"] == root / "images" / "a.npy"
+        assert data.images[0].files["event"] == root / "images" / "a.npy"
 
     def test_the_images_folder_itself_can_be_named(self, packed):
         root = packed({"a": self.FRAME})
         data = open_data(root / "images")
-        assert data.frames[0].label == root / "labels" / "a.txt"
+        assert data.images[0].label == root / "labels" / "a.txt"
         assert data.classes == ("person",)
 
     def test_other_band_counts_need_bands(self, packed):
@@ -148,7 +148,7 @@ class TestSettings:
         data = open_data(root)
         assert data.bands == {"thermal": (0,), "event": (1,)}
         assert data.classes == ("car", "no")
-        assert data.frames[0].sequence == "seq1"
+        assert data.images[0].sequence == "seq1"
         assert open_data(root, classes=["tree"]).classes == ("tree",)
 
     def test_unknown_key_names_the_nearest(self, folders):
@@ -172,18 +172,18 @@ class TestSequences:
     def test_table_beside_the_images_is_read_unasked(self, folders):
         data = open_data(folders(sequences={"a": "s1", "b": "s1", "c": "s2"}))
         assert data.sequences_known
-        assert [frame.sequence for frame in data.frames] == ["s1", "s1", "s2"]
+        assert [frame.sequence for frame in data.images] == ["s1", "s1", "s2"]
 
     def test_table_can_be_named_and_has_frame_numbers(self, folders, tmp_path):
         root = folders()
         table = tmp_path / "mine.csv"
         table.write_text("frame,id,sequence\n3,a,x\n,b,x\n7,c,y\n")
         data = open_data(root, sequences=str(table))
-        assert [(frame.sequence, frame.number) for frame in data.frames] == [("x", 3), ("x", None), ("y", 7)]
+        assert [(frame.sequence, frame.number) for frame in data.images] == [("x", 3), ("x", None), ("y", 7)]
 
     def test_names_can_tell(self, folders):
         data = open_data(folders(["v1_005", "v1_006", "v2_001"]), sequences=r"(?P<sequence>v\d+)_(?P<frame>\d+)")
-        assert [(frame.sequence, frame.number) for frame in data.frames] == [("v1", 5), ("v1", 6), ("v2", 1)]
+        assert [(frame.sequence, frame.number) for frame in data.images] == [("v1", 5), ("v1", 6), ("v2", 1)]
 
     @pytest.mark.parametrize(
         ("table", "message"),

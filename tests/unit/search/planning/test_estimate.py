@@ -41,7 +41,7 @@ Reader = Callable[..., Study]
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("data")
-    root = synthesize(folder / "set", frames=24, size=64, sequences=6, seed=0, form="folders")
+    root = synthesize(folder / "set", images=24, size=64, sequences=6, seed=0)
     return prepare(TrialConfig.model_validate({"data": {"root": str(root)}}).data, folder / "prepared")
 
 

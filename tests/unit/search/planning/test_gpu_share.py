@@ -16,7 +16,7 @@ from tune_cmx.search.planning.gpu_share import largest
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("data")
-    root = synthesize(folder / "set", frames=12, size=64, sequences=6, seed=0, form="folders")
+    root = synthesize(folder / "set", images=12, size=64, sequences=6, seed=0)
     return prepare(TrialConfig.model_validate({"data": {"root": str(root)}}).data, folder / "prepared")
 
 

@@ -18,7 +18,7 @@ from tune_cmx.training.tensorboard.pictures import FRAMES, Picture, Pictures
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("pictures")
-    root = synthesize(folder / "set", frames=18, size=64, sequences=6, seed=0, form="folders")
+    root = synthesize(folder / "set", images=18, size=64, sequences=6, seed=0)
     return prepare(DataConfig(root=str(root)), folder / "prepared")
 
 

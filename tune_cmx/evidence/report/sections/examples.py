@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.data.band_pictures import band_panels
-from tune_cmx.data.pixels import read_frame
+from tune_cmx.data.pixels import read_image
 from tune_cmx.data.readers.layout import PairedData, open_data
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evidence.report.detection_grid import Mark, Panel, Shown, Strip, draw_sheets
@@ -168,10 +168,10 @@ def _data(records: StudyResults) -> PairedData:
 
 def _panels(data: PairedData, image: Mapping[str, Any]) -> list[Panel]:
     """Raises DataError where the frame is not there, cannot be read, or has another size than it had."""
-    frame = next((frame for frame in data.frames if frame.id == image["file_name"]), None)
+    frame = next((frame for frame in data.images if frame.id == image["file_name"]), None)
     if frame is None:
         raise DataError(f"{data.root} has no frame {image['file_name']}")
-    bands = read_frame(data, frame, list(data.bands))
+    bands = read_image(data, frame, list(data.bands))
     size = (image["height"], image["width"])
     for modality, pixels in bands.items():
         if pixels.shape[:2] != size:

@@ -1,6 +1,6 @@
 """What it takes to read an epoch of frames, from the files and from memory that the trials of a machine share.
 
-python scripts/benchmark_frames.py --date 2026-11-26
+python scripts/benchmark_image_cache.py --date 2026-11-26
 """
 
 import argparse
@@ -19,7 +19,7 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.image_cache import SharedFrames, shared_frames
+from tune_cmx.data.image_cache import SharedImages, shared_images
 from tune_cmx.data.readers.layout import PairedData, open_data
 from tune_cmx.evidence.report.page import Page
 
@@ -57,11 +57,11 @@ def _write_frame(root: Path, form: str, id: str, pixels_HWC: NDArray[np.uint8]) 
         Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(root / modality / f"{id}.{form}")
 
 
-def epoch_s(data: PairedData, frames: SharedFrames | None, *, workers: int, augment: bool) -> float:
+def epoch_s(data: PairedData, frames: SharedImages | None, *, workers: int, augment: bool) -> float:
     """Seconds for an epoch of batches, with a cache of the process's own left out: it holds a first part of a set."""
     dataset = PairedDataset(
         data,
-        [frame.id for frame in data.frames],
+        [frame.id for frame in data.images],
         list(data.bands),
         augment=AugmentConfig() if augment else None,
         seed=0,
@@ -81,7 +81,7 @@ def measured(form: str, arguments: argparse.Namespace) -> list[list[str]]:
         data = write_set(Path(folder), form, arguments.frames)
         found = audit(data)
         began = time.perf_counter()
-        with shared_frames(data, found) as frames:
+        with shared_images(data, found) as frames:
             if frames is None:
                 raise SystemExit("the frames do not fit into shared memory; take fewer with --frames")
             built_s = time.perf_counter() - began
@@ -101,13 +101,13 @@ def measured(form: str, arguments: argparse.Namespace) -> list[list[str]]:
 
 
 def main() -> None:
-    """Read in turns, and write `benchmarks/frame_cache.md`."""
+    """Read in turns, and write `benchmarks/image_cache.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median is told")
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
     parser.add_argument("--date", required=True)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "benchmarks" / "frame_cache.md")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "benchmarks" / "image_cache.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
