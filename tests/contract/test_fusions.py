@@ -123,4 +123,5 @@ def _trained(kind: str, rgb: Tensor, aux: Tensor, truth: Truth | None) -> Fusion
 
 
 def test_audit_notes_are_lines_for_a_person(kind: str) -> None:
-    assert all(note and "\n" not in note for note in _fusion(kind).audit_notes(*_maps(2, 16, 6, 6)))
+    lines = map(str, _fusion(kind).audit_notes(*_maps(2, 16, 6, 6)))
+    assert all(line and "\n" not in line for line in lines)

@@ -87,7 +87,7 @@ def show_check(study: Study, checked: Any) -> None:
     """Say what was found."""
     from rich.table import Table
 
-    from tune_cmx.notes import together
+    from tune_cmx.audit import merged
     from tune_cmx.search.planning.study_size import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -100,7 +100,7 @@ def show_check(study: Study, checked: Any) -> None:
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
-    for warning in (*together(warnings), *checked.equivalent_texts):
+    for warning in (*merged(warnings), *checked.equivalent_texts):
         warn(warning)
     if study.file.confirm.first_seeds == 1:
         warn("confirm.seeds is 1: without replicates no difference can be tested, and no claim made")

@@ -191,7 +191,7 @@ def describe(
         out.print(f"{part:<14}{count:>14,}")
     out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
     for warning in found.warnings:
-        warn(warning)
+        warn(str(warning))
 
 
 def _classes(number: int) -> str:

@@ -3,13 +3,14 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tune_cmx.audit import AuditWarning
 from tune_cmx.config.trial import DetectorConfig
 from tune_cmx.models.detector import Detector
 from tune_cmx.models.fusion import Fusion
@@ -32,8 +33,8 @@ class Inspection:
 
     parameters: dict[str, int]
     """`parameters_by_part`, and `active`: those that received a gradient."""
-    warnings: list[str]
-    """A line for each part with parameters that got no gradient, and what the fusions have to say of themselves."""
+    warnings: list[AuditWarning]
+    """One for each part with parameters that got no gradient, then the notes of the fusions."""
 
 
 def inspected(detector: Detector, image_size: int = 96) -> Inspection:
@@ -52,8 +53,8 @@ def inspected(detector: Detector, image_size: int = 96) -> Inspection:
     for part, module in _parts(stepped).items():
         idle = [name for name, parameter in module.named_parameters() if parameter.grad is None]
         if idle:
-            said = module.without_gradient(idle) if isinstance(module, Fusion) else cannot_learn(idle)
-            warnings.append(f"{_words(part, module)}: {said}")
+            text = module.without_gradient(idle) if isinstance(module, Fusion) else cannot_learn(idle)
+            warnings.append(_placed(AuditWarning(text, "no_gradient"), part, module))
     return Inspection(parameters_by_part(detector) | {"active": active}, warnings + notes)
 
 
@@ -97,22 +98,24 @@ def _parts(detector: Detector) -> dict[str, nn.Module]:
     }
 
 
-def _words(part: str, module: nn.Module) -> str:
-    """`fusion.1` as a person would say it: fusion stage 1 (CssaFusion)."""
+def _placed(warning: AuditWarning, part: str, module: nn.Module) -> AuditWarning:
+    """The warning with its place in the model; `part` is a key of `_parts`."""
     kind, _, name = part.partition(".")
-    return f"fusion stage {name} ({type(module).__name__})" if kind == "fusion" else f"{kind} {name}".strip()
+    if kind == "fusion":
+        return replace(warning, part=kind, stage=int(name), module=type(module).__name__)
+    return replace(warning, part=f"{kind} {name}".strip())
 
 
-def _step(detector: Detector, bands: Sequence[int], image_size: int) -> tuple[Detector, list[str]]:
+def _step(detector: Detector, bands: Sequence[int], image_size: int) -> tuple[Detector, list[AuditWarning]]:
     """A copy of the detector after one backward, with its gradients, and the notes of its fusions."""
     model: Detector = copy.deepcopy(detector).cpu().train()
     model.zero_grad(set_to_none=True)
     model.transform.min_size, model.transform.max_size = (image_size,), image_size
     model.roi_heads.fg_bg_sampler.batch_size_per_image = _ROIS
-    notes: list[str] = []
+    notes: list[AuditWarning] = []
     for part, module in _parts(model).items():
         if isinstance(module, Fusion):
-            module.register_forward_pre_hook(partial(_take_notes, _words(part, module), notes))
+            module.register_forward_pre_hook(partial(_take_notes, part, notes))
     noise = torch.Generator().manual_seed(0)
     images = [torch.rand(sum(bands), image_size, image_size, generator=noise) for _ in range(_BATCH)]
     box = torch.tensor([[image_size / 4, image_size / 4, image_size * 3 / 4, image_size * 3 / 4]])
@@ -124,7 +127,7 @@ def _step(detector: Detector, bands: Sequence[int], image_size: int) -> tuple[De
     return model, notes
 
 
-def _take_notes(place: str, notes: list[str], fusion: nn.Module, maps: tuple[Tensor, Tensor]) -> None:
+def _take_notes(part: str, notes: list[AuditWarning], fusion: nn.Module, maps: tuple[Tensor, Tensor]) -> None:
     assert isinstance(fusion, Fusion)
     with torch.no_grad():
-        notes += [f"{place}: {note}" for note in fusion.audit_notes(*maps)]
+        notes += [_placed(note, part, fusion) for note in fusion.audit_notes(*maps)]

@@ -79,7 +79,8 @@ class StudyFolder:
         built = self.built.get(arm.id)
         if built is None:
             return {}
-        return {"parameters": built.parameters, "gflops": built.gflops, "audit_warnings": list(built.warnings)}
+        audit = [warning.as_record() for warning in built.warnings]
+        return {"parameters": built.parameters, "gflops": built.gflops, "audit_warnings": audit}
 
     def publish(self, *relative: str) -> None:
         """Bring files or records that changed here to the storage."""

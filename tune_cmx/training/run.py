@@ -117,7 +117,8 @@ def _train(
     if "parameters" not in record.state():
         found = inspected(model)
         gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
-        record.update(parameters=found.parameters, gflops=gflops, audit_warnings=found.warnings)
+        audit = [warning.as_record() for warning in found.warnings]
+        record.update(parameters=found.parameters, gflops=gflops, audit_warnings=audit)
     if config.compute.precision == "bf16" and lacks_bfloat16(rank.device):
         _log.warning("bfloat16 is imitated on this %s, and slow; compute.precision: fp32 is faster", rank.device.type)
     trainer = build_trainer(config, prepared, model, rank, saved)

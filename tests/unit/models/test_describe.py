@@ -43,12 +43,13 @@ def test_audit_has_nothing_to_say_of_the_baseline() -> None:
 
 
 def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
-    lines = inspected(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add"))).warnings
+    found = inspected(_detector(fusion=FusionConfig(kind="cssa", stages=(2,), elsewhere="add"))).warnings
+    lines = list(map(str, found))
     assert lines[0] == (
         "fusion stage 2 (CssaFusion): gate 'hard' gives eca_rgb.conv.weight, eca_aux.conv.weight no gradient: they "
         "stay as drawn, and the threshold acts through a random filter; `gate: straight_through` trains them"
     )
-    assert lines[1].endswith("% of the channels are switched in exactly one stream at the start; only these matter")
+    assert lines[1].endswith(" % of the channels are switched in exactly one stream at the start; only these matter")
     assert len(lines) == 2
 
 
@@ -56,7 +57,7 @@ def test_audit_warns_of_a_gate_without_gradient_and_tells_its_share() -> None:
 def test_audit_has_only_the_share_to_tell_of_a_gate_that_learns(gate: str) -> None:
     cssa = FusionConfig(kind="cssa", stages=(1, 4), elsewhere="frm_ffm", options={"gate": gate})
     detector = _detector(fusion=cssa)
-    lines = inspected(detector).warnings
+    lines = list(map(str, inspected(detector).warnings))
     assert [line.split(" (CssaFusion): ")[0] for line in lines] == ["fusion stage 1", "fusion stage 4"]
     assert all("in exactly one stream" in line for line in lines)
     counts = inspected(detector).parameters
@@ -66,7 +67,9 @@ def test_audit_has_only_the_share_to_tell_of_a_gate_that_learns(gate: str) -> No
 def test_audit_names_what_was_frozen_without_listing_it_all() -> None:
     detector = _detector()
     detector.backbone.encoder.streams["aux"].requires_grad_(False)
-    (line,) = inspected(detector).warnings
+    (warning,) = inspected(detector).warnings
+    line = str(warning)
+    assert warning.kind == "no_gradient"
     assert line.startswith("stream aux: no gradient in one training step, cannot learn: patch_embed1.proj.weight, ")
     assert line.endswith(" more")
 

@@ -88,7 +88,8 @@ def test_cssa_tells_the_share_of_channels_that_matter() -> None:
     maps[1][:, 1] = 1.0
     fusion = build_fusion("cssa", 2, {"eca": False})
     (note,) = fusion.audit_notes(*maps)
-    assert note.startswith("50% of the channels are switched in exactly one stream")
+    assert note.share == 0.5
+    assert str(note).startswith("50 % of the channels are switched in exactly one stream")
     statistics = {name: values.tolist() for name, values in fusion.eval()(*maps).statistics.items()}
     assert statistics == {"exactly_one": [0.5], "from_aux": [0.0], "from_rgb": [0.5]}
 

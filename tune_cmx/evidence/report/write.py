@@ -19,7 +19,6 @@ from tune_cmx.evidence.report.sections.main_result import arms_section, side_by_
 from tune_cmx.evidence.report.sections.modality_loss import robustness_section
 from tune_cmx.evidence.report.sections.object_sizes import sizes_section
 from tune_cmx.evidence.report.sections.pareto import front_section
-from tune_cmx.evidence.report.sections.planned import planned_section
 from tune_cmx.evidence.report.sections.run_details import (
     confirmation_section,
     failures_section,
@@ -28,7 +27,8 @@ from tune_cmx.evidence.report.sections.run_details import (
 from tune_cmx.evidence.report.sections.search_phases import phases_section
 from tune_cmx.evidence.report.sections.search_trials import search_section
 from tune_cmx.evidence.report.sections.test_set_interval import data_interval_section
-from tune_cmx.evidence.report.warnings import stamps, warnings
+from tune_cmx.evidence.report.stamps import stamps
+from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claims
@@ -85,10 +85,9 @@ def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) ->
         page.paragraph(f"{count(len(found), 'warning')} to read with it: [Warnings](#warnings).")
     _results(page, records, arms, place)
     claims_section(page, records, arms, claims)
-    planned_section(page, records)
     failures_section(page, records)
     page.heading("Warnings")
-    page.bullets(found or ["None."])
+    page.bullets(map(str, found) if found else ["None."])
     protocol_section(page, records)
     if place is not None:
         examples_section(page, records, place)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from tune_cmx.audit import AuditWarning
 from tune_cmx.errors import ShapeError
 
 _NAMED = 4
@@ -139,8 +140,8 @@ class Fusion(nn.Module):
         """The fusion in training, where the objects are known; one that learns from them defines this as well."""
         return self.fuse(rgb_BCHW, aux_BCHW)
 
-    def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[str]:  # noqa: ARG002  # a subclass uses them
-        """What an audit should tell a person of this fusion at these inputs; usually nothing."""
+    def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[AuditWarning]:  # noqa: ARG002  # a subclass uses them
+        """What an audit should tell a person of this fusion at these inputs, without its place; usually nothing."""
         return []
 
     def without_gradient(self, names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from tune_cmx.audit import AuditWarning
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
 from tune_cmx.models.precision import at_least_float32, without_autocast
 
@@ -128,11 +129,12 @@ class CssaFusion(Fusion):
             first_BCHW, second_BCHW = _attend(torch.cat([first_BCHW, second_BCHW], dim=1)).chunk(2, dim=1)
         return FusionOutput(rgb_BCHW, aux_BCHW, (first_BCHW + second_BCHW) / 2, statistics=statistics)
 
-    def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[str]:
+    def audit_notes(self, rgb_BCHW: Tensor, aux_BCHW: Tensor) -> list[AuditWarning]:
         if not self.options.switching:
             return []
         share = self._statistics(*self._channel_weights(rgb_BCHW, aux_BCHW))["exactly_one"].mean().item()
-        return [f"{share:.0%} of the channels are switched in exactly one stream at the start; only these matter"]
+        text = "{share} of the channels are switched in exactly one stream at the start; only these matter"
+        return [AuditWarning(text, share=share)]
 
     def without_gradient(self, names: Sequence[str]) -> str:
         if self.options.gate != "hard":

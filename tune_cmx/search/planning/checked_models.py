@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tune_cmx.audit import AuditWarning
+
 
 @dataclass(frozen=True)
 class BuiltArm:
@@ -14,7 +16,7 @@ class BuiltArm:
     """By part, `total` and `active`."""
     gflops: float | None
     """Of one forward of one image of the usual size; None: the data are not known."""
-    warnings: tuple[str, ...]
+    warnings: tuple[AuditWarning, ...]
 
 
 @dataclass(frozen=True)

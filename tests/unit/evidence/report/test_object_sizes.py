@@ -10,7 +10,7 @@ import pytest
 
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.object_sizes import size_counts, sizes_section
-from tune_cmx.evidence.report.warnings import warnings
+from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
 
@@ -71,10 +71,10 @@ def test_a_damaged_truth_file_is_unknown(undecided: StudyWriter, content: bytes)
 
 def test_few_boxes_are_warned_of_with_what_to_do(decided: StudyWriter) -> None:
     write_truth(decided, "test", [500.0] * 120 + [5000.0] * 99)
-    (found,) = [line for line in warnings(read_study(decided.write())) if "few boxes" in line]
+    (found,) = [line for line in map(str, warnings(read_study(decided.write()))) if "Few boxes" in line]
     assert "medium (99)" in found
     assert "small" not in found
-    assert "leave the size out" in found
+    assert "Leave the size out" in found
 
 
 def test_nothing_confirmed(writer: StudyWriter) -> None:

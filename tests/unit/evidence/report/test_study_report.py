@@ -118,20 +118,20 @@ def test_failed_trials_are_listed_with_their_reasons(undecided: StudyWriter) -> 
 
 
 def test_a_split_over_frames_is_stamped_above_every_table(decided: StudyWriter) -> None:
-    assert "neighbouring frames leak" not in report_of(decided)
+    assert "neighbouring images leak" not in report_of(decided)
     decided.study["split"]["how"] = "frame"
     text = report_of(decided)
     blocks = text.split("\n\n")
     places = [place for place, block in enumerate(blocks) if block.startswith("|")]
-    assert len(places) >= 8
-    stamp = "> **split over single frames: neighbouring frames leak**"
+    assert len(places) >= 7
+    stamp = "> **split over single images: neighbouring images leak**"
     assert all(blocks[place - 1] == stamp for place in places)
-    assert "neighbouring frames leak" in section(text, "Warnings")
+    assert "neighbouring images leak" in section(text, "Warnings")
 
 
 def test_a_frame_split_known_to_the_records_alone_is_stamped_too(decided: StudyWriter) -> None:
     decided.trial("s-late", "stages-1", "search", split_how="frame")
-    assert "> **split over single frames: neighbouring frames leak**" in report_of(decided)
+    assert "> **split over single images: neighbouring images leak**" in report_of(decided)
 
 
 def test_choosing_on_test_is_said_above_every_table(decided: StudyWriter, answer_of: AnswerOf) -> None:
@@ -168,14 +168,14 @@ def test_a_missing_baseline_is_said(writer: StudyWriter, answer_of: AnswerOf) ->
     writer.arm("stages-1", [31.0, 32.0])
     text = report_of(writer)
     assert "BLOCKED" in answer_of(text)
-    assert "the baseline arm 'baseline' has no complete confirmation run" in section(text, "Warnings")
+    assert "The baseline has no complete confirmation run" in section(text, "Warnings")
 
 
 @pytest.mark.parametrize(
     ("info", "warning"),
     [
         ({"protocol_hash": "ffffffffffff"}, "2 different protocol hashes"),
-        ({"protocol_hash": "ffffffffffff"}, "1 record not under the study's protocol 0123456789ab"),
+        ({"protocol_hash": "ffffffffffff"}, "1 run not under the study's protocol 0123456789ab"),
         ({"code_version": "0.2.0"}, "2 different code versions: 0.1.0+abc, 0.2.0"),
         ({"device": "gpu"}, "2 different devices"),
         ({"split_hash": "ffff"}, "2 different splits"),
@@ -191,9 +191,9 @@ def test_data_too_small_to_judge_is_warned_of(decided: StudyWriter) -> None:
     decided.study["split"]["sequences"]["test"] = ["set03"]
     decided.study["split"]["warnings"] = ["sequence set03 holds 40 % of all boxes"]
     text = section(report_of(decided), "Warnings")
-    assert "only 12 boxes in test" in text
-    assert "test holds 1 sequence" in text
-    assert "mAP_small undefined on test" in text
+    assert "Only 12 boxes in test" in text
+    assert "Test has 1 sequence" in text
+    assert "mAP small undefined on test" in text
     assert "set03 holds 40 %" in text
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tune_cmx.evidence.report.warnings import stamps, warnings
+from tune_cmx.audit import AuditWarning
+from tune_cmx.evidence.report.stamps import stamps
+from tune_cmx.evidence.report.warnings.every import warnings
+from tune_cmx.evidence.report.warnings.warning import Severity
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claim
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def found(writer: StudyWriter, words: str = "") -> list[str]:
-    return [warning for warning in warnings(read_study(writer.write())) if words in warning]
+    return [warning for warning in map(str, warnings(read_study(writer.write()))) if words in warning]
 
 
 def write_data(writer: StudyWriter, name: str, content: Any) -> None:
@@ -26,11 +30,11 @@ def write_data(writer: StudyWriter, name: str, content: Any) -> None:
 
 
 def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
-    assert not found(decided, "memory ran out")
+    assert not found(decided, "Out of memory")
     decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=34.0, micro_batch=1)
-    (warning,) = found(decided, "memory ran out")
-    assert "confirm-stages-1-s9 (1 at once)" in warning
-    assert "set schedule.micro_batch: 1 for all arms" in warning
+    (warning,) = found(decided, "Out of memory")
+    assert "confirm-stages-1-s9 (1 image)" in warning
+    assert "Set `schedule.micro_batch: 1` for all configurations" in warning
 
 
 @pytest.mark.parametrize(
@@ -44,8 +48,8 @@ def test_the_micro_batch_advised_divides_every_batch(
         config = json.loads(path.read_text())
         config["schedule"]["batch_size"] = batches["stages-1" in path.parent.name]
         path.write_text(json.dumps(config))
-    (warning,) = found(decided, "memory ran out")
-    assert f"set schedule.micro_batch: {advised} for all arms" in warning
+    (warning,) = found(decided, "Out of memory")
+    assert f"Set `schedule.micro_batch: {advised}` for all configurations" in warning
 
 
 @pytest.mark.parametrize("damage", [{"batch_size": "many"}, {"batch_size": 4, "processes": 0}, None])
@@ -57,9 +61,9 @@ def test_a_damaged_schedule_or_a_number_that_cannot_be_is_no_end_of_the_report(
     path = decided.folder / "trials" / "confirm-stages-1-s9" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "schedule": damage}))
-    (warning,) = found(decided, "memory ran out")
+    (warning,) = found(decided, "Out of memory")
     assert "stages-1-s8" not in warning
-    assert "schedule.micro_batch: 2 for all arms" in warning
+    assert "schedule.micro_batch: 2` for all configurations" in warning
 
 
 def halved(micro_batch: int, *places: tuple[int, int]) -> dict[str, Any]:
@@ -94,10 +98,10 @@ def test_runs_compare_whose_steps_all_had_the_same_micro_batches(
         assert found["numbers"]["mismatched_fields"] == ["schedule.micro_batch"]
 
 
-def test_frames_in_two_parts(decided: StudyWriter) -> None:
+def test_images_in_two_parts(decided: StudyWriter) -> None:
     write_data(decided, "split.json", {"train": ["a", "b"], "val": ["c"], "test": ["b", "d"]})
-    (warning,) = found(decided, "frame in both")
-    assert warning.startswith("1 frame in both train and test, such as b")
+    (warning,) = found(decided, "image in both")
+    assert warning.startswith("1 image in both train and test, such as b")
     assert "run again" in warning
 
 
@@ -113,11 +117,11 @@ def test_a_clean_split_is_not_warned_of(decided: StudyWriter) -> None:
     assert not found(decided, "in both")
 
 
-def test_a_split_over_frames_is_said_once_with_what_to_do(decided: StudyWriter) -> None:
+def test_a_split_over_images_is_said_once_with_what_to_do(decided: StudyWriter) -> None:
     decided.study["split"]["how"] = "frame"
     decided.study["split"]["warnings"] = ["split over single frames: neighbouring video frames leak from train"]
-    (warning,) = found(decided, "single frames")
-    assert warning.startswith(stamps(read_study(decided.folder))[0])
+    (warning,) = found(decided, "single images")
+    assert warning.lower().startswith(stamps(read_study(decided.folder))[0])
     assert "data.split_by" in warning
 
 
@@ -134,13 +138,14 @@ def test_damaged_data_files_do_not_stop_the_report(decided: StudyWriter, content
     assert not found(decided, "audit")
 
 
-def test_gates_without_gradient_are_told_of_all_arms_together(decided: StudyWriter) -> None:
-    text = "fusion stage {} (CssaFusion): no gradient in one training step, cannot learn: eca_rgb.conv.weight"
-    decided.trial("s-a", "stages-1", "search", audit_warnings=[text.format(1), "fusion stage 1: threshold 0.3"])
-    decided.trial("s-b", "stages-4", "search", audit_warnings=[text.format(4)])
+def test_gates_without_gradient_are_one_warning_for_all_configurations(decided: StudyWriter) -> None:
+    one = AuditWarning("no gradient: eca_rgb.conv.weight", "no_gradient", "fusion", "CssaFusion", 1)
+    note = AuditWarning("threshold 0.3", part="fusion", stage=1)
+    decided.trial("s-a", "stages-1", "search", audit_warnings=[one.as_record(), note.as_record()])
+    decided.trial("s-b", "stages-4", "search", audit_warnings=[replace(one, stage=4).as_record()])
     (warning,) = found(decided, "no gradient")
     assert "stage 1+4" in warning
-    assert "(2 arms); count active parameters" in warning
+    assert "(2 configurations). Count active parameters" in warning
     assert not found(decided, "threshold 0.3")
 
 
@@ -150,7 +155,7 @@ def test_factors_that_change_nothing(decided: StudyWriter) -> None:
     decided.study["equivalent"] = [["stages-4", "twin"]]
     (warning,) = found(decided, "has no effect")
     assert path in warning
-    assert warning.endswith("take all but one of them out of the file")
+    assert warning.endswith("Keep one of them in the search-space file.")
 
 
 def test_saturated_map_50_names_its_step(writer: StudyWriter) -> None:
@@ -171,10 +176,10 @@ def test_map_50_below_that_is_not_saturated(writer: StudyWriter) -> None:
 def test_mixed_records_among_confirmed_runs_are_told_from_others(decided: StudyWriter) -> None:
     decided.trial("s-odd", "stages-4", "search", device="gpu")
     (warning,) = found(decided, "different devices")
-    assert "confirmed runs agree in it" in warning
+    assert "Confirmed runs agree in it" in warning
     decided.trial("confirm-odd", "stages-4", seed=900, test=31.0, device="gpu")
     (warning,) = found(decided, "different devices")
-    assert "confirmed runs are compared across them" in warning
+    assert "Confirmed runs are compared across them" in warning
 
 
 def test_every_warning_says_what_to_do_and_none_stands_twice(writer: StudyWriter) -> None:
@@ -189,5 +194,34 @@ def test_every_warning_says_what_to_do_and_none_stands_twice(writer: StudyWriter
     all_of_them = found(writer)
     assert len(all_of_them) >= 10
     assert len(set(all_of_them)) == len(all_of_them)
-    assert [warning for warning in all_of_them if ";" not in warning] == []
     assert not any(re.search(r"\b(best|better|significant)\b", warning) for warning in all_of_them)
+
+
+def test_the_gravest_warnings_come_first(writer: StudyWriter) -> None:
+    writer.study["split"]["counts"]["test"]["boxes"] = 12
+    writer.study["selection"] = {"split": "test", "metric": "test/mAP", "finalists": ["stages-1"]}
+    writer.arm("baseline", [80.0])
+    severities = [warning.severity for warning in warnings(read_study(writer.write()))]
+    assert severities == sorted(severities)
+    assert severities[0] is Severity.INVALID
+
+
+def test_missing_runs_are_named_by_configuration_and_seed(undecided: StudyWriter) -> None:
+    undecided.trial("confirm-bad", "baseline", seed=103, epochs=2, status="failed", reason="loss is nan")
+    undecided.arm("stages-1", [33.0], first_seed=103)
+    (warning,) = found(undecided, "No complete confirmation run of")
+    assert "baseline (seed 103); stages 4 (seed 103)" in warning
+    (warning,) = found(undecided, "did not finish")
+    assert warning.startswith("1 confirmation run did not finish (confirm-bad)")
+
+
+def test_finalists_that_were_not_confirmed_are_named(writer: StudyWriter) -> None:
+    writer.arm("baseline", [30.0, 31.0])
+    writer.arm("stages-1", [30.0, 31.0])
+    assert found(writer, "Finalists without a complete confirmation run: stages 4")
+
+
+def test_resumed_runs_are_named(undecided: StudyWriter) -> None:
+    sessions = [{"first_epoch": 1, "last_epoch": 2}, {"first_epoch": 3, "last_epoch": 6}]
+    undecided.trial("s-again", "stages-1", "search", lineage=sessions)
+    assert found(undecided, "1 run resumed after an interruption: s-again")

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tune_cmx.evidence.report.figures import BLACK, BLUE, DIM, ORANGE, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.searched_factors import (
     ARMS,
     CommonPoint,

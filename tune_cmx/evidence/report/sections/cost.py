@@ -8,7 +8,7 @@ from pathlib import Path
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
-from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_results import StudyResults, Trial

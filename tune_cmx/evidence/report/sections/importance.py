@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune_cmx.evidence.report.figures import BLACK, BLUE, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.searched_factors import (
     ARMS,
     CommonPoint,

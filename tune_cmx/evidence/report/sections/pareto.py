@@ -13,7 +13,7 @@ from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.cost import milliseconds
 from tune_cmx.evidence.report.sections.run_details import link
-from tune_cmx.evidence.report.warnings import stamps
+from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, listed, number
 

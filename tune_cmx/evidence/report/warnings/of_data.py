@@ -1,0 +1,130 @@
+"""Warnings about the data of a study: leaks, few boxes, few sequences, saturated metrics."""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from tune_cmx import metrics
+from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES, few_boxes_words
+from tune_cmx.evidence.report.stamps import FRAME_SPLIT, TEST_CHOSE, stamps
+from tune_cmx.evidence.report.warnings.warning import Severity, Warning
+from tune_cmx.evidence.results.study_results import StudyResults
+from tune_cmx.evidence.wording import count, listed, number
+
+FEW_SEQUENCES = 10
+SATURATED_POINTS = 99.0
+"""Of mAP_50: from here on the possible gain is about one step of AP."""
+RECALL_LEVELS = 101
+"""AP is a mean over these, as COCO counts it."""
+PARTS = ("train", "val", "test")
+ADVICE = {
+    FRAME_SPLIT: "Split by sequence or by blocks (`data.split_by`) and run again",
+    TEST_CHOSE: "Choose on val (`early_stopping.metric: val/mAP`) and confirm on fresh seeds",
+}
+
+
+def of_data(records: StudyResults) -> Iterator[Warning]:
+    """In the order in which a reader meets them."""
+    for stamp in stamps(records):
+        yield Warning("stamp", Severity.INVALID, stamp, ADVICE[stamp])
+    leaks = [*_leaks(records)]
+    yield from leaks
+    yield from _few(records)
+    yield from _sizes(records)
+    yield from _saturated(records)
+    yield from _audits(records, has_leaks=bool(leaks))
+
+
+def _leaks(records: StudyResults) -> Iterator[Warning]:
+    """Images or sequences that are in two parts of the split."""
+    listed_parts = _data_file(records, "split.json")
+    sequences = listed_parts.get("sequences") or (records.study.get("split") or {}).get("sequences") or {}
+    for first, second in combinations(PARTS, 2):
+        images = {*listed_parts.get(first, ())} & {*listed_parts.get(second, ())}
+        if images:
+            fact = f"{count(len(images), 'image')} in both {first} and {second}, such as {min(map(str, images))}"
+            advice = "Make a split without overlap and run again"
+            yield Warning("leak", Severity.INVALID, fact, advice)
+        shared = {*sequences.get(first, ())} & {*sequences.get(second, ())}
+        if shared:
+            names = listed(sorted(map(str, shared)))
+            fact = f"{count(len(shared), 'sequence')} in both {first} and {second} ({names}): neighbouring images leak"
+            yield Warning("leak", Severity.INVALID, fact, "Split by sequence and run again")
+
+
+def _few(records: StudyResults) -> Iterator[Warning]:
+    split = records.study.get("split") or {}
+    for part in ("val", "test"):
+        boxes = ((split.get("counts") or {}).get(part) or {}).get("boxes")
+        if boxes is not None and boxes < FEW_BOXES:
+            fact = f"Only {count(boxes, 'box')} in {part}: its figures are coarse"
+            advice = f"Give {part} a larger share (`data.fractions`), or label more"
+            yield Warning("few boxes", Severity.LIMITED, fact, advice)
+        sequences = (split.get("sequences") or {}).get(part)
+        if sequences and len(sequences) < FEW_SEQUENCES:
+            fact = (
+                f"{part} has {count(len(sequences), 'sequence')}: intervals over seeds do not cover other scenes "
+                f"(at least {FEW_SEQUENCES} sequences are needed)"
+            )
+            yield Warning(
+                "few sequences", Severity.LIMITED, fact, "Say so beside the figures, or record more sequences"
+            )
+
+
+def _sizes(records: StudyResults) -> Iterator[Warning]:
+    for split in ("test", "val"):
+        with_results = [trial for trial in records.confirmed if split in trial.results]
+        undefined = [
+            metric.title
+            for name, metric in metrics.scored().items()
+            if with_results and all(trial.result(f"{split}/{name}") is None for trial in with_results)
+        ]
+        if undefined:
+            fact = f"{listed(undefined)} undefined on {split}: no boxes of that size there"
+            yield Warning("size", Severity.NOTE, fact, "Leave the size out")
+        few = few_boxes_words(records, split)
+        if few:
+            fact = f"Few boxes of a size on {split}: {few}"
+            yield Warning("size", Severity.NOTE, fact, "Leave the size out, or pool it with its neighbour")
+
+
+def _saturated(records: StudyResults) -> Iterator[Warning]:
+    """Configurations whose mAP_50 is so high that only steps of AP are left to compare."""
+    metric = f"{records.primary_metric.partition('/')[0]}/mAP_50"
+    reached: dict[str, float] = {}
+    for trial in records.confirmed:
+        value = trial.result(metric)
+        if value is not None and value >= SATURATED_POINTS:
+            reached[records.label(trial.arm)] = max(value, reached.get(records.label(trial.arm), 0.0))
+    if reached:
+        classes = len((records.study.get("data") or {}).get("classes") or [0])
+        fact = (
+            f"{metric} is saturated (a run at {number(max(reached.values()))}; {listed(reached)}). AP is a mean over "
+            f"{RECALL_LEVELS} recall levels, so one level is {number(100 / RECALL_LEVELS / classes)} points"
+        )
+        yield Warning("saturated", Severity.LIMITED, fact, "Compare on mAP or mAP_75")
+
+
+def _audits(records: StudyResults, *, has_leaks: bool) -> Iterator[Warning]:
+    """What the audit of the data and the split said, once each."""
+    said = [
+        *((records.study.get("split") or {}).get("warnings") or []),
+        *(_data_file(records, "audit.json").get("warnings") or []),
+    ]
+    is_stamped = FRAME_SPLIT in stamps(records)
+    for text in dict.fromkeys(map(str, said)):
+        said_above = (is_stamped and text.startswith("split over single ")) or (
+            has_leaks and text.startswith("sequence ") and " is in " in text
+        )
+        if not said_above:
+            yield Warning("data", Severity.LIMITED, f"Data: {text}", "Check the data with `tune-cmx check`")
+
+
+def _data_file(records: StudyResults, name: str) -> Mapping[str, Any]:
+    """A file of the study's data folder; empty where there is none that can be read."""
+    try:
+        content = json.loads((records.folder / "data" / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
