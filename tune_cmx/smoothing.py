@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from tune_cmx import ties
+
 
 def smoothed(values: Sequence[float], smooth_epochs: int) -> float:
     """The mean of the last epochs, at most `smooth_epochs` and at most half of all.
@@ -19,4 +21,4 @@ def smoothed(values: Sequence[float], smooth_epochs: int) -> float:
     if not values:
         raise ValueError("smoothed: needs the value of one epoch at least; got none")
     recent = values[-max(1, min(smooth_epochs, len(values) // 2)) :]
-    return sum(recent) / len(recent)
+    return ties.total(recent) / len(recent)

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from tune_cmx import ties
+
 LEVEL = 0.95
 
 Values = Mapping[int, float | None]
@@ -76,10 +78,10 @@ def seeds_wanted(differences: Sequence[float], half_width: float) -> int:
         half_width: Of the 95 % interval, in the unit of the differences.
     """
     values = _finite(differences, "the differences of the pilot")
-    if no_spread(values):
+    if ties.no_spread(values):
         return len(values)
     wide = t_quantile((1 + LEVEL) / 2, len(values) - 1) * float(values.std(ddof=1))
-    return max(len(values), math.ceil((wide / half_width) ** 2))
+    return max(len(values), math.ceil(ties.key((wide / half_width) ** 2)))
 
 
 def fix_seeds(
@@ -120,7 +122,7 @@ def paired_differences(arm: Values, baseline: Values, seeds: Sequence[int]) -> l
     """Arm minus baseline on those of the seeds on which both gave a number."""
     pairs = [(arm.get(seed), baseline.get(seed)) for seed in seeds]
     return [
-        first - second
+        ties.difference(first, second)
         for first, second in pairs
         if first is not None and second is not None and math.isfinite(first - second)
     ]
@@ -138,13 +140,8 @@ def estimate(pilot: Sequence[float], later: Sequence[float]) -> Estimate:
     """
     first = _finite(pilot, "the differences of the pilot")
     values = np.concatenate([first, np.asarray(later, dtype=float)])
-    judged = values if no_spread(first) else first
+    judged = values if ties.no_spread(first) else first
     return Estimate(float(values.mean()), len(values), float(judged.std(ddof=1)), len(judged) - 1)
-
-
-def no_spread(values: NDArray[np.float64]) -> bool:
-    """Whether all values agree but for the rounding of binary fractions."""
-    return bool(np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())))
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tune_cmx import ties
 from tune_cmx.smoothing import smoothed
 
 SEARCH_WEIGHT = 0.5
@@ -34,7 +35,7 @@ def rank(results: Sequence[SearchResult], smooth_epochs: int) -> list[SearchResu
 
     def merit(result: SearchResult) -> tuple[float, float]:
         value = smoothed(result.values, smooth_epochs)
-        return result.fraction, -math.inf if math.isnan(value) else value
+        return ties.key(result.fraction), -math.inf if math.isnan(value) else ties.key(value)
 
     return sorted((result for result in results if result.values), key=merit, reverse=True)
 
@@ -70,11 +71,11 @@ def winner(
     if not runs:
         return None
     before = {result.arm: result for result in searched if result.arm in runs and result.values}
-    equal = len(before) == len(runs) and len({result.fraction for result in before.values()}) == 1
+    equal = len(before) == len(runs) and len({ties.key(result.fraction) for result in before.values()}) == 1
     weight = SEARCH_WEIGHT if equal else 0.0
 
     def merit(arm: str) -> float:
         first = smoothed(before[arm].values, smooth_epochs) if weight else 0.0
-        return (sum(runs[arm]) + weight * first) / (len(runs[arm]) + weight)
+        return ties.key(ties.total([*runs[arm], weight * first]) / (len(runs[arm]) + weight))
 
     return max(runs, key=merit)

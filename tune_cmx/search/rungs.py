@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tune_cmx import ties
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.retry import on_disk
 
@@ -70,23 +71,28 @@ def stops(decisions: Sequence[Decision]) -> dict[str, Decision]:
     return {name: decision for name, decision in latest.items() if decision.decision == STOP}
 
 
+def place_in_rung(value: float, trial: str) -> tuple[float, str]:
+    """Sorts trials by value, the highest first; values that are equal but for rounding by the trial's name."""
+    return -ties.key(value), trial
+
+
 class Rung:
     """The values of the trials that reached a rung; ties go by the trial's name."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self._ranked: list[tuple[float, str]] = []
-        """Highest first: minus the value, and the name."""
+        """Highest first: minus the value to 12 digits, and the name."""
 
     def add(self, trial: str, value: float) -> None:
         """Enter a trial; one that is there keeps its value."""
         if trial not in self.values:
             self.values[trial] = value
-            insort(self._ranked, (-value, trial))
+            insort(self._ranked, place_in_rung(value, trial))
 
     def rank(self, trial: str) -> int:
         """How many are above it."""
-        return bisect_left(self._ranked, (-self.values[trial], trial))
+        return bisect_left(self._ranked, place_in_rung(self.values[trial], trial))
 
     def upper(self, reduction_factor: float) -> int:
         """How many the upper 1/reduction_factor are, rounded down."""
@@ -94,7 +100,7 @@ class Rung:
 
     def nth(self, count: int) -> float | None:
         """The lowest of the upper `count`; None of none."""
-        return -self._ranked[count - 1][0] if count else None
+        return self.values[self._ranked[count - 1][1]] if count else None
 
     def percentile(self, share: float) -> float | None:
         """The value below which a share of them lies, between neighbours as numpy interpolates; None of none."""
@@ -102,8 +108,8 @@ class Rung:
             return None
         place = (len(self._ranked) - 1) * share
         below = int(place)
-        low = -self._ranked[-1 - below][0]
-        high = -self._ranked[max(-2 - below, -len(self._ranked))][0]
+        low = self.values[self._ranked[-1 - below][1]]
+        high = self.values[self._ranked[max(-2 - below, -len(self._ranked))][1]]
         part = place - below
         return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 

@@ -16,9 +16,10 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune_cmx import ties
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.cluster import ClusterSlots
-from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, Decision, RungMemory
+from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, Decision, RungMemory, place_in_rung
 
 
 def trial_facts(trial: Trial) -> Mapping[str, Any]:
@@ -101,7 +102,7 @@ class RecordedASHA(_ASHA):
             return str(TrialScheduler.CONTINUE)
         cutoff = memory.rungs[place].percentile(1 - 1 / memory.config.reduction_factor)
         over = result["fraction"] >= 1  # a rung over GPU-seconds may lie behind the last epoch: nothing is left to stop
-        stops = cutoff is not None and result[memory.metric] < cutoff and not over
+        stops = cutoff is not None and ties.above(cutoff, result[memory.metric]) and not over
         if memory.ends(place):
             cutoff, stops = None, True
         memory.decide(memory.decision(trial_facts(trial), place, result, cutoff, STOP if stops else CONTINUE))
@@ -223,7 +224,7 @@ class PromotingASHA(_ASHA):
 
     def _pause(self, trial: Trial, decision: Decision) -> None:
         self._paused[decision.trial] = trial
-        insort(self._waiting[decision.bracket, decision.rung], (-decision.value, decision.trial))
+        insort(self._waiting[decision.bracket, decision.rung], place_in_rung(decision.value, decision.trial))
 
     def _forget(self, trial: Trial) -> None:
         name = trial_facts(trial)["name"]
@@ -231,7 +232,7 @@ class PromotingASHA(_ASHA):
         if self._paused.pop(name, None) is not None:
             last = self._memory.latest[name]
             waiting = self._waiting[last.bracket, last.rung]
-            del waiting[bisect_left(waiting, (-last.value, name))]
+            del waiting[bisect_left(waiting, place_in_rung(last.value, name))]
 
     def _promotable(self, at_least: int = 0) -> Trial | None:
         """Promote the best of the highest rung where one is due that Ray has finished pausing."""

@@ -74,7 +74,10 @@ def test_rungs_lie_below_the_end(settings: EarlyStopping, full: float, expected:
 @pytest.mark.parametrize("order", ["random", "rising", "falling"])
 @pytest.mark.parametrize("reduction_factor", [2, 3, 4])
 def test_decides_as_ray_does(tmp_path: Path, reduction_factor: int, order: str) -> None:
-    """Over 25 sequences of up to 20 trials each; Ray's class is told not to stop a trial at its end."""
+    """Over 25 sequences of up to 20 trials each; Ray's class is told not to stop a trial at its end.
+
+    A value on the cutoff continues here; Ray stops it where its interpolation puts the cutoff a last bit higher.
+    """
     stopped = 0
     for seed in range(25):
         draw = random.Random(seed)
@@ -91,7 +94,11 @@ def test_decides_as_ray_does(tmp_path: Path, reduction_factor: int, order: str) 
                 rays.on_trial_add(None, trials[name])
             result = _result(value, epoch=epoch, fraction=epoch / FULL)
             decision = ours.on_trial_result(None, trials[name], result)
-            assert decision == rays.on_trial_result(None, trials[name], result)
+            of_ray = rays.on_trial_result(None, trials[name], result)
+            ties_with_cutoff = (
+                ours.decided[name].cutoff == pytest.approx(value, rel=1e-12) if of_ray != decision else False
+            )
+            assert decision == of_ray or (decision == TrialScheduler.CONTINUE and ties_with_cutoff)
             if decision == TrialScheduler.STOP:
                 over.add(name)
         stopped += len(over)

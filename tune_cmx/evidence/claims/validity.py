@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from tune_cmx import ties
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import TIMES, Row, arm_of, by_arm, differing_fields, higher_is_better, pair_key
@@ -31,7 +32,7 @@ def damaged_record(case: Case) -> Answer | None:
         cumulative = row.get("cumulative_seconds")
         if case.metric == "hours" and isinstance(cumulative, int | float):
             hours = cumulative / 3600
-            if abs(row["hours"] - hours) > 0.01 * hours:
+            if ties.above(abs(row["hours"] - hours), 0.01 * hours):
                 why = f"{_run(row)}: its hours are {number(row['hours'])}, its cumulative seconds {number(hours)} hours"
                 return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
         if case.kind == "ratio" and row[case.metric] <= 0:
@@ -55,7 +56,7 @@ def refuted_by_one_run(case: Case) -> Answer | None:
         return None
     top = max(single, key=lambda name: sign * single[name])
     own = case.treatment[0][case.metric]
-    if sign * (single[top] - own) <= 0:
+    if not ties.above(sign * single[top], sign * own):
         return None
     value, arm = max(((row[case.metric], arm_of(row)) for row in case.compared), key=lambda found: sign * found[0])
     extreme = "overall_max" if sign > 0 else "overall_min"

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tune_cmx import ties
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, higher_is_better, pair_key
 from tune_cmx.evidence.claims.seeds_needed import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
@@ -28,7 +29,7 @@ def decide_superiority(case: Case) -> Answer:
     numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
     why = _sentence(own, case, adjusted, comparisons)
     ahead = own.difference > 0 if higher_is_better(case.metric) else own.difference < 0
-    if adjusted <= ALPHA:
+    if _significant(adjusted):
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, f"{why}; 90 % interval inside the margin of {case.margin:g}")
@@ -46,7 +47,7 @@ def decide_equivalence(case: Case) -> Answer:
     why = f"{_sentence(own, case, adjusted, comparisons)}; 90 % interval {interval(own.ci90)}, margin {case.margin:g}"
     if _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, why)
-    if own.ci90[0] > case.margin or own.ci90[1] < -case.margin:
+    if ties.above(own.ci90[0], case.margin) or ties.above(-case.margin, own.ci90[1]):
         return answer("CONTRADICTED", numbers, why)
     more, words = seeds_needed(case, own, comparisons, (case.treatment, case.baseline))
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
@@ -58,12 +59,14 @@ def decide_best(case: Case) -> Answer:
     against = {name: compare_in(case, case.treatment, rows) for name, rows in case.rivals.items()}
     compared = {name: outcome for name, outcome in against.items() if outcome is not None}
     adjusted = dict(zip(compared, holm([outcome.p for outcome in compared.values()]), strict=True))
-    beaten_by = [name for name in compared if adjusted[name] <= ALPHA and sign * compared[name].difference < 0]
-    open_rivals = [name for name in compared if not (adjusted[name] <= ALPHA and sign * compared[name].difference > 0)]
+    beaten_by = [name for name in compared if _significant(adjusted[name]) and sign * compared[name].difference < 0]
+    open_rivals = [
+        name for name in compared if not (_significant(adjusted[name]) and sign * compared[name].difference > 0)
+    ]
     if beaten_by:
-        rival = min(beaten_by, key=lambda name: sign * compared[name].difference)
+        rival = min(beaten_by, key=lambda name: ties.key(sign * compared[name].difference))
     else:
-        rival = min(open_rivals or compared, key=lambda name: sign * compared[name].difference)
+        rival = min(open_rivals or compared, key=lambda name: ties.key(sign * compared[name].difference))
     own = compared[rival]
     numbers = {**_numbers(own, case), "adjusted_p": adjusted[rival], "comparisons": len(compared), "rival": rival}
     why = f"against {rival}: {_sentence(own, case, adjusted[rival], len(compared))}"
@@ -135,7 +138,7 @@ def _compare_by_pilot(
 ) -> Comparison | None:
     first, second = (_values_by_key(side, metric, ["seed"]) for side in (treatment, baseline))
     by_seed = {
-        key[0]: statistics.fmean(first[key]) - statistics.fmean(second[key])
+        key[0]: ties.difference(statistics.fmean(first[key]), statistics.fmean(second[key]))
         for key in first
         if key in second and key[0] is not None
     }
@@ -156,7 +159,9 @@ def _paired_differences(
         once = len(first) == len(treatment) and len(second) == len(baseline)
         if not (known and once and set(first) == set(second)):
             return None
-    return [statistics.fmean(first[key]) - statistics.fmean(second[key]) for key in first if key in second]
+    return [
+        ties.difference(statistics.fmean(first[key]), statistics.fmean(second[key])) for key in first if key in second
+    ]
 
 
 def _values_by_key(rows: Sequence[Row], metric: str, fields: Sequence[str]) -> dict[tuple[Any, ...], list[float]]:
@@ -186,16 +191,17 @@ def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbe
     if case.value is None:
         return answer("DESCRIPTIVE_ONLY", numbers, f"{why}; the claim names no value to test")
     if case.tolerance is None:
-        if not ci95[0] <= case.value <= ci95[1]:
+        if not (ties.at_least(case.value, ci95[0]) and ties.at_least(ci95[1], case.value)):
             return answer("CONTRADICTED", numbers, f"{why}, which leaves out {case.value:g}")
         return answer(
             "INCONCLUSIVE", numbers, f"{why}, which holds {case.value:g}; only with a tolerance can it be shown"
         )
     low, high = case.value - case.tolerance, case.value + case.tolerance
     why = f"{found}, 90 % interval {interval(ci90, 3)}, claimed {low:g} to {high:g}"
-    if low <= ci90[0] and ci90[1] <= high:
+    if ties.at_least(ci90[0], low) and ties.at_least(high, ci90[1]):
         return answer("SUPPORTED", numbers, why)
-    return answer("CONTRADICTED" if ci90[1] < low or ci90[0] > high else "INCONCLUSIVE", numbers, why)
+    outside = ties.above(low, ci90[1]) or ties.above(ci90[0], high)
+    return answer("CONTRADICTED" if outside else "INCONCLUSIVE", numbers, why)
 
 
 def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
@@ -247,8 +253,12 @@ def _fewest(case: Case) -> int:
     return min(len(rows) for rows in case.groups.values())
 
 
+def _significant(p: float) -> bool:
+    return ties.at_least(ALPHA, p)
+
+
 def _within(ends: Interval, margin: float) -> bool:
-    return -margin < ends[0] and ends[1] < margin
+    return ties.above(ends[0], -margin) and ties.above(margin, ends[1])
 
 
 def _exp(ends: Interval) -> Interval:

@@ -4,6 +4,7 @@ import statistics
 
 import pandas as pd
 
+from tune_cmx import ties
 from tune_cmx.evidence.claims.rows import Row
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.study_claims import evaluate_study_claim, study_rows
@@ -28,7 +29,7 @@ def compare_arms(records: StudyResults) -> pd.DataFrame:
     table = Table(study_rows(records, metric))
     rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    order = arms.assign(below=arms["arm"] != records.baseline, height=pd.to_numeric(arms["mean"]))
+    order = arms.assign(below=arms["arm"] != records.baseline, height=pd.to_numeric(arms["mean"]).map(ties.key))
     return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
 
 

@@ -12,13 +12,12 @@ from tune_cmx.errors import DataError
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_detections
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.statistics.coco_matches import match
+from tune_cmx.ties import difference, keys
 
 LEAST_SCORE = 0.5
 """Detections below it neither count for a frame nor are drawn."""
 EACH = 2
 """Frames of each kind."""
-_DIGITS = 9
-"""Means over runs that differ beyond these do so by the order of their sums."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class ScoredArm:
     @property
     def f1(self) -> NDArray[np.float64]:
         """Of each image, the mean over the runs."""
-        mean: NDArray[np.float64] = np.stack([run.f1 for run in self.runs]).mean(axis=0).round(_DIGITS)
+        mean: NDArray[np.float64] = keys(np.stack([run.f1 for run in self.runs]).mean(axis=0))
         return mean
 
 
@@ -162,7 +161,10 @@ def _kinds(arms: Sequence[ScoredArm]) -> list[tuple[str, dict[int, float]]]:
         kinds.append((f"{arm.name} highest", {place: -f1 for place, f1 in known.items()}))
         kinds.append((f"{arm.name} lowest", known))
     if len(arms) == 2:
-        gaps = {place: round(float(gap), _DIGITS) for place, gap in enumerate(arms[1].f1 - arms[0].f1)}
+        gaps = {
+            place: difference(above, below)
+            for place, (above, below) in enumerate(zip(arms[1].f1.tolist(), arms[0].f1.tolist(), strict=True))
+        }
         kinds.append(("finalist furthest above", {place: -gap for place, gap in gaps.items() if gap > 0}))
         kinds.append(("finalist furthest below", {place: gap for place, gap in gaps.items() if gap < 0}))
     return kinds

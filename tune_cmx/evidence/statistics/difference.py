@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from tune_cmx.stein import estimate, no_spread
+from tune_cmx import ties
+from tune_cmx.stein import estimate
 
 EXACT_UP_TO = 200_000
 """Rearrangements counted one by one; beyond that as many are drawn, with a fixed seed."""
@@ -54,7 +55,7 @@ def compare_paired(differences: Sequence[float]) -> Comparison:
     """Paired t test of the differences against 0; at least two of them."""
     values = np.asarray(differences, dtype=float)
     n, mean = len(values), float(values.mean())
-    if no_spread(values):
+    if ties.no_spread(values):
         return Comparison(mean, (mean, mean), (mean, mean), _sign_flip_p(values), n, 0.0, True, (values,))
     sd = float(values.std(ddof=1))
     ci95, ci90, p = _by_t(mean, sd / math.sqrt(n), n - 1)
@@ -64,7 +65,7 @@ def compare_paired(differences: Sequence[float]) -> Comparison:
 def compare_two_stage(pilot: Sequence[float], later: Sequence[float]) -> Comparison:
     """Stein's two-stage t test against 0 of paired differences whose number followed from the pilot's; at least two."""
     values = np.asarray([*pilot, *later], dtype=float)
-    if no_spread(values):
+    if ties.no_spread(values):
         return replace(compare_paired(values.tolist()), pilot_pairs=len(pilot))
     found = estimate(pilot, later)
     return Comparison(
@@ -85,7 +86,7 @@ def compare_independent(treatment: Sequence[float], baseline: Sequence[float]) -
     """Welch's t test of treatment minus baseline; at least two values in each."""
     first, second = np.asarray(treatment, dtype=float), np.asarray(baseline, dtype=float)
     difference = float(first.mean() - second.mean())
-    if no_spread(first) and no_spread(second):
+    if ties.no_spread(first) and ties.no_spread(second):
         ends = (difference, difference)
         return Comparison(difference, ends, ends, _permutation_p(first, second), None, 0.0, True, (first, second))
     variances = float(first.var(ddof=1)), float(second.var(ddof=1))
@@ -100,7 +101,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The t interval of a mean; at least two values."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean())
-    if no_spread(array):
+    if ties.no_spread(array):
         return mean, mean
     return _t_interval(mean, float(array.std(ddof=1)) / math.sqrt(len(array)), len(array) - 1, level)
 
@@ -184,7 +185,7 @@ def _sign_flip_p(differences: Values) -> float:
     """The share of sign patterns whose mean is at least as far from 0 as the one observed."""
     if 2 ** len(differences) > EXACT_UP_TO:
         return _drawn_p((differences,), "samples")
-    return _share(_signs(len(differences)) @ differences / len(differences), float(differences.mean()))
+    return _share(_signs(len(differences)) @ differences / len(differences), float(differences.mean()), differences)
 
 
 def _permutation_p(first: Values, second: Values) -> float:
@@ -194,11 +195,11 @@ def _permutation_p(first: Values, second: Values) -> float:
     together = np.concatenate([first, second])
     sums = _choices(len(together), len(first)) @ together
     differences = sums / len(first) - (together.sum() - sums) / len(second)
-    return _share(differences, float(first.mean() - second.mean()))
+    return _share(differences, float(first.mean() - second.mean()), together)
 
 
-def _share(rearranged: Values, observed: float) -> float:
-    return int((np.abs(rearranged) >= _rounded_down(observed)).sum()) / len(rearranged)
+def _share(rearranged: Values, observed: float, values: Values) -> float:
+    return ties.reach(np.abs(rearranged), abs(observed), _size(values)) / len(rearranged)
 
 
 def _drawn_p(samples: tuple[Values, ...], kind: str) -> float:
@@ -211,13 +212,13 @@ def _drawn_p(samples: tuple[Values, ...], kind: str) -> float:
     drawn = stats.permutation_test(
         samples, statistic, permutation_type=kind, n_resamples=EXACT_UP_TO, vectorized=True, rng=0, batch=20_000
     )
-    extreme = int((np.abs(drawn.null_distribution) >= _rounded_down(float(statistic(*samples)))).sum())
+    size = _size(np.concatenate(samples))
+    extreme = ties.reach(np.abs(drawn.null_distribution), abs(float(statistic(*samples))), size)
     return (extreme + 1) / (EXACT_UP_TO + 1)
 
 
-def _rounded_down(observed: float) -> float:
-    """Equal rearrangements differ in the last bits by the order of their sums."""
-    return abs(observed) - 1e-9 * max(1.0, abs(observed))
+def _size(values: Values) -> float:
+    return float(np.abs(values).max())
 
 
 @lru_cache(maxsize=4)

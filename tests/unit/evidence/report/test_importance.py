@@ -57,6 +57,34 @@ def test_the_factor_that_decides_stands_first_and_above_chance(writer: StudyWrit
     assert sum(one.share for one in found) == pytest.approx(1)
 
 
+def test_chance_counts_every_choice_that_scores_as_high(writer: StudyWriter) -> None:
+    """The demo's grid and values: 54 of the 70 ways to choose the upper 4 of 8 give `stages` as much, counted by hand.
+
+    A choice scores as high where its trials fall on the stages as 2 + 2 or 2 + 1 + 1, and lower where as 1 + 1 + 1 + 1:
+    that is 2^4 = 16 of 70.
+    """
+    stages, threshold = "model.fusion.stages", "model.fusion.options.switching_threshold"
+    writer.study["space"] = {
+        "search": {
+            stages: {"when": {}, "choice": [[1], [4], [2, 3], [1, 2, 3, 4]]},
+            threshold: {"when": {}, "choice": [0.3, 0.5]},
+        }
+    }
+    grid = [(placed, gate) for placed in ([1, 2, 3, 4], [1], [2, 3], [4]) for gate in (0.3, 0.5)]
+    found_on_val = [13.553084508195221, 10.197233350466027, 15.124886791530418, 11.365287607247875]
+    found_on_val += [11.424180465518807, 20.52300684930628, 35.02202734786907, 32.17030674300623]
+    for n, ((placed, gate), value) in enumerate(zip(grid, found_on_val, strict=True)):
+        values = {stages: placed, threshold: gate}
+        writer.study["arms"][f"a{n}"] = {"label": f"a{n}", "values": values, "config": {}, "differs": []}
+        writer.trial(f"s-{n:02d}", f"a{n}", "search", val=value)
+    records = read_study(writer.write())
+    point = common_point(records)
+    assert point is not None
+    chance = {one.factor.path: one.chance for one in importances(records, point, factors(records))}
+    assert chance == {stages: 54 / 70, threshold: 1.0}
+    assert "in how many of all 70 ways" in section(writer)
+
+
 def test_the_same_records_give_the_same_figures(writer: StudyWriter) -> None:
     folder = fill(writer, 8).write()
     first, second = (

@@ -4,11 +4,13 @@ import math
 import random
 import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune_cmx import ties
 from tune_cmx.evidence.report.figures import BLACK, BLUE, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.stamps import stamps
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 PLOT = "importance.png"
+COUNTED_UP_TO = 300
+"""Ways to choose the upper trials that are counted one by one; of more, `SHUFFLES` are drawn."""
 SHUFFLES = 100
-"""Of the values over the trials: what a factor without any effect scores."""
 TRIALS_PER_FACTOR = 10
 """Below this the figures are called what they are: chance."""
 FEWEST_TRIALS = 4
@@ -49,9 +52,11 @@ class Importance:
     share: float
     """Of the importance of all factors, 0..1."""
     chance: float
-    """The share of shuffles in which it scores as high, 0..1."""
+    """The share of choices of the upper trials in which it scores as high or higher, 0..1."""
     chance_reach: float
-    """What 95 % of the shuffles stay below, in the unit of `share`."""
+    """What 95 % of the choices stay below, in the unit of `share`."""
+    choices: int
+    """How many were scored: all there are, or `SHUFFLES`."""
 
 
 def importance_section(page: Page, records: StudyResults, place: Path | None) -> None:
@@ -75,12 +80,13 @@ def importance_section(page: Page, records: StudyResults, place: Path | None) ->
         page.paragraph(f"Fewer than {FEWEST_TRIALS} trials can be compared: nothing can be weighed.")
         return
     found = importances(records, point, varied)
+    counted = found[0].choices != SHUFFLES
+    ways = f"all {found[0].choices} ways to choose the upper trials" if counted else f"{SHUFFLES} random shuffles"
     page.paragraph(
         f"PED-ANOVA (optuna's default) on {records.selection_metric} at {point}, "
         f"{count(len(point.values), 'trial')}: how much the values of a factor among the upper trials differ from "
-        f"those among all. Shares add up to 100 % whatever the factors do. Beside them, in how many of {SHUFFLES} "
-        "shuffles of the results over the trials the factor scores as high: a factor of which that is often so cannot "
-        "be told from one without effect."
+        f"those among all. The shares always add up to 100 %. Last column: in how many of {ways} the factor scores at "
+        "least as high. Where that share is large, the factor cannot be told from one without effect."
     )
     page.bullets(limits(records, point, varied))
     rows = [
@@ -93,7 +99,7 @@ def importance_section(page: Page, records: StudyResults, place: Path | None) ->
         ]
         for one in found
     ]
-    page.table(["factor", "values", "trials", "share", "shuffles that score as high"], rows, in_paper=False)
+    page.table(["factor", "values", "trials", "share", "as high by chance"], rows, in_paper=False)
     if place is not None:
         _plot(records, found, place / PLOT)
         page.image(PLOT, "Importance of factors, and what chance reaches")
@@ -112,24 +118,25 @@ def importances(records: StudyResults, point: CommonPoint, varied: Sequence[Fact
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that few trials say little is said in the report, in its own words
             scores = _Scores(settings, {factor.path: _distribution(factor, settings) for factor in varied})
-            own = scores(values)
-            draw = random.Random(0)
-            shuffled = [scores(draw.sample(values, len(values))) for _ in range(SHUFFLES)]
+            upper = _upper(values)
+            own = scores(upper)
+            others = [scores(chosen) for chosen in _choices(values, len(upper))]
     finally:
         optuna.logging.set_verbosity(before)
-    whole = sum(own.values()) or 1.0
+    whole = ties.total(own.values()) or 1.0
     found = [
         Importance(
             factor,
             sum(factor.path in setting for setting in settings),
             len({repr(setting[factor.path]) for setting in settings if factor.path in setting}),
             own[factor.path] / whole,
-            sum(other[factor.path] >= own[factor.path] for other in shuffled) / SHUFFLES,
-            sorted(other[factor.path] for other in shuffled)[int(0.95 * SHUFFLES)] / whole,
+            sum(ties.at_least(other[factor.path], own[factor.path], size=whole) for other in others) / len(others),
+            sorted(other[factor.path] for other in others)[int(0.95 * len(others))] / whole,
+            len(others),
         )
         for factor in varied
     ]
-    return sorted(found, key=lambda one: -one.share)
+    return sorted(found, key=lambda one: ties.key(-one.share))
 
 
 def limits(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
@@ -209,8 +216,28 @@ def _distribution(factor: Factor, settings: Sequence[Mapping[str, Any]]) -> "Bas
     return FloatDistribution(float(low), float(high), log=factor.kind == "loguniform")
 
 
+def _upper(values: Sequence[float]) -> frozenset[int]:
+    """The places of the upper trials: the highest share of `_quantile`, and those that tie with its last."""
+    ordered = sorted(map(ties.key, values), reverse=True)
+    cutoff = ordered[math.ceil(_quantile(len(values)) * len(values)) - 1]
+    return frozenset(place for place, value in enumerate(values) if ties.key(value) >= cutoff)
+
+
+def _choices(values: Sequence[float], chosen: int) -> list[frozenset[int]]:
+    """Ways to choose as many trials: what a factor without any effect has for its upper ones."""
+    if math.comb(len(values), chosen) <= COUNTED_UP_TO:
+        return [frozenset(places) for places in combinations(range(len(values)), chosen)]
+    draw = random.Random(0)
+    return [_upper(draw.sample(values, len(values))) for _ in range(SHUFFLES)]
+
+
+def _quantile(trials: int) -> float:
+    """The share of the upper trials; optuna advises five of them at least."""
+    return max(0.1, min(0.5, 5 / trials))
+
+
 class _Scores:
-    """PED-ANOVA over the same trials with whatever values."""
+    """PED-ANOVA over the same trials, whichever the upper ones are."""
 
     def __init__(self, settings: Sequence[Mapping[str, Any]], distributions: Mapping[str, "BaseDistribution"]) -> None:
         import optuna
@@ -225,12 +252,11 @@ class _Scores:
                 for setting in settings
             ]
         )
-        # optuna advises five trials at least among the upper ones
-        self._evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / len(settings))))
+        self._evaluator = PedAnovaImportanceEvaluator(target_quantile=_quantile(len(settings)))
 
-    def __call__(self, values: Sequence[float]) -> dict[str, float]:
+    def __call__(self, upper: Collection[int]) -> dict[str, float]:
         def target(trial: "FrozenTrial") -> float:
-            return -values[trial.number]  # the evaluator takes low values for the upper trials
+            return -float(trial.number in upper)  # the evaluator takes low values for the upper trials
 
         return self._evaluator.evaluate(self._study, target=target)
 
@@ -241,7 +267,7 @@ def _plot(records: StudyResults, found: Sequence[Importance], path: Path) -> Non
     axes.barh(range(len(drawn)), [100 * one.share for one in drawn], color=BLUE, height=0.6)
     for place, one in enumerate(drawn):
         axes.plot([100 * one.chance_reach] * 2, [place - 0.36, place + 0.36], color=BLACK, linewidth=1.5)
-    axes.plot([], [], color=BLACK, linewidth=1.5, label=f"95 % of {SHUFFLES} shuffles stay below")
+    axes.plot([], [], color=BLACK, linewidth=1.5, label="95 % of what chance gives stays below")
     axes.set_yticks(range(len(drawn)), [one.factor.name for one in drawn])
     axes.set_xlabel("share of importance, %", fontsize=SMALL)
     axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 
+from tune_cmx import ties
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.cost import milliseconds
@@ -260,8 +261,8 @@ def _draw(
 
 
 def _merits(point: Point | ArmPoint, names: Sequence[str]) -> tuple[float, ...]:
-    """Values, those turned round of which less is more."""
-    return tuple(-v if name in LOWER_IS_BETTER else v for name, v in zip(names, point.values, strict=True))
+    """Values, those turned round of which less is more, to 12 digits."""
+    return tuple(ties.key(-v if name in LOWER_IS_BETTER else v) for name, v in zip(names, point.values, strict=True))
 
 
 def _above_words(
