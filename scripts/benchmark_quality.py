@@ -17,6 +17,7 @@ import torch
 from benchmark_setting import setting
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tune_cmx import metrics
 from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import ComputeConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
@@ -29,7 +30,6 @@ from tune_cmx.training.run_folder import RunFolder
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "demo_modalities.yaml"
 PLAIN = ComputeConfig(precision="fp32", channels_last=False)
-METRICS = ("mAP", "mAP_50", "mAP_75")
 
 
 def trained(name: str, config: TrialConfig, prepared: Prepared, folder: Path) -> dict[str, float]:
@@ -92,7 +92,7 @@ def write(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespac
         "channels first, optimizer weight by weight, torchvision's heads. Ours: bfloat16 and the rest of the defaults."
     )
     rows = []
-    for metric in METRICS:
+    for metric in (name for name, known in metrics.scored().items() if known.selects):
         values = {name: [result[metric] for result in results] for name, results in found.items()}
         compared = compare_paired([b - a for a, b in zip(values["plain"], values["ours"], strict=True)])
         means = [f"{statistics.fmean(v):.2f} ± {statistics.stdev(v):.2f}" for v in values.values()]

@@ -18,7 +18,8 @@ import numpy as np
 from benchmark_bootstrap import Scene
 from benchmark_setting import setting
 
-from tune_cmx.evaluation import METRICS, counter, evaluate, to_detections
+from tune_cmx import metrics
+from tune_cmx.evaluation import counter, evaluate, to_detections
 from tune_cmx.evidence.report.page import Page
 
 PUBLISHED_S = 0.116
@@ -30,13 +31,13 @@ OFF = 0.08
 
 
 def pycocotools_scores(detections: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
-    """The same six numbers, by pycocotools."""
+    """The same metrics, by pycocotools."""
     with contextlib.redirect_stdout(io.StringIO()):
         counted = counter(detections, truth)
         counted.evaluate()
         counted.accumulate()
         counted.summarize()
-    return {name: 100 * float(value) for name, value in zip(METRICS, counted.stats[: len(METRICS)], strict=True)}
+    return metrics.points(counted)
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

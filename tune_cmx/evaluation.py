@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tune_cmx import metrics
 from tune_cmx.errors import DataError
-
-METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
-"""In the order of pycocotools' first six numbers. Small is below 32² pixels of area, large from 96² on."""
 
 
 def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, float]:
@@ -29,7 +27,7 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
         truth: COCO ground truth, as of `coco_truth`.
 
     Returns:
-        `METRICS` in points, 0..100. One that is not defined is nan: of a size that no box has, or with no box at all.
+        The scored metrics of `tune_cmx.metrics` in points, 0..100. A metric without any box to find is nan.
 
     Raises:
         DataError: A detection is on an image that the ground truth has not.
@@ -45,8 +43,7 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
     counted.evaluate()
     counted.accumulate()
     counted.summarize()
-    points = [float("nan") if value < 0 else 100 * float(value) for value in counted.stats[: len(METRICS)]]
-    return dict(zip(METRICS, points, strict=True))
+    return metrics.points(counted)
 
 
 def counter(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCOeval:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from tune_cmx import metrics
 from tune_cmx.errors import DataError
-from tune_cmx.evaluation import METRICS, coco_truth, evaluate, to_detections
+from tune_cmx.evaluation import coco_truth, evaluate, to_detections
+from tune_cmx.metrics import Metric
 
+COCO_SIX = ["mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large"]
 BOXES = np.array([[0, 0, 50, 50], [100, 0, 150, 50], [200, 0, 250, 50]], dtype=float)
 
 
@@ -36,13 +39,21 @@ def test_by_hand(truth):
         *to_detections(1, [[200, 0, 250, 36]], [0.7], [1]),
     ]
     found = evaluate(detections, truth)
-    assert list(found) == list(METRICS)
+    assert list(found) == COCO_SIX
     assert found["mAP"] == pytest.approx(100 * 45 / 101)
     assert found["mAP_50"] == pytest.approx(100 * 56 / 101)
     assert found["mAP_75"] == pytest.approx(100 * 34 / 101)
     assert found["mAP_medium"] == pytest.approx(50)
     assert math.isnan(found["mAP_small"])
     assert math.isnan(found["mAP_large"])
+
+
+def test_a_metric_that_is_added_to_the_table_is_scored(truth, monkeypatch):
+    best = Metric("best", "highest precision", "points", "higher", score=lambda run: run.eval["precision"].max())
+    monkeypatch.setitem(metrics.METRICS, "best_precision", best)
+    exact = to_detections(0, BOXES[:1], [0.9], [1])
+    assert list(evaluate(exact, truth)) == [*COCO_SIX, "best_precision"]
+    assert evaluate(exact, truth)["best_precision"] == pytest.approx(100)
 
 
 def test_all_found_is_a_hundred_and_nothing_found_is_zero(truth, capsys):

@@ -18,7 +18,7 @@ _NO_PROTOCOL = (
     *("seed", "report_split", "data.root", "data.labels", "data.split", "data.sequences"),
     *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),  # the content's hash stays
 )
-_CODE = ("config", "data", "models", "training", "evaluation.py", "seeding.py")
+_CODE = ("config", "data", "models", "training", "evaluation.py", "metrics.py", "seeding.py")
 
 
 @cache

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from tune_cmx import metrics
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.image_cache import SharedImages, shared_images
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import TrialError, TuneCmxError
-from tune_cmx.evaluation import METRICS
 from tune_cmx.models.describe import flops, inspected, network_size
 from tune_cmx.models.precision import lacks_bfloat16
 from tune_cmx.models.pretrained import load_pretrained
@@ -95,8 +95,8 @@ def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
 def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
     """Rows of `metrics.csv` as the reports that they were."""
     for row in rows:
-        metrics = {name: value for name, value in row.items() if name not in ("epoch", "fraction", "seconds")}
-        yield EpochReport(int(row["epoch"]), config.schedule.epochs, row["seconds"], metrics)
+        values = {name: value for name, value in row.items() if name not in ("epoch", "fraction", "seconds")}
+        yield EpochReport(int(row["epoch"]), config.schedule.epochs, row["seconds"], values)
 
 
 def _train(
@@ -244,7 +244,8 @@ def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Tr
     """Write the results on the split that the configuration reports, and end the record."""
     last = record.rows()[-1]
     score = data.score(trainer, config.report_split)
-    results = {"val": {name: last[f"val/{name}"] for name in METRICS}, str(config.report_split): dict(score.metrics)}
+    val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
+    results = {"val": val, str(config.report_split): dict(score.metrics)}
     record.write_detections(score.detections)
     record.write_results(config, results, record.state()["parameters"]["total"])
     record.update(status="complete", finished=now())

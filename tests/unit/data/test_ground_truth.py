@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tune_cmx import metrics
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.readers.layout import open_data
 from tune_cmx.errors import DataError
-from tune_cmx.evaluation import METRICS, evaluate, to_detections
+from tune_cmx.evaluation import evaluate, to_detections
 
 IDS = [f"f{number}" for number in range(8)]
 
@@ -54,7 +55,7 @@ def test_it_scores_detections_as_a_trial_does(prepared: Prepared) -> None:
     truth = kept(prepared, "test")
     exact = [one for image in truth["images"] for one in to_detections(image["id"], [[3, 2, 9, 6]], [0.9], [1])]
     assert evaluate(exact, truth)["mAP"] == pytest.approx(100)
-    assert set(evaluate([], truth)) == set(METRICS)
+    assert set(evaluate([], truth)) == set(metrics.scored())
 
 
 def test_images_have_their_sequence_where_it_is_known(prepared: Prepared, folders: Callable[..., Path]) -> None:

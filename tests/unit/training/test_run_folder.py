@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tune_cmx import metrics
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import TrialError
-from tune_cmx.evaluation import METRICS
 from tune_cmx.training.run_folder import RunFolder
 
 HISTORY = [
@@ -159,7 +159,7 @@ def test_final_results(record: RunFolder, config: TrialConfig) -> None:
     """The keys that the group's scripts read, and the split's name, which their files do not have."""
     record.begin_session(1)
     record.add_epoch({**HISTORY[0], "seconds": 1800.0}, session_seconds=1800.0)
-    val = {name: 10.0 + number for number, name in enumerate(METRICS)}
+    val = {name: 10.0 + number for number, name in enumerate(metrics.scored())}
     test = {**val, "mAP": 9.0, "mAP_small": math.nan}
     reported = config.model_copy(update={"report_split": "test"})
     record.write_results(reported, {"val": val, "test": test}, parameters=1_234_567)

@@ -13,14 +13,13 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from tune_cmx import metrics
 from tune_cmx.config.arms import value_text
 from tune_cmx.config.parse import flatten
 from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.training.tensorboard.pictures import Picture
 from tune_cmx.training.tensorboard.pr_curves import THRESHOLDS, Counts
 
-SHOWN = ("val/mAP", "val/mAP_50", "val/mAP_75")
-"""The metric columns of the HParams table; each is also a scalar's name."""
 Row = Mapping[str, float]
 _TIMES = 4
 """How often in a schedule pictures and curves are shown."""
@@ -107,7 +106,7 @@ class TrialBoard:
             there = _written(self._folder)
             last = int(self._history[-1]["epoch"]) if self._history else 0
             self._writer = SummaryWriter(str(self._folder), purge_step=last + 1)
-            for summary in hparams(self._columns, dict.fromkeys(SHOWN, 0.0)):  # type: ignore[no-untyped-call]
+            for summary in hparams(self._columns, dict.fromkeys(metrics.selectable(), 0.0)):  # type: ignore[no-untyped-call]
                 assert self._writer.file_writer is not None
                 self._writer.file_writer.add_summary(summary)
             for row in self._history:

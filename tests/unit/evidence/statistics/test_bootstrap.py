@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tune_cmx import metrics
 from tune_cmx.errors import ConfigError, DataError
-from tune_cmx.evaluation import METRICS, coco_truth, evaluate, to_detections
+from tune_cmx.evaluation import coco_truth, evaluate, to_detections
 from tune_cmx.evidence.statistics.bootstrap import draw_images, paired_bootstrap, resampled
 from tune_cmx.evidence.statistics.coco_matches import match
 
@@ -69,7 +70,7 @@ def written_out(truth: Truth, detections: Detections, counts: Sequence[int]) -> 
 def on(counts: Sequence[int], detections: Detections, truth: Truth) -> dict[str, float]:
     """Every metric on one draw."""
     drawn = np.array([counts], dtype=np.int32)
-    return {name: float(resampled(match(detections, truth, name), drawn)[0]) for name in METRICS}
+    return {name: float(resampled(match(detections, truth, name), drawn)[0]) for name in metrics.scored()}
 
 
 def single_boxes(found: Sequence[bool]) -> tuple[Truth, Detections]:
@@ -97,7 +98,7 @@ def test_an_image_drawn_twice_counts_as_two_images(scene: tuple[Truth, Detection
     truth, detections = scene
     counts = drawn[: len(truth["images"])]
     copied, found = written_out(truth, detections, counts)
-    expected = evaluate(found, copied) if copied["images"] else dict.fromkeys(METRICS, math.nan)
+    expected = evaluate(found, copied) if copied["images"] else dict.fromkeys(metrics.scored(), math.nan)
     assert on(counts, detections, truth) == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
