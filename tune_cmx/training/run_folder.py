@@ -292,9 +292,10 @@ class RunFolder:
         }
         write_json(self.folder / "final_results.json", content)
 
-    def write_detections(self, detections: Sequence[Mapping[str, Any]]) -> None:
-        """Write `detections.json.gz`: COCO results, boxes to a hundredth of a pixel, scores to five digits."""
-        rounded = [
-            {**d, "bbox": [round(side, 2) for side in d["bbox"]], "score": round(d["score"], 5)} for d in detections
-        ]
-        write_atomically(self.folder / "detections.json.gz", gzip.compress(json.dumps(rounded).encode(), mtime=0))
+    def write_detections(self, detections: Sequence[dict[str, Any]]) -> None:
+        """Write `detections.json.gz`: the COCO results that were scored, to the last bit.
+
+        Rounded to a hundredth of a pixel they would give other metrics: mAP_75 by up to 1.7 points.
+        """
+        content = gzip.compress(json.dumps(detections, separators=(",", ":")).encode(), 6, mtime=0)
+        write_atomically(self.folder / "detections.json.gz", content)

@@ -1,18 +1,25 @@
 """A trial's folder: what is written when, and what survives."""
 
 import gzip
+import io
 import json
 import math
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tune_cmx import metrics
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import TrialError
+from tune_cmx.evaluation import coco_truth, counter, evaluate, to_detections
 from tune_cmx.training.run_folder import RunFolder
 
 HISTORY = [
@@ -175,15 +182,41 @@ def test_final_results(record: RunFolder, config: TrialConfig) -> None:
     assert content["model"] == {"total_params": 1_234_567, "total_params_M": 1.23}
 
 
-def test_detections_are_small_and_alike(record: RunFolder) -> None:
-    found = [{"image_id": 0, "category_id": 1, "bbox": [1.23456, 2, 3, 4], "score": 0.123456789}]
+def test_detections_are_kept_to_the_last_bit(record: RunFolder) -> None:
+    found = [{"image_id": 0, "category_id": 1, "bbox": [1.2345678901234567, 2, 1e-30, 4.0], "score": 0.1 + 0.2}]
     record.write_detections(found)
     content = (record.folder / "detections.json.gz").read_bytes()
-    assert json.loads(gzip.decompress(content)) == [
-        {"image_id": 0, "category_id": 1, "bbox": [1.23, 2, 3, 4], "score": 0.12346}
-    ]
+    assert json.loads(gzip.decompress(content)) == found
     record.write_detections(found)
     assert (record.folder / "detections.json.gz").read_bytes() == content
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 6))
+def test_stored_detections_give_the_recorded_metrics(seed: int, images: int, boxes: int) -> None:
+    """Scored by both packages; as the detector gives them, in float32."""
+    draw = np.random.default_rng(seed)
+    found, real = [], []
+    for image in range(images):
+        start = draw.random((boxes, 2)) * 60
+        corners = np.concatenate([start, start + 1 + draw.random((boxes, 2)) * 40], axis=1)
+        off = (corners + draw.normal(0, 2, corners.shape)).astype(np.float32)
+        off[:, 2:] = np.maximum(off[:, 2:], off[:, :2])
+        real.append(corners)
+        found += to_detections(image, off, draw.random(boxes).astype(np.float32), np.ones(boxes, dtype=int))
+    described = [(image, str(image), 100, 100) for image in range(images)]
+    truth = coco_truth(described, real, [[1] * boxes] * images, ["person"])
+    with TemporaryDirectory() as folder:
+        RunFolder(Path(folder)).write_detections(found)
+        stored = json.loads(gzip.decompress((Path(folder) / "detections.json.gz").read_bytes()))
+    recorded = evaluate(found, truth)
+    assert evaluate(stored, truth) == pytest.approx(recorded, rel=0, abs=0, nan_ok=True)
+    with redirect_stdout(io.StringIO()):
+        counted = counter(stored, truth)
+        counted.evaluate()
+        counted.accumulate()
+        counted.summarize()
+    assert metrics.points(counted) == pytest.approx(recorded, rel=0, abs=1e-6, nan_ok=True)
 
 
 def test_no_partial_file_is_left(record: RunFolder) -> None:
