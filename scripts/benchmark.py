@@ -60,7 +60,7 @@ def train_nothing(
     with record.held():
         config, rows = record.config(), record.rows()
         seconds = rows[-1]["seconds"] if rows else 0.0
-        if "parameters" not in record.state():
+        if record.state().parameters is None:
             record.update(parameters={"total": 1, "active": 1}, audit_warnings=[])
         record.begin_session(
             len(rows) + 1,

@@ -199,7 +199,7 @@ def uninterrupted(study: Study) -> tuple[float, float, float]:
     if code := study.driver.wait():
         raise SystemExit(f"{study.log}: the uninterrupted study ended with exit code {code}")
     total_s = time.monotonic() - began
-    return start_s, sum(record.state()["seconds"] for record in study.records().values()) / study.epochs(), total_s
+    return start_s, sum(record.state().seconds for record in study.records().values()) / study.epochs(), total_s
 
 
 def table(chaos: Chaos, alone: Study, alone_s: float) -> str:
@@ -213,7 +213,7 @@ def table(chaos: Chaos, alone: Study, alone_s: float) -> str:
             rows.append([victim, str(len(kills)), f"{statistics.median(waits):.0f} s", f"{max(waits):.0f} s"])
     page.table(["killed", "times", "until the next epoch, median", "longest"], rows)
     study = chaos.study
-    sessions = [sum(len(record.state()["lineage"]) for record in one.records().values()) for one in (alone, study)]
+    sessions = [sum(len(record.state().lineage) for record in one.records().values()) for one in (alone, study)]
     total_s = time.monotonic() - chaos.began
     page.table(
         ["study", "wall time", "trials", "sessions of trials", "epochs"],

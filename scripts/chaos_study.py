@@ -20,6 +20,7 @@ import yaml
 
 from tune_cmx.search.optuna.journal import STORAGE, studies_of
 from tune_cmx.search.rungs import STOP, Decision, read_decisions
+from tune_cmx.state.trial_state import Session
 from tune_cmx.training.run_folder import RunFolder
 
 NAME, MARK = "chaos", "TUNE_CMX_CHAOS"
@@ -152,9 +153,9 @@ class Finished:
     def __init__(self, study: Study) -> None:
         self._lines = study.lines()
         self._over = {
-            name: state["status"]
+            name: state.status
             for name, record in study.records().items()
-            if (state := record.state())["status"] in ("complete", "stopped")
+            if (state := record.state()).status in ("complete", "stopped")
         }
 
     def lost(self, study: Study) -> Iterator[str]:
@@ -164,7 +165,7 @@ class Finished:
             if now.get(name, [])[: len(lines)] != lines:
                 yield f"{name}: {len(lines)} lines were there, and are gone or others"
         for name, status in self._over.items():
-            here = records[name].state()["status"] if name in records else "gone"
+            here = records[name].state().status if name in records else "gone"
             if here != status:
                 yield f"{name}: was {status}, is {here}"
 
@@ -192,22 +193,22 @@ def sound(study: Study) -> Iterator[str]:
     stopped = {one.trial for one in decisions if one.decision == STOP}
     for name, record in study.records().items():
         trial = record.state()
-        if trial["status"] not in ("complete", "stopped"):
-            yield f"{name} is {trial['status']}: {trial['reason']}"
-        if (trial["status"] == "stopped") != (name in stopped):
-            yield f"{name} is {trial['status']}, but rungs.jsonl says {'stop' if name in stopped else 'no stop'}"
+        if trial.status not in ("complete", "stopped"):
+            yield f"{name} is {trial.status}: {trial.reason}"
+        if (trial.status == "stopped") != (name in stopped):
+            yield f"{name} is {trial.status}, but rungs.jsonl says {'stop' if name in stopped else 'no stop'}"
         epochs = [int(row["epoch"]) for row in record.rows()]
-        if epochs != list(range(1, trial["epochs"] + 1)):
-            yield f"{name}: trial.json counts {trial['epochs']} epochs, metrics.csv has {epochs}"
-        yield from (f"{name}: {words}" for words in _trained_twice(trial["lineage"]))
+        if epochs != list(range(1, trial.epochs + 1)):
+            yield f"{name}: trial.json counts {trial.epochs} epochs, metrics.csv has {epochs}"
+        yield from (f"{name}: {words}" for words in _trained_twice(trial.lineage))
 
 
-def _trained_twice(lineage: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _trained_twice(lineage: Sequence[Session]) -> Iterator[str]:
     last = 0
     for number, session in enumerate(lineage, 1):
-        if session["first_epoch"] <= last:
-            yield f"session {number} began at epoch {session['first_epoch']}, but epoch {last} was finished before"
-        last = max(last, session["last_epoch"] or 0)
+        if session.first_epoch <= last:
+            yield f"session {number} began at epoch {session.first_epoch}, but epoch {last} was finished before"
+        last = max(last, session.last_epoch or 0)
 
 
 def same(study: Study, alone: Study, *, order: bool) -> Iterator[str]:
@@ -242,7 +243,7 @@ def _last_decisions(study: Study) -> dict[tuple[str, float], tuple[float, str]]:
 
 def _end(record: RunFolder) -> tuple[Any, ...]:
     state = record.state()
-    return state["status"], state["epochs"]
+    return state.status, state.epochs
 
 
 def _numbers(record: RunFolder) -> list[dict[str, str]]:

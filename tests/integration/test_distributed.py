@@ -83,7 +83,7 @@ def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_uninterrupted_one_and
     }
     assert whole.rows()[0].keys() == alone.rows()[0].keys()
     assert tiny.numbers(whole) != tiny.numbers(alone)
-    assert whole.state()["device"] == "2 x cpu, 1 threads"
+    assert whole.state().device == "2 x cpu, 1 threads"
     build_trial_model(config, prepared).load_state_dict(weights(whole))
 
 
@@ -156,7 +156,7 @@ def test_a_helper_that_is_killed_fails_the_trial_at_once(tiny: Tiny, prepared: P
         list(reports)
     assert time.monotonic() - killed_at < IN_SECONDS
     state = record.state()
-    assert (state["status"], state["reason"]) == ("failed", "the process of rank 1, of 2, was killed by SIGKILL")
+    assert (state.status, state.reason) == ("failed", "the process of rank 1, of 2, was killed by SIGKILL")
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ def test_helpers_end_with_the_iteration_and_listen_on_loopback_alone(
     else:
         reports.close()
     assert not helpers[0].is_alive()
-    assert record.state()["status"] == ("interrupted" if interrupted else "running")
+    assert record.state().status == ("interrupted" if interrupted else "running")
     assert os.environ["GLOO_SOCKET_IFNAME"] == other
 
 
@@ -222,7 +222,7 @@ def test_helpers_end_with_a_lead_that_is_killed(tiny: Tiny, prepared: Prepared, 
     )
     with subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}) as lead:
         try:
-            tiny.wait_until(lambda: record.state()["epochs"] >= 1)
+            tiny.wait_until(lambda: record.state().epochs >= 1)
             helpers = [pid for pid, parent in parents().items() if parent == lead.pid and "spawn_main" in command(pid)]
         finally:
             lead.kill()

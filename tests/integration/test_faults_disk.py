@@ -87,7 +87,7 @@ def _plan(tiny: Tiny, folder: Path) -> RunFolder:
 
 
 def _assert_alike(tiny: Tiny, record: RunFolder, whole: RunFolder) -> None:
-    assert record.state()["status"] == "complete"
+    assert record.state().status == "complete"
     assert tiny.numbers(record) == tiny.numbers(whole)
     assert tiny.weights(record) == tiny.weights(whole)
     for name in ("detections.json.gz", "config.json"):
@@ -109,14 +109,14 @@ def test_a_disk_that_stays_full(
     assert (record.folder / "metrics.csv").read_bytes() == rows
     assert [path.name for path in record.checkpoints.iterdir()] == ["epoch_0001"]
     state = record.state()
-    assert (state["status"], state["epochs"]) == ("failed", 1)
-    assert "epoch_0002: No space left on device" in state["reason"]
+    assert (state.status, state.epochs) == ("failed", 1)
+    assert "epoch_0002: No space left on device" in state.reason
     assert "OSError" in (record.folder / "error.txt").read_text()
 
     disk.free()
     record.update(status="interrupted", reason="failed before, tried again")
     list(run_trial(record, prepared))
-    assert [(part["first_epoch"], part["last_epoch"]) for part in record.state()["lineage"]] == [(1, 1), (2, 3)]
+    assert [(part.first_epoch, part.last_epoch) for part in record.state().lineage] == [(1, 1), (2, 3)]
     assert (record.folder / "metrics.csv").read_bytes().startswith(rows)
     _assert_alike(tiny, record, whole)
 
@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_for_a_while(
     waited = disk.free_once_waited_for(monkeypatch)
     list(reports)
     assert waited == [str(record.checkpoints / "epoch_0002")]
-    assert len(record.state()["lineage"]) == 1
+    assert len(record.state().lineage) == 1
     _assert_alike(tiny, record, whole)
 
 
@@ -149,7 +149,7 @@ def test_rows_and_states_wait_too(tiny: Tiny, disk: Disk, monkeypatch: pytest.Mo
     assert waited == [str(record.folder / "trial.json")]
     assert (record.folder / "metrics.csv").read_text().count("\n") == 2
     assert record.rows()[0]["val/399"] == 1 / 3
-    assert record.state()["epochs"] == 1
+    assert record.state().epochs == 1
 
 
 def test_half_a_row_is_cut_back(tiny: Tiny, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +179,10 @@ def test_a_note_that_finds_no_room_it_can_be(tiny: Tiny, disk: Disk, monkeypatch
     record.begin_session(1)
     disk.fill()
     record.fail("loss is nan", "a traceback")
-    assert record.state()["status"] == "running"
+    assert record.state().status == "running"
     assert sorted(path.name for path in record.folder.iterdir()) == ["config.json", "trial.json"]
     assert checkpoints(record.checkpoints) == []
     disk.free()
     record.fail("loss is nan", "a traceback")
-    assert (record.state()["status"], record.state()["reason"]) == ("failed", "loss is nan")
+    assert (record.state().status, record.state().reason) == ("failed", "loss is nan")
     assert (record.folder / "error.txt").read_text() == "a traceback"

@@ -60,7 +60,7 @@ def test_a_search_by_tpe_that_was_killed_draws_what_it_would_have_drawn(tiny: Ti
 
     (tiny.folder / "tiny").rename(tiny.folder / "uninterrupted")
     process = tiny.start(space, "--max-concurrent", "1")
-    tiny.wait_until(lambda: sum(record.state()["epochs"] > 0 for record in tiny.records().values()) == 2)
+    tiny.wait_until(lambda: sum(record.state().epochs > 0 for record in tiny.records().values()) == 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
     assert tiny.search(space, "--max-concurrent", "1", "--resume") == 0, tiny.log()

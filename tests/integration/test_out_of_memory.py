@@ -73,12 +73,12 @@ def test_a_trial_goes_on_with_fewer_images_at_once(tiny: Tiny, prepared: Prepare
     record = _plan(tiny.folder / "trial", _large(tiny.study().arms["stages-2"].config, 512, 16), prepared)
     said = _run(record, prepared)
     state = record.state()
-    assert state["status"] == "complete", said
-    assert state["epochs"] == 2
-    halvings = state["halvings"]
-    assert [halving["micro_batch"] for halving in halvings] == [16 // 2**n for n in range(1, len(halvings) + 1)]
-    assert state["micro_batch"] == halvings[-1]["micro_batch"] < 16
-    assert f"goes on with {state['micro_batch']} images at once" in said
+    assert state.status == "complete", said
+    assert state.epochs == 2
+    halvings = state.halvings
+    assert [halving.micro_batch for halving in halvings] == [16 // 2**n for n in range(1, len(halvings) + 1)]
+    assert state.micro_batch == halvings[-1].micro_batch < 16
+    assert f"micro-batch halved to {state.micro_batch} images" in said
     assert record.config().schedule.micro_batch is None, "what was planned stays as it was"
 
 

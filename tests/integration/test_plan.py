@@ -37,7 +37,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     planned_confirmation, planned = map(int, found.groups())
     assert tiny.search(space) == 0
     trained = [record.state() for record in tiny.records().values()]
-    search = sum(state["epochs"] for state in trained if state["phase"] == "search")
-    confirmed = sum(state["epochs"] for state in trained if state["phase"] == "confirm")
+    search = sum(state.epochs for state in trained if state.phase == "search")
+    confirmed = sum(state.epochs for state in trained if state.phase == "confirm")
     assert confirmed == planned_confirmation
     assert planned == pytest.approx(search + confirmed, rel=0.15)

@@ -165,13 +165,13 @@ def test_a_trial_starts_from_the_file_and_says_so(
     for name, one in (("pretrained", config), ("random", plain)):
         records.append(RunFolder.plan(tiny.folder / name, one, arm="stages-2", phase="single"))
         assert len(list(run_trial(records[-1], prepared))) == 3
-    rgb, aux = records[0].state()["transfer"]
-    assert (rgb["stream"], rgb["source"], rgb["adapted"]) == ("rgb", str(tmp_path / "mit_nano.pth"), {})
+    rgb, aux = records[0].state().transfer
+    assert (rgb.stream, rgb.source, rgb.adapted) == ("rgb", str(tmp_path / "mit_nano.pth"), {})
     assert config.model.pretrained is not None
     assert config.model.pretrained.every is not None
-    assert aux["sha256"] == config.model.pretrained.every.sha256
-    assert (list(aux["adapted"]), aux["random"]) == (["patch_embed1.proj.weight"], 0)
-    assert "transfer" not in records[1].state()
+    assert aux.sha256 == config.model.pretrained.every.sha256
+    assert (list(aux.adapted), aux.random) == (["patch_embed1.proj.weight"], 0)
+    assert records[1].state().transfer == ()
     assert tiny.numbers(records[0]) != tiny.numbers(records[1])
 
 
@@ -187,7 +187,7 @@ def test_a_resumed_trial_does_not_read_the_file_again(tiny: Tiny, prepared: Prep
     assert len(list(run_trial(parts, prepared))) == 3
     assert tiny.numbers(parts) == tiny.numbers(whole)
     assert tiny.weights(parts) == tiny.weights(whole)
-    assert parts.state()["transfer"] == whole.state()["transfer"]
+    assert parts.state().transfer == whole.state().transfer
 
 
 def test_fusion_and_heads_start_alike_with_and_without_the_file(prepared: Prepared, config: TrialConfig) -> None:

@@ -89,21 +89,19 @@ def test_every_record_of_many_is_right(run: Run, variant: str) -> None:
     records = {record.folder.name: record for record in opened.records()}
     stopped = stops(read_decisions(opened.decisions))
     assert sum(name.startswith("search-") for name in records) == MANY
-    assert {name for name, record in records.items() if record.state()["status"] == "stopped"} == set(stopped)
+    assert {name for name, record in records.items() if record.state().status == "stopped"} == set(stopped)
     for name, record in records.items():
         state, config = record.state(), record.config()
-        epochs = state["epochs"]
+        epochs = state.epochs
         assert record.rows() == [benchmark.curve(config, epoch) for epoch in range(1, epochs + 1)], name
-        assert state["lineage"][-1]["last_epoch"] == epochs
+        assert state.lineage[-1].last_epoch == epochs
         assert (
-            epochs < benchmark.EPOCHS
-            if name in stopped
-            else (state["status"], epochs) == ("complete", benchmark.EPOCHS)
+            epochs < benchmark.EPOCHS if name in stopped else (state.status, epochs) == ("complete", benchmark.EPOCHS)
         )
         assert (record.folder / "final_results.json").exists() == (name not in stopped)
     finalists = json.loads((opened.folder / "study.json").read_text())["selection"]["finalists"]
     states = [record.state() for record in records.values()]
-    assert {state["arm"] for state in states if state["phase"] == "confirm"} == {"baseline", *finalists}
+    assert {state.arm for state in states if state.phase == "confirm"} == {"baseline", *finalists}
 
 
 def test_a_trial_costs_the_driver_no_more_where_there_are_more(run: Run) -> None:

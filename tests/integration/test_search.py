@@ -46,8 +46,8 @@ def _holder(record: RunFolder) -> int:
 def _assert_same(study: Tiny, alone: Tiny) -> None:
     """The same trials ended in the same way, with the same numbers and weights."""
     ours, theirs = study.records(), alone.records()
-    assert {name: record.state()["status"] for name, record in ours.items()} == {
-        name: record.state()["status"] for name, record in theirs.items()
+    assert {name: record.state().status for name, record in ours.items()} == {
+        name: record.state().status for name, record in theirs.items()
     }
     for name, record in ours.items():
         assert study.numbers(record) == study.numbers(theirs[name]), name
@@ -65,11 +65,11 @@ def _last_decisions(study: Tiny) -> dict[tuple[str, float], tuple[float, str]]:
 
 def _assert_no_epoch_twice(record: RunFolder, rows_before: bytes) -> None:
     """Each session began behind the rows of those before it, and what was there at the kill stayed as it was."""
-    lineage = record.state()["lineage"]
+    lineage = record.state().lineage
     assert len(lineage) >= 2
-    assert lineage[1]["first_epoch"] > rows_before.count(b"\n") - 1
+    assert lineage[1].first_epoch > rows_before.count(b"\n") - 1
     for earlier, later in itertools.pairwise(lineage):
-        assert later["first_epoch"] > (earlier["last_epoch"] or 0)
+        assert later.first_epoch > (earlier.last_epoch or 0)
     assert (record.folder / "metrics.csv").read_bytes().startswith(rows_before)
     epochs = [row["epoch"] for row in record.rows()]
     assert epochs == list(range(1, len(epochs) + 1))
@@ -102,7 +102,7 @@ def _listening(pids: set[int]) -> set[str]:
 def test_nothing_listens_on_other_than_loopback(tiny: Tiny) -> None:
     process = tiny.start(tiny.space())
     try:
-        tiny.wait_until(lambda: any(record.state()["epochs"] for record in tiny.records().values()))
+        tiny.wait_until(lambda: any(record.state().epochs for record in tiny.records().values()))
         found = _listening(_descendants(process.pid))
     finally:
         process.terminate()
@@ -120,8 +120,8 @@ def test_a_study_to_its_report(alone: Tiny) -> None:
         *(f"search-stages-{stage}-s0" for stage in (1, 2, 3, 4)),
         *("confirm-baseline-s1000", f"confirm-{finalist}-s1000"),
     }
-    assert {state["status"] for state in states.values()} <= {"complete", "stopped"}
-    assert len({state["protocol_hash"] for state in states.values()}) == 1
+    assert {state.status for state in states.values()} <= {"complete", "stopped"}
+    assert len({state.protocol_hash for state in states.values()}) == 1
     last = alone.log().strip().splitlines()[-1]
     assert last == f"report: {alone.folder / 'tiny' / 'report' / 'report.html'}"
     assert "stages 1" in Path(last.removeprefix("report: ")).read_text()
@@ -131,12 +131,12 @@ def test_stopped_trials_are_those_of_the_rungs(alone: Tiny) -> None:
     decisions = read_decisions(alone.folder / "tiny" / "search" / "rungs.jsonl")
     stopped = {decision.trial for decision in decisions if decision.decision == STOP}
     states = {name: record.state() for name, record in alone.records().items()}
-    assert stopped == {name for name, state in states.items() if state["status"] == "stopped"}
+    assert stopped == {name for name, state in states.items() if state.status == "stopped"}
     assert [decision.decision for decision in decisions[-2:]] == [STOP, STOP]  # the paused rest, at the end
     assert {decision.trial for decision in decisions} == {name for name in states if name.startswith("search-")}
     for name, state in states.items():
-        assert state["epochs"] == (2 if name in stopped else 3)
-        assert (state["stopped"] is not None) == (name in stopped)
+        assert state.epochs == (2 if name in stopped else 3)
+        assert (state.stopped is not None) == (name in stopped)
 
 
 def test_failed_trials_are_recorded_and_the_search_goes_on(tiny: Tiny) -> None:
@@ -151,10 +151,10 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(tiny: Tiny) -> None:
     assert tiny.search(space, "--max-concurrent", "2") == 0, tiny.log()
     memory, fine, nan = (record for name, record in tiny.records().items() if name.startswith("search-"))
     assert (memory.config().model.detector.image_size, nan.config().schedule.lr) == (100_000, 1e30)
-    assert nan.state()["status"] == memory.state()["status"] == "failed"
-    assert nan.state()["reason"].startswith("loss is ")
-    assert memory.state()["reason"].startswith("out of memory: ")
-    assert fine.state()["status"] == "complete"
+    assert nan.state().status == memory.state().status == "failed"
+    assert nan.state().reason.startswith("loss is ")
+    assert memory.state().reason.startswith("out of memory: ")
+    assert fine.state().status == "complete"
     assert "2 trials failed" in tiny.log()
     report = (tiny.folder / "tiny" / "report" / "report.md").read_text()
     assert "loss is " in report
@@ -167,7 +167,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(tiny: Tiny) -> None:
 def test_a_killed_worker(tiny: Tiny, alone: Tiny) -> None:
     process = tiny.start(tiny.space(), "--max-concurrent", "1")
     try:
-        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state()["epochs"] == 1)
+        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state().epochs == 1)
         record = tiny.records()[VICTIM]
         os.kill(_holder(record), signal.SIGKILL)
         rows = (record.folder / "metrics.csv").read_bytes()
@@ -184,7 +184,7 @@ def test_a_killed_driver(tiny: Tiny, alone: Tiny) -> None:
     space = tiny.space()
     process = tiny.start(space, "--max-concurrent", "1")
     try:
-        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state()["epochs"] == 1)
+        tiny.wait_until(lambda: VICTIM in (records := tiny.records()) and records[VICTIM].state().epochs == 1)
     finally:
         process.kill()
     process.wait(10)

@@ -90,4 +90,4 @@ def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Ti
     assert process.returncode == 0, tiny.log()
     assert len(seen) == 1
     assert in_memory() <= before
-    assert {record.state()["status"] for record in tiny.records().values()} == {"complete"}
+    assert {record.state().status for record in tiny.records().values()} == {"complete"}

@@ -91,7 +91,7 @@ def test_a_trial_that_goes_on_on_another_machine(tiny: Tiny, prepared: Prepared,
     reports.close()
 
     driver.pull("trials/stages-2/trial.json")
-    assert (planned.state()["status"], planned.state()["epochs"]) == ("running", 1)
+    assert (planned.state().status, planned.state().epochs) == ("running", 1)
     second.pull("trials/stages-2")
     epochs = []
     for report in run_trial(RunFolder(second.local / "trials/stages-2"), prepared):
@@ -101,12 +101,12 @@ def test_a_trial_that_goes_on_on_another_machine(tiny: Tiny, prepared: Prepared,
     second.push("trials/stages-2")
 
     driver.pull("trials/stages-2")
-    assert planned.state()["status"] == "complete"
+    assert planned.state().status == "complete"
     assert tiny.numbers(planned) == tiny.numbers(whole)
     assert tiny.weights(planned) == tiny.weights(whole)
     assert driver.names("trials/stages-2/checkpoint") == ["epoch_0003"]
     assert driver.names("trials/stages-2/checkpoint/epoch_0003") == ["history.json", "model.safetensors"]
-    assert [(part["first_epoch"], part["last_epoch"]) for part in planned.state()["lineage"]] == [(1, 1), (2, 3)]
+    assert [(part.first_epoch, part.last_epoch) for part in planned.state().lineage] == [(1, 1), (2, 3)]
 
 
 @pytest.mark.slow
@@ -127,17 +127,17 @@ def test_a_study_whose_data_and_results_are_on_storage(
     assert len(content["selection"]["finalists"]) == 1
     records = {path.parent.name: RunFolder(path.parent) for path in study.local.glob("trials/*/trial.json")}
     assert len(records) == 2 + 2
-    assert {record.state()["status"] for record in records.values()} <= {"complete", "stopped"}
-    confirmed = [record for record in records.values() if record.state()["phase"] == "confirm"]
+    assert {record.state().status for record in records.values()} <= {"complete", "stopped"}
+    confirmed = [record for record in records.values() if record.state().phase == "confirm"]
     assert all((record.folder / "final_results.json").exists() for record in confirmed)
     assert (study.local / "report" / "report.md").exists()
 
     shutil.rmtree(tmp_path / "home")
-    epochs = {name: record.state()["epochs"] for name, record in records.items()}
+    epochs = {name: record.state().epochs for name, record in records.items()}
     assert tiny.search(space, *places, "--resume") == 0, tiny.log()
     study.pull_all()
-    assert {name: record.state()["epochs"] for name, record in records.items()} == epochs
-    assert all(len(record.state()["lineage"]) == 1 for record in confirmed)
+    assert {name: record.state().epochs for name, record in records.items()} == epochs
+    assert all(len(record.state().lineage) == 1 for record in confirmed)
 
 
 def test_a_server_that_is_away_for_a_while(tmp_path: Path, s3: S3) -> None:

@@ -33,7 +33,7 @@ from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.optuna.memory import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler
-from tune_cmx.training.run_folder import write_json
+from tune_cmx.state.json_file import write_json
 
 METRIC = "val/mAP"
 EPOCHS = 6

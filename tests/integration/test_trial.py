@@ -40,7 +40,7 @@ def test_the_same_trial_twice_gives_the_same_numbers(tiny: Tiny, prepared: Prepa
     for record in (first, second):
         torch.rand(7)
         assert len(list(run_trial(record, prepared))) == 3
-        assert record.state()["status"] == "complete"
+        assert record.state().status == "complete"
     assert tiny.numbers(first) == tiny.numbers(second)
     assert tiny.weights(first) == tiny.weights(second)
     for name in ("detections.json.gz", "config.json"):
@@ -77,7 +77,7 @@ def test_a_trial_that_was_left_and_taken_up(
     assert (parts.folder / "metrics.csv").read_bytes().startswith(first_row)
     assert tiny.numbers(parts) == tiny.numbers(whole)
     assert tiny.weights(parts) == tiny.weights(whole)
-    assert [(s["first_epoch"], s["last_epoch"]) for s in parts.state()["lineage"]] == [(1, 1), (2, 3)]
+    assert [(s.first_epoch, s.last_epoch) for s in parts.state().lineage] == [(1, 1), (2, 3)]
     results = [json.loads((record.folder / "final_results.json").read_text()) for record in (whole, parts)]
     assert results[0]["results"] == results[1]["results"]
 
@@ -93,8 +93,8 @@ def test_a_trial_left_after_its_last_epoch_has_its_results_yet_to_come(
     (record.folder / "metrics.csv").write_text("")
     list(run_trial(record, prepared))
     state = record.state()
-    assert (state["status"], state["epochs"]) == ("complete", 3)
-    assert state["seconds"] == record.rows()[-1]["seconds"] > 0
+    assert (state.status, state.epochs) == ("complete", 3)
+    assert state.seconds == record.rows()[-1]["seconds"] > 0
     assert (record.folder / "final_results.json").exists()
 
 
@@ -113,8 +113,8 @@ def test_a_loss_that_is_not_finite(tiny: Tiny, prepared: Prepared, config: Trial
     with pytest.raises(TrialError, match=r"loss is (nan|inf) at epoch 1, step \d; last finite value"):
         list(run_trial(record, prepared))
     state = record.state()
-    assert state["status"] == "failed"
-    assert state["reason"].startswith("loss is ")
+    assert state.status == "failed"
+    assert state.reason.startswith("loss is ")
     assert "TrialError" in (record.folder / "error.txt").read_text()
 
 
@@ -125,7 +125,7 @@ def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialC
     record = _plan(tiny.folder / "trial", config.model_copy(update={"model": model}))
     with pytest.raises(TrialError, match=r"out of memory: .*; lower image_size, or micro_batch"):
         list(run_trial(record, prepared))
-    assert record.state()["reason"].startswith("out of memory: ")
+    assert record.state().reason.startswith("out of memory: ")
 
 
 def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
@@ -140,10 +140,10 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
     options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
     record = RunFolder(ended)
     with subprocess.Popen(command, **options) as process:
-        tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state()["epochs"] >= 1)
+        tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state().epochs >= 1)
         process.terminate()
         said, _ = process.communicate(timeout=60)
-    reached = record.state()["epochs"]
+    reached = record.state().epochs
     assert process.returncode == 130
     assert said.splitlines()[-1] == f"interrupted after epoch {reached}; the same command takes it up"
     assert set(Path("/dev/shm").glob("tune-cmx-*")) == before
@@ -160,15 +160,15 @@ def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: Trial
     record = RunFolder(killed)
     with subprocess.Popen([*command, "--threads", "1", "--device", "cpu"], **options) as process:
         try:
-            tiny.wait_until(lambda: (killed / "trial.json").exists() and record.state()["epochs"] == 1)
+            tiny.wait_until(lambda: (killed / "trial.json").exists() and record.state().epochs == 1)
         finally:
             process.kill()
-    assert record.state()["status"] == "running"
+    assert record.state().status == "running"
     rows_before = (killed / "metrics.csv").read_bytes()
     subprocess.run([*command, "--threads", "1", "--device", "cpu"], **options, timeout=120, check=True)
-    assert record.state()["status"] == "complete"
+    assert record.state().status == "complete"
     assert (killed / "metrics.csv").read_bytes().startswith(rows_before)
-    assert len(record.state()["lineage"]) == 2
-    assert record.state()["lineage"][1]["first_epoch"] > rows_before.count(b"\n") - 1
+    assert len(record.state().lineage) == 2
+    assert record.state().lineage[1].first_epoch > rows_before.count(b"\n") - 1
     assert tiny.numbers(record) == tiny.numbers(whole)
     assert tiny.weights(record) == tiny.weights(whole)

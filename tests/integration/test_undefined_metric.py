@@ -48,5 +48,5 @@ def test_a_search_without_validation_boxes_is_refused_and_its_trials_would_fail(
     states = {name: record.state() for name, record in tiny.records().items()}
     assert set(states) == {"search-stages-1-s0", "search-stages-2-s0"}
     for state in states.values():
-        assert (state["status"], state["epochs"]) == ("failed", 1)
-        assert "val/mAP is nan at epoch 1: the validation frames do not define it" in state["reason"]
+        assert (state.status, state.epochs) == ("failed", 1)
+        assert "val/mAP is nan at epoch 1: the validation frames do not define it" in state.reason

@@ -34,7 +34,7 @@ def test_a_warm_search_tells_tpe_and_mixes_nothing_into_the_arms(tiny: "Tiny") -
     assert [left["name"] for left in began_with["left_out"]] == ["published/c"]
     told = priors(folder)
     assert told == {"published/a": [11.5], "published/b": [22.5]}
-    assert {record.state()["phase"] for record in tiny.records().values()} == {"search", "confirm"}
+    assert {record.state().phase for record in tiny.records().values()} == {"search", "confirm"}
     shutil.rmtree(tiny.folder / "published")
     assert tiny.search(space, "--resume") == 0, tiny.log()
     assert warm_start(folder) == began_with

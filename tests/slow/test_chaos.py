@@ -79,7 +79,7 @@ def _wait(condition: Callable[[], bool], study: Any) -> None:
 
 def test_only_losses_without_an_epoch_in_between_make_a_trial_given_up(chaos: ModuleType, study: Any) -> None:
     def epochs(name: str) -> int:
-        return study.records()[name].state()["epochs"] if name in study.records() else -1
+        return study.records()[name].state().epochs if name in study.records() else -1
 
     def holder(name: str) -> int | None:
         return next((pid for pid, held in chaos.holders(study).items() if held == name), None)
@@ -103,4 +103,4 @@ def test_only_losses_without_an_epoch_in_between_make_a_trial_given_up(chaos: Mo
     assert len(states[steady]["lineage"]) == 6
     assert states[stuck]["status"] == "failed"
     assert states[stuck]["reason"].startswith("its worker ended 4 times without an epoch in between")
-    assert {state["status"] for name, state in states.items() if name != stuck} == {"complete"}
+    assert {state.status for name, state in states.items() if name != stuck} == {"complete"}

@@ -114,7 +114,7 @@ def records(study: Path) -> list[RunFolder]:
 def finished(study: Path) -> None:
     """The study came to its report, every trial in full."""
     assert (study / "runs" / "tiny" / "report" / "report.md").stat().st_size > 0
-    assert [record.state()["status"] for record in records(study)] == ["complete"] * 5
+    assert [record.state().status for record in records(study)] == ["complete"] * 5
 
 
 def words_of(study: Path) -> list[str]:
@@ -212,10 +212,10 @@ def job(
 def stopped_by(number: signal.Signals, job: "subprocess.Popen[bytes]", study: Path) -> None:
     """The script gets the signal in the middle of the search, and ends as an interrupted search does."""
     log = study / "job.log"
-    wait_until(lambda: any(record.state()["epochs"] for record in records(study)) or job.poll() is not None, 150, log)
+    wait_until(lambda: any(record.state().epochs for record in records(study)) or job.poll() is not None, 150, log)
     job.send_signal(number)  # as Slurm does, to the batch script alone
     assert job.wait(90) == 130, log.read_text()
-    assert "interrupted" in [record.state()["status"] for record in records(study)], log.read_text()
+    assert "interrupted" in [record.state().status for record in records(study)], log.read_text()
     assert not list(study.glob(".ray-token-*"))
 
 

@@ -144,7 +144,7 @@ def test_its_trial_goes_on_on_the_other(
         def there() -> list[RunFolder]:
             """What the node that will be lost trains, and has trained for two epochs."""
             pids = children(raylet)
-            return [one for one in records(tmp_path).values() if holder(one) in pids and one.state()["epochs"] >= 2]
+            return [one for one in records(tmp_path).values() if holder(one) in pids and one.state().epochs >= 2]
 
         wait_until(lambda: bool(there()) or study.poll() is not None, 180, log)
         (record,) = there()
@@ -154,10 +154,10 @@ def test_its_trial_goes_on_on_the_other(
     finally:
         end(study)
     states = {name: one.state() for name, one in records(tmp_path).items()}
-    assert {state["status"] for state in states.values()} == {"complete"}
+    assert {state.status for state in states.values()} == {"complete"}
     assert len(states) == 3 + 2
-    assert {name for name, state in states.items() if len(state["lineage"]) > 1} == {record.folder.name}
-    first, second = record.state()["lineage"]
-    assert second["first_epoch"] > max(first["last_epoch"], rows.count(b"\n") - 1)
+    assert {name for name, state in states.items() if len(state.lineage) > 1} == {record.folder.name}
+    first, second = record.state().lineage
+    assert second.first_epoch > max(first.last_epoch, rows.count(b"\n") - 1)
     assert (record.folder / "metrics.csv").read_bytes().startswith(rows)
     assert [row["epoch"] for row in record.rows()] == list(range(1, 13))

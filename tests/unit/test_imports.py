@@ -20,18 +20,21 @@ BELOW: dict[str, set[str]] = {
     "old_form": {"errors"},
     "retry": {"errors"},
     "smoothing": {"ties"},
+    "state": {"audit", "errors", "retry"},
     "storage": {"errors", "retry"},
     "stein": {"ties"},
     "seeding": set(),
     "registry": {"errors"},
-    "config": {"metrics", "errors", "registry"},
+    "config": {"metrics", "errors", "registry", "state"},
     "evaluation": {"metrics", "errors"},
     "data": {"metrics", "config", "errors", "evaluation", "old_form", "registry", "seeding", "storage"},
     "models": {"audit", "config", "errors", "registry"},
-    "training": {"metrics", "config", "data", "errors", "evaluation", "models", "retry", "registry", "seeding"},
+    "training": {
+        *("config", "data", "errors", "evaluation", "metrics", "models", "registry", "retry", "seeding", "state"),
+    },
     "search": {
         *("config", "data", "errors", "machine", "metrics", "models", "audit", "old_form", "retry"),
-        *("registry", "seeding", "smoothing", "storage", "training", "stein", "ties"),
+        *("registry", "seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
     },
     "evidence": {
         "metrics",
@@ -42,6 +45,7 @@ BELOW: dict[str, set[str]] = {
         "old_form",
         "registry",
         "smoothing",
+        "state",
         "stein",
         "ties",
     },  # data: frames to show

@@ -273,7 +273,7 @@ def _write(place: _Place) -> None:
     """The study's CSV, and the last line."""
     from tune_cmx.data.corruption.robustness_file import ROBUSTNESS
     from tune_cmx.evidence.report.sections.modality_loss import robustness_table
-    from tune_cmx.training.run_folder import write_atomically
+    from tune_cmx.state.json_file import write_atomically
 
     path = place.folder / ROBUSTNESS
     if place.study:

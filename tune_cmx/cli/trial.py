@@ -126,7 +126,7 @@ def train(
     fields = protocol(parsed, (), hashes)
     record = RunFolder.plan(folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes)
     reading = loaders(workers, chosen, processes=parsed.schedule.processes)
-    done = record.state()["epochs"]
+    done = record.state().epochs
     if done:
         what = "complete" if record.over else f"taken up after epoch {done} of {parsed.schedule.epochs}"
         out.print(f"{escape(str(folder))}: {what}", soft_wrap=True)
@@ -136,7 +136,7 @@ def train(
             if epoch.epoch > done:
                 _show_epoch(epoch)
     except KeyboardInterrupt as error:
-        reached = record.state()["epochs"]
+        reached = record.state().epochs
         out.print(f"[yellow]interrupted after epoch {reached}[/yellow]; the same command takes it up", soft_wrap=True)
         raise typer.Exit(130) from error
     finally:

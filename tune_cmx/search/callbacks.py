@@ -81,7 +81,7 @@ class RecordKeeper(tune.Callback):
             self._furthest[name] = result["epoch"]
             trial.run_metadata.num_failures = 0  # what goes forward is not given up, however often nodes are lost
         found = self._decided(name)
-        if found is None or result["epoch"] != record.state()["epochs"]:  # it reports again what the record knows
+        if found is None or result["epoch"] != record.state().epochs:  # it reports again what the record knows
             return
         self._opened.publish_memory()
         if found.decision == PAUSE:
@@ -100,7 +100,7 @@ class RecordKeeper(tune.Callback):
             self._opened.publish(f"trials/{name}/trial.json")
         self._opened.publish_memory()
         state = record.state()
-        self._console.end(name, state["status"], state["reason"] or "")
+        self._console.end(name, state.status, state.reason or "")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its worker was lost; Ray starts it again, and it goes on from its own checkpoint."""
@@ -111,7 +111,7 @@ class RecordKeeper(tune.Callback):
         name, record = self._record(trial)
         times = f"{self._losses + 1} times without an epoch in between"
         self._fail(record, f"its worker ended {times}; see Ray's error.txt")
-        self._console.end(name, "failed", record.state()["reason"])
+        self._console.end(name, "failed", record.state().reason or "")
 
     def _record(self, trial: Trial) -> tuple[str, RunFolder]:
         facts = trial_facts(trial)

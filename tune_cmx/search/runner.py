@@ -115,7 +115,7 @@ class _Course:
             searched |= {record.folder.name: record for record in records}
             self._refuse_none(records)
             kept = self._finalists(records, phase.keep)
-            arms = [str(record.state()["arm"]) for record in records]
+            arms = [record.state().arm for record in records]
             course.append({"name": phase.name, "arms": arms, "kept": kept})
             self.note("searching", phases=course if len(study.phases) > 1 else [])
         return self._finalists(list(searched.values()), study.file.confirm.finalists)
@@ -170,7 +170,7 @@ class _Course:
 
         if not self.runner.run_drawn(phase.name, title, sum(study.trials_planned()), searcher):
             raise _Interrupted
-        return [record for record in self.opened.records() if record.state()["phase"] == "search"]
+        return [record for record in self.opened.records() if record.state().phase == "search"]
 
     def _finalists(self, records: Sequence[RunFolder], count: int) -> list[str]:
         stopping = self.opened.study.file.early_stopping
@@ -180,9 +180,9 @@ class _Course:
 
     def _refuse_none(self, records: Sequence[RunFolder]) -> None:
         states = [record.state() for record in records]
-        if states and all(state["status"] == "failed" for state in states):
+        if states and all(state.status == "failed" for state in states):
             self.note("failed")
-            raise TrialError(f"every trial of the search failed, the first with: {states[0]['reason']}")
+            raise TrialError(f"every trial of the search failed, the first with: {states[0].reason}")
 
     def confirm(self, chosen: Sequence[str]) -> None:
         """Train finalists, baseline, and what the claims name, in full on fresh seeds; where the number of seeds
@@ -203,13 +203,15 @@ class _Course:
         study, settings = self.opened.study, self.opened.study.file.confirm
         assert settings.half_width is not None
         metric = f"test/{study.file.early_stopping.metric.rpartition('/')[2]}"
+        seeds = study.seeds(settings.first_seeds)
         values = {
-            name: {record.state()["seed"]: _tested(record, metric) for record in runs} for name, runs in pilot.items()
+            name: {seed: _tested(record, metric) for seed, record in zip(seeds, runs, strict=True)}
+            for name, runs in pilot.items()
         }
         fixed = fix_seeds(
             {name: found for name, found in values.items() if name != BASELINE},
             values[BASELINE],
-            pilot_seeds=study.seeds(settings.first_seeds),
+            pilot_seeds=seeds,
             half_width=settings.half_width,
             max_seeds=settings.max_seeds,
         )
@@ -224,9 +226,9 @@ class _Course:
             state, result = record.state(), _result(record, stopping.metric)
             if result is None or result.arm not in curves:
                 continue
-            if state["phase"] == "search":
+            if state.phase == "search":
                 searched.append(result)
-            elif state["status"] == "complete":
+            elif state.status == "complete":
                 curves[result.arm].append(tuple(result.values))
         return winner(curves, searched, stopping.smooth_epochs)
 
@@ -242,27 +244,27 @@ class _Course:
 def _result(record: RunFolder, metric: str) -> SearchResult | None:
     """What a search trial reached; None of one that failed."""
     rows, state = record.rows(), record.state()
-    if state["status"] not in ("complete", "stopped") or not rows:
+    if state.status not in ("complete", "stopped") or not rows:
         return None
-    return SearchResult(str(state["arm"]), float(rows[-1]["fraction"]), tuple(row[metric] for row in rows))
+    return SearchResult(state.arm, float(rows[-1]["fraction"]), tuple(row[metric] for row in rows))
 
 
 def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
     """What a searcher that draws one by one is told of a trial."""
     state, rows = record.state(), record.rows()
     last = {**rows[-1], "milliseconds": rows[-1]["val/milliseconds"]} if rows else {}
-    last["parameters"] = float(state.get("parameters", {}).get("total", math.nan))
+    last["parameters"] = float(state.parameters.total) if state.parameters else math.nan
     by_epoch = {int(row["epoch"]): row[objectives[0]] for row in rows}
-    in_full = state["status"] == "stopped" and state["stopped"]["cutoff"] is None  # as far as the search trains any
+    in_full = state.stopped is not None and state.stopped.cutoff is None  # as far as the search trains any
     return Outcome(
-        "complete" if in_full else state["status"], tuple(last.get(name, math.nan) for name in objectives), by_epoch
+        "complete" if in_full else state.status, tuple(last.get(name, math.nan) for name in objectives), by_epoch
     )
 
 
 def _tested(record: RunFolder, metric: str) -> float | None:
     """A metric of a complete trial, by split and name."""
     path = record.folder / "final_results.json"
-    if record.state()["status"] != "complete" or not path.exists():
+    if record.state().status != "complete" or not path.exists():
         return None
     split, _, name = metric.partition("/")
     value: float | None = json.loads(path.read_text(encoding="utf-8"))["results_by_split"][split][name]

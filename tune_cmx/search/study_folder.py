@@ -21,9 +21,11 @@ from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
 from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
+from tune_cmx.state.json_file import write_json
+from tune_cmx.state.trial_state import Phase
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
-from tune_cmx.training.run_folder import Phase, RunFolder, now, write_json
+from tune_cmx.training.run_folder import RunFolder, now
 
 STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
 _MEMORY = (DECISIONS, STORAGE)
@@ -132,9 +134,9 @@ class StudyFolder:
         """Take up the arms that an earlier session's search added as it went."""
         for record in self.records():
             state = record.state()
-            if state["arm"] not in self.study.arms:
-                config = self.study.config(state["values"])
-                self.study.arms.restore(Arm(state["arm"], state["label"], state["values"], config))
+            if state.arm not in self.study.arms:
+                config = self.study.config(state.values)
+                self.study.arms.restore(Arm(state.arm, state.label or state.arm, state.values, config))
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """The fresh seeds of finalists and baseline, as far as they are fixed."""
@@ -231,14 +233,14 @@ class StudyFolder:
             if not record.over:
                 self.refresh(record, whole=True)  # a worker may have gone on for some seconds
             mark_stopped(record, stops.get(record.folder.name))
-            if record.state()["status"] == "running":
+            if record.state().status == "running":
                 record.update(status="interrupted", reason="its process ended before the trial did")
             self.publish(f"trials/{record.folder.name}/trial.json")
 
     def retry_failed(self) -> None:
         """Let failed trials go on from their last checkpoint."""
         for record in self.records():
-            if record.state()["status"] == "failed":
+            if record.state().status == "failed":
                 record.update(status="interrupted", reason="failed before, tried again")
                 self.publish(f"trials/{record.folder.name}/trial.json")
 
@@ -258,7 +260,7 @@ def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
     """Note on the record of a trial that is not over where ASHA stopped it, and by which values, if it did."""
     if stop is None or record.over:
         return
-    epochs = record.state()["epochs"]
+    epochs = record.state().epochs
     stopped = {"epoch": epochs, "rung": stop.rung, "value": stop.value, "cutoff": stop.cutoff}
     if stop.cutoff is None:
         reason = f"reached {stop.value:.2f} at rung {stop.rung:g}, where the search ends"

@@ -67,7 +67,7 @@ class TrialRunner:
             searcher: Makes it, given how a planned record joins the phase.
         """
         self._joined = []
-        over = sum(record.over for record in self.opened.records() if record.state()["phase"] == "search")
+        over = sum(record.over for record in self.opened.records() if record.state().phase == "search")
         at_once = self._start(title, trials - over)
         search = searcher(self._join)
         self._tune(phase, True, search=search, trials=trials, drawn_at_once=at_once)
@@ -86,12 +86,12 @@ class TrialRunner:
         """A trial joins the phase; what its worker must know."""
         self._joined.append(record)
         state = record.state()
-        seed = f" (seed {state['seed']})" if state["phase"] == "confirm" else ""
-        self.console.add(record.folder.name, f"{state['label']}{seed}", state["epochs_planned"], state["epochs"])
+        seed = f" (seed {state.seed})" if state.phase == "confirm" else ""
+        self.console.add(record.folder.name, f"{state.label}{seed}", state.epochs_planned or 0, state.epochs)
         stopping = self.opened.study.file.early_stopping
         return {
             "name": record.folder.name,
-            "arm": state["arm"],
+            "arm": state.arm,
             "record": str(record.folder.resolve()),
             "data_folder": str(self.opened.prepared.folder.resolve()),
             "storage": self.opened.mirror.uri if self.opened.mirror else None,

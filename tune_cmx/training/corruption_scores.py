@@ -16,10 +16,11 @@ from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, DataError, TrialError
 from tune_cmx.models.detector import Detector
+from tune_cmx.state.json_file import write_json
 from tune_cmx.training.assembly import build_trial_model
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
 from tune_cmx.training.protocol import code_version
-from tune_cmx.training.run_folder import RunFolder, write_json
+from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.score import score_frames
 
 
@@ -158,12 +159,12 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
 def _basis(record: RunFolder, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
     """What the results hang on, and the checkpoint."""
     state = record.state()
-    refuse_unfinished(record.folder, state["status"])
+    refuse_unfinished(record.folder, state.status)
     for key, value in prepared.hashes().items():
-        if state.get(key) != value:
+        if getattr(state, key) != value:
             raise DataError(
-                f"{prepared.data.root}: {key} is {value} here and {state.get(key)} on the record {record.folder.name}; "
-                "name the data that it was trained on with --data"
+                f"{prepared.data.root}: {key} is {value} here and {getattr(state, key)} in "
+                f"{record.folder.name}/trial.json; name the data that it was trained on with --data"
             )
     weights = next(reversed(checkpoints(record.checkpoints)), None)
     if weights is None:

@@ -114,7 +114,7 @@ def _train(
     saved = next(reversed(checkpoints(record.checkpoints)), None)
     if saved is None and config.model.pretrained is not None:  # a checkpoint has what became of those weights
         record.update(transfer=[part.short() for part in load_pretrained(model.backbone.encoder, config.model)])
-    if "parameters" not in record.state():
+    if record.state().parameters is None:
         found = inspected(model)
         gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
         audit = [warning.as_record() for warning in found.warnings]
@@ -136,7 +136,7 @@ def _train(
         code_version=code_version(),
         packages=package_versions(),
     )
-    with contextlib.closing(TrialBoard(record.folder, config, history, record.state().get("values"))) as board:
+    with contextlib.closing(TrialBoard(record.folder, config, history, record.state().values)) as board:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
             validation = _Validation(data, trainer)
@@ -247,7 +247,9 @@ def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Tr
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
     results = {"val": val, str(config.report_split): dict(score.metrics)}
     record.write_detections(score.detections)
-    record.write_results(config, results, record.state()["parameters"]["total"])
+    parameters = record.state().parameters
+    assert parameters is not None, "counted before the first epoch"
+    record.write_results(config, results, parameters.total)
     record.update(status="complete", finished=now())
     keep_weights_only(record.checkpoints)
 

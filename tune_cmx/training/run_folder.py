@@ -1,7 +1,7 @@
-"""The record of one trial: a folder that is readable without this software, and that nothing is ever lost from.
+"""The run folder of one trial. It is readable without this software, and no finished epoch is lost from it.
 
-`config.json` is written once, `metrics.csv` only grows, the rest is written to a temporary name and renamed. A disk
-that is full or away is waited for (`retry time.RETRY_S`); what was written before stays readable throughout.
+`config.json` is written once, and `metrics.csv` only grows. Every other file is written under a temporary name and then
+renamed. Where a disk is full or away, each write waits for it up to `retry.RETRY_S`; earlier content stays readable.
 """
 
 import csv
@@ -17,21 +17,29 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from tune_cmx.config.parse import dump, read_trial
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.errors import TrialError
+from tune_cmx.errors import DataError, TrialError
 from tune_cmx.retry import on_disk
+from tune_cmx.state.json_file import write_atomically, write_json
+from tune_cmx.state.trial_state import (
+    TRIAL_FILE,
+    Halving,
+    Phase,
+    Session,
+    TrialState,
+    new_trial_state,
+    read_trial_state,
+    write_trial_state,
+)
 
-Phase = Literal["search", "confirm", "single"]
 Row = dict[str, float]
-OVER = ("complete", "stopped", "failed")
-"""The states of a trial that will not go on."""
 _LAST_WORDS_S = 5.0
 """How long the note of a failure waits for the disk, which may be what failed."""
 _RESERVE, _RESERVE_BYTES = ".reserve", 2**16
-"""Room that a record holds while it is trained, given up for the note of a failure on a full disk."""
+"""Space that a run folder holds while its trial trains. A failure's reason takes it where the disk is full."""
 _log = logging.getLogger(__name__)
 
 
@@ -40,106 +48,80 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, content: str | bytes, *, retry_s: float | None = None) -> None:
-    """Write beside, wait for the disk, rename: a reader sees the old content or the new, never a part.
-
-    Args:
-        path: In a folder that exists.
-        content: Text is written as UTF-8.
-        retry_s: How long to wait for a disk that fails; None: `RETRY_S`.
-
-    Raises:
-        TrialError: It still fails; the old content is untouched.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-    def attempt() -> None:
-        try:
-            with partial.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)  # on a full disk it takes room from others
-            raise
-
-    on_disk(path, attempt, retry_s)
-
-
-def write_json(path: Path, content: Any, *, retry_s: float | None = None) -> None:
-    """JSON with nan as null, written atomically."""
-    write_atomically(path, json.dumps(_without_nan(content), indent=1) + "\n", retry_s=retry_s)
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
 class RunFolder:
     """A trial's folder: planned by whoever starts the trial, then written by the trial itself."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoints = folder / "checkpoint"
+        self._state_file = folder / TRIAL_FILE
 
     @classmethod
-    def plan(cls, folder: Path, config: TrialConfig, **facts: Any) -> "RunFolder":
-        """Make the record, or open it where the same trial was planned before.
+    def plan(
+        cls, folder: Path, config: TrialConfig, *, arm: str = "single", phase: Phase = "single", **facts: Any
+    ) -> "RunFolder":
+        """Make the run folder, or open it where the same trial was planned before.
 
         Args:
-            folder: The record's folder; its name is the trial's id.
+            folder: Its name is the trial's id.
             config: Resolved, defaults included.
-            facts: Arm, phase, hashes: what `trial.json` holds from the start.
+            arm: The configuration's id in its study.
+            phase: What the trial is for.
+            facts: Further fields of `TrialState` that are known from the start.
 
         Raises:
-            TrialError: The folder holds the record of another configuration.
+            TrialError: The folder holds a trial of another configuration.
         """
-        record = cls(folder)
-        if (folder / "trial.json").exists():
-            kept = record.config()
+        run_folder = cls(folder)
+        if run_folder._state_file.exists():
+            kept = run_folder.config()
             if kept.placeless() != config.placeless():
                 raise TrialError(f"{folder}: holds a trial of another configuration; take a new folder")
             if kept != config:
                 write_json(folder / "config.json", dump(config))  # the data have moved
-            return record
+            return run_folder
+        state = new_trial_state(
+            run_folder._state_file,
+            id=folder.name,
+            seed=config.seed,
+            status="planned",
+            reason=None,
+            created=now(),
+            arm=arm,
+            phase=phase,
+            **facts,
+            seconds=0.0,
+            epochs=0,
+            epochs_planned=config.schedule.epochs,
+            lineage=[],
+            stopped=None,
+        )
         on_disk(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
         write_json(folder / "config.json", dump(config))
-        state = {"id": folder.name, "seed": config.seed, "status": "planned", "reason": None, "created": now()}
-        progress = {
-            "seconds": 0.0,
-            "epochs": 0,
-            "epochs_planned": config.schedule.epochs,
-            "lineage": [],
-            "stopped": None,
-        }
-        write_json(folder / "trial.json", {**state, **facts, **progress})
-        return record
+        write_trial_state(run_folder._state_file, state)
+        return run_folder
 
     def config(self) -> TrialConfig:
         """The configuration that the trial runs."""
         return read_trial(self.folder / "config.json")
 
-    def state(self, *, retry_s: float | None = None) -> dict[str, Any]:
-        """What `trial.json` says."""
-        path = self.folder / "trial.json"
-        content: dict[str, Any] = json.loads(on_disk(path, path.read_bytes, retry_s))
-        return content
+    def state(self, *, retry_s: float | None = None) -> TrialState:
+        """What `trial.json` says.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return read_trial_state(self._state_file, retry_s=retry_s)
 
     def update(self, **fields: Any) -> None:
-        """Set fields of `trial.json`."""
-        write_json(self.folder / "trial.json", {**self.state(), **fields})
+        """Set fields of `trial.json`, by their names in `TrialState`."""
+        write_trial_state(self._state_file, self.state().with_fields(self._state_file, **fields))
 
     def fail(self, reason: str, trace: str = "") -> None:
         """Note that the trial failed, and why; nothing is raised.
 
-        Where the disk takes nothing more, the record stays as it was, and can be taken up as after a killed process.
-        The reason must then reach the user by another way as well.
+        Where the disk takes nothing more, `trial.json` stays as it was, and the trial can be resumed as after a killed
+        process. The reason must then reach the user by another way as well.
 
         Args:
             reason: One sentence.
@@ -148,21 +130,21 @@ class RunFolder:
         with suppress(OSError):
             (self.folder / _RESERVE).unlink(missing_ok=True)
         try:
-            state = {**self.state(retry_s=_LAST_WORDS_S), "status": "failed", "reason": reason}
-            write_json(self.folder / "trial.json", state, retry_s=_LAST_WORDS_S)
+            state = self.state(retry_s=_LAST_WORDS_S).with_fields(self._state_file, status="failed", reason=reason)
+            write_trial_state(self._state_file, state, retry_s=_LAST_WORDS_S)
             if trace:
                 write_atomically(self.folder / "error.txt", trace, retry_s=_LAST_WORDS_S)
-        except (TrialError, OSError) as error:
-            _log.error("%s failed: %s; the record could not be told: %s", self.folder.name, reason, error)
+        except (TrialError, DataError, OSError) as error:
+            _log.error("%s failed: %s; its trial.json could not be written: %s", self.folder.name, reason, error)
 
     @property
     def over(self) -> bool:
         """Whether the trial has ended for good."""
-        return self.state()["status"] in OVER
+        return self.state().over
 
     @contextmanager
     def held(self, retry_s: float = 60) -> Iterator[None]:
-        """Hold the record: two processes that wrote to it at once would spoil it. A dead process lets go by itself.
+        """Lock the folder, as two processes that wrote to it at once would spoil it. A dead process releases the lock.
 
         Args:
             retry_s: How long to wait for another, as for a worker that outlives its driver by some seconds.
@@ -195,31 +177,34 @@ class RunFolder:
                 time.sleep(0.2)
 
     def begin_session(self, first_epoch: int, **facts: Any) -> None:
-        """Note that a process takes the trial up."""
-        session = {"started": now(), "ended": None, "seconds": 0.0, "first_epoch": first_epoch, "last_epoch": None}
-        self.update(status="running", reason=None, lineage=[*self.state()["lineage"], session], **facts)
+        """Note that a process starts or resumes the trial; `facts` are further fields of `TrialState`."""
+        session = Session(started=now(), ended=None, seconds=0.0, first_epoch=first_epoch, last_epoch=None)
+        self.update(status="running", reason=None, lineage=[*self._sessions(), session.as_json()], **facts)
+
+    def _sessions(self) -> list[dict[str, Any]]:
+        return [session.as_json() for session in self.state().lineage]
 
     def note_halving(self, *, epoch: int, step: int, micro_batch: int, reason: str) -> None:
-        """Note where memory ran out, and with how many images at once the trial goes on."""
-        halving = {"epoch": epoch, "step": step, "micro_batch": micro_batch, "reason": reason}
-        self.update(micro_batch=micro_batch, halvings=[*self.state().get("halvings", []), halving])
+        """Note where memory ran out, and how many images the trial has in memory at once from then on."""
+        halving = Halving(epoch=epoch, step=step, micro_batch=micro_batch, reason=reason)
+        before = [one.as_json() for one in self.state().halvings]
+        self.update(micro_batch=micro_batch, halvings=[*before, halving.as_json()])
         place = f"{self.folder.name}: out of memory at epoch {epoch}, step {step}"
-        _log.warning("%s (%s): goes on with %d images at once", place, reason, micro_batch)
+        _log.warning("%s (%s); micro-batch halved to %d images", place, reason, micro_batch)
 
     def micro_batch(self, planned: int | None) -> int | None:
-        """Images that the trial has in memory at once: as planned, or as few as it came down to."""
-        images: int | None = self.state().get("micro_batch", planned)
-        return images
+        """Images that the trial has in memory at once: as planned, or the number after its last halving."""
+        return self.state().micro_batch or planned
 
     def add_epoch(self, row: Row, *, session_seconds: float) -> None:
         """Append a finished epoch to `metrics.csv` and count it in `trial.json`."""
         self._append(row)
-        state = self.state()
-        state["lineage"][-1].update(seconds=session_seconds, last_epoch=int(row["epoch"]), ended=now())
-        self.update(lineage=state["lineage"], epochs=int(row["epoch"]), seconds=row["seconds"])
+        *before, last = self._sessions()
+        last |= {"seconds": session_seconds, "last_epoch": int(row["epoch"]), "ended": now()}
+        self.update(lineage=[*before, last], epochs=int(row["epoch"]), seconds=row["seconds"])
 
     def complete_rows(self, history: Sequence[Row]) -> None:
-        """Append what the last checkpoint knows and `metrics.csv` lost, as when a process died between the two.
+        """Append the epochs that the last checkpoint has and `metrics.csv` lacks, as after a process that died.
 
         Raises:
             TrialError: `metrics.csv` has epochs that no checkpoint has, which would be trained twice.
@@ -287,7 +272,7 @@ class RunFolder:
             "results": results[config.report_split],
             "split": config.report_split,
             "results_by_split": results,
-            "training": {"total_time_hours": self.state()["seconds"] / 3600},
+            "training": {"total_time_hours": self.state().seconds / 3600},
             "model": {"total_params": parameters, "total_params_M": round(parameters / 1e6, 2)},
         }
         write_json(self.folder / "final_results.json", content)

@@ -15,6 +15,7 @@ from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.rungs import Decision
 from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, mark_stopped, open_folder
+from tune_cmx.state.trial_state import Stopped
 from tune_cmx.training.run_folder import RunFolder
 
 Opener = Callable[..., StudyFolder]
@@ -79,7 +80,7 @@ def _train(record: RunFolder, values: list[float], status: str) -> None:
 
 def _decide(opened: StudyFolder, record: RunFolder, rung: float, decision: str) -> Decision:
     opened.decisions.parent.mkdir(parents=True, exist_ok=True)
-    line = Decision(record.folder.name, str(record.state()["arm"]), rung, rung, 10.0, 12.5, decision)
+    line = Decision(record.folder.name, str(record.state().arm), rung, rung, 10.0, 12.5, decision)
     with opened.decisions.open("a") as file:
         file.write(json.dumps(vars(line)) + "\n")
     return line
@@ -119,8 +120,8 @@ def test_a_search_never_reads_test_and_a_confirmation_reports_on_it(opened: Stud
 def test_all_records_have_the_protocol_and_the_split(opened: StudyFolder) -> None:
     states = [record.state() for record in (*_searched(opened), opened.plan(opened.study.arms[BASELINE], 7, "confirm"))]
     for key in ("protocol_hash", "split_hash", "data_fingerprint"):
-        assert len({state[key] for state in states}) == 1
-    assert {RunFolder(opened.folder / "trials" / s["id"]).config().data.split for s in states} == {
+        assert len({getattr(state, key) for state in states}) == 1
+    assert {RunFolder(opened.folder / "trials" / s.id).config().data.split for s in states} == {
         str(opened.prepared.split_file)
     }
 
@@ -132,10 +133,10 @@ def test_where_and_why_a_trial_was_stopped(opened: StudyFolder) -> None:
     mark_stopped(first, _decide(opened, first, 2, "stop"))
     mark_stopped(second, None)
     state = first.state()
-    assert state["status"] == "stopped"
-    assert state["stopped"] == {"epoch": 2, "rung": 2, "value": 10.0, "cutoff": 12.5}
-    assert state["reason"] == "ASHA: 10.00 is not above 12.50 at rung 2"
-    assert second.state()["status"] == "running"
+    assert state.status == "stopped"
+    assert state.stopped == Stopped(epoch=2, rung=2, value=10.0, cutoff=12.5)
+    assert state.reason == "ASHA: 10.00 is not above 12.50 at rung 2"
+    assert second.state().status == "running"
 
 
 @pytest.mark.parametrize("status", ["complete", "failed"])
@@ -143,7 +144,7 @@ def test_a_trial_that_is_over_stays_as_it_ended(opened: StudyFolder, status: str
     record = _searched(opened)[0]
     _train(record, [10.0] * 2, status)
     mark_stopped(record, _decide(opened, record, 2, "stop"))
-    assert record.state()["status"] == status
+    assert record.state().status == status
 
 
 def test_settling_after_a_driver_that_died(opened: StudyFolder) -> None:
@@ -153,8 +154,8 @@ def test_settling_after_a_driver_that_died(opened: StudyFolder) -> None:
     _train(second, [10.0], "running")
     _decide(opened, first, 2, "stop")
     opened.settle()
-    assert [record.state()["status"] for record in (first, second, third)] == ["stopped", "interrupted", "planned"]
-    assert "its process ended" in second.state()["reason"]
+    assert [record.state().status for record in (first, second, third)] == ["stopped", "interrupted", "planned"]
+    assert "its process ended" in second.state().reason
     before = [record.state() for record in (first, second, third)]
     opened.settle()
     assert [record.state() for record in (first, second, third)] == before
@@ -166,7 +167,7 @@ def test_failed_trials_go_on_when_asked(opened: StudyFolder) -> None:
     complete.update(status="complete")
     opened.retry_failed()
     assert not failed.over
-    assert complete.state()["status"] == "complete"
+    assert complete.state().status == "complete"
 
 
 def test_the_study_file(opened: StudyFolder) -> None:

@@ -35,8 +35,8 @@ def record(tmp_path: Path, config: TrialConfig) -> RunFolder:
 
 def test_a_planned_trial(record: RunFolder, config: TrialConfig) -> None:
     state = record.state()
-    assert (state["id"], state["arm"], state["phase"], state["seed"]) == ("a-trial", "stages-2-3", "search", 0)
-    assert (state["status"], state["epochs"], state["epochs_planned"]) == ("planned", 0, 3)
+    assert (state.id, state.arm, state.phase, state.seed) == ("a-trial", "stages-2-3", "search", 0)
+    assert (state.status, state.epochs, state.epochs_planned) == ("planned", 0, 3)
     assert record.config() == config
     assert record.rows() == []
     assert not record.over
@@ -91,9 +91,9 @@ def test_a_record_counts_its_sessions(record: RunFolder) -> None:
     record.begin_session(2)
     record.add_epoch(HISTORY[1], session_seconds=1.4)
     state = record.state()
-    assert (state["status"], state["reason"], state["device"]) == ("running", None, "cpu")
-    assert (state["epochs"], state["seconds"]) == (2, 3.0)
-    sessions = [(s["first_epoch"], s["last_epoch"], s["seconds"]) for s in state["lineage"]]
+    assert (state.status, state.reason, state.device) == ("running", None, "cpu")
+    assert (state.epochs, state.seconds) == (2, 3.0)
+    sessions = [(s.first_epoch, s.last_epoch, s.seconds) for s in state.lineage]
     assert sessions == [(1, 1, 1.5), (2, 2, 1.4)]
 
 

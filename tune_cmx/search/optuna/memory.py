@@ -27,7 +27,7 @@ from tune_cmx.search.optuna.distributions import distribution, parameter
 from tune_cmx.search.optuna.history import History
 from tune_cmx.search.optuna.journal import open_storage
 from tune_cmx.search.optuna.priors import TERMS, VALUES, observations_of
-from tune_cmx.training.run_folder import OVER
+from tune_cmx.state.trial_state import OVER
 
 INDEX, RECORD, PRIOR = "index", "record", "prior"
 """Attributes of a trial in the storage: its place in the search, its record; where an observation is from."""

@@ -185,7 +185,7 @@ def _way_of(record: RunFolder, config: TrialConfig) -> str:
 def _refusal(record: RunFolder, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
     """Why a record says nothing about the study; None: it does."""
     state = record.state()
-    if state.get("data_fingerprint") != prepared.audit.fingerprint:
+    if state.data_fingerprint != prepared.audit.fingerprint:
         return "another data set"
     try:
         config = record.config()
@@ -195,7 +195,7 @@ def _refusal(record: RunFolder, prepared: Prepared, configs: Sequence[TrialConfi
         return "another image size"
     if _way_of(record, config) not in map(_planned_way, configs):
         return "computed in another way"
-    on_cpu = str(state.get("device", "cpu")).rpartition(" x ")[2].startswith("cpu")
+    on_cpu = (state.device or "cpu").rpartition(" x ")[2].startswith("cpu")
     return None if on_cpu == (device == "cpu") else "another device"
 
 
