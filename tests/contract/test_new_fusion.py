@@ -66,7 +66,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_it_trains(study: Study) -> None:
-    (arm,) = (arm for arm in study.arms.values() if arm.label == "evenness 0.1, spare no")
+    (arm,) = (arm for arm in study.arms.values() if arm.label == "mixture, evenness 0.1, without spare")
     detector = build_for(arm.config.model, None)
     share = detector.backbone.encoder.fusions[3].share
     optimizer = torch.optim.SGD(detector.parameters(), lr=0.01)
@@ -82,7 +82,7 @@ def test_it_trains(study: Study) -> None:
 
 
 def test_it_is_described(study: Study) -> None:
-    (arm,) = (arm for arm in study.arms.values() if arm.label == "evenness 0.1, spare no")
+    (arm,) = (arm for arm in study.arms.values() if arm.label == "mixture, evenness 0.1, without spare")
     counts = inspected(build_for(arm.config.model, None)).parameters
     assert [counts[f"fusion.{stage}"] for stage in (1, 2, 3, 4)] == [16, 0, 0, 64]
     assert counts["active"] == counts["total"]

@@ -25,7 +25,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
         main(["plan", str(space), "--data", str(tiny.data), "--gpus", "0"])
     lines = text.getvalue().splitlines()
     assert any(line.startswith("seconds: a probe of ") and line.endswith("on this CPU") for line in lines)
-    baseline = next(line for line in lines if line.startswith("probe: fusion frm_ffm: "))
+    baseline = next(line for line in lines if line.startswith("probe: FRM+FFM (baseline): "))
     ((step_s, peak_gib),) = re.findall(r"([\d.e-]+) s a step of 4 images, ([\d.e-]+) GiB at its peak", baseline)
     assert 0 < float(step_s) < 60
     assert 0.01 < float(peak_gib) < 4

@@ -37,6 +37,7 @@ BELOW: dict[str, set[str]] = {
         *("registry", "seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
     },
     "evidence": {
+        "config",
         "metrics",
         "data",
         "errors",

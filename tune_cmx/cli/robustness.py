@@ -145,7 +145,7 @@ def _place(text: str) -> _Place:
         left = [trial.name for trial in records.of_phase("confirm") if trial.status != "complete"]
         if left:
             warn(f"{counted(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
-        return _Place(folder, records.confirmed, records.marked_label, folder / "data", study=True, mirror=mirror)
+        return _Place(folder, records.confirmed, records.label, folder / "data", study=True, mirror=mirror)
     if not (folder / "trial.json").is_file():
         what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
         raise ConfigError(f"{folder}: {what}; name a study's folder, as in runs/demo, or that of one record")

@@ -25,7 +25,6 @@ from tune_cmx.cli.options.flags import (
 from tune_cmx.cli.output import counted, out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
-from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import DataError
@@ -91,12 +90,13 @@ def show_check(study: Study, checked: Any) -> None:
     from tune_cmx.search.planning.study_size import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("arm", overflow="fold")
+    table.add_column("configuration", overflow="fold")
     for heading in ("parameters", "active", "epochs"):
         table.add_column(heading, justify="right")
     for arm in checked.arms:
-        name = f"{arm.label} (baseline)" if arm.id == BASELINE else arm.label
-        table.add_row(escape(name), f"{arm.parameters['total']:,}", f"{arm.parameters['active']:,}", str(arm.epochs))
+        table.add_row(
+            escape(arm.label), f"{arm.parameters['total']:,}", f"{arm.parameters['active']:,}", str(arm.epochs)
+        )
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]

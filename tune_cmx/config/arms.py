@@ -1,4 +1,4 @@
-"""An arm: all trials that share a configuration and differ in seed. Its name, and the table of a study's arms."""
+"""An arm: all trials that share a configuration and differ in seed. Its id, and the table of a study's arms."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tune_cmx.config.names import baseline_name, configuration_name, free_name, value_text
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.trial import TrialConfig
 
@@ -18,7 +19,9 @@ class Arm:
     """All trials that share a configuration and differ in seed."""
 
     id: str
+    """The name of its run folders, made of the searched values."""
     label: str
+    """Its name in every text, at most 40 letters; of the baseline it ends in `(baseline)`."""
     values: Mapping[str, Any]
     """The searched values by dotted path; of the baseline, what it overrides."""
     config: TrialConfig
@@ -56,13 +59,13 @@ class Arms(Mapping[str, Arm]):
             self._labels.add(arm.label)
 
     def _named(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
-        """An arm whose id and label no other has; the hash of its values tells it apart where their text does not."""
-        text = label(values)
-        name = _slug(text)
-        if name in self._by_id or text in self._labels:
+        """An arm whose id and label no other has; the hash of its values tells ids apart where their text does not."""
+        name = _slug(settings_text(values))
+        if name in self._by_id:
             mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
-            name, text = f"{name[:52]}-{mark}", f"{text} ({mark})"
-        return Arm(name, text, values, config)
+            name = f"{name[:52]}-{mark}"
+        text = configuration_name(config, self._by_id[BASELINE].config, values)
+        return Arm(name, free_name(text, self._labels), values, config)
 
 
 def _likeness(config: TrialConfig) -> str:
@@ -74,26 +77,24 @@ def _likeness(config: TrialConfig) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-def label(values: Mapping[str, Any]) -> str:
-    """Searched values as a short text: `stages 1+2, switching_threshold 0.5`."""
-    return ", ".join(f"{path.split('.')[-1]} {value_text(value)}" for path, value in values.items())
+def baseline_arm(values: Mapping[str, Any], config: TrialConfig) -> Arm:
+    """The arm that the others are compared with."""
+    return Arm(BASELINE, baseline_name(config, values), dict(values), config)
 
 
-def value_text(value: Any) -> str:
-    """A searched value for people: `1+2`, `cssa 0.5`, `yes`."""
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Searched values as the file has them, for ids and errors: `stages 1+2, switching_threshold 0.5`."""
+    return ", ".join(f"{path.rpartition('.')[2]} {_setting(value)}" for path, value in values.items())
+
+
+def _setting(value: Any) -> str:
     if isinstance(value, Mapping):
         rest = {key: item for key, item in value.items() if key != "kind"}
         inner = " ".join(
-            value_text(item) if key == "options" else f"{key} {value_text(item)}" for key, item in rest.items()
+            _setting(item) if key == "options" else f"{key} {_setting(item)}" for key, item in rest.items()
         )
         return " ".join(text for text in (str(value.get("kind", "")), inner) if text)
-    if isinstance(value, list | tuple):
-        return "+".join(value_text(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "+".join(map(_setting, value)) if isinstance(value, list | tuple) else value_text(value)
 
 
 def _slug(text: str) -> str:

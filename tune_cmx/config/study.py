@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.config.arms import BASELINE, Arm, Arms, label, value_text
+from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_text
 from tune_cmx.config.domains import Domains, extremes
+from tune_cmx.config.names import value_text
 from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
 from tune_cmx.config.paths import below, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
@@ -100,7 +101,7 @@ class Study:
         Raises:
             ConfigError: The values are no valid configuration, or differ from the baseline beyond the factors.
         """
-        with _within(f"in the arm '{label(values)}'"):
+        with _within(f"in the configuration with {settings_text(values)}"):
             config = self.config(values)
         arm = self.arms.add(values, config)
         refuse_unfair(arm, self.baseline, self.allowed(), self.source)
@@ -206,7 +207,7 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
         refuse_set(key, (*all_searched(phases), *file.baseline), source)
         put(fixed, key, value)
     baseline = _config(fixed, file.baseline, file.seed, source, _lines_below(lines, "fixed", "baseline"))
-    arms = Arms(Arm(BASELINE, label(file.baseline), dict(file.baseline), baseline))
+    arms = Arms(baseline_arm(file.baseline, baseline))
     study = Study(file, _question(path), arms, source, fixed, phases, lines)
     if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
@@ -230,7 +231,7 @@ def _question(path: Path) -> str:
 
 @contextmanager
 def _within(place: str) -> Iterator[None]:
-    """Say of an error in which arm it arose."""
+    """Say in an error which configuration it is of."""
     try:
         yield
     except ConfigError as error:

@@ -124,7 +124,7 @@ def refuse_unfair(arm: Arm, baseline: Arm, allowed: Sequence[str], source: str) 
     for path in differing(arm.config, baseline.config):
         if not any(below(path, above) for above in allowed):
             raise ConfigError(
-                f"{source}: arm '{arm.label}' differs from the baseline in {path}, which is no factor; "
+                f"{source}: configuration '{arm.label}' differs from the baseline in {path}, which is no factor; "
                 f"give both one value under fixed, or name {path} under allow_differences"
             )
 

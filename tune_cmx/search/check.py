@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.parse import dump
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import ModelConfig
@@ -35,7 +34,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
         prepared: The data, where they are known.
 
     Raises:
-        ConfigError: A model cannot be built, or an option is unknown; the message names the arm.
+        ConfigError: A model cannot be built, or an option is unknown; the message names the configuration.
     """
     batch_limit = len(prepared.split.train) if prepared else None
     sizes = ModelSizes(prepared) if prepared else None
@@ -43,7 +42,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     for place, config in study.range_ends():
         _build(config.model, prepared, f"{study.source}: {place}")
     for arm in study.arms.values():
-        place = f"{study.source}: {'baseline' if arm.id == BASELINE else f'arm {arm.label!r}'}"
+        place = f"{study.source}: configuration '{arm.label}'"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
             raise ConfigError(
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "

@@ -43,7 +43,7 @@ def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -
     lines = output.splitlines()
     assert lines[0].endswith("train 4 frames with 4 boxes, val 4 frames with 4 boxes, test 4 frames with 4 boxes")
     assert "Which fusion?" in lines
-    assert any(line.startswith("fusion frm_ffm (baseline) ") for line in lines)
+    assert any(line.startswith("FRM+FFM (baseline) ") for line in lines)
     sentence = (
         "search: 1 trial, 3 epochs if none is stopped; confirmation: baseline, 1 finalist on 6 fresh seeds, 36 epochs"
     )

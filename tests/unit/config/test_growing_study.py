@@ -49,7 +49,7 @@ def read(tmp_path: Path) -> Reader:
 def test_the_first_phase_is_drawn_from_the_file(read: Reader) -> None:
     study = read(**TWO_PHASES)
     assert [study.arms[name].label for name in study.searched] == [
-        f"switching_threshold 0.5, stages {stage}" for stage in (1, 2, 3)
+        f"CSSA at stage {stage}, threshold 0.5" for stage in (1, 2, 3)
     ]
     assert study.trials_planned() == (3, 6)
     assert set(study.factors) >= {STAGES, THRESHOLD}

@@ -54,7 +54,7 @@ def test_a_grid_is_every_combination_after_the_baseline(read: Reader) -> None:
         "stages-2+3-switching-threshold-0.5",
     ]
     last = study.arms["stages-2+3-switching-threshold-0.5"]
-    assert last.label == "stages 2+3, switching_threshold 0.5"
+    assert last.label == "CSSA at stages 2, 3, threshold 0.5"
     assert last.values == {"model.fusion.stages": [2, 3], threshold: 0.5}
     assert [stage.kind for stage in last.config.model.fusion.stage_fusions()] == ["frm_ffm", "cssa", "cssa", "frm_ffm"]
     assert last.config.model.backbone == "mit_nano"
@@ -123,7 +123,7 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
         ({"baseline": {"model.fusion": {"knd": "add"}}}, r"a\.yaml:\d+: model\.fusion\.knd: unknown key.*'kind'"),
         (
             {"search": {"model.fusion.stages": {"choice": [[1], [5]]}}},
-            r"stages must be of 1, 2, 3, 4; got 5 \(in the arm 'stages 5'\)",
+            r"stages must be of 1, 2, 3, 4; got 5 \(in the configuration with stages 5\)",
         ),
         ({"search": {"arms": {"choice": [{"model.streams": "rgb"}], "int": [1, 2]}}}, r"search\.arms: needs one of"),
         ({"search": {"arms": {"choice": ["rgb"]}}}, r"search\.arms: each choice maps dotted paths"),
@@ -161,6 +161,7 @@ def test_ids_and_labels_are_unique_however_near_the_draws(seed: int, low: float,
     keys = with_lr({"uniform": [low, low * (1 + width)]}, kind="random", trials=6)
     arms = read(**keys, seed=seed).arms.values()
     assert len({arm.id for arm in arms}) == len({arm.label for arm in arms}) == 7
+    assert all(len(arm.label) <= 40 for arm in arms)
     assert all(re.fullmatch(r"[A-Za-z0-9.+-]{1,60}", arm.id) for arm in arms)
 
 
@@ -200,7 +201,9 @@ def test_arms_are_what_they_change_of_the_baseline(read: Reader) -> None:
 
 def test_a_baseline_that_differs_outside_the_factors_is_refused_by_name(read: Reader) -> None:
     baseline = {**BASELINE_OF, "schedule.lr": 0.001}
-    with pytest.raises(ConfigError, match=r"arm 'stages 1' differs from the baseline in schedule\.lr, which is no fac"):
+    with pytest.raises(
+        ConfigError, match=r"configuration 'CSSA at stage 1' differs from the baseline in schedule\.lr, which is no fac"
+    ):
         read(baseline=baseline)
     allowed = read(baseline=baseline, allow_differences=["schedule.lr"])
     assert "schedule.lr" not in allowed.factors

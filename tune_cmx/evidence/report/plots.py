@@ -134,7 +134,7 @@ def _legend(figure: Figure, axes: Axes, records: StudyResults, arms: Sequence[st
     names: dict[str, str] = {}
     for arm, look in looks.items():
         if arm in arms and look.named:
-            names[arm] = records.marked_label(arm)
+            names[arm] = records.label(arm)
             axes.plot([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8, label=names[arm])
     if any(not looks[arm].named for arm in arms):
         axes.plot([], [], color=OTHER_COLOUR, linewidth=0.8, label=f"{len(set(arms) - set(names))} other arms")

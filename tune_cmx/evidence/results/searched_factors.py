@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.config.names import value_text
 from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, number
@@ -91,17 +92,8 @@ def arm_values(records: StudyResults, arm: str) -> Mapping[str, Any]:
 
 
 def setting_text(value: Any) -> str:
-    """A searched value for people: `1+2`, `cssa 0.5`, `yes`."""
-    if isinstance(value, Mapping):
-        return " ".join(_entry_text(str(key), item) for key, item in value.items() if item not in (None, {}, ()))
-    if isinstance(value, list | tuple):
-        pairs = bool(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value)
-        return setting_text(dict(value)) if pairs else "+".join(setting_text(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return NOT_USED
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A searched value in words, as configurations are named; a mapping may come as pairs, which can be hashed."""
+    return NOT_USED if value is None else value_text(_mapping(value))
 
 
 def stopped_early(trial: Trial) -> bool:
@@ -164,8 +156,11 @@ def _searched_arms(records: StudyResults) -> list[str]:
     return list(dict.fromkeys(trial.arm for trial in records.of_phase("search") if trial.arm != records.baseline))
 
 
-def _entry_text(key: str, item: Any) -> str:
-    return setting_text(item) if key in ("kind", "options") else f"{key} {setting_text(item)}"
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, tuple) or not value:
+        return value
+    pairs = all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in value)
+    return {key: _mapping(item) for key, item in value} if pairs else value
 
 
 def _curve(records: StudyResults, trial: Trial) -> list[tuple[float, float]]:

@@ -215,13 +215,9 @@ class StudyResults:
         return f"test/{name}" if on_test else f"{self.selection_split}/{name}"
 
     def label(self, arm: str) -> str:
-        """The arm's name as a person reads it."""
-        return str((self.arms.get(arm) or {}).get("label") or arm)
-
-    def marked_label(self, arm: str) -> str:
-        """The same, which says of the baseline that it is the baseline."""
-        name = self.label(arm)
-        return f"baseline: {name}" if arm == self.baseline and name != "baseline" else name
+        """The configuration's name as stored; the baseline's says that it is the baseline, also in an older study."""
+        name = str((self.arms.get(arm) or {}).get("label") or arm)
+        return f"{name} (baseline)" if arm == self.baseline and "baseline" not in name else name
 
     def of_phase(self, phase: str) -> list[Trial]:
         """Trials of one phase, in the order of their names."""

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from tune_cmx import metrics
-from tune_cmx.config.arms import value_text
+from tune_cmx.config.names import fusion_title, value_text
 from tune_cmx.config.parse import flatten
 from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.training.tensorboard.pictures import Picture
@@ -140,7 +140,7 @@ def _written(folder: Path) -> set[tuple[str, int]]:
 def columns(config: TrialConfig, values: Mapping[str, Any]) -> dict[str, str | float]:
     """A trial's row of the HParams table: what the study varies, and the seed.
 
-    Lists are text, as in `1+2`. An option that a fusion does not have is left blank. Outside a study, where nothing
+    Lists are text, as in `1, 2`. An option that a fusion does not have is left blank. Outside a study, where nothing
     says what varies, it is what trials mostly differ in.
 
     Args:
@@ -171,9 +171,9 @@ def _fusion(model: ModelConfig) -> dict[str, str]:
         return {"fusion": "none, one stream"}
     kinds = [entry.kind for entry in model.fusion.stage_fusions()]
     if model.fusion.kind is None:
-        return {"fusion": "mixed", "stages": " / ".join(kinds)}
+        return {"fusion": "mixed", "stages": " / ".join(map(fusion_title, kinds))}
     stages = [stage for stage, kind in enumerate(kinds, start=1) if kind == model.fusion.kind]
-    return {"fusion": model.fusion.kind, "stages": value_text(stages)}
+    return {"fusion": fusion_title(model.fusion.kind), "stages": value_text(stages)}
 
 
 def _cell(value: object) -> str | float:

@@ -73,7 +73,7 @@ def test_lists_are_text_and_stand_in_the_order_of_the_file(writer: StudyWriter) 
     space(writer, stages={"when": {}, "choice": [[3, 4], [1], [2, 3]]})
     for arm, stages in (("a", [1]), ("b", [2, 3]), ("c", [3, 4])):
         add(writer, arm, {STAGES: stages}, 30.0)
-    assert [row[0] for row in rows(section(writer), "### stages")] == ["3+4", "1", "2+3"]
+    assert [row[0] for row in rows(section(writer), "### stages")] == ["3, 4", "1", "2, 3"]
 
 
 def test_a_factor_that_hangs_on_another_has_a_row_for_not_used(writer: StudyWriter) -> None:
@@ -160,11 +160,11 @@ def test_groups_keep_true_and_one_apart(writer: StudyWriter) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ((1, 2), "1+2"),
+        ((1, 2), "1, 2"),
         (None, "not used"),
         (0.5, "0.5"),
-        ({"kind": "cssa", "stages": [1], "options": {"eca": False}}, "cssa stages 1 eca no"),
-        ((("kind", "cssa"), ("stages", (1, 2))), "cssa stages 1+2"),
+        ({"kind": "cssa", "stages": [1], "options": {"eca": False}}, "CSSA, stages 1, without ECA"),
+        ((("kind", "cssa"), ("stages", (1, 2))), "CSSA, stages 1, 2"),
     ],
 )
 def test_settings_as_text(value: Any, text: str) -> None:

@@ -80,8 +80,8 @@ def test_a_switch_between_two_ways_to_write_one_function_is_named(read: Reader) 
     ]
     (said,) = equivalent_texts(equivalent)
     assert said.startswith(
-        "inter_shared has no effect: 'stages 1, inter_shared no' and 'stages 1, inter_shared yes' are the same "
-        "function with the same parameters; a difference between them is run-to-run noise (one of 2 "
+        "inter_shared has no effect: 'toy at stage 1 without inter shared' and 'toy at stage 1 with inter shared' are "
+        "the same function with the same parameters; a difference between them is run-to-run noise (one of 2 "
     )
 
 

@@ -84,7 +84,7 @@ def test_an_epoch_that_no_checkpoint_knows_is_taken_back(tmp_path: Path, config:
 
 def test_a_row_of_the_hparams_table_from_the_start(tmp_path: Path, config: TrialConfig) -> None:
     TrialBoard(tmp_path, config, [], {"model.fusion.stages": [2, 3]}).close()
-    assert _hparams(tmp_path) == {"seed": "0", "fusion": "cssa", "stages": "2+3"}
+    assert _hparams(tmp_path) == {"seed": "0", "fusion": "CSSA", "stages": "2, 3"}
     experiment = plugin_data_pb2.HParamsPluginData.FromString(
         _read(tmp_path).SummaryMetadata("_hparams_/experiment").plugin_data.content
     ).experiment
@@ -103,8 +103,8 @@ def test_columns_in_a_study_are_its_factors_alone(config: TrialConfig) -> None:
     searched = {"model.fusion.stages": [2, 3], "model.fusion.options.switching_threshold": 0.3, "schedule.lr": 0.02}
     assert columns(config, searched) == {
         "seed": "0",
-        "fusion": "cssa",
-        "stages": "2+3",
+        "fusion": "CSSA",
+        "stages": "2, 3",
         "switching_threshold": 0.3,
         "lr": 0.02,
     }
@@ -112,20 +112,20 @@ def test_columns_in_a_study_are_its_factors_alone(config: TrialConfig) -> None:
         "seed": "0",
         "epochs": 3,
         "curve": "cosine",
-        "scale": "0.5+2",
+        "scale": "0.5, 2",
     }
 
 
 def test_columns_of_a_baseline_that_replaces_the_fusion() -> None:
     baseline = {"model.fusion": {"kind": "frm_ffm"}}
-    assert columns(TrialConfig(), baseline) == {"seed": "0", "fusion": "frm_ffm", "stages": "1+2+3+4"}
+    assert columns(TrialConfig(), baseline) == {"seed": "0", "fusion": "FRM+FFM", "stages": "1, 2, 3, 4"}
 
 
 def test_columns_of_a_preset_outside_a_study() -> None:
     config = TrialConfig(schedule=ScheduleConfig(preset="aggressive", curve="cosine"))
     shown = columns(config, {})
     assert shown["schedule"] == "aggressive: 15 epochs, batch 16, sgd 0.02, cosine"
-    assert (shown["fusion"], shown["stages"]) == ("frm_ffm", "1+2+3+4")
+    assert (shown["fusion"], shown["stages"]) == ("FRM+FFM", "1, 2, 3, 4")
 
 
 def test_columns_of_one_stream() -> None:
@@ -137,7 +137,7 @@ def test_columns_of_one_stream() -> None:
 def test_columns_of_fusions_chosen_stage_by_stage() -> None:
     stages = tuple(StageFusion(kind=kind) for kind in ("add", "add", "cssa", "frm_ffm"))
     shown = columns(TrialConfig(model=ModelConfig(fusion=FusionConfig(per_stage=stages))), {})
-    assert (shown["fusion"], shown["stages"]) == ("mixed", "add / add / cssa / frm_ffm")
+    assert (shown["fusion"], shown["stages"]) == ("mixed", "mean fusion / mean fusion / CSSA / FRM+FFM")
 
 
 @pytest.mark.parametrize(("epochs", "shown"), [(1, [1]), (3, [1, 2, 3]), (5, [2, 4, 5]), (15, [4, 8, 12, 15])])

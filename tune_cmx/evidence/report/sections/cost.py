@@ -125,7 +125,7 @@ def _by_arm(page: Page, records: StudyResults) -> None:
         epochs = sum(trial.epochs for trial in own)
         rows.append(
             [
-                records.marked_label(arm),
+                records.label(arm),
                 *(_counted(own, which) for which in ("total", "active")),
                 *([UNKNOWN if operations is None else f"{operations:.3g}"] if flops else []),
                 number(statistics.fmean(times), 1) if times else UNKNOWN,

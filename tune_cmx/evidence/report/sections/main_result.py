@@ -37,7 +37,7 @@ def side_by_side(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
     lead_runs = [trial for trial in records.confirmed if trial.arm == lead]
     page.paragraph(_what_first_means(records, lead))
     header = [
-        records.marked_label(str(records.baseline)),
+        records.label(str(records.baseline)),
         f"first-ranked: {records.label(lead)}",
         "difference",
     ]
@@ -179,7 +179,7 @@ def _arm_cells(records: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
     if row["verdict"] == "INSUFFICIENT_REPLICATION":
         note = " (n = 1: no claim)" if row["n"] == 1 else " (no claim)"
     return [
-        records.marked_label(str(row["arm"])),
+        records.label(str(row["arm"])),
         f"{row['verdict']}{note}",
         str(row["n"]),
         number(value("mean")),

@@ -149,7 +149,7 @@ def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) ->
                 f"On {split}{chosen}, mAP in points, and the points lost against the same weights clean, means "
                 "over seeds ± sd:"
             )
-            page.table(HEADER, [row.cells(records.marked_label(row.arm)) for row in rows], left=LEFT)
+            page.table(HEADER, [row.cells(records.label(row.arm)) for row in rows], left=LEFT)
             notes += _gaps(runs, split)
         if rows or split == first:
             notes += left_out(lacking)

@@ -56,7 +56,7 @@ def sizes_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None
         header += [f"{size}{mark}", f"difference, {size}{mark}"]
     rows = [["boxes", "", *(cell for size in SIZE_METRICS for cell in (_boxes(counts, size), ""))]]
     for arm, trials in runs.items():
-        cells = [records.marked_label(arm), str(len(trials))]
+        cells = [records.label(arm), str(len(trials))]
         for name in SIZE_METRICS.values():
             metric = f"{split}/{name}"
             gap = None if arm == records.baseline else _gap(trials, baseline, metric)

@@ -142,7 +142,7 @@ def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None
         rows = [
             [
                 str(nth),
-                records.marked_label(point.arm),
+                records.label(point.arm),
                 *(_above_words(records, point, arms, names, cost) for cost in names[1:]),
                 str(point.n),
                 number(point.values[0]) + ("" if point.sd is None else f" ± {number(point.sd)}"),
