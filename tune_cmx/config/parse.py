@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tune_cmx.config.section import RENAMED
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup, suggestion
@@ -110,7 +111,9 @@ def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> Non
     """Note each key's line; refuse a key that stands twice."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _walk(item, str(index) if prefix is None else f"{prefix}.{index}", lines, source)
+            place = str(index) if prefix is None else f"{prefix}.{index}"
+            lines[place] = item.start_mark.line + 1
+            _walk(item, place, lines, source)
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
@@ -170,8 +173,10 @@ def validate(model: type[Model], content: Any, *, source: str, lines: Lines | No
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        messages = [_message(model, dict(item), source, lines or {}, prefix) for item in error.errors()]
-        raise ConfigError("\n".join(messages)) from error
+        items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+        renamed = {RENAMED.get(str(item["loc"][-1])) for item in items if item["type"] == "extra_forbidden"}
+        told = [item for item in items if item["type"] != "missing" or item["loc"][-1] not in renamed]
+        raise ConfigError("\n".join(_message(model, item, source, lines or {}, prefix) for item in told)) from error
 
 
 def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: Lines, prefix: str) -> str:
@@ -180,6 +185,9 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
     place = _place(key, source, lines)
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, parts[:-1])
+        new = RENAMED.get(parts[-1])
+        if new in known:
+            return f"{place}: this key is now called '{new}'; rename it"
         return f"{place}: unknown key. Known: {', '.join(known)}.{suggestion(parts[-1], known)}"
     if item["type"] == "missing":
         return f"{place}: is missing"

@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from tune_cmx.config.searchers import SEARCHERS, GridSearcher, Searcher, read_searcher
-from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.section import RENAMED, Section, as_tuple
+from tune_cmx.metrics import SPLITS, scored, selectable
 
-SELECTION_METRICS = ("val/mAP", "val/mAP_50", "val/mAP_75")
-"""What a search may select on: validation metrics that every data set with boxes defines."""
 DEFAULT_SEEDS = 6
 MOST_RUNGS = 24
 """More are never set: over GPU-seconds, whose end is not known beforehand, the rungs have to end somewhere."""
+
+
+def _selectable(metric: str) -> str:
+    if metric not in selectable():
+        raise ValueError(f"must be one of {', '.join(selectable())}; got '{metric}'")
+    return metric
 
 
 class EarlyStopping(Section):
@@ -28,7 +33,7 @@ class EarlyStopping(Section):
     """`promote` only: what a free place goes to. With `new`, what is kept hardly hangs on the order of arrival."""
     brackets: Annotated[int, Field(ge=1)] = 1
     """Trials are dealt to this many brackets, each beginning one rung later."""
-    metric: Literal["val/mAP", "val/mAP_50", "val/mAP_75"] = "val/mAP"
+    metric: Annotated[str, AfterValidator(_selectable)] = "val/mAP"
     """What trials are stopped and selected on."""
     smooth_epochs: Annotated[int, Field(ge=1)] = 5
     """Epochs in the running mean, which never reaches back beyond half of those trained: early values still rise."""
@@ -133,9 +138,8 @@ class Confirm(Section):
         return self.pilot_seeds if self.half_width is not None else self.seeds or DEFAULT_SEEDS
 
 
-METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
-OTHER_RESULTS = ("hours", "seconds", "params_total")
-"""What a claim may be about: what the rows of a study's confirmed runs hold."""
+RUN_RESULTS = ("hours", "gpu_hours", "seconds", "params_total")
+"""What a claim may be about besides the scored metrics: what each confirmed run of a study holds, without a split."""
 _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
     "equivalence": ("treatment", "baseline", "margin"),
     "best": ("treatment",),
@@ -163,13 +167,25 @@ class Claim(Section):
         for key in _CLAIM_NEEDS.get(self.kind, ("treatment", "baseline")):
             if getattr(self, key) in (None, "", {}):
                 raise ValueError(f"a claim of kind {self.kind} needs {key}")
-        split, _, name = self.metric.rpartition("/")
-        if self.metric not in OTHER_RESULTS and (split not in ("", "val", "test") or name not in METRICS):
-            raise ValueError(
-                f"metric must be {', '.join(METRICS)}, each of a split as in test/mAP, or {', '.join(OTHER_RESULTS)}; "
-                f"got '{self.metric}'"
-            )
         return self
+
+    @field_validator("treatment", "baseline")
+    @classmethod
+    def _not_renamed(cls, side: Any) -> Any:
+        if isinstance(side, str) and side in RENAMED:
+            raise ValueError(f"'{side}' is now called '{RENAMED[side]}'; rename it")
+        return side
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, metric: str) -> str:
+        split, _, name = metric.rpartition("/")
+        if metric not in RUN_RESULTS and (split not in ("", *SPLITS) or name not in scored()):
+            raise ValueError(
+                f"must be one of {', '.join(scored())}, each of a split as in test/mAP, or {', '.join(RUN_RESULTS)}; "
+                f"got '{metric}'"
+            )
+        return metric
 
 
 class PhaseFile(Section):

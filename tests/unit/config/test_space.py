@@ -1,12 +1,16 @@
 """The keys of a search-space file, and its domains."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tune_cmx.config.parse import validate
+from tune_cmx.config.searchers import read_searcher
 from tune_cmx.config.space import Claim, Confirm, EarlyStopping, StudyFile
+from tune_cmx.config.study import read_study
 from tune_cmx.errors import ConfigError
+from tune_cmx.metrics import METRICS, Metric
 
 
 @pytest.mark.parametrize(
@@ -17,8 +21,8 @@ from tune_cmx.errors import ConfigError
         ({"compare_at": "fraction"}, "below 1, the whole schedule"),
         ({"compare_at": "fraction", "grace": 1.0}, "below 1"),
         ({"reduction_factor": 1}, "greater than 1"),
-        ({"metric": "test/mAP"}, "'val/mAP'"),
-        ({"metric": "train/loss"}, "'val/mAP'"),
+        ({"metric": "test/mAP"}, "one of val/mAP, .*got 'test/mAP'"),
+        ({"metric": "train/loss"}, "one of val/mAP, .*got 'train/loss'"),
         ({"kind": "hyperband"}, "'asha' or 'none'"),
         ({"smooth": 3}, "Did you mean 'smooth_epochs'"),
     ],
@@ -88,3 +92,51 @@ def test_tpe_promotes_before_it_draws_more() -> None:
     for odd in ({"searcher": 3}, {"searcher": tpe, "early_stopping": 3}):
         with pytest.raises(ConfigError):
             validate(StudyFile, {**content, **odd}, source="a.yaml")
+
+
+@pytest.fixture
+def toy_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric that one entry of the table adds."""
+    toy = Metric("toy", "a toy", "points", "higher", score=float, selects=True)
+    monkeypatch.setitem(METRICS, "toy", toy)
+
+
+@pytest.mark.usefixtures("toy_metric")
+def test_a_metric_of_the_table_can_be_chosen() -> None:
+    assert validate(EarlyStopping, {"metric": "val/toy"}, source="a.yaml").metric == "val/toy"
+    content = {"kind": "best", "treatment": "a", "metric": "test/toy"}
+    assert validate(Claim, content, source="a.yaml").metric == "test/toy"
+    searcher = {"kind": "tpe", "trials": 3, "objectives": ["val/toy", "parameters"]}
+    assert read_searcher(searcher).optimised("val/toy") == ("val/toy", "parameters")
+
+
+def test_an_unknown_selection_metric_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"metric: must be one of val/mAP, val/mAP_50, val/mAP_75; got 'val/toy'"):
+        validate(EarlyStopping, {"metric": "val/toy"}, source="a.yaml")
+
+
+RENAMED_SPACE = """study: a
+search:
+  schedule.lr: {choice: [0.1]}
+control: {schedule.lr: 0.2}
+claims:
+  - {kind: superiority, treatment: {schedule.lr: 0.1}, control: control, metric: test/mAP}
+"""
+
+
+def test_a_renamed_key_is_an_error_that_names_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(RENAMED_SPACE)
+    with pytest.raises(ConfigError) as found:
+        read_study(path)
+    assert str(found.value).splitlines() == [
+        f"{path}:6: claims.0.control: this key is now called 'baseline'; rename it",
+        f"{path}:4: control: this key is now called 'baseline'; rename it",
+    ]
+
+
+def test_the_old_word_for_a_side_of_a_claim_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(RENAMED_SPACE.replace("control: {", "baseline: {").replace("control: c", "baseline: c"))
+    with pytest.raises(ConfigError, match=r"a\.yaml:6: claims\.0\.baseline: 'control' is now called 'baseline'"):
+        read_study(path)

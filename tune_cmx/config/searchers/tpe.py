@@ -1,6 +1,5 @@
 """Options of TPE, the tree-structured Parzen estimator (arXiv:2304.11127); `search/optuna/tpe.py` draws its trials."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,16 +11,10 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.metrics import find, selectable
 
 
-def _direction(name: str) -> Literal["max", "min"]:
-    found = find(name)
-    assert found is not None
-    return "max" if found[1].better == "higher" else "min"
-
-
-OBJECTIVES: Mapping[str, Literal["max", "min"]] = {
-    name: _direction(name) for name in (*selectable(), "parameters", "milliseconds")
-}
-"""What a search may optimise at once: metrics, all parameters of the model, milliseconds an image of its forward."""
+def possible_objectives() -> dict[str, Literal["max", "min"]]:
+    """What a search may optimise: selection metrics, the model's parameters, milliseconds of its forward pass."""
+    found = {name: find(name) for name in (*selectable(), "parameters", "milliseconds")}
+    return {name: "max" if known[1].better == "higher" else "min" for name, known in found.items() if known is not None}
 
 
 class Prior(Section):
@@ -53,8 +46,8 @@ class TpeSearcher(DrawnSearcher):
         if self.objectives and self.priors:
             raise ValueError("priors have one value, and go with a single objective; leave priors or objectives out")
         for name in self.objectives:
-            if name not in OBJECTIVES:
-                raise ValueError(f"objectives: '{name}' is none of {', '.join(OBJECTIVES)}")
+            if name not in possible_objectives():
+                raise ValueError(f"objectives: '{name}' is none of {', '.join(possible_objectives())}")
         if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(
                 f"objectives: two or more different ones, or none for the selection metric alone; "

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune_cmx.config.domains import Domains
 from tune_cmx.config.parse import dump
-from tune_cmx.config.searchers.tpe import OBJECTIVES, TpeSearcher
+from tune_cmx.config.searchers.tpe import TpeSearcher, possible_objectives
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.distributions import distribution, parameter
 from tune_cmx.search.optuna.history import History
@@ -79,7 +79,7 @@ class TpeMemory:
         self.notes: list[str] = []
         """What the user should be told of the start, in sentences."""
         self._storage = open_storage(storage)
-        directions = [_DIRECTIONS[OBJECTIVES[name]] for name in objectives]
+        directions = [_DIRECTIONS[possible_objectives()[name]] for name in objectives]
         self._study = optuna.create_study(
             study_name=study_name, storage=self._storage, directions=directions, load_if_exists=True
         )
