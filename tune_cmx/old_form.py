@@ -17,6 +17,8 @@ TRIALS, OLD_TRIALS = "trials", "records"
 """The folder of all run folders, now and in version 0.1.0."""
 _OLD_BASELINE, _BASELINE = "control", "baseline"
 _OLD_CONTINUE, _CONTINUE = "go on", "continue"
+_OLD_KINDS = {"blank": "missing", "shift": "shifted", "delay": "delayed"}
+"""Kinds of corruptions, then and now."""
 
 
 def is_old(study: Mapping[str, Any]) -> bool:
@@ -163,8 +165,13 @@ def _robustness_of(part: Any) -> Any:
         return part
     new = _renamed(part, {"undisturbed": "clean", "disturbed": "corrupted"})
     if isinstance(new.get("corrupted"), list):
-        new["corrupted"] = [
-            _renamed(one, {"disturbance": "corruption"}) if isinstance(one, Mapping) else one
-            for one in new["corrupted"]
-        ]
+        new["corrupted"] = [_corrupted(one) if isinstance(one, Mapping) else one for one in new["corrupted"]]
+    return new
+
+
+def _corrupted(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    new = _renamed(outcome, {"disturbance": "corruption"})
+    corruption = new.get("corruption")
+    if isinstance(corruption, Mapping) and corruption.get("kind") in _OLD_KINDS:
+        new["corruption"] = {**corruption, "kind": _OLD_KINDS[corruption["kind"]]}
     return new

@@ -3,9 +3,9 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from tune_cmx.config.section import Section
 from tune_cmx.data.corruption.kinds import Corruption
@@ -13,8 +13,6 @@ from tune_cmx.errors import DataError
 from tune_cmx.old_form import current_robustness
 
 ROBUSTNESS = "robustness.json"
-_OLD_KINDS = {"blank": "missing", "shift": "shifted", "delay": "delayed"}
-"""Kinds in files of earlier versions, and their names now."""
 Results = dict[str, Annotated[float, Field(ge=0, le=100)] | None]
 """Metrics in points by name; None: not defined, as of a size that no box has."""
 
@@ -24,13 +22,6 @@ class Outcome(Section):
 
     corruption: Annotated[Corruption, Field(discriminator="kind")]
     results: Results
-
-    @field_validator("corruption", mode="before")
-    @classmethod
-    def _current(cls, content: Any) -> Any:
-        if isinstance(content, dict) and content.get("kind") in _OLD_KINDS:
-            return {**content, "kind": _OLD_KINDS[content["kind"]]}
-        return content
 
 
 class Basis(Section):
