@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tune_cmx.data.audit import audit, statistics
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.data.split import make_split, split_warnings
 
 REPOSITORY = Path(__file__).parents[2]

@@ -1,12 +1,13 @@
 """Commands on data sets: `data synth`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from tune_cmx.cli.output import out
+from tune_cmx.data.readers import READERS
 
 app = typer.Typer(no_args_is_help=True, help="Data sets.")
 
@@ -18,9 +19,7 @@ def synth(
     size: Annotated[int, typer.Option(min=32, help="Height and width of the images in pixels.")] = 96,
     sequences: Annotated[int, typer.Option(min=3)] = 24,
     seed: Annotated[int, typer.Option()] = 0,
-    form: Annotated[
-        Literal["folders", "npy"], typer.Option(help="Folders rgb/, thermal/, event/, or .npy files of five bands.")
-    ] = "folders",
+    form: Annotated[str, typer.Option(help=f"Form of the image files: {' | '.join(READERS)}.")] = next(iter(READERS)),
 ) -> None:
     """Make a small RGB + thermal + event set in which a third of the objects shows in one modality only.
 

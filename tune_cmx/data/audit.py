@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tune_cmx.data.pixels import Pixels, decode_image, decode_packed, full_scale, split_bands, to_bands
-from tune_cmx.data.readers.labels import label_bytes, parse_labels
-from tune_cmx.data.readers.layout import PairedData, PairedImage
+from tune_cmx.data.pixels import Pixels, full_scale
+from tune_cmx.data.readers import PairedData, PairedImage
+from tune_cmx.data.readers.base import image_files, label_place
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
@@ -63,7 +63,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class _FrameAudit:
+class _ImageAudit:
     size: tuple[int, int]
     sums: dict[str, tuple[Sums, ...]]
     classes: list[int]
@@ -84,9 +84,9 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
     Raises:
         DataError: Some frame or label cannot be used; the message lists the first few and counts the rest.
     """
-    results: list[_FrameAudit] = []
+    results: list[_ImageAudit] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for result in pool.map(lambda frame: _audit_frame(data, frame), data.images):
+        for result in pool.map(lambda image: _audit_image(data, image), data.images):
             results.append(result)
             if progress is not None:
                 progress(len(results), len(data.images))
@@ -96,7 +96,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
     class_ids = Counter(class_id for result in results for class_id in result.classes)
     if not class_ids:
         raise DataError(f"{data.root}: no frame has a box; a detector needs some to learn from")
-    ids = [frame.id for frame in data.images]
+    ids = [image.id for image in data.images]
     return Audit(
         sizes={id: result.size for id, result in zip(ids, results, strict=True)},
         boxes={id: len(result.classes) for id, result in zip(ids, results, strict=True)},
@@ -126,64 +126,41 @@ def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[flo
     return found
 
 
-def _audit_frame(data: PairedData, frame: PairedImage) -> _FrameAudit:
+def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     problems: list[str] = []
     odd: list[tuple[str, str]] = []
-    digest = hashlib.sha256(frame.id.encode())
+    digest = hashlib.sha256(image.id.encode())
     pixels: dict[str, Pixels] = {}
-    for modality, path in _files(data, frame):
+    for path, modalities in image_files(image):
         try:
             content = path.read_bytes()
             digest.update(hashlib.sha256(content).digest())
-            decoded, note = _decode(data, content, path, modality)
+            decoded = data.reader.decode(data, content, data.place(path))
         except OSError as error:
             problems.append(f"{data.place(path)}: cannot be read: {error}")
         except DataError as error:
             problems.append(str(error))
         else:
-            pixels.update(decoded)
-            odd.extend([(modality, note)] if note else [])
+            held = data.reader.modalities_of(data, decoded, modalities)
+            pixels.update(held)
+            remarks = ((modality, data.reader.remark(decoded, bands)) for modality, bands in held.items())
+            odd.extend((modality, remark) for modality, remark in remarks if remark)
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
-        problems.append(f"frame {frame.id}: images differ in size (width×height): {shown}; register them to one size")
+        problems.append(f"frame {image.id}: images differ in size (width×height): {shown}; register them to one size")
     classes: list[int] = []
     try:
-        content = label_bytes(frame)
+        content = data.reader.label_bytes(image)
         digest.update(hashlib.sha256(content).digest())
-        labels, bad_lines = parse_labels(content, _label_place(data, frame), data.classes)
+        labels, bad_lines = data.reader.parse_labels(content, label_place(data, image), data.classes)
         problems.extend(bad_lines)
         classes = labels.classes.tolist()
     except OSError as error:
-        problems.append(f"{_label_place(data, frame)}: cannot be read: {error}")
+        problems.append(f"{label_place(data, image)}: cannot be read: {error}")
     size = next(iter(sizes.values()), (0, 0))
     sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
-    return _FrameAudit((int(size[0]), int(size[1])), sums, classes, digest.hexdigest(), problems, odd)
-
-
-def _files(data: PairedData, frame: PairedImage) -> list[tuple[str, Path]]:
-    """Each file once, with its modality; of a packed set, the first."""
-    files = list(frame.files.items())
-    return files[:1] if data.packed else files
-
-
-def _decode(data: PairedData, content: bytes, path: Path, modality: str) -> tuple[dict[str, Pixels], str]:
-    """Pixels by modality, and what is unusual about the file."""
-    if data.packed:
-        pixels = decode_packed(content, data.place(path), data.channels)
-        return split_bands(pixels, data.bands, tuple(data.bands)), ""
-    pixels = decode_image(content, data.place(path))
-    bands = to_bands(pixels, modality)
-    note = ""
-    if bands.shape[2] > pixels.shape[2]:
-        note = "are grey and were repeated as three bands"
-    elif bands.shape[2] < pixels.shape[2] and (pixels != bands).any():
-        note = "are in colour; the mean of their channels is taken as the one band"
-    return {modality: bands}, note
-
-
-def _label_place(data: PairedData, frame: PairedImage) -> str:
-    return frame.id if frame.label is None else data.place(frame.label)
+    return _ImageAudit((int(size[0]), int(size[1])), sums, classes, digest.hexdigest(), problems, odd)
 
 
 def _sums(pixels: Pixels) -> tuple[Sums, ...]:
@@ -203,7 +180,7 @@ def _sums(pixels: Pixels) -> tuple[Sums, ...]:
     return tuple(found)
 
 
-def _fingerprint(data: PairedData, results: list[_FrameAudit]) -> str:
+def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
     described: dict[str, Any] = {
         "bands": {modality: list(data.bands[modality]) for modality in data.bands},
         "classes": list(data.classes),
@@ -212,7 +189,7 @@ def _fingerprint(data: PairedData, results: list[_FrameAudit]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _warnings(data: PairedData, results: list[_FrameAudit], class_ids: Mapping[int, int]) -> list[str]:
+def _warnings(data: PairedData, results: list[_ImageAudit], class_ids: Mapping[int, int]) -> list[str]:
     odd = Counter(note for result in results for note in result.odd)
     notes = [f"{modality}: {count} of {len(results)} images {note}" for (modality, note), count in odd.items()]
     return notes + [f"class '{name}' has no box" for index, name in enumerate(data.classes) if index not in class_ids]

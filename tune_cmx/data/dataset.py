@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.image_cache import SharedImages
-from tune_cmx.data.pixels import Pixels, full_scale, read_image
-from tune_cmx.data.readers.labels import read_labels
-from tune_cmx.data.readers.layout import PairedData
+from tune_cmx.data.pixels import Pixels, full_scale
+from tune_cmx.data.readers import PairedData, read_image, read_labels
 from tune_cmx.data.transforms import apply_geometry, draw_dropout, draw_geometry
 from tune_cmx.errors import DataError
 

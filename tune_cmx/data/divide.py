@@ -4,8 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tune_cmx.data.readers.labels import label_bytes, parse_labels
-from tune_cmx.data.readers.layout import PairedData, PairedImage
+from tune_cmx.data.readers import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -96,6 +95,7 @@ def by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[
     return by_block(shuffled, fractions, guard=0)
 
 
-def classes_in(data: PairedData, frame: PairedImage) -> set[int]:
-    """Classes of the frame's boxes; lines that cannot be used are the audit's affair."""
-    return set(parse_labels(label_bytes(frame), frame.id, data.classes)[0].classes.tolist())
+def classes_in(data: PairedData, image: PairedImage) -> set[int]:
+    """The class ids of an image's boxes; lines that cannot be used are left to the audit."""
+    labels, _ = data.reader.parse_labels(data.reader.label_bytes(image), image.id, data.classes)
+    return set(labels.classes.tolist())

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_cmx.data.readers.labels import read_labels
-from tune_cmx.data.readers.layout import PairedData
+from tune_cmx.data.readers import PairedData, read_labels
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import coco_truth
 

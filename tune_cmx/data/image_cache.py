@@ -6,6 +6,7 @@ same file; the last to leave removes it.
 
 import fcntl
 import hashlib
+import inspect
 import json
 import logging
 import math
@@ -20,10 +21,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.data import pixels as decoding
+from tune_cmx.data import pixels as pixels_module
 from tune_cmx.data.audit import Audit
-from tune_cmx.data.pixels import Pixels, read_image
-from tune_cmx.data.readers.layout import PairedData, PairedImage
+from tune_cmx.data.pixels import Pixels
+from tune_cmx.data.readers import PairedData, PairedImage, read_image
 from tune_cmx.data.shared_folder import locked_alone, shared_folder
 from tune_cmx.errors import DataError
 
@@ -150,7 +151,8 @@ def _key(data: PairedData, audit: Audit) -> str:
         found = [(status.st_size, status.st_mtime_ns) for status in map(os.stat, files)]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error}") from error
-    code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
+    decoding = (Path(pixels_module.__file__), Path(inspect.getfile(type(data.reader))))
+    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in decoding]
     described = [_FORM, code, audit.fingerprint, {name: list(bands) for name, bands in data.bands.items()}, found]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 

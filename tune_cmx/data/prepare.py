@@ -10,7 +10,7 @@ from typing import Any
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import Audit, audit, statistics
 from tune_cmx.data.ground_truth import ground_truth, keep_truth
-from tune_cmx.data.readers.layout import PairedData, open_data
+from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
 from tune_cmx.storage import fetch_data, is_uri

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tune_cmx.data.divide import PARTS, by_block, by_frame, by_sequence, classes_in
-from tune_cmx.data.readers.layout import PairedData, listed
+from tune_cmx.data.readers import PairedData
+from tune_cmx.data.readers.joining import listed
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup, suggestion
 

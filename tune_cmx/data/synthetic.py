@@ -11,19 +11,22 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tune_cmx.data.readers import READERS, Reader
 from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import lookup
 
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 KINDS = ("rgb", "thermal", "both")
 MARK = "synthetic.json"
 """Says that a folder was made here, and with which settings."""
+DEFAULT_FORM = next(iter(READERS))
 _OWN = {MARK, "rgb", "thermal", "event", "images", "labels", "classes.txt", "sequences.csv"}
 
 
@@ -71,7 +74,7 @@ def synthesize(
     size: int = 96,
     sequences: int = 24,
     seed: int = 0,
-    form: Literal["folders", "npy"] = "folders",
+    form: str = DEFAULT_FORM,
 ) -> Path:
     """Write a set, or leave it where the same one lies there already.
 
@@ -81,7 +84,7 @@ def synthesize(
         size: Height and width in pixels; objects are an eighth to three eighths of it.
         sequences: Videos with a background, clutter and objects of their own.
         seed: The same one gives the same pixels.
-        form: `folders`: rgb/, thermal/, event/ of PNG files; `npy`: images/ of H×W×5 arrays.
+        form: Name in `READERS` of the reader that writes the images.
 
     Returns:
         `out`.
@@ -95,15 +98,14 @@ def synthesize(
             f"a synthetic set needs 1 <= sequences <= images, a size from 32 and a seed from 0; "
             f"got {sequences} sequences, {images} images, size {size}, seed {seed}"
         )
-    if form not in ("folders", "npy"):
-        raise ConfigError(f"the form of a synthetic set is folders or npy; got '{form}'")
+    reader = lookup(READERS, form, "form of a synthetic set: unknown reader")
     settings = {"version": 1, "images": images, "size": size, "sequences": sequences, "seed": seed, "form": form}
     if _is_made(out, settings):
         return out
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write(partial, images=images, size=size, sequences=sequences, seed=seed, form=form)
+    _write(partial, images=images, size=size, sequences=sequences, seed=seed, reader=reader)
     (partial / MARK).write_text(json.dumps(settings) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
@@ -123,10 +125,8 @@ def _is_made(out: Path, settings: dict[str, Any]) -> bool:
     return bool(names) and json.loads((out / MARK).read_text(encoding="utf-8")) == settings
 
 
-def _write(out: Path, *, images: int, size: int, sequences: int, seed: int, form: str) -> None:
-    folders = ("images", "labels") if form == "npy" else ("rgb", "thermal", "event", "labels")
-    for name in folders:
-        (out / name).mkdir()
+def _write(out: Path, *, images: int, size: int, sequences: int, seed: int, reader: Reader) -> None:
+    (out / "labels").mkdir()
     (out / "classes.txt").write_text("object\n", encoding="utf-8")
     rows: list[tuple[str, str, int]] = []
     layout = np.random.default_rng((seed, 0))
@@ -138,21 +138,12 @@ def _write(out: Path, *, images: int, size: int, sequences: int, seed: int, form
             id = f"s{number:03d}_{time:04d}"
             sensors = np.random.default_rng((seed, 1, number, time))
             bands, boxes = _render(scene, time, size, sensors)
-            _save(out, id, bands, form)
+            reader.write(out, id, bands)
             lines = [" ".join(["0", *(f"{value:.6f}" for value in box)]) for box in boxes]
             (out / "labels" / f"{id}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             rows.append((id, f"s{number:03d}", time))
     with (out / "sequences.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("id", "sequence", "frame"), *rows])
-
-
-def _save(out: Path, id: str, bands: NDArray[np.uint8], form: str) -> None:
-    if form == "npy":
-        np.save(out / "images" / f"{id}.npy", bands)
-        return
-    Image.fromarray(bands[:, :, :3]).save(out / "rgb" / f"{id}.png")
-    Image.fromarray(bands[:, :, 3]).save(out / "thermal" / f"{id}.png")
-    Image.fromarray(bands[:, :, 4]).save(out / "event" / f"{id}.png")
 
 
 def _kinds(draw: np.random.Generator) -> Any:

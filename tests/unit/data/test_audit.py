@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tune_cmx.data.audit import Audit, audit, statistics
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 
 GREY = np.full((8, 12), 51, dtype=np.uint8)

@@ -17,7 +17,7 @@ from tune_cmx.data.corruption.kinds import (
     usual_corruptions,
 )
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 
 ALL = ["rgb", "thermal", "event"]

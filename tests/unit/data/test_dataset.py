@@ -8,7 +8,7 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig, FusionConfig, ModelConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.ground_truth import ground_truth
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 from tune_cmx.models.detector import build_detector
 

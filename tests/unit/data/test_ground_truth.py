@@ -12,7 +12,7 @@ from tune_cmx import metrics
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.prepare import Prepared, prepare
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import evaluate, to_detections
 

@@ -16,8 +16,7 @@ from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.image_cache import images_kept, shared_images
-from tune_cmx.data.pixels import read_image
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data, read_image
 from tune_cmx.errors import DataError
 
 ALL = ["rgb", "thermal", "event"]

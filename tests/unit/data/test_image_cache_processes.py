@@ -9,8 +9,7 @@ import pytest
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.image_cache import images_kept, shared_images
-from tune_cmx.data.pixels import read_image
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data, read_image
 
 ALL = ["rgb", "thermal", "event"]
 IDS = [f"f{number}" for number in range(6)]
@@ -19,7 +18,7 @@ import sys, time
 from pathlib import Path
 from tune_cmx.data import image_cache
 from tune_cmx.data.audit import audit
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 root, base, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 data = open_data(root)
 read_image = image_cache.read_image

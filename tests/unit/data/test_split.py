@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import open_data
 from tune_cmx.data.split import make_split, read_split, split_hash, split_warnings, write_split
 from tune_cmx.errors import ConfigError, DataError
 

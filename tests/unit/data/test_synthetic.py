@@ -8,8 +8,7 @@ import pytest
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset
-from tune_cmx.data.readers.labels import read_labels
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import READERS, open_data, read_labels
 from tune_cmx.data.split import make_split, split_warnings
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError, DataError
@@ -86,7 +85,7 @@ def test_the_seed_decides_every_byte(tmp_path):
 def test_both_forms_hold_the_same_pixels(tmp_path):
     folders = open_data(synthesize(tmp_path / "folders", **SMALL))
     packed = open_data(synthesize(tmp_path / "npy", **SMALL, form="npy"))
-    assert packed.packed
+    assert packed.reader is READERS["npy"]
     assert packed.sequences_known
     modalities = ["rgb", "thermal", "event"]
     for id in (folders.images[0].id, folders.images[-1].id):

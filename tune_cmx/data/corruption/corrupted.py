@@ -6,8 +6,7 @@ from torch import Tensor
 
 from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_images
 from tune_cmx.data.dataset import PairedDataset, Sample, as_float
-from tune_cmx.data.pixels import read_image
-from tune_cmx.data.readers.layout import PairedData
+from tune_cmx.data.readers import PairedData, read_image
 from tune_cmx.errors import DataError
 
 

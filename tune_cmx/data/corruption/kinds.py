@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from tune_cmx.config.section import Section
 from tune_cmx.config.trial import MODALITIES
-from tune_cmx.data.readers.layout import PairedData, PairedImage
+from tune_cmx.data.readers import PairedData, PairedImage
 from tune_cmx.errors import DataError
 
 SHIFTS_PX = (2, 4, 8, 16)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.data.readers.layout import PairedData, PairedImage
-from tune_cmx.errors import DataError
-
 OVERSHOOT = 1e-3
 """How far a box may reach out of the image, as a fraction of it: labels written with few digits do; it is clipped."""
 ROUNDING = 1e-6
@@ -22,24 +19,6 @@ class Labels:
     """N×4: x1, y1, x2, y2 as fractions, within 0..1."""
     classes: NDArray[np.int64]
     """N class ids, from 0."""
-
-
-def label_bytes(frame: PairedImage) -> bytes:
-    """The frame's label file as it stands; empty for a frame without one."""
-    return b"" if frame.label is None else frame.label.read_bytes()
-
-
-def read_labels(data: PairedData, frame: PairedImage) -> Labels:
-    """The frame's boxes.
-
-    Raises:
-        DataError: A line of its label file cannot be used.
-    """
-    place = frame.id if frame.label is None else data.place(frame.label)
-    labels, problems = parse_labels(label_bytes(frame), place, data.classes)
-    if problems:
-        raise DataError(problems[0])
-    return labels
 
 
 def parse_labels(content: bytes, place: str, classes: tuple[str, ...]) -> tuple[Labels, list[str]]:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.data.band_pictures import band_panels
-from tune_cmx.data.pixels import read_image
-from tune_cmx.data.readers.layout import PairedData, open_data
+from tune_cmx.data.readers import PairedData, open_data, read_image
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evidence.report.detection_grid import Mark, Panel, Shown, Strip, draw_sheets
 from tune_cmx.evidence.report.page import Page

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tune_cmx.data.readers.layout import open_data
+from tune_cmx.data.readers import READERS, open_data
 from tune_cmx.errors import ConfigError, DataError
 
 
@@ -16,7 +16,7 @@ def test_folders_give_frames_with_all_modalities(folders):
     assert data.classes == ("person",)
     assert set(data.images[0].files) == {"rgb", "thermal", "event"}
     assert not data.sequences_known
-    assert not data.packed
+    assert data.reader is READERS["folders"]
 
 
 @pytest.mark.parametrize("modalities", [["rgb"], ["thermal"], ["rgb", "event"]])
@@ -44,7 +44,7 @@ def test_missing_partner_is_named(folders):
 def test_two_images_of_one_frame_are_refused(folders):
     root = folders()
     (root / "rgb" / "a.jpg").write_bytes((root / "rgb" / "a.png").read_bytes())
-    with pytest.raises(DataError, match=r"a\.jpg and a\.png are one frame"):
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png have one id"):
         open_data(root)
 
 
@@ -94,7 +94,7 @@ class TestPacked:
     def test_five_bands_need_no_words(self, packed):
         root = packed({"a": self.FRAME, "b": self.FRAME})
         data = open_data(root)
-        assert data.packed
+        assert data.reader is READERS["npy"]
         assert data.bands == {"rgb": (0, 1, 2), "thermal": (3,), "event": (4,)}
         assert data.images[0].files["event"] == root / "images" / "a.npy"
 
