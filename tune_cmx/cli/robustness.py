@@ -154,7 +154,7 @@ def _place(text: str) -> _Place:
     if trial is None:
         raise ConfigError(f"{folder}: cannot be measured: {'; '.join(problems)}")
     refuse_unfinished(folder, trial.status)
-    label = str(trial.info.get("label") or trial.arm)
+    label = trial.state.label or trial.arm
     own = folder / "data"
     return _Place(folder, [trial], lambda _: label, own if own.is_dir() else folder.parents[1] / "data", study=False)
 

@@ -71,18 +71,17 @@ def _candidates(folders: Sequence[str], study: Study) -> "Iterator[Candidate]":
 
 def _candidate(name: str, trial: "Trial", metric: str) -> "Candidate":
     """A trial with its value, or the reason why it has none."""
-    from tune_cmx.evidence.importer.vocabulary import IMPORTED
     from tune_cmx.search.warm_start import Candidate
 
-    imported: Mapping[str, Any] | None = trial.info.get(IMPORTED)
-    ended = _ended(imported["says"], trial.epochs_planned) if imported else trial.status
+    imported = trial.state.imported
+    ended = _ended(imported.says, trial.epochs_planned) if imported else trial.status
     if ended != "complete":
         at = f" at epoch {trial.epochs}" if trial.epochs else ""
         return Candidate(name, trial.config, None, f"{ended}{at}: its last value is no final one")
     value, figure = trial.result(metric), metric.rpartition("/")[2]
-    if imported and value is None and trial.reported_on is None and figure in imported["figures"]:
+    if imported and value is None and trial.reported_on is None and figure in imported.figures:
         note = f"the split of some values is not known: their {figure} is taken for {metric}"
-        return Candidate(name, trial.config, imported["figures"][figure], note=note)
+        return Candidate(name, trial.config, imported.figures[figure], note=note)
     reported = f"; it reports {trial.reported_on}" if trial.reported_on else ""
     return Candidate(name, trial.config, value, f"{metric}, on which the search selects, is not known{reported}")
 

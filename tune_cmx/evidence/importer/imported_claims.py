@@ -58,19 +58,19 @@ def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 def run_row(trial: Trial) -> Row:
     """An imported run under the names that claims use."""
-    about = trial.info[IMPORTED]
+    about = trial.imported
     named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
     row = {
         "arm": trial.arm,
         "run_id": trial.name,
-        "exp_id": about["name"],
+        "exp_id": about.name,
         "seed": trial.seed,
-        **about["says"],
-        "source": about["source"],
-        **about["fields"],
-        **about["figures"],
+        **about.says,
+        "source": about.source,
+        **about.fields,
+        **about.figures,
         **{key: value for key, value in named.items() if value is not None},
-        **{key: trial.info.get(key) for key in ("split_hash", "data_fingerprint", "code_version")},
+        **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
     }
     return as_rows([row])[0]
 

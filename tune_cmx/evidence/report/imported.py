@@ -100,7 +100,7 @@ def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
 
 def _factors(runs: Sequence[Trial]) -> list[str]:
     """What varied: fields of the fusion, then the schedule as a whole."""
-    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
     varied = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
     of_fusion = sorted(
         (field for field in varied if is_fusion(field)),
@@ -111,7 +111,7 @@ def _factors(runs: Sequence[Trial]) -> list[str]:
 
 def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
     """A table for each set of runs whose fusions differ in this factor alone."""
-    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
     held = [field for field in fields if is_fusion(field) and field != factor]
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for run in runs:
@@ -137,7 +137,7 @@ def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
 
 def _all_runs(page: Page, runs: Sequence[Trial]) -> None:
     page.heading("All runs")
-    fields = dict.fromkeys(field for run in runs for field in run.info[IMPORTED]["fields"])
+    fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
     differ = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
     varied = [field for field in differ if "." not in field or is_fusion(field)]
     same = [f"{field} {_field(runs[0], field)}" for field in fields if field not in differ]
@@ -173,10 +173,10 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
     known: dict[str, Callable[[Trial], bool]] = {
         "seed": lambda run: run.seed is not None,
         "split of the figures, so also whether test was used for choosing": lambda run: run.reported_on is not None,
-        "frames of the split": lambda run: bool(run.info.get("split_hash")),
-        "code version": lambda run: bool(run.info.get("code_version")),
-        "package versions": lambda run: bool(run.info.get("packages")),
-        "device": lambda run: bool(run.info.get("device")),
+        "frames of the split": lambda run: bool(run.state.split_hash),
+        "code version": lambda run: bool(run.state.code_version),
+        "package versions": lambda run: bool(run.state.packages),
+        "device": lambda run: bool(run.state.device),
         "fusion at the other stages": lambda run: (
             _field(run, "stages") == ALL_STAGES or _field(run, "elsewhere") != UNKNOWN
         ),
@@ -184,7 +184,7 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
     known.update((HEADINGS[name], partial(_has_figure, name)) for name in FIGURES)
     lacking: dict[str, list[str]] = {}
     for what, is_known in known.items():
-        names = [str(run.info[IMPORTED]["name"]) for run in runs if not is_known(run)]
+        names = [str(run.imported.name) for run in runs if not is_known(run)]
         if names:
             who = "every run" if len(names) == len(runs) else listed(names)
             lacking.setdefault(who, []).append(what)
@@ -205,11 +205,11 @@ def _source_notes(page: Page, records: StudyResults, about: Mapping[str, Any]) -
 
 
 def _has_figure(name: str, run: Trial) -> bool:
-    return name in run.info[IMPORTED]["figures"]
+    return name in run.imported.figures
 
 
 def _field(run: Trial, field: str) -> str:
-    value = run.info[IMPORTED]["fields"].get(field)
+    value = run.imported.fields.get(field)
     return UNKNOWN if value is None else value_text(value)
 
 
@@ -242,7 +242,7 @@ def _odd_words(odd: Sequence[Trial], group: Sequence[Trial]) -> str:
 
 
 def _ranked(runs: Iterable[Trial]) -> list[Trial]:
-    return sorted(runs, key=lambda run: -run.info[IMPORTED]["figures"]["mAP"])
+    return sorted(runs, key=lambda run: -run.imported.figures["mAP"])
 
 
 def _header(runs: Sequence[Trial]) -> list[str]:
@@ -254,15 +254,15 @@ def _cells(run: Trial, runs: Sequence[Trial]) -> list[str]:
 
 
 def _shown(runs: Sequence[Trial]) -> list[str]:
-    return [name for name in FIGURES if any(name in run.info[IMPORTED]["figures"] for run in runs)]
+    return [name for name in FIGURES if any(name in run.imported.figures for run in runs)]
 
 
 def _printed(run: Trial, name: str) -> str:
     """As the source printed it; of a source with all digits, with two."""
-    about = run.info[IMPORTED]
+    about = run.imported
     digits = 4 if name == "train_loss" else 2
-    return str(about["printed"].get(name) or number(about["figures"].get(name), digits))
+    return str(about.printed.get(name) or number(about.figures.get(name), digits))
 
 
 def _link(run: Trial) -> str:
-    return f"[{run.info[IMPORTED]['name']}](../trials/{run.name}/)"
+    return f"[{run.imported.name}](../trials/{run.name}/)"

@@ -11,24 +11,11 @@ import pandas as pd
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
+from tune_cmx.state.damaged import parsed_as_far
+from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
 Types = tuple[type, ...]
 _STUDY_OBJECTS = ("arms", "protocol", "selection", "early_stopping", "searcher", "confirm", "split", "data")
-_TRIAL_TYPES: Mapping[str, Types] = {
-    "seed": (int,),
-    "seconds": (int, float),
-    "epochs": (int,),
-    "epochs_planned": (int,),
-    "gpus": (int, float),
-    "gflops": (int, float),
-    "parameters": (dict,),
-    "stopped": (dict,),
-    "values": (dict,),
-    "lineage": (list,),
-    "audit_warnings": (list,),
-    "halvings": (list,),
-    "micro_batch": (int,),
-}
 
 
 def read_study(folder: Path) -> StudyResults:
@@ -68,15 +55,16 @@ def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial
     Returns:
         The trial; None: its trial.json cannot be read.
     """
-    info = _read_object(place / "trial.json", problems)
-    if info is None:
+    content = _read_object(place / TRIAL_FILE, problems)
+    if content is None:
         return None
-    info = current_trial(info) if old else info
-    _drop_wrong(info, _TRIAL_TYPES, f"{place.name}/trial.json", problems)
+    least = {"id": place.name, "arm": place.name, "phase": "single", "status": "unknown"}
+    found = current_trial(content) if old else content
+    state = parsed_as_far(TrialState, found, f"{place.name}/{TRIAL_FILE}", problems, least)
     config = _read_object(place / "config.json", problems) or {}
     sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule", "compute"), (dict,))
     _drop_wrong(config, sections, f"{place.name}/config.json", problems)
-    final = _read_object(place / "final_results.json", problems, needed=info.get("status") == "complete") or {}
+    final = _read_object(place / "final_results.json", problems, needed=state.status == "complete") or {}
     where = f"{place.name}/final_results.json"
     _drop_wrong(final, {"split": (str,), "results": (dict,), "results_by_split": (dict,)}, where, problems)
     reported_on = final.get("split")
@@ -89,7 +77,7 @@ def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial
     return Trial(
         name=place.name,
         folder=place,
-        info=info,
+        state=state,
         config=config,
         metrics=_read_metrics(place / "metrics.csv", problems),
         results=results,

@@ -88,7 +88,7 @@ def arm_values(records: StudyResults, arm: str) -> Mapping[str, Any]:
     """The searched values of an arm by path; of one that study.json does not have yet, those on its records."""
     if arm in records.arms:
         return records.arms[arm].get("values") or {}
-    return next((trial.info["values"] for trial in records.trials if trial.arm == arm and trial.info.get("values")), {})
+    return next((trial.state.values for trial in records.trials if trial.arm == arm and trial.state.values), {})
 
 
 def setting_text(value: Any) -> str:
@@ -104,7 +104,7 @@ def stopped_early(trial: Trial) -> bool:
 def taken_up(records: StudyResults) -> list[Trial]:
     """Trials that went on after an interruption; a search trial that was paused at a rung did so as planned."""
     pauses = (records.study.get("early_stopping") or {}).get("variant") == "promote"
-    several = [trial for trial in records.trials if len(trial.info.get("lineage") or []) > 1]
+    several = [trial for trial in records.trials if len(trial.state.lineage) > 1]
     return [trial for trial in several if not (pauses and trial.phase == "search")]
 
 

@@ -46,8 +46,8 @@ def stored_detections(records: StudyResults, trial: Trial, truth: Mapping[str, A
     if trial.reported_on != split:
         raise DataError(f"the detections kept are not of {split}")
     for key, value in truth["info"].items():
-        if trial.info.get(key) != value:
-            raise DataError(f"{key} is {trial.info.get(key)} on the record and {value} in the ground truth")
+        if getattr(trial.state, key) != value:
+            raise DataError(f"{key} is {getattr(trial.state, key)} on the record and {value} in the ground truth")
     path = trial.folder / "detections.json.gz"
     if not path.is_file():
         raise DataError("detections.json.gz is missing")

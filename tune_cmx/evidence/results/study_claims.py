@@ -22,12 +22,12 @@ def study_rows(records: StudyResults, metric: str) -> list[Row]:
             "run_id": trial.name,
             "study": records.study.get("study"),
             "status": trial.status,
-            "resumed": len(trial.info.get("lineage") or []) > 1,
+            "resumed": len(trial.state.lineage) > 1,
             "selected_on": records.selection_split if trial.arm in chosen else None,
             "reported_on": trial.reported_on,
             **trial.flat_config,
-            **{key: trial.info.get(key) for key in ("split_hash", "data_fingerprint", "code_version")},
-            **({"device": trial.info.get("device")} if metric in ("hours", "seconds") else {}),
+            **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
+            **({"device": trial.state.device} if metric in ("hours", "seconds") else {}),
             **_outcomes(trial),
         }
         for trial in records.confirmed

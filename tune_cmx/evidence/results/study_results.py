@@ -11,6 +11,7 @@ import pandas as pd
 
 from tune_cmx.evidence.claims.rows import SPLITS, flatten
 from tune_cmx.smoothing import smoothed
+from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
 NOT_PROTOCOL = (
@@ -26,7 +27,7 @@ class Trial:
 
     name: str
     folder: Path
-    info: Mapping[str, Any]
+    state: TrialState
     """trial.json."""
     config: Mapping[str, Any]
     """config.json, nested."""
@@ -39,45 +40,47 @@ class Trial:
 
     @property
     def arm(self) -> str:
-        return str(self.info.get("arm", self.name))
+        return self.state.arm
 
     @property
     def phase(self) -> str:
-        return str(self.info.get("phase", "single"))
+        return self.state.phase
 
     @property
     def status(self) -> str:
-        return str(self.info.get("status", "unknown"))
+        return self.state.status
 
     @property
     def seed(self) -> int | None:
-        seed = self.info.get("seed", self.config.get("seed"))
+        known = "seed" in self.state.model_fields_set  # null is what an import does not know
+        seed = self.state.seed if known else self.config.get("seed")
         return None if seed is None else int(seed)
 
     @property
     def seconds(self) -> float:
         """Of training, over all its segments."""
-        return float(self.info.get("seconds") or 0.0)
+        return self.state.seconds
 
     @property
     def epochs(self) -> int:
-        return int(self.info.get("epochs") or 0)
+        return self.state.epochs
 
     @property
     def epochs_planned(self) -> int | None:
-        planned = self.info.get("epochs_planned", self.config.get("schedule", {}).get("epochs"))
+        known = "epochs_planned" in self.state.model_fields_set
+        planned = self.state.epochs_planned if known else self.config.get("schedule", {}).get("epochs")
         return None if planned is None else int(planned)
 
     @property
     def devices(self) -> float:
         """How many devices train it at once: a share of a GPU where several trials have one."""
-        return float(self.info.get("gpus") or (self.config.get("schedule") or {}).get("processes") or 1)
+        return float(self.state.gpus or (self.config.get("schedule") or {}).get("processes") or 1)
 
     @property
     def on_cpu(self) -> bool | None:
         """By the device on record, such as `2 x cpu, 4 threads`; None: none is."""
-        device = self.info.get("device")
-        return None if device is None else str(device).rpartition(" x ")[2].lower().startswith("cpu")
+        device = self.state.device
+        return None if device is None else device.rpartition(" x ")[2].lower().startswith("cpu")
 
     def times(self, clock: str) -> pd.Series:
         """The clock at each epoch of metrics.csv, as the search reads it; empty where it is not on record.
@@ -87,12 +90,18 @@ class Trial:
         """
         column = "seconds" if clock == "gpu_seconds" else clock
         times = self.metrics.get(column, pd.Series(dtype=float))
-        return times * float(self.info.get("gpus") or 1) if clock == "gpu_seconds" else times
+        return times * float(self.state.gpus or 1) if clock == "gpu_seconds" else times
 
     @property
-    def stopped(self) -> Mapping[str, Any]:
-        """epoch, rung, value and cutoff of an early stop; empty where there was none."""
-        return self.info.get("stopped") or {}
+    def stopped(self) -> Stopped | None:
+        """Where the search stopped it early; None: it did not."""
+        return self.state.stopped
+
+    @property
+    def imported(self) -> ImportedRun:
+        """What the source of an imported run says of it; only runs of an import have it."""
+        assert self.state.imported is not None, f"{self.name} is not of an import"
+        return self.state.imported
 
     @cached_property
     def flat_config(self) -> dict[str, Any]:
@@ -102,26 +111,23 @@ class Trial:
 
     def _micro_batches(self) -> int | str:
         """The number that all steps were taken with; or, as memory ran out later, which from where on."""
-        halvings = [halving for halving in self.info.get("halvings") or [] if isinstance(halving, Mapping)]
-        places = [(halving.get("epoch"), halving.get("step")) for halving in halvings]
-        if self.halved_to is not None and places and all(place == (1, 1) for place in places):
+        halvings = self.state.halvings
+        if self.halved_to is not None and halvings and all((one.epoch, one.step) == (1, 1) for one in halvings):
             return self.halved_to
-        shown = [
-            f"{halving.get('micro_batch')} from epoch {epoch}, step {step}"
-            for halving, (epoch, step) in zip(halvings, places, strict=True)
-        ]
+        shown = [f"{one.micro_batch} from epoch {one.epoch}, step {one.step}" for one in halvings]
         return "; ".join(shown) or f"{self.halved_to} from some step on"
 
     @property
     def halved_to(self) -> int | None:
         """Images at once that the trial came down to as memory ran out; None: it did not."""
-        images = self.info.get("micro_batch")
-        return images if images is not None and images > 0 else None
+        return self.state.micro_batch
 
     def parameters(self, which: str) -> int | None:
         """Parameter count; `which` is `total` or `active`."""
-        count = (self.info.get("parameters") or {}).get(which)
-        return None if count is None else int(count)
+        counted = self.state.parameters
+        if counted is None:
+            return None
+        return counted.total if which == "total" else counted.active
 
     def result(self, metric: str) -> float | None:
         """A final result by its name with the split, such as `test/mAP`."""
@@ -131,7 +137,7 @@ class Trial:
     @property
     def searched_to_the_end(self) -> bool:
         """Whether the search trained it as far as it trains any; that may be before its schedule ends."""
-        at_the_end = self.status == "stopped" and bool(self.stopped) and (self.stopped or {}).get("cutoff") is None
+        at_the_end = self.status == "stopped" and self.stopped is not None and self.stopped.cutoff is None
         return self.status == "complete" or at_the_end
 
     def last(self, metric: str, epochs: int = 1) -> float | None:
@@ -199,7 +205,7 @@ class StudyResults:
     @property
     def split_how(self) -> str | None:
         """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
-        ways = [(self.study.get("split") or {}).get("how"), *(trial.info.get("split_how") for trial in self.trials)]
+        ways = [(self.study.get("split") or {}).get("how"), *(trial.state.split_how for trial in self.trials)]
         return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
 
     @cached_property
@@ -239,18 +245,18 @@ def _table_row(records: StudyResults, trial: Trial, factors: list[str]) -> dict[
         "phase": trial.phase,
         "seed": trial.seed,
         "status": trial.status,
-        "reason": trial.info.get("reason"),
+        "reason": trial.state.reason,
         "epochs": trial.epochs,
         "epochs_planned": trial.epochs_planned,
         "seconds": trial.seconds,
         **{factor: _cell(flat, factor) for factor in factors},
         f"last {records.selection_metric}": trial.last(records.selection_metric),
         **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS},
-        **{f"stopped_{key}": trial.stopped.get(key) for key in ("epoch", "rung", "value", "cutoff")},
+        **{f"stopped_{key}": getattr(trial.stopped, key, None) for key in ("epoch", "rung", "value", "cutoff")},
         "params_total": trial.parameters("total"),
         "params_active": trial.parameters("active"),
-        **{key: trial.info.get(key) for key in ("protocol_hash", "split_hash", "split_how", "data_fingerprint")},
-        **{key: trial.info.get(key) for key in ("code_version", "device")},
+        **{key: getattr(trial.state, key) for key in ("protocol_hash", "split_hash", "split_how", "data_fingerprint")},
+        **{key: getattr(trial.state, key) for key in ("code_version", "device")},
         "reported_on": trial.reported_on,
     }
 

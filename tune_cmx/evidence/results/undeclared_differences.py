@@ -56,7 +56,9 @@ def _values(records: StudyResults, arm: str, path: str) -> dict[str, Any]:
     config = {field: value for field, value in _config(records, arm).items() if covered(field, [path])}
     if config:
         return config
-    recorded = {plain(trial.info[path]) for trial in records.trials if trial.arm == arm and trial.info.get(path)}
+    recorded = {
+        plain(value) for trial in records.trials if trial.arm == arm and (value := getattr(trial.state, path, None))
+    }
     return {path: " / ".join(sorted(map(str, recorded)))} if recorded else {}
 
 

@@ -52,10 +52,11 @@ def test_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
     (trial,) = records.trials
     assert records.problems == ()
     assert (trial.phase, trial.status, trial.seed, trial.reported_on) == ("imported", "imported", None, None)
-    for key in ("code_version", "packages", "split_hash", "protocol_hash", "data_fingerprint", "epochs"):
-        assert trial.info[key] is None, key
-    assert trial.info["imported"]["source"].endswith("run/final_results.json")
-    assert "mAP_small" not in trial.info["imported"]["figures"]  # -1 is how evaluators write 'no such boxes'
+    for key in ("code_version", "packages", "split_hash", "protocol_hash", "data_fingerprint"):
+        assert getattr(trial.state, key) is None, key
+    assert trial.epochs == 0
+    assert trial.imported.source.endswith("run/final_results.json")
+    assert "mAP_small" not in trial.imported.figures  # -1 is how evaluators write 'no such boxes'
     assert trial.config["model"]["fusion"] == {
         "kind": "cssa",
         "stages": [1],
@@ -80,7 +81,7 @@ def test_a_record_of_our_own_keeps_what_it_knows(tmp_path: Path) -> None:
     }
     (path.parent / "trial.json").write_text(json.dumps(trial))
     (read,) = imported(collect([path]), tmp_path / "earlier").trials
-    assert (read.seed, read.info["code_version"], read.info["split_hash"]) == (7, "0.1.0+abc", "5p1175")
+    assert (read.seed, read.state.code_version, read.state.split_hash) == (7, "0.1.0+abc", "5p1175")
     assert (read.result("val/mAP"), read.result("test/mAP")) == (80.0, 79.0)
 
 

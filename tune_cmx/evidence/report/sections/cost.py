@@ -54,7 +54,7 @@ def milliseconds(trial: Trial) -> float | None:
 
 def gflops(trial: Trial) -> float | None:
     """Of one forward of one image, a multiplication and an addition counted as two; None where not on record."""
-    found = trial.info.get("gflops")
+    found = trial.state.gflops
     return None if found is None else float(found)
 
 
@@ -211,8 +211,8 @@ def _hours_text(hours: float) -> str:
 
 def _repeated(trial: Trial) -> int:
     """Epochs that its sessions trained beyond those that it has."""
-    sessions = [session for session in trial.info.get("lineage") or [] if session.get("last_epoch") is not None]
-    done = sum(int(session["last_epoch"]) - int(session["first_epoch"]) + 1 for session in sessions)
+    last = [(session.first_epoch, session.last_epoch) for session in trial.state.lineage]
+    done = sum(end - start + 1 for start, end in last if end is not None)
     return max(0, done - trial.epochs)
 
 

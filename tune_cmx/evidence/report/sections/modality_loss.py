@@ -51,7 +51,7 @@ def stored_robustness(trial: Trial) -> dict[str, OnSplit]:
     found = read_robustness(trial.folder)
     for split, one in {} if found is None else found.splits.items():
         for key in ("split_hash", "data_fingerprint"):
-            here, recorded = getattr(one.basis, key), trial.info.get(key)
+            here, recorded = getattr(one.basis, key), getattr(trial.state, key)
             if here != recorded:
                 raise DataError(f"{ROBUSTNESS} is of other data: {key} of {split} is {here} and on record {recorded}")
     return {} if found is None else dict(found.splits.items())
@@ -102,7 +102,7 @@ def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
         except DataError:
             continue
         for split, found in splits.items():
-            run = {"arm": trial.arm, "label": trial.info.get("label"), "trial": trial.name, "seed": trial.seed}
+            run = {"arm": trial.arm, "label": trial.state.label, "trial": trial.name, "seed": trial.seed}
             for corruption in _ordered([found]):
                 results = found.clean if corruption is None else found.results(corruption)
                 assert results is not None

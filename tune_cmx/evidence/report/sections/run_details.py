@@ -22,7 +22,7 @@ def failures_section(page: Page, records: StudyResults) -> None:
             link(trial, records),
             trial.phase,
             trial.status,
-            str(trial.info.get("reason") or WITHOUT_REASON.get(trial.status, "no reason on record")),
+            str(trial.state.reason or WITHOUT_REASON.get(trial.status, "no reason on record")),
             value_text(trial.seed),
             f"{trial.epochs} of {value_text(trial.epochs_planned)}",
         ]
@@ -72,8 +72,8 @@ def protocol_section(page: Page, records: StudyResults) -> None:
         *([["frames and boxes", "; ".join(sizes)]] if sizes else []),
         ["data fingerprint", str(data.get("fingerprint", "unknown"))],
         *([["classes", ", ".join(str(name) for name in data["classes"])]] if data.get("classes") else []),
-        ["code version", _of_all(trial.info.get("code_version") for trial in records.trials)],
-        ["device", _of_all(trial.info.get("device") for trial in records.trials)],
+        ["code version", _of_all(trial.state.code_version for trial in records.trials)],
+        ["device", _of_all(trial.state.device for trial in records.trials)],
         ["packages", _of_all(_packages(trial) for trial in records.trials)],
     ]
     settings = [
@@ -94,7 +94,7 @@ def _counts(part: Mapping[str, Any]) -> str:
 
 
 def _packages(trial: Trial) -> str | None:
-    return ", ".join(f"{name} {version}" for name, version in (trial.info.get("packages") or {}).items()) or None
+    return ", ".join(f"{name} {version}" for name, version in (trial.state.packages or {}).items()) or None
 
 
 def _of_all(values: Iterable[Any]) -> str:

@@ -117,14 +117,14 @@ def _stopping_words(stopping: Mapping[str, Any]) -> str:
 
 def _stop_words(trial: Trial, stopping: Mapping[str, Any]) -> str:
     stop = trial.stopped
-    if not stop:
+    if stop is None:
         return UNKNOWN
     clock = stopping.get("compare_at") or "epoch"
-    at = f"rung {value_text(stop.get('rung'))}"
+    at = f"rung {value_text(stop.rung)}"
     if clock != "epoch":
-        at += f" ({clock}), epoch {value_text(stop.get('epoch'))}"
-    below = f" < {number(stop['cutoff'])}" if stop.get("cutoff") is not None else ""
-    return f"{at}: {number(stop.get('value'))}{below}"
+        at += f" ({clock}), epoch {value_text(stop.epoch)}"
+    below = f" < {number(stop.cutoff)}" if stop.cutoff is not None else ""
+    return f"{at}: {number(stop.value)}{below}"
 
 
 def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 
 from tune_cmx.audit import AuditWarning, merged
-from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
 from tune_cmx.evidence.results.interval_width import precision_missed, seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
@@ -91,12 +90,12 @@ def _lost(records: StudyResults) -> Iterator[Warning]:
 def _mixtures(records: StudyResults) -> Iterator[Warning]:
     """Runs that do not have one protocol, one program or one kind of machine."""
     fields: dict[str, Callable[[Trial], object]] = {
-        "protocol hashes": lambda trial: trial.info.get("protocol_hash"),
-        "splits": lambda trial: trial.info.get("split_hash"),
-        "data fingerprints": lambda trial: trial.info.get("data_fingerprint"),
-        "code versions": lambda trial: trial.info.get("code_version"),
-        "package versions": lambda trial: tuple(sorted((trial.info.get("packages") or {}).items())) or None,
-        "devices": lambda trial: trial.info.get("device"),
+        "protocol hashes": lambda trial: trial.state.protocol_hash,
+        "splits": lambda trial: trial.state.split_hash,
+        "data fingerprints": lambda trial: trial.state.data_fingerprint,
+        "code versions": lambda trial: trial.state.code_version,
+        "package versions": lambda trial: tuple(sorted((trial.state.packages or {}).items())) or None,
+        "devices": lambda trial: trial.state.device,
     }
     started = [trial for trial in records.trials if trial.status != "planned"]
     for name, of in fields.items():
@@ -112,7 +111,7 @@ def _mixtures(records: StudyResults) -> Iterator[Warning]:
             advice = "Confirmed runs agree in it: read the figures of the search apart from theirs"
             yield Warning("mixture", Severity.LIMITED, fact, advice)
     own = records.study.get("protocol_hash")
-    strange = [trial.name for trial in started if own and trial.info.get("protocol_hash") not in (own, None)]
+    strange = [trial.name for trial in started if own and trial.state.protocol_hash not in (own, None)]
     if strange:
         fact = f"{count(len(strange), 'run')} not under the study's protocol {own}: {listed(strange)}"
         yield Warning("mixture", Severity.INVALID, fact, "Remove these folders from trials/, or run them again")
@@ -154,18 +153,11 @@ def _equivalent(records: StudyResults) -> Iterator[Warning]:
 def _gates(records: StudyResults) -> Iterator[Warning]:
     """Parts of the built models that get no gradient, such as the gates of CSSA."""
     found: list[tuple[str, AuditWarning]] = []
-    damaged: dict[str, str] = {}
     for trial in records.trials:
-        for entry in trial.info.get("audit_warnings") or []:
-            try:
-                found.append((records.label(trial.arm), AuditWarning.read(entry)))
-            except DataError as error:
-                damaged[trial.name] = str(error)
+        found.extend((records.label(trial.arm), entry) for entry in trial.state.audit_warnings)
     advice = "Count active parameters, and do not name such a part as the cause of a difference"
     for fact in merged(pair for pair in found if pair[1].kind == "no_gradient"):
         yield Warning("no gradient", Severity.NOTE, fact, advice)
-    for name, problem in damaged.items():
-        yield Warning("unreadable", Severity.NOTE, f"{name}/trial.json: {problem}", "Look into this run folder")
 
 
 def _allowed(records: StudyResults) -> Iterator[Warning]:
