@@ -1,13 +1,18 @@
 """Each file of search_spaces/ says what it asks and how to run it, and all that it asks for can be built."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tune_cmx.config.arms import BASELINE
-from tune_cmx.config.study import Study, read_study
+from tune_cmx.config.study import read_study
+from tune_cmx.config.trial import FusionConfig, ModelConfig, StageFusion
+from tune_cmx.models.fusion import build_fusion
+from tune_cmx.models.streams import stream_shape
 from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
 from tune_cmx.search.planning.study_size import rungs_text, size_text
 
@@ -48,16 +53,32 @@ def test_the_name_of_the_study_is_the_files(path: Path) -> None:
     assert read_study(path).file.study == path.stem.replace("_", "-")
 
 
-def test_every_arm_can_be_built(path: Path) -> None:
-    study = read_study(path)
-    counts = {arm.id: parameters(study, arm.id) for arm in study.arms.values()}
-    assert all(count > 100_000 for count in counts.values())
+def test_every_configuration_can_be_built(path: Path) -> None:
+    """Part by part: a detector for each kind of streams, pyramid and heads, a fusion for each stage and its options."""
+    for arm in read_study(path).arms.values():
+        model = arm.config.model
+        plain = model.model_copy(update={"fusion": FusionConfig(kind="add"), "carry": "separate"})
+        assert _detector(plain.model_dump_json()) > 100_000
+        if len(model.stream_modalities()) > 1:
+            for stage, fusion in enumerate(model.fusion.stage_fusions()):
+                assert _fusion(model.backbone, stage, fusion.model_dump_json()) >= 0
 
 
-def parameters(study: Study, arm: str) -> int:
+@cache
+def _detector(model: str) -> int:
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        detector = build_plain(study.arms[arm].config.model, DEFAULT_BANDS, num_classes=1)
-    return sum(parameter.numel() for parameter in detector.parameters())
+        return _count(build_plain(ModelConfig.model_validate_json(model), DEFAULT_BANDS, num_classes=1))
+
+
+@cache
+def _fusion(backbone: str, stage: int, fusion: str) -> int:
+    shape, wanted = stream_shape(backbone), StageFusion.model_validate_json(fusion)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        return _count(build_fusion(wanted.kind, shape.widths[stage], wanted.options, heads=shape.heads[stage]))
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_the_baseline_is_the_fields_baseline_or_says_otherwise(path: Path) -> None:
