@@ -1,7 +1,7 @@
 """`tune-cmx claims`: claims about any table of runs, answered one by one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,8 @@ import typer
 from tune_cmx.errors import ConfigError, TuneCmxError
 
 FORM = "a list of cases, or an object with `cases`; each case with `claim` and `rows`"
+COLUMNS = ("results", "protocol")
+"""Keys of a case, or of the whole file beside `cases`, that say what a column is."""
 
 
 def claims(
@@ -19,7 +21,9 @@ def claims(
 ) -> None:
     """Answer claims from the rows given with them: a JSON object a line, with `id`, `verdict`, `numbers` and `why`.
 
-    A row is a run, a flat object of fields. Cases that cannot be read are named at the end, with exit code 2; the
+    A row is a run, a flat object of columns. A claim on a metric that no table knows says `"direction": "lower"` or
+    `"higher"`. `"results": ["FPS"]` in a case, or beside `cases`, names columns that are results; `"protocol"` names
+    columns in which compared runs must agree. Cases that cannot be read are named at the end, with exit code 2; the
     others are answered.
 
     Example: `tune-cmx claims claims.json`, with
@@ -27,9 +31,10 @@ def claims(
     "rows": [{"arm": "x", "seed": 0, "mAP": 83.1}, {"arm": "x", "seed": 1, "mAP": 83.6}]}]`
     """
     problems = []
-    for place, case in enumerate(read_cases(file), start=1):
+    cases, columns = read_cases(file)
+    for place, case in enumerate(cases, start=1):
         try:
-            typer.echo(json.dumps(answer_case(case, place), allow_nan=False))
+            typer.echo(json.dumps(answer_case(case, place, columns), allow_nan=False))
         except TuneCmxError as error:
             named = f" '{case['id']}'" if isinstance(case, Mapping) and case.get("id") is not None else ""
             problems.append(f"{file}: case {place}{named}: {error}")
@@ -37,8 +42,10 @@ def claims(
         raise ConfigError("\n".join(problems))
 
 
-def read_cases(path: Path) -> list[Any]:
-    """The file's cases, each still to be checked.
+def read_cases(path: Path) -> tuple[list[Any], dict[str, tuple[str, ...]]]:
+    """The file's cases, each still to be checked, and the columns that the file names for all of them.
+
+    Every metric that a claim of the file names is a result in all cases.
 
     Raises:
         ConfigError: The file is not JSON, names a key twice in one object, or holds no list of cases.
@@ -52,15 +59,26 @@ def read_cases(path: Path) -> list[Any]:
     cases = content.get("cases") if isinstance(content, dict) else content
     if not isinstance(cases, list):
         raise ConfigError(f"{path}: needs {FORM}; got {_what(content)}")
-    return cases
+    from tune_cmx.evidence.claims.columns import named_columns
+
+    named = {key: named_columns(content, key, f"{path}: ") if isinstance(content, dict) else () for key in COLUMNS}
+    claims = [case["claim"] for case in cases if isinstance(case, dict) and isinstance(case.get("claim"), dict)]
+    judged = [claim["metric"] for claim in claims if isinstance(claim.get("metric"), str)]
+    return cases, {**named, "results": (*named["results"], *judged)}
 
 
-def answer_case(case: Any, place: int) -> dict[str, Any]:
+def answer_case(case: Any, place: int, columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The answer with the case's id, or its place in the file where it has none.
+
+    Args:
+        case: With `claim` and `rows`.
+        place: Of the case in its file.
+        columns: Those that the file names for all cases.
 
     Raises:
         TuneCmxError: The case, its claim or a row cannot be read.
     """
+    from tune_cmx.evidence.claims.columns import named_columns
     from tune_cmx.evidence.claims.evaluate import evaluate_claim
 
     if not isinstance(case, dict):
@@ -74,7 +92,13 @@ def answer_case(case: Any, place: int) -> dict[str, Any]:
         if not isinstance(row, dict):
             raise ConfigError(f"rows: row {number} needs an object of fields; got {_what(row)}")
     id = place if case.get("id") is None else case["id"]
-    return {"id": id, **evaluate_claim(claim, rows)}
+    own = {key: named_columns(case, key, "") for key in COLUMNS}
+    of_file = {
+        key: set(columns[key]) - set(other)
+        for key, other in zip(COLUMNS, (own["protocol"], own["results"]), strict=True)
+    }
+    named = {key: {*own[key], *of_file[key]} for key in COLUMNS}
+    return {"id": id, **evaluate_claim(claim, rows, results=named["results"], protocol=named["protocol"])}
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

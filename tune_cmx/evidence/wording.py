@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tune_cmx.evidence.claims.rows import SIZES, TIMES
+from tune_cmx import metrics
 
 UNKNOWN = "-"
 
@@ -19,9 +19,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{0.0:.{digits}f}" if float(text) == 0 else text
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 2) -> str:
     """As `number`, with a plus sign above zero."""
-    text = number(value)
+    text = number(value, digits)
     return f"+{text}" if value is not None and text != UNKNOWN and float(text) > 0 else text
 
 
@@ -55,11 +55,39 @@ def duration(seconds: float | None) -> str:
 
 
 def unit(metric: str) -> str:
-    """What a difference of this metric is counted in, with a space before it."""
-    name = metric.rpartition("/")[2]
-    if name.startswith("mAP") or name in SIZES:
-        return " points"
-    return {"hours": " h", "milliseconds": " ms"}.get(name, " s" if name in TIMES else "")
+    """What a difference of this metric is counted in, with a space before it; empty where it has no unit."""
+    known = metrics.find(metric)
+    return f" {known[1].unit}" if known is not None and known[1].unit else ""
+
+
+def figure(value: float | None, metric: str) -> str:
+    """A value of a metric in its printed form, with its unit: `84.10 points`, `43,400,000`."""
+    text = _digits(value, metric)
+    return text if text == UNKNOWN else f"{text}{unit(metric)}"
+
+
+def signed_figure(value: float | None, metric: str) -> str:
+    """As `figure`, with a plus sign above zero."""
+    text = _digits(value, metric)
+    sign = "+" if value is not None and text != UNKNOWN and value > 0 and text.strip("0.,") else ""
+    return text if text == UNKNOWN else f"{sign}{text}{unit(metric)}"
+
+
+def metric_interval(ends: Sequence[float] | None, metric: str) -> str:
+    """The ends of an interval in the metric's printed form, without its unit."""
+    return UNKNOWN if ends is None else f"{_digits(ends[0], metric)} to {_digits(ends[1], metric)}"
+
+
+def _digits(value: float | None, metric: str) -> str:
+    """As the table of metrics prints it; an unknown metric with four significant digits."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    known = metrics.find(metric)
+    if known is not None:
+        text = number(value, known[1].digits)
+        return f"{round(value):,}" if known[1].digits == 0 else text
+    size = abs(value)
+    return number(value, 2 if size == 0 or size >= 10 else min(8, max(2, 3 - math.floor(math.log10(size)))))
 
 
 def count(n: int, noun: str) -> str:

@@ -120,3 +120,49 @@ def test_the_help_shows_an_example_that_works(file: Path, run: Run) -> None:
     code, answered, _ = run("claims", file)
     assert code == 0
     assert json.loads(answered)["verdict"] == "SUPPORTED"
+
+
+JUDGED = {"kind": "superiority", "metric": "mAP", "treatment": {"arm": "x"}, "baseline": {"arm": "y"}}
+SIZED = [
+    {"arm": arm, "seed": seed, "mAP": first + step, "cost": cost}
+    for arm, first, cost in (("x", 84.0, 1.0), ("y", 82.0, 2.0))
+    for seed, step in enumerate((0.1, 0.3, 0.0) if arm == "x" else (0.0, 0.3, -0.1))
+]
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_case", "verdict"),
+    [
+        ({}, {}, "NOT_COMPARABLE"),
+        ({}, {"results": ["cost"]}, "SUPPORTED"),
+        ({"results": ["cost"]}, {}, "SUPPORTED"),
+        ({"results": ["cost"]}, {"protocol": ["cost"]}, "NOT_COMPARABLE"),
+        ({"protocol": ["cost"]}, {"results": ["cost"]}, "SUPPORTED"),
+    ],
+)
+def test_a_file_or_a_case_says_what_a_column_is(
+    of_file: dict[str, Any], of_case: dict[str, Any], verdict: str, file: Path, run: Run
+) -> None:
+    file.write_text(json.dumps({"cases": [{"claim": JUDGED, "rows": SIZED, **of_case}], **of_file}))
+    code, output, error = run("claims", file)
+    assert (code, json.loads(output)["verdict"]) == (0, verdict), error
+
+
+def test_a_metric_of_another_claim_of_the_file_is_a_result(file: Path, run: Run) -> None:
+    other = {"claim": {**JUDGED, "metric": "cost", "direction": "lower"}, "rows": SIZED}
+    file.write_text(json.dumps([{"claim": JUDGED, "rows": SIZED}, other]))
+    assert json.loads(run("claims", file)[1].splitlines()[0])["verdict"] == "SUPPORTED"
+
+
+def test_columns_that_are_no_list_of_names(file: Path, refusal: Refusal) -> None:
+    file.write_text(json.dumps([{**CASE, "results": "FPS"}]))
+    assert 'case 1 \'a\': results: needs a list of column names, such as ["FPS", "recall"]' in refusal("claims", file)
+
+
+def test_an_unknown_direction_is_a_question(file: Path, run: Run) -> None:
+    rows = [{"arm": "x", "seed": 0, "LAMR": 8.1}, {"arm": "y", "seed": 0, "LAMR": 12.0}]
+    file.write_text(json.dumps([{"id": "q", "claim": {**JUDGED, "metric": "LAMR"}, "rows": rows}]))
+    code, output, error = run("claims", file)
+    assert (code, output) == (2, "")
+    assert "is a lower or a higher LAMR better?" in error
+    assert '"direction": "lower"' in error

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.evidence.claims.columns import columns_words
+from tune_cmx.evidence.claims.exact_metrics import EXACT
 from tune_cmx.evidence.claims.parsed_claim import Answer, read_case
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.claims.validity import CHECKS
@@ -22,6 +24,8 @@ def evaluate_claim(
     baseline: str | None = None,
     factor: Sequence[str] = (),
     pilot: Iterable[int] = (),
+    results: Iterable[str] = (),
+    protocol: Iterable[str] = (),
 ) -> Answer:
     """What the rows allow to be said of the claim.
 
@@ -33,6 +37,8 @@ def evaluate_claim(
         factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
         pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
             (Stein's two-stage rule). Empty: the number was given.
+        results: Columns that are results, besides those of the table of metrics. A `Table` has its own.
+        protocol: Columns that are protocol whatever they look like. A `Table` has its own.
 
     Returns:
         `verdict`, `numbers` (percent points for mAP; `n_per_arm` is the smallest) and `why`, a sentence.
@@ -41,9 +47,12 @@ def evaluate_claim(
         ConfigError: The claim itself cannot be read.
         DataError: A row cannot be read.
     """
-    case = read_case(claim, rows if isinstance(rows, Table) else Table(rows), baseline, factor, pilot)
-    for check in CHECKS:
-        objection = check(case)
-        if objection is not None:
-            return objection
-    return TESTS[case.kind](case)
+    table = rows if isinstance(rows, Table) else Table(rows, results=results, protocol=protocol)
+    case = read_case(claim, table, baseline, factor, pilot)
+    objection = next((found for check in CHECKS if (found := check(case)) is not None), None)
+    found = objection or (EXACT if case.exact else TESTS)[case.kind](case)
+    taken = columns_words(case.table.columns)
+    if not taken:
+        return found
+    numbers = {**found["numbers"], "taken_as_results": list(case.table.columns.found)}
+    return {**found, "numbers": numbers, "why": f"{found['why']}; {taken}"}

@@ -4,7 +4,12 @@ import math
 import re
 from collections.abc import Iterable
 
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, SIZES, TIMES, Row, arm_of, is_result
+from tune_cmx import metrics
+from tune_cmx.evidence.claims.columns import Columns
+from tune_cmx.evidence.claims.rows import Row, arm_of
+
+TRAINING_TIME = ("h", "s")
+"""Units of metrics that are sums over the segments of a run."""
 
 
 def is_full_run(row: Row, metric: str) -> bool:
@@ -22,19 +27,17 @@ def row_damage(row: Row, metric: str) -> str | None:
         return f"it has no {metric}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return f"its {metric} is not a finite number: {value!r}"
-    name = metric.rpartition("/")[2]
-    if (name.startswith("mAP") or name in SIZES) and not 0 <= value <= 100:
+    known = metrics.find(metric)
+    if known is not None and known[1].unit == "points" and not 0 <= value <= 100:
         return f"its {metric} is {value}, not within 0..100 points"
-    return _time_damage(row, value) if name in TIMES else None
+    return _time_damage(row, value) if known is not None and known[1].unit in TRAINING_TIME else None
 
 
-def counted_twice(rows: Iterable[Row], metric: str) -> Row | None:
+def counted_twice(rows: Iterable[Row], metric: str, columns: Columns) -> Row | None:
     """A row that repeats an earlier one of its arm: the same run_id, or the same configuration, seed and value."""
     seen: set[object] = set()
     for row in rows:
-        configuration = frozenset(
-            (field, value) for field, value in row.items() if field not in BOOKKEEPING and not is_result(field)
-        )
+        configuration = frozenset(columns.protocol(row).items())
         keys: list[object] = [(arm_of(row), row["run_id"])] if row.get("run_id") is not None else []
         if row.get("seed") is not None:
             keys.append((arm_of(row), row["seed"], row.get(metric), configuration))

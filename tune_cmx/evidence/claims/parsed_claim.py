@@ -1,29 +1,26 @@
 """A claim read against a table: which rows it speaks of."""
 
 import fnmatch
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.form import (
+    NEEDS,
+    as_float,
+    check_form,
+    claim_text,
+    condition_of,
+    direction_of,
+    field_names,
+    in_current_words,
+    side_name,
+)
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, matches
 from tune_cmx.evidence.claims.run_table import MetricTable, Table
-from tune_cmx.registry import suggestion
 
-NEEDS = {
-    "superiority": ("treatment", "baseline"),
-    "equivalence": ("treatment", "baseline", "margin"),
-    "best": ("treatment",),
-    "ratio": ("treatment", "baseline"),
-    "value": ("treatment",),
-}
-KEYS = frozenset(
-    {"id", "text", "kind", "metric", "treatment", "baseline", "among"}
-    | {"factor", "margin", "match_on", "value", "tolerance"}
-)
-
-Condition = Mapping[str, Any] | str
 Answer = dict[str, Any]
 
 
@@ -33,6 +30,8 @@ class Case:
 
     kind: str
     metric: str
+    direction: metrics.Direction | None
+    """Which way the metric is better; None: not known, and the claim does not need it."""
     treatment: list[Row]
     baseline: list[Row]
     """Empty for `best` and `value`."""
@@ -56,6 +55,17 @@ class Case:
     tolerance: float | None
     pilot: frozenset[int] = frozenset()
     """The pilot's seeds, where they fixed the number of all by Stein's rule; empty: the number was given."""
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher value is better, -1 where a lower one is."""
+        return -1 if self.direction == "lower" else 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether the metric is the same in all runs of a configuration, so that no test is needed."""
+        known = metrics.find(self.metric)
+        return known is not None and known[1].kind == "exact"
 
     @property
     def paired_by_pilot(self) -> bool:
@@ -101,11 +111,11 @@ def read_case(
         ConfigError: The claim has an unknown key, lacks one, or its two sides share runs.
     """
     claim = in_current_words(claim)
-    _check_form(claim)
-    kind, metric = claim["kind"], claim["metric"]
-    seen, own_factor = table.on(metric), _names(claim.get("factor"))
-    treatment_of = _condition(claim["treatment"], baseline)
-    baseline_of = _condition(claim["baseline"], baseline) if "baseline" in NEEDS[kind] else None
+    check_form(claim)
+    kind, metric, direction = claim["kind"], claim["metric"], direction_of(claim)
+    seen, own_factor = table.on(metric, _settings(claim)), field_names(claim.get("factor"))
+    treatment_of = condition_of(claim["treatment"], baseline)
+    baseline_of = condition_of(claim["baseline"], baseline) if "baseline" in NEEDS[kind] else None
     baseline_rows = _select(seen, baseline_of) if baseline_of is not None else []
     treatment = _select(seen, treatment_of)
     of_baseline = {id(row) for row in baseline_rows}
@@ -117,95 +127,44 @@ def read_case(
             f"and {dict(baseline_of or {})}"
         )
     among = str(claim.get("among") or "arm")
-    match_on = _names(claim.get("match_on"))
+    match_on = field_names(claim.get("match_on"))
     for key, fields in (("match_on", match_on), ("among", [among])):
         unknown = [field for field in fields if not any(field in row for row in seen.rows)]
         if seen.rows and unknown:
             raise ConfigError(f"claim '{claim_text(claim)}': {key} names '{unknown[0]}', which no row has")
     rivals = _rivals(seen, treatment, among) if kind == "best" else {}
-    missing = [_name(treatment_of)] if not treatment else []
+    missing = [side_name(treatment_of)] if not treatment else []
     if baseline_of is not None and not baseline_rows:
-        missing.append(_name(baseline_of))
+        missing.append(side_name(baseline_of))
     if kind == "best" and not rivals:
         missing.append("any arm to compare with")
     chosen_from = [group for side, group in ((treatment_of, treatment), (baseline_of, baseline_rows)) if _chooses(side)]
     return Case(
         kind=kind,
         metric=metric,
+        direction=direction,
         treatment=treatment,
         baseline=baseline_rows,
         rivals=rivals,
         table=seen,
-        names=(_name(treatment_of), _name(baseline_of) if baseline_of is not None else ""),
+        names=(side_name(treatment_of), side_name(baseline_of) if baseline_of is not None else ""),
         factor=(*(own_factor or tuple(factor)), *([among] if kind == "best" else [])),
         own_factor=own_factor,
         match_on=match_on,
         candidates=max((len(by_arm(group)) for group in chosen_from), default=1),
         missing=tuple(missing),
-        margin=_float(claim, "margin"),
-        value=_float(claim, "value"),
-        tolerance=_float(claim, "tolerance"),
+        margin=as_float(claim, "margin"),
+        value=as_float(claim, "value"),
+        tolerance=as_float(claim, "tolerance"),
         pilot=frozenset(pilot),
     )
 
 
-def in_current_words(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """The claim with `baseline` where an older file says `control`, as a key and as the word for that side.
-
-    Raises:
-        ConfigError: It has both keys.
-    """
-    if "control" not in claim:
-        return dict(claim)
-    if "baseline" in claim:
-        raise ConfigError("claim: has both 'baseline' and 'control', its older name; keep 'baseline'")
-    side = claim["control"]
-    renamed = {"baseline" if key == "control" else key: value for key, value in claim.items()}
-    return {**renamed, "baseline": "baseline" if side == "control" else side}
-
-
-def claim_text(claim: Mapping[str, Any]) -> str:
-    """The claim's own sentence, or one made of its parts."""
-    claim = in_current_words(claim)
-    if claim.get("text"):
-        return str(claim["text"])
-    sides = [_name(_condition(claim[side], None)) for side in ("treatment", "baseline") if claim.get(side) is not None]
-    margin = f", margin {claim['margin']}" if claim.get("margin") is not None else ""
-    return f"{claim.get('kind')}: {' against '.join(sides)} on {claim.get('metric')}{margin}"
-
-
-def _check_form(claim: Mapping[str, Any]) -> None:
-    kind = claim.get("kind")
-    if not isinstance(kind, str) or kind not in NEEDS:
-        raise ConfigError(f"claim: unknown kind {kind!r}. Known: {', '.join(NEEDS)}.{suggestion(str(kind), NEEDS)}")
-    for key in claim:
-        if key not in KEYS:
-            known = ", ".join(sorted(KEYS))
-            raise ConfigError(f"claim of kind {kind}: unknown key {key!r}. Known: {known}.{suggestion(str(key), KEYS)}")
-    for key in ("metric", *NEEDS[kind]):
-        if claim.get(key) in (None, "", {}):
-            raise ConfigError(f"claim of kind {kind}: '{key}' is missing")
-    for key in ("metric", "among"):
-        if claim.get(key) is not None and not isinstance(claim[key], str):
-            raise ConfigError(f"claim of kind {kind}: {key} must be the name of one field; got {claim[key]!r}")
-    for key in ("factor", "match_on"):
-        names = claim.get(key)
-        if not (names is None or isinstance(names, str) or _are_names(names)):
-            raise ConfigError(f"claim of kind {kind}: {key} must be a field's name or a list of them; got {names!r}")
-    for key in ("margin", "tolerance"):
-        if claim.get(key) is not None and not (_is_number(claim[key]) and claim[key] > 0):
-            raise ConfigError(f"claim of kind {kind}: {key} must be a number above 0; got {claim[key]!r}")
-    if claim.get("value") is not None and not _is_number(claim["value"]):
-        raise ConfigError(f"claim of kind {kind}: value must be a number; got {claim['value']!r}")
-    for side in ("treatment", "baseline"):
-        if claim.get(side) is not None and not isinstance(claim[side], Mapping | str):
-            raise ConfigError(
-                f"claim of kind {kind}: {side} must be an arm's name or field: value pairs; got {claim[side]!r}"
-            )
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+def _settings(claim: Mapping[str, Any]) -> frozenset[str]:
+    """Fields that the claim names as what runs were made with: they are no results, however they vary."""
+    sides = [claim[side] for side in ("treatment", "baseline") if isinstance(claim.get(side), Mapping)]
+    lists = [field_names(claim.get(key)) for key in ("factor", "match_on", "among")]
+    return frozenset(field for names in (*sides, *lists) for field in names)
 
 
 def _rivals(table: MetricTable, treatment: list[Row], among: str) -> dict[str, list[Row]]:
@@ -213,12 +172,6 @@ def _rivals(table: MetricTable, treatment: list[Row], among: str) -> dict[str, l
     own = by_arm(treatment, among)
     known = [row for row in table.rows if row.get(among) is not None]
     return {name: rows for name, rows in by_arm(known, among).items() if name not in own}
-
-
-def _condition(side: Condition, baseline: str | None) -> Mapping[str, Any]:
-    if isinstance(side, str):
-        return {"arm": baseline if side == "baseline" and baseline is not None else side}
-    return side
 
 
 def _select(table: MetricTable, condition: Mapping[str, Any]) -> list[Row]:
@@ -235,28 +188,6 @@ def _select(table: MetricTable, condition: Mapping[str, Any]) -> list[Row]:
 
 def _chooses(condition: Mapping[str, Any] | None) -> bool:
     return condition is not None and "best_of" in condition
-
-
-def _name(condition: Mapping[str, Any]) -> str:
-    if set(condition) == {"arm"}:
-        return str(condition["arm"])
-    if set(condition) == {"best_of"}:
-        return f"best of {condition['best_of']}"
-    return ", ".join(f"{field}={value}" for field, value in condition.items())
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(str(name) for name in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _float(claim: Mapping[str, Any], key: str) -> float | None:
-    return None if claim.get(key) is None else float(claim[key])
 
 
 def _short(value: Any) -> Any:

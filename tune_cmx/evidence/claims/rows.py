@@ -18,12 +18,6 @@ BOOKKEEPING = frozenset(
 )
 """Fields that say which run a row is, not how it was run."""
 
-SPLITS = ("val", "test")
-SIZES = frozenset({"small", "medium", "large"})
-TIMES = frozenset({"hours", "seconds", "cumulative_seconds", "gpu_hours"})
-LESS_IS_BETTER = ("loss", "miss", "latency", "error", "flops", "memory", "milliseconds")
-"""In a metric's name, whatever its case."""
-
 COUNTS = ("epochs", "schedule.epochs")
 
 
@@ -66,30 +60,6 @@ def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def is_result(field: str) -> bool:
-    """Whether the field holds what came out of a run: mAP, sizes, times, losses, parameter counts."""
-    if field.startswith(("val/", "test/", "train/", "mAP", "params")) or field in SIZES or field in TIMES:
-        return True
-    return field == "milliseconds" or _is_loss(field)
-
-
-def _is_loss(field: str) -> bool:
-    """A dotted path and a weight are settings."""
-    return "loss" in field.lower() and "weight" not in field.lower() and "." not in field
-
-
-def in_points(metric: str) -> bool:
-    """Whether the metric is a mean average precision, counted in percent points."""
-    name = metric.rpartition("/")[2]
-    return name.startswith("mAP") or name in SIZES
-
-
-def higher_is_better(metric: str) -> bool:
-    """False for times, losses, errors, parameter counts and other costs."""
-    name = metric.rpartition("/")[2]
-    return not (name in TIMES or name.startswith("params") or any(word in name.lower() for word in LESS_IS_BETTER))
-
-
 def covered(field: str, paths: Iterable[str]) -> bool:
     """Whether one of the paths is the field, or a section above it."""
     return any(field == path or field.startswith(f"{path}.") for path in paths)
@@ -107,12 +77,8 @@ def matches(row: Row, condition: Mapping[str, Any]) -> bool:
 
 
 def arm_of(row: Row) -> str:
-    """The arm's name; where the row has none, its configuration spelled out."""
-    if row.get("arm") is not None:
-        return str(row["arm"])
-    return ", ".join(
-        f"{field}={row[field]}" for field in sorted(row) if field not in BOOKKEEPING and not is_result(field)
-    )
+    """The name of the row's configuration; every row of a `Table` has one."""
+    return str(row["arm"])
 
 
 def by_arm(rows: Iterable[Row], field: str = "arm") -> dict[str, list[Row]]:
@@ -127,24 +93,6 @@ def pair_key(row: Row, fields: Sequence[str]) -> tuple[Any, ...] | None:
     """The values by which runs are paired; None: seeds are among the fields, and this one is not known."""
     key = tuple(row.get(field) for field in fields)
     return None if "seed" in fields and row.get("seed") is None else key
-
-
-def differing_fields(rows: Sequence[Row], factor: Iterable[str], match_on: Sequence[str] = ()) -> list[str]:
-    """Protocol fields in which rows differ although they must not, sorted.
-
-    Without `match_on` all rows must agree; with it, those with equal values of those fields. A value that is not
-    known differs from one that is.
-    """
-    allowed = [*factor, *match_on]
-    fields = {field for row in rows for field in row if field not in BOOKKEEPING and not is_result(field)}
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.get(field) for field in match_on), []).append(row)
-    return sorted(
-        field
-        for field in fields
-        if not covered(field, allowed) and any(len({row.get(field) for row in group}) > 1 for group in groups.values())
-    )
 
 
 def _with_numbers(row: Row, place: int) -> Row:

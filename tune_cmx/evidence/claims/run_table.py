@@ -6,30 +6,50 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.evidence.claims.columns import Columns, read_columns
 from tune_cmx.evidence.claims.invalid_runs import is_full_run
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS, Row, arm_of, as_rows, by_arm, is_result
+from tune_cmx.evidence.claims.rows import Row, as_rows, by_arm
 from tune_cmx.evidence.statistics.difference import Comparison
+from tune_cmx.metrics import SPLITS
 
 
 class Table:
-    """Rows, and by metric their arms and comparisons; many claims about one table need not read it again."""
+    """Rows, and by metric their arms and comparisons; many claims about one table need not read it again.
 
-    def __init__(self, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
+    Args:
+        rows: One a run.
+        results: Columns that are results, besides those of the table of metrics.
+        protocol: Columns that are protocol whatever they look like.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame | Iterable[Mapping[str, Any]],
+        *,
+        results: Iterable[str] = (),
+        protocol: Iterable[str] = (),
+    ) -> None:
         self._rows = as_rows(rows)
-        self._by_metric: dict[str, MetricTable] = {}
+        self._results, self._protocol = frozenset(results), frozenset(protocol)
+        self._seen: dict[Hashable, MetricTable] = {}
 
-    def on(self, metric: str) -> "MetricTable":
-        """The table as a claim about this metric sees it."""
-        if metric not in self._by_metric:
-            self._by_metric[metric] = MetricTable(metric, _runs([_seen_by(row, metric) for row in self._rows]))
-        return self._by_metric[metric]
+    def on(self, metric: str, settings: Iterable[str] = ()) -> "MetricTable":
+        """The table as a claim about this metric sees it; `settings` are columns that the claim names as such."""
+        held = frozenset(settings) - {metric}
+        if (metric, held) not in self._seen:
+            columns = read_columns(
+                self._rows, results={*self._results, metric}, protocol=self._protocol - {metric}, settings=held
+            )
+            rows = _runs([_seen_by(row, metric, columns) for row in self._rows], columns)
+            self._seen[metric, held] = MetricTable(metric, rows, columns)
+        return self._seen[metric, held]
 
 
 class MetricTable:
     """Rows that have the metric under its name, where it is known at all, and an arm each."""
 
-    def __init__(self, metric: str, rows: list[Row]) -> None:
-        self.rows = rows
+    def __init__(self, metric: str, rows: list[Row], columns: Columns) -> None:
+        self.rows, self.columns = rows, columns
         self.arms = by_arm(rows)
         full = {arm: [row for row in runs if is_full_run(row, metric)] for arm, runs in self.arms.items()}
         self.repeated = {arm: runs for arm, runs in full.items() if len(runs) > 1}
@@ -43,18 +63,18 @@ class MetricTable:
         return self._found[key]
 
 
-def _seen_by(row: Row, metric: str) -> Row:
+def _seen_by(row: Row, metric: str, columns: Columns) -> Row:
     """`test/mAP` is the mAP of a row that reports on test; a row without an arm is named by its settings."""
     split, _, name = metric.rpartition("/")
     added: Row = {}
     if split in SPLITS and row.get(metric) is None and row.get("reported_on") == split and row.get(name) is not None:
         added[metric] = row[name]
     if row.get("arm") is None:
-        added["arm"] = arm_of({field: value for field, value in row.items() if field != metric})
+        added["arm"] = ", ".join(f"{name}={value}" for name, value in sorted(columns.protocol(row).items()))
     return {**row, **added} if added else row
 
 
-def _runs(rows: list[Row]) -> list[Row]:
+def _runs(rows: list[Row], columns: Columns) -> list[Row]:
     """A row a run: of rows that are epochs of one run, the last.
 
     They are of one run where they share arm, seed and settings, or arm and run_id, and no two are of one epoch.
@@ -65,11 +85,7 @@ def _runs(rows: list[Row]) -> list[Row]:
     by_run: dict[Hashable, list[Row]] = {}
     for row in rows:
         run_id = row.get("run_id")
-        settings = frozenset(
-            (field, value)
-            for field, value in row.items()
-            if field != "epoch" and field not in BOOKKEEPING and not is_result(field)
-        )
+        settings = frozenset(item for item in columns.protocol(row).items() if item[0] != "epoch")
         same = run_id if run_id is not None and ids[row["arm"], run_id] > 1 else (row.get("seed"), settings)
         by_run.setdefault((row["arm"], same), []).append(row)
     left_out: set[int] = set()

@@ -5,9 +5,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from tune_cmx import metrics
 from tune_cmx.evidence.claims.invalid_runs import row_damage
 from tune_cmx.evidence.claims.parsed_claim import Case
-from tune_cmx.evidence.claims.rows import Row, in_points
+from tune_cmx.evidence.claims.rows import Row
 from tune_cmx.evidence.statistics.difference import Comparison, seeds_for_margin, seeds_to_detect
 from tune_cmx.evidence.wording import count, number, unit
 
@@ -94,6 +95,12 @@ def _priced(seeds: int | None, effect: float, settled: str, outcome: Comparison 
     if not any(missing):
         words += "; as many were run, so what is open is a smaller difference"
     return numbers, words
+
+
+def in_points(metric: str) -> bool:
+    """Whether the metric is a score in percent points."""
+    known = metrics.find(metric)
+    return known is not None and known[1].unit == "points"
 
 
 def _about(seeds: int | None) -> str:

@@ -8,11 +8,12 @@ import statistics
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from tune_cmx import ties
+from tune_cmx import metrics, ties
+from tune_cmx.evidence.claims.columns import differing_columns
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
-from tune_cmx.evidence.claims.rows import TIMES, Row, arm_of, by_arm, differing_fields, higher_is_better, pair_key
-from tune_cmx.evidence.wording import count, listed, number
+from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, pair_key
+from tune_cmx.evidence.wording import count, figure, listed, number
 
 
 def missing_arm(case: Case) -> Answer | None:
@@ -30,18 +31,37 @@ def damaged_record(case: Case) -> Answer | None:
         if damage is not None:
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, f"{_run(row)}: {damage}")
         cumulative = row.get("cumulative_seconds")
-        if case.metric == "hours" and isinstance(cumulative, int | float):
+        known = metrics.find(case.metric)
+        if known is not None and known[0] == "hours" and isinstance(cumulative, int | float):
             hours = cumulative / 3600
-            if ties.above(abs(row["hours"] - hours), 0.01 * hours):
+            if ties.above(abs(row[case.metric] - hours), 0.01 * hours):
                 why = f"{_run(row)}: its hours are {number(row['hours'])}, its cumulative seconds {number(hours)} hours"
                 return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
         if case.kind == "ratio" and row[case.metric] <= 0:
             why = f"{_run(row)}: a ratio needs numbers above 0; its {case.metric} is {row[case.metric]}"
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
-    twice = counted_twice(case.compared, case.metric)
+    twice = counted_twice(case.compared, case.metric, case.table.columns)
     if twice is not None:
         why = f"{_run(twice)} is in the table twice (the same run, or the same configuration, seed and value)"
         return answer("DATA_ERROR", {"offending_arm": arm_of(twice)}, why)
+    return unequal_counts(case)
+
+
+def unequal_counts(case: Case) -> Answer | None:
+    """DATA_ERROR: runs of one configuration differ in a metric that is the same in all of them."""
+    if not case.exact:
+        return None
+    counts: dict[Any, dict[float, Row]] = {}
+    for row in case.compared:
+        same = (arm_of(row), *(row.get(field) for field in case.match_on))
+        counts.setdefault(same, {})[ties.key(row[case.metric])] = row
+    for (arm, *_), found in counts.items():
+        if len(found) > 1:
+            values = listed(figure(value, case.metric) for value in sorted(found))
+            why = (
+                f"the runs of {arm} differ in {case.metric} ({values}); every run of a configuration must have the same"
+            )
+            return answer("DATA_ERROR", {"offending_arm": arm}, why)
     return None
 
 
@@ -49,7 +69,7 @@ def refuted_by_one_run(case: Case) -> Answer | None:
     """CONTRADICTED: one run is called the best, and another arm's one run lies beyond it, whatever its protocol."""
     if case.kind != "best" or len(case.treatment) != 1:
         return None
-    sign = 1 if higher_is_better(case.metric) else -1
+    sign = case.sign
     rivals = by_arm(row for rows in case.rivals.values() for row in rows)
     single = {name: rows[0][case.metric] for name, rows in rivals.items() if len(rows) == 1}
     if not single:
@@ -66,7 +86,7 @@ def refuted_by_one_run(case: Case) -> Answer | None:
 
 def ratio_of_single_runs(case: Case) -> Answer | None:
     """DESCRIPTIVE_ONLY: one run over another is arithmetic; the fields that differ are confounded with it."""
-    if case.kind != "ratio" or len(case.treatment) != 1 or len(case.baseline) != 1:
+    if case.kind != "ratio" or case.exact or len(case.treatment) != 1 or len(case.baseline) != 1:
         return None
     ratio = case.treatment[0][case.metric] / case.baseline[0][case.metric]
     fields = _differing(case)
@@ -82,13 +102,16 @@ def different_protocol(case: Case) -> Answer | None:
     if fields:
         of_filter = [field for field in fields if any(field in name for name in case.names)]
         advice = f"; if the claim is about {listed(of_filter)}, name it as `factor`" if of_filter else ""
+        numbers = [field for field in fields if _are_numbers(case.compared, field)]
+        advice += f"; if {listed(numbers)} is what came out of the runs, name it in `results`" if numbers else ""
         why = f"the runs differ in {_with_values(case.compared, fields)}, which the claim does not name as its factor"
         return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, f"{why}{advice}")
     if case.match_on or case.candidates > 1:
         return None
     for name, rows in case.groups.items():
         arms = by_arm(rows)
-        fields = differing_fields(rows, {case.metric, *case.factor} - {*case.own_factor}) if case.own_factor else []
+        allowed = {case.metric, *case.factor} - {*case.own_factor}
+        fields = differing_columns(case.table.columns, rows, allowed) if case.own_factor else []
         if len(arms) > 1:
             mixed = f"'{name}' covers {len(arms)} arms ({listed(arms)})"
         elif fields:
@@ -116,7 +139,7 @@ def chosen_where_reported(case: Case) -> Answer | None:
             )
             numbers = {"selected_on": reported, "n_candidates": n, **_gaps(case)}
             return answer("SELECTION_BIASED", numbers, why)
-    if case.candidates > 1:
+    if case.candidates > 1 and not case.exact:
         n = case.candidates
         why = f"the top of {n} arms against one holds the luck of {n} draws; run the chosen arm on fresh seeds"
         return answer("SELECTION_BIASED", {"n_candidates": n, **_gaps(case)}, why)
@@ -134,7 +157,7 @@ def too_few_runs(case: Case) -> Answer | None:
     else:
         n = min(len(rows) for rows in case.groups.values())
         what = f"{listed(name for name, rows in case.groups.items() if len(rows) < 2)} with a single run"
-    if n >= 2:
+    if n >= (1 if case.exact else 2):
         return None
     why = f"{what}: run-to-run spread is unknown, n = {n}: no claim"
     return answer("INSUFFICIENT_REPLICATION", {"n_per_arm": n, **_gaps(case)}, why)
@@ -156,7 +179,8 @@ def reported_split(row: Row, metric: str) -> str | None:
     split, _, name = metric.rpartition("/")
     if split:
         return split
-    return None if name in TIMES or name.startswith("params") else row.get("reported_on")
+    known = metrics.find(name)
+    return None if known is not None and known[1].kind != "noisy" else row.get("reported_on")
 
 
 def _selection_split(row: Row) -> str | None:
@@ -166,7 +190,12 @@ def _selection_split(row: Row) -> str | None:
 
 
 def _differing(case: Case) -> list[str]:
-    return differing_fields(case.compared, (*case.factor, case.metric), case.match_on)
+    return differing_columns(case.table.columns, case.compared, (*case.factor, case.metric), case.match_on)
+
+
+def _are_numbers(rows: Sequence[Row], field: str) -> bool:
+    values = [row[field] for row in rows if row.get(field) is not None]
+    return "." not in field and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
@@ -206,7 +235,7 @@ def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | No
 
 def _gaps(case: Case) -> dict[str, Any]:
     """What can be said of the means without a test; of a `best_of`, the top arm's mean."""
-    sign = 1 if higher_is_better(case.metric) else -1
+    sign = case.sign
     means = [_mean(rows, case.metric) for rows in case.groups.values()]
     if case.candidates > 1:
         means[0] = max((_mean(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tune_cmx import ties
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
-from tune_cmx.evidence.claims.rows import Row, arm_of, higher_is_better, pair_key
+from tune_cmx.evidence.claims.rows import Row, arm_of, pair_key
 from tune_cmx.evidence.claims.seeds_needed import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
 from tune_cmx.evidence.statistics.difference import (
     Comparison,
@@ -28,7 +28,7 @@ def decide_superiority(case: Case) -> Answer:
     adjusted = holm([own.p, *(other.p for other in others)])[0]
     numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
     why = _sentence(own, case, adjusted, comparisons)
-    ahead = own.difference > 0 if higher_is_better(case.metric) else own.difference < 0
+    ahead = case.sign * own.difference > 0
     if _significant(adjusted):
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
@@ -55,7 +55,7 @@ def decide_equivalence(case: Case) -> Answer:
 
 def decide_best(case: Case) -> Answer:
     """The treatment against every other arm, Holm's correction over all of them; the rival that decides is named."""
-    sign = 1 if higher_is_better(case.metric) else -1
+    sign = case.sign
     against = {name: compare_in(case, case.treatment, rows) for name, rows in case.rivals.items()}
     compared = {name: outcome for name, outcome in against.items() if outcome is not None}
     adjusted = dict(zip(compared, holm([outcome.p for outcome in compared.values()]), strict=True))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS
+from tune_cmx.evidence.claims.rows import BOOKKEEPING
 from tune_cmx.evidence.importer.vocabulary import FIGURES, as_number, fields_of, is_field, name_of
 from tune_cmx.evidence.results.study_results import METRICS
+from tune_cmx.metrics import SPLITS
 
 RESULTS_FILE = "final_results.json"
 _RESULTS_KEYS = ("results", "final_test_results", "test_results", "metrics")

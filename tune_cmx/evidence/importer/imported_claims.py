@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
-from tune_cmx.evidence.claims.parsed_claim import Answer, claim_text, in_current_words
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, SPLITS, Row, as_rows, matches
+from tune_cmx.evidence.claims.form import claim_text, in_current_words
+from tune_cmx.evidence.claims.parsed_claim import Answer
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, as_rows, matches
 from tune_cmx.evidence.claims.validity import protocol_flags
 from tune_cmx.evidence.importer.vocabulary import BASELINE_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
 from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
+from tune_cmx.metrics import SPLITS
 
 _SIDES = ("treatment", "baseline")
 _FIELD_LISTS = ("factor", "match_on", "among")
@@ -31,13 +33,15 @@ def answered(records: StudyResults) -> list[tuple[str, Answer]]:
     rows = imported_rows(records)
     baselines = [str(arm) for arm in (records.study.get(IMPORTED) or {}).get("baselines") or []]
     found = []
-    for entry in (records.study.get(IMPORTED) or {}).get("claims") or []:
+    entries = (records.study.get(IMPORTED) or {}).get("claims") or []
+    judged = {str(_translated(entry.get("claim", entry) or {})["metric"]) for entry in entries}
+    for entry in entries:
         claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)
         wanted = _condition(where or {})
         asked = _translated(in_current_words(claim or {}))
         chosen = [row for row in rows if matches(row, wanted)]
         baseline = _nearest(baselines, asked, rows)
-        answer = evaluate_claim(asked, _with_baseline(chosen, rows, baseline), baseline=baseline)
+        answer = evaluate_claim(asked, _with_baseline(chosen, rows, baseline), baseline=baseline, results=judged)
         if baseline in answer["numbers"].get("missing_arms", ()) and baseline not in baselines:
             answer = {**answer, "why": _how_to_unblock(asked, rows)}
         found.append((claim_text(claim or {}), answer))

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
-from tune_cmx.evidence.claims.parsed_claim import Answer, answer, claim_text, in_current_words
-from tune_cmx.evidence.claims.rows import SPLITS, Row, as_rows, covered, flatten, matches
+from tune_cmx.evidence.claims.form import claim_text, in_current_words
+from tune_cmx.evidence.claims.parsed_claim import Answer, answer
+from tune_cmx.evidence.claims.rows import Row, as_rows, covered, flatten, matches
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.interval_width import pilot_seeds
 from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
+from tune_cmx.metrics import SPLITS
 
 
 def study_rows(records: StudyResults, metric: str) -> list[Row]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.evidence.claims.rows import SPLITS, flatten
+from tune_cmx.evidence.claims.rows import flatten
+from tune_cmx.metrics import SPLITS
 from tune_cmx.smoothing import smoothed
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 

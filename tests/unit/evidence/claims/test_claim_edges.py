@@ -142,9 +142,9 @@ def test_the_reason_shows_the_values_that_differ_and_the_factor_that_a_filter_su
 @pytest.mark.parametrize(
     ("metric", "verdict"),
     [
-        *[(metric, "SUPPORTED") for metric in ("mAP_50", "test/mAP", "fps", "recall", "small")],
+        *[(metric, "SUPPORTED") for metric in ("mAP_50", "test/mAP", "AP", "test/AP75", "small")],
         *[(metric, "CONTRADICTED") for metric in ("hours", "val/milliseconds", "milliseconds", "train_loss")],
-        *[(metric, "CONTRADICTED") for metric in ("loss_box_reg", "params_M", "miss_rate", "gpu_hours", "gflops")],
+        *[(metric, "CONTRADICTED") for metric in ("loss", "train/loss", "gpu_hours", "total_time_hours")],
     ],
 )
 def test_a_higher_value_of_any_metric(metric: str, verdict: str) -> None:
@@ -155,7 +155,12 @@ def test_a_higher_value_of_any_metric(metric: str, verdict: str) -> None:
 
 def test_an_unnamed_metric_does_not_divide_runs_without_arms() -> None:
     rows = [*arm(None, *HIGH, metric="fps", fusion="x"), *arm(None, *LOW, metric="fps", fusion="y")]
-    asked = {**claim(metric="fps"), "treatment": {"fusion": "x"}, "baseline": {"fusion": "y"}, "factor": ["fusion"]}
+    asked = {
+        **claim(metric="fps", direction="higher"),
+        "treatment": {"fusion": "x"},
+        "baseline": {"fusion": "y"},
+        "factor": ["fusion"],
+    }
     assert evaluate_claim(asked, rows)["verdict"] == "SUPPORTED"
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, OnSplit, read_robustness
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.claims.rows import SPLITS
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import left_out
 from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, mean_sd, number
+from tune_cmx.metrics import SPLITS
 
 LARGEST_GAP = 0.05
 """Points between a run's recorded mAP and that of the same weights clean; GPUs and numbers of threads round

@@ -1,0 +1,165 @@
+"""Which columns of a table of runs are results, which are bookkeeping, and which are the protocol."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_cmx import metrics
+from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, covered
+
+_PREFIXES = tuple(f"{split}/" for split in (*metrics.SPLITS, "train"))
+_SETTINGS = frozenset(
+    {"epoch", "epochs", "batch", "batch_size", "micro_batch", "lr", "learning_rate", "weight_decay", "momentum"}
+    | {"image_size", "imgsz", "threshold", "kernel_size", "se_reduction", "drop_path"}
+)
+"""Numbers that say how a run was made, also where the runs of one configuration differ in them."""
+_TIMES_AND_PLACES = frozenset({"date", "datetime", "timestamp", "host", "hostname"})
+_TEXTS = frozenset(
+    {"path", "paths", "dir", "directory", "folder", "url", "note", "notes", "comment", "comments", "remark", "remarks"}
+)
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one table."""
+
+    results: frozenset[str]
+    """What came out of the runs."""
+    bookkeeping: frozenset[str]
+    """What says which run a row is: names, dates, hosts, paths, notes."""
+    found: tuple[str, ...] = field(default=())
+    """Results that nobody named: unknown numbers that vary between runs of one configuration."""
+
+    def is_protocol(self, column: str) -> bool:
+        """Whether runs that are compared must agree in it."""
+        return column not in self.results and column not in self.bookkeeping
+
+    def protocol(self, row: Row) -> dict[str, Any]:
+        """What the row says of how its run was made."""
+        return {column: value for column, value in row.items() if self.is_protocol(column)}
+
+
+def read_columns(
+    rows: Sequence[Row],
+    *,
+    results: Iterable[str] = (),
+    protocol: Iterable[str] = (),
+    settings: Iterable[str] = (),
+) -> Columns:
+    """Sort the columns of a table.
+
+    A result is what the table of metrics or `results` names, and an unknown number that varies between runs of one
+    configuration. Names, dates, hosts, paths and notes are bookkeeping. Every other column is protocol.
+
+    Args:
+        rows: One a run.
+        results: Columns that are results whatever their values.
+        protocol: Columns that are protocol whatever their names and values.
+        settings: Columns that a claim names as factor, filter or pairing: protocol, unless `results` names them.
+
+    Raises:
+        ConfigError: A column is named as both.
+    """
+    named, held = frozenset(results), frozenset(protocol)
+    if named & held:
+        both = sorted(named & held)[0]
+        raise ConfigError(f"column '{both}' is named in `results` and in `protocol`; keep it in one of them")
+    values = _values(rows)
+    unnamed = {column: found for column, found in values.items() if column not in named and column not in held}
+    known = {column for column, found in unnamed.items() if _is_known_result(column, found)} - set(settings)
+    bookkeeping = {
+        column for column, found in unnamed.items() if column not in known and _is_bookkeeping(column, found)
+    }
+    rest = [column for column in unnamed if column not in known and column not in bookkeeping]
+    found = tuple(column for column in rest if _varies_as_a_result(column, values[column], rows, frozenset(settings)))
+    return Columns(frozenset({*named, *known, *found}), (BOOKKEEPING - named - held) | bookkeeping, found)
+
+
+def differing_columns(
+    columns: Columns, rows: Sequence[Row], factor: Iterable[str], match_on: Sequence[str] = ()
+) -> list[str]:
+    """Protocol columns in which rows differ although they must not, sorted.
+
+    Without `match_on` all rows must agree; with it, those with equal values of those columns. A value that is not
+    known differs from one that is.
+    """
+    allowed = [*factor, *match_on]
+    names = {column for row in rows for column in row if columns.is_protocol(column)}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(column) for column in match_on), []).append(row)
+    return sorted(
+        column
+        for column in names
+        if not covered(column, allowed)
+        and any(len({row.get(column) for row in group}) > 1 for group in groups.values())
+    )
+
+
+def _values(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """The known values of each column."""
+    values: dict[str, list[Any]] = {}
+    for row in rows:
+        for column, value in row.items():
+            values.setdefault(column, []).extend([] if value is None else [value])
+    return values
+
+
+def _is_known_result(column: str, values: Sequence[Any]) -> bool:
+    """Whether the table of metrics has it; a column such as `loss` with words in it is a setting."""
+    if column.startswith(_PREFIXES):
+        return True
+    return metrics.find(column) is not None and (not values or any(map(_is_number, values)))
+
+
+def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
+    if column in BOOKKEEPING:
+        return True
+    if "." in column:
+        return False  # a path of a configuration
+    words = set(re.split(r"[\s_-]+", column.lower()))
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == len(values) > 0 and (words & _TEXTS or all(_DATE.fullmatch(text.strip()) for text in texts)):
+        return True
+    return bool(words & _TIMES_AND_PLACES)
+
+
+def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row], settings: frozenset[str]) -> bool:
+    if column in _SETTINGS or column in settings or "." in column or not all(map(_is_number, values)):
+        return False
+    by_arm: dict[Any, set[Any]] = {}
+    for row in rows:
+        if row.get("arm") is not None and row.get(column) is not None:
+            by_arm.setdefault(str(row["arm"]), set()).add(row[column])
+    return any(len(found) > 1 for found in by_arm.values())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def columns_words(columns: Columns) -> str:
+    """Names the results that nobody named; empty: there are none."""
+    if not columns.found:
+        return ""
+    return (
+        f"taken as results, as they vary between runs of one configuration: {', '.join(columns.found)} "
+        "(if one of them is a setting, name it under `protocol`)"
+    )
+
+
+def named_columns(content: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """The names under `results` or `protocol` of a file's object.
+
+    Raises:
+        ConfigError: They are no list of names.
+    """
+    names = content.get(key)
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f'{where}{key}: needs a list of column names, such as ["FPS", "recall"]; got {names!r}')
+    return tuple(names)
