@@ -1,11 +1,11 @@
 """The claims that a search-space file states before its study runs."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tune_cmx.config.section import RENAMED, Section
+from tune_cmx.config.section import RENAMED, Section, Unit
 from tune_cmx.metrics import SPLITS, scored
 
 RUN_RESULTS = ("hours", "gpu_hours", "seconds", "params_total")
@@ -18,19 +18,30 @@ _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
 
 
 class Claim(Section):
-    """A sentence to be tested on the records; docs/design.md says what each kind asks."""
+    """A sentence that the study tests on its confirmation runs; docs/reference/claims.md explains each kind."""
 
     kind: Literal["superiority", "equivalence", "best", "ratio", "value"]
+    """What is claimed."""
     metric: str
+    """The metric: a scored metric with its split, as in test/mAP, or a result of a run, such as hours."""
     text: str | None = None
+    """The sentence, for the report. Default: made of the other keys."""
     treatment: Any = None
+    """The configurations that the claim is about: `baseline`, or field: value pairs."""
     baseline: Any = None
+    """What they are compared with: `baseline`, or field: value pairs. Not for `best` and `value`."""
     among: Any = None
+    """For `best`: the field whose other values are the rivals. Default: all other configurations."""
     factor: Any = None
-    margin: float | None = None
+    """Fields in which the two sides may differ: a name or a list. Default: all searched fields."""
+    margin: Annotated[float, Field(gt=0, le=1e9), Unit("that of the metric")] | None = None
+    """For `equivalence`: the largest difference that still counts as equal."""
     match_on: Any = None
-    value: float | None = None
-    tolerance: float | None = None
+    """Fields by which runs are paired: a name or a list. Default: the seed."""
+    value: Annotated[float, Unit("that of the metric")] | None = None
+    """For `value` and `ratio`: the claimed number."""
+    tolerance: Annotated[float, Field(gt=0, le=1e9), Unit("that of the metric")] | None = None
+    """For `value` and `ratio`: how far the true number may be from `value`."""
 
     @model_validator(mode="after")
     def _says_enough(self) -> "Claim":

@@ -18,13 +18,14 @@ class _Domain(Section):
     """What all domains share."""
 
     when: dict[str, Any] = {}
-    """The field is searched only where these earlier fields have this value, or one of these values."""
+    """Search the field only where these earlier fields have this value, or one of these values. Default: always."""
 
 
 class Choice(_Domain):
     """One of several values."""
 
     choice: Annotated[tuple[Any, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    """The values, each once."""
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -36,6 +37,7 @@ class Uniform(_Domain):
     """A number between two ends."""
 
     uniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
+    """The two ends, the lower one first."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -47,6 +49,7 @@ class LogUniform(_Domain):
     """A number between two ends above 0, its logarithm uniform."""
 
     loguniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
+    """The two ends, both above 0, the lower one first."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -58,6 +61,7 @@ class Integer(_Domain):
     """A whole number from one end to the other, both included."""
 
     int: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
+    """The two ends, both included, the lower one first."""
 
     @property
     def ends(self) -> "tuple[Any, Any]":

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tune_cmx.config.section import Section
+from tune_cmx.config.section import MOST_EPOCHS, Section, Unit
 from tune_cmx.metrics import selectable
 
 MOST_RUNGS = 24
-"""More are never set: over GPU-seconds, whose end is not known beforehand, the rungs have to end somewhere."""
+"""Most rungs of a search. Over GPU-seconds the end is not known beforehand, so the rungs must end somewhere."""
 
 
 def _selectable(metric: str) -> str:
@@ -18,32 +18,35 @@ def _selectable(metric: str) -> str:
 
 
 class EarlyStopping(Section):
-    """ASHA (arXiv:1810.05934) on the mean of the last epochs' validation metric.
+    """ASHA (arXiv:1810.05934) on the running mean of the validation metric.
 
-    benchmarks/replay.md holds what the defaults cost and how well they choose, and how other settings do.
+    benchmarks/replay.md shows what the defaults cost and how well they choose, and the same for other settings.
     """
 
     kind: Literal["asha", "none"] = "asha"
+    """`asha`: stop weak trials early. `none`: train every trial in full."""
     variant: Literal["promote", "stop"] = "promote"
-    """`promote` pauses trials at a rung and takes the upper ones up again; `stop` ends the lower ones as they come."""
+    """`promote`: pause trials at each rung and resume the best ones. `stop`: stop the weak ones as they arrive."""
     first: Literal["new", "promotion"] = "new"
-    """`promote` only: what a free place goes to. With `new`, what is kept hardly hangs on the order of arrival."""
-    brackets: Annotated[int, Field(ge=1)] = 1
-    """Trials are dealt to this many brackets, each beginning one rung later."""
+    """What a free place runs: a new trial, or a paused trial that was promoted. Only for `promote`. TPE needs and
+    sets `promotion`."""
+    brackets: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = 1
+    """Number of brackets; trials are dealt to them in turn, and each bracket begins one rung later."""
     metric: Annotated[str, AfterValidator(_selectable)] = "val/mAP"
-    """What trials are stopped and selected on."""
-    smooth_epochs: Annotated[int, Field(ge=1)] = 5
-    """Epochs in the running mean, which never reaches back beyond half of those trained: early values still rise."""
-    reduction_factor: Annotated[float, Field(gt=1)] = 2.3
-    """About one in this many goes on from a rung."""
+    """Validation metric on which trials are stopped and selected; docs/reference/metrics.md lists the choices."""
+    smooth_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS), Unit("epochs")] = 5
+    """Epochs of the running mean. It never reaches back beyond half of the epochs trained."""
+    reduction_factor: Annotated[float, Field(gt=1, le=100)] = 2.3
+    """About one trial in this many continues at a rung."""
     compare_at: Literal["epoch", "fraction", "gpu_seconds"] = "epoch"
-    grace: Annotated[float, Field(gt=0)] = 2
-    """The first rung, in the unit of `compare_at`."""
-    spacing: Annotated[float, Field(gt=1)] | None = 1.65
-    """Each rung lies this many times later than the one before; null: reduction_factor times, as ASHA is published."""
+    """Where trials are compared: at equal epochs, equal fractions of their schedules, or equal GPU-seconds."""
+    grace: Annotated[float, Field(gt=0, le=1e9), Unit("that of compare_at")] = 2
+    """The first rung. With `compare_at: epoch` a whole number of at least 2; with `fraction` below 1."""
+    spacing: Annotated[float, Field(gt=1, le=100)] | None = 1.65
+    """Ratio of two neighbouring rungs. With null it is `reduction_factor`, as ASHA is published."""
     last: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """The search trains no trial beyond this share of its schedule, for finalists are trained in full on fresh seeds
-    anyway; 1: the upper ones in full. Over GPU-seconds, whose end is not known beforehand, always 1."""
+    """Share of its schedule after which the search trains no trial further; finalists are trained in full later.
+    With `compare_at: gpu_seconds` it is 1."""
 
     @model_validator(mode="after")
     def _grace_in_its_unit(self) -> "EarlyStopping":

@@ -5,33 +5,36 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tune_cmx.config.pretrained import PretrainedConfig
-from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.section import Section, Unit, as_tuple
 
 STAGES = (1, 2, 3, 4)
 MODALITIES = ("rgb", "thermal", "event")
 TIMM = "timm/"
-"""Begins the name of a backbone that is timm's."""
+"""Prefix of a backbone from timm."""
 
 
 class StageFusion(Section):
     """The fusion at one encoder stage."""
 
     kind: str
-    """A name in `tune_cmx.models.fusion.FUSIONS`."""
+    """Name of the fusion."""
     options: dict[str, Any] = {}
-    """What that fusion's own options model takes; what is left out has that model's default."""
+    """Options of this fusion, by name; each has a default."""
 
 
 class FusionConfig(Section):
     """Which fusion stands at which stage: either `kind` (with `stages` and `elsewhere`) or `per_stage`."""
 
     kind: str | None = None
+    """Name of the fusion. Required unless `per_stage` is given."""
     stages: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
-    """Where `kind` stands, of 1..4; None: at all four."""
+    """Encoder stages with this fusion: numbers of 1, 2, 3, 4, ascending. Default: all four."""
     elsewhere: str | None = None
-    """The fusion at the stages that `stages` leaves out, with its default options."""
+    """Name of the fusion at the other stages, with its default options. Required where `stages` leaves some out."""
     options: dict[str, Any] = {}
+    """Options of `kind`, by name; each has a default."""
     per_stage: Annotated[tuple[StageFusion, ...] | None, BeforeValidator(as_tuple)] = None
+    """Four entries with `kind` and `options`, for stages 1 to 4; in place of all other keys of `fusion`."""
 
     @model_validator(mode="after")
     def _one_form(self) -> "FusionConfig":
@@ -72,31 +75,36 @@ class FusionConfig(Section):
 class DetectorConfig(Section):
     """FPN and Faster R-CNN; the defaults are torchvision's."""
 
-    image_size: Annotated[int, Field(ge=32)] = 800
-    """Shorter side in pixels to which an image is resized, unless the longer one would pass `max_size`."""
-    max_size: Annotated[int, Field(ge=32)] = 1333
-    fpn_channels: Annotated[int, Field(ge=8)] = 256
-    anchor_sizes: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] = (32, 64, 128, 256, 512)
-    """Side in pixels, one for each pyramid level: strides 4, 8, 16, 32 and 64."""
+    image_size: Annotated[int, Field(ge=32, le=4096), Unit("px")] = 800
+    """Shorter side to which an image is resized, unless the longer side would exceed `max_size`."""
+    max_size: Annotated[int, Field(ge=32, le=8192), Unit("px")] = 1333
+    """Largest longer side after resizing; at least `image_size`."""
+    fpn_channels: Annotated[int, Field(ge=8, le=2048)] = 256
+    """Channels of each level of the feature pyramid."""
+    anchor_sizes: Annotated[tuple[int, ...], BeforeValidator(as_tuple), Unit("px")] = (32, 64, 128, 256, 512)
+    """Side of the anchors of each pyramid level (strides 4, 8, 16, 32, 64): five numbers from 1 to 4096."""
     anchor_ratios: Annotated[tuple[float, ...], BeforeValidator(as_tuple)] = (0.5, 1.0, 2.0)
-    """Height over width."""
-    proposals_train: Annotated[int, Field(ge=1)] = 2000
-    """Kept before and after non-maximum suppression, per level and per image."""
-    proposals_eval: Annotated[int, Field(ge=1)] = 1000
-    rois_per_image: Annotated[int, Field(ge=8)] = 512
-    """Proposals that the box head trains on, per image."""
-    head_width: Annotated[int, Field(ge=16)] = 1024
-    """Units in each of the box head's two linear layers."""
-    detections_per_image: Annotated[int, Field(ge=1)] = 100
+    """Height divided by width of the anchors: one or more numbers from 0.05 to 20."""
+    proposals_train: Annotated[int, Field(ge=1, le=20_000)] = 2000
+    """Proposals kept in training, before non-maximum suppression per level and after it per image."""
+    proposals_eval: Annotated[int, Field(ge=1, le=20_000)] = 1000
+    """The same in evaluation."""
+    rois_per_image: Annotated[int, Field(ge=8, le=4096)] = 512
+    """Proposals of each image on which the box head trains."""
+    head_width: Annotated[int, Field(ge=16, le=8192)] = 1024
+    """Units of each of the box head's two linear layers."""
+    detections_per_image: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Most detections per image; COCO scores the 100 best."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "DetectorConfig":
-        if len(self.anchor_sizes) != 5 or min(self.anchor_sizes) < 1:
+        if len(self.anchor_sizes) != 5 or not all(1 <= size <= 4096 for size in self.anchor_sizes):
             raise ValueError(
-                f"anchor_sizes needs five positive numbers, one a pyramid level; got {list(self.anchor_sizes)}"
+                "anchor_sizes needs five positive numbers of at most 4096, one for each pyramid level; "
+                f"got {list(self.anchor_sizes)}"
             )
-        if not self.anchor_ratios or min(self.anchor_ratios) <= 0:
-            raise ValueError(f"anchor_ratios needs numbers above 0; got {list(self.anchor_ratios)}")
+        if not self.anchor_ratios or not all(0.05 <= ratio <= 20 for ratio in self.anchor_ratios):
+            raise ValueError(f"anchor_ratios needs numbers from 0.05 to 20; got {list(self.anchor_ratios)}")
         if self.max_size < self.image_size:
             raise ValueError(f"max_size must be at least image_size, {self.image_size}; got {self.max_size}")
         return self
@@ -106,16 +114,21 @@ class ModelConfig(Section):
     """Streams, fusion and detector."""
 
     backbone: str = "mit_b1"
-    """Of each stream: a Mix Transformer, or timm's hierarchy NAME as `timm/NAME`."""
+    """Encoder of each stream: a Mix Transformer (mit_b0 to mit_b5; mit_nano for tests), or `timm/NAME` for a
+    hierarchical encoder of timm."""
     pretrained: PretrainedConfig | None = None
-    """Where the streams' first weights come from; None: drawn at random."""
+    """Pretrained weights of the streams: a path, paths for `rgb` and `aux`, or `timm`. Default: random weights."""
     streams: str = "rgb | thermal+event"
-    """Modalities of the RGB and of the auxiliary stream; one side alone is a single-stream detector."""
+    """Modalities of the RGB stream and, after `|`, of the auxiliary stream. One side alone is a single-stream
+    detector without fusion. Modalities: rgb, thermal, event."""
     carry: Literal["separate", "fused"] = "separate"
-    """What the next stage receives: each stream its own map, as in CMX, or both the fused one."""
+    """What the next stage receives: each stream its own map, as in CMX (`separate`), or both the fused map."""
     fusion: FusionConfig = FusionConfig(kind="frm_ffm")
+    """The fusion of the two streams."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Stochastic depth of the encoders: drop probability of the last block, linear from 0 at the first."""
     detector: DetectorConfig = DetectorConfig()
+    """The feature pyramid and the detection heads."""
 
     @field_validator("streams")
     @classmethod

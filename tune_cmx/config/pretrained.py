@@ -1,4 +1,4 @@
-"""Where the streams' first weights come from."""
+"""Where the pretrained weights of the streams come from."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from tune_cmx.config.section import Section
 
 
 class WeightsFile(Section):
-    """A file of a stream's first weights, in a search-space file its path alone. Its content is part of the protocol,
-    its place is not."""
+    """A file of pretrained weights; in a search space its path is enough. Its content is part of the protocol, its
+    path is not."""
 
     path: str
-    """Absolute once it is read; a relative one starts where the command runs."""
+    """Path of the file; a relative path starts in the folder where the command runs."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the content, hexadecimal. Where it is left out it is taken from the file, which must be there then."""
+    """SHA-256 hash of the content, 64 hexadecimal digits. Default: computed from the file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,14 +42,17 @@ def _sha256(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001  # a
 
 
 class PretrainedConfig(Section):
-    """Where the streams' first weights come from: `timm`, or the path of a file for every stream, or a mapping of
-    `rgb` and `aux` to a path each, where the stream left out starts at random."""
+    """Pretrained weights: `timm`, or a path for every stream, or paths for `rgb` and `aux`. A stream without a path
+    starts from random weights."""
 
     timm: bool = False
-    """What timm publishes for its backbone; needs the network, or the cache of an earlier run."""
+    """Use timm's published weights for its backbone; they need the network or the cache of an earlier run."""
     every: WeightsFile | None = None
+    """File for every stream; `pretrained: PATH` sets it."""
     rgb: WeightsFile | None = None
+    """File for the RGB stream."""
     aux: WeightsFile | None = None
+    """File for the auxiliary stream."""
 
     @model_validator(mode="before")
     @classmethod

@@ -7,24 +7,30 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from tune_cmx.config.declared_claims import Claim
 from tune_cmx.config.early_stopping import EarlyStopping
 from tune_cmx.config.searchers import SEARCHERS, GridSearcher, Searcher, read_searcher
-from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.section import Section, Unit, as_tuple
 
 __all__ = ["Claim", "Confirm", "EarlyStopping", "PhaseFile", "StudyFile"]
 
 DEFAULT_SEEDS = 6
+MOST_STUDY_SEED = 10**9
+"""Seeds of the confirmation lie above it, and must be seeds of a trial too."""
+_NAME = r"^[a-z0-9][a-z0-9_-]*$"
 
 
 class Confirm(Section):
-    """Finalists and baseline trained in full on fresh seeds: a given number, or as many as a precision takes."""
+    """The confirmation: finalists and baseline are trained in full on fresh seeds."""
 
-    finalists: Annotated[int, Field(ge=1)] = 3
-    seeds: Annotated[int, Field(ge=1)] | None = None
-    """Fresh seeds; 6 where no half_width is given."""
-    half_width: Annotated[float, Field(gt=0)] | None = None
-    """Of the 95 % interval of a finalist's difference from the baseline, in points: Stein's two-stage rule."""
-    pilot_seeds: Annotated[int, Field(ge=2)] = 4
-    """Seeds of the first stage, whose standard deviation fixes the number of all."""
-    max_seeds: Annotated[int, Field(ge=2)] = 12
+    finalists: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Configurations to confirm, the best of the search. Those that claims name are confirmed as well."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Fresh seeds for each configuration. Default: 6, if `half_width` is not given."""
+    half_width: Annotated[float, Field(gt=0, le=100), Unit("mAP points")] | None = None
+    """In place of `seeds`: the wanted half-width of the 95 % interval of a difference from the baseline. Stein's
+    two-stage rule then sets the number of seeds."""
+    pilot_seeds: Annotated[int, Field(ge=2, le=1000)] = 4
+    """Seeds of the first stage, whose standard deviation sets the number of seeds. Only with `half_width`."""
+    max_seeds: Annotated[int, Field(ge=2, le=1000)] = 12
+    """Most seeds for each configuration. Only with `half_width`."""
 
     @model_validator(mode="after")
     def _seeds_or_precision(self) -> "Confirm":
@@ -40,37 +46,49 @@ class Confirm(Section):
 
     @property
     def first_seeds(self) -> int:
-        """Seeds that are trained whatever comes out: all of them, or the pilot."""
+        """Seeds that are trained in any case: all of them, or the pilot's."""
         return self.pilot_seeds if self.half_width is not None else self.seeds or DEFAULT_SEEDS
 
 
 class PhaseFile(Section):
-    """One phase of a search: what it varies around the arms that the phase before it kept."""
+    """One phase of a search: what it varies around the configurations that the phase before it kept."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: Annotated[str, Field(pattern=_NAME)]
+    """Name of the phase: lower-case letters, digits, `-` and `_`."""
     fixed: dict[str, Any] = {}
-    """By dotted path: what other phases search and this one holds still."""
+    """Values, by dotted path, of fields that other phases search and this one does not."""
     search: Annotated[dict[str, Any], Field(min_length=1)]
-    keep: Annotated[int, Field(ge=1)] = 2
-    """How many of its arms, the upper ones, the next phase starts from."""
+    """What this phase varies: domains by dotted path."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Number of its best configurations from which the next phase starts."""
 
 
 class StudyFile(Section):
     """The keys of a search-space file."""
 
-    study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    study: Annotated[str, Field(pattern=_NAME)]
+    """Name of the study and of its folder: lower-case letters, digits, `-` and `_`."""
     fixed: dict[str, Any] = {}
+    """Values of trial fields that no trial varies, nested or by dotted path."""
     search: dict[str, Any] = {}
+    """What the search varies: domains by dotted path, or `arms`, a choice of listed changes of the baseline."""
     phases: Annotated[tuple[PhaseFile, ...], BeforeValidator(as_tuple)] = ()
-    """In place of `search`: several searches, each around what the one before it kept."""
+    """In place of `search`: several grid searches, each around the configurations that the one before kept."""
     baseline: Annotated[dict[str, Any], Field(min_length=1)]
+    """What the other configurations are compared with: a value, by dotted path, for each searched field. A mapping
+    here replaces the whole mapping under `fixed`."""
     searcher: Annotated[SerializeAsAny[Searcher], BeforeValidator(read_searcher)] = GridSearcher()
+    """How trials are drawn. Default: {kind: grid}."""
     early_stopping: EarlyStopping = EarlyStopping()
+    """When the search stops weak trials."""
     confirm: Confirm = Confirm()
+    """How many configurations are confirmed, and on how many seeds."""
     claims: Annotated[tuple[Claim, ...], BeforeValidator(as_tuple)] = ()
+    """Sentences to test; the configurations that they name are always confirmed."""
     allow_differences: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Fields outside the factors in which arms may differ from the baseline; the report names them."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    """Unsearched fields in which the baseline may differ from the others; the report names them."""
+    seed: Annotated[int, Field(ge=0, le=MOST_STUDY_SEED)] = 0
+    """Random seed of the search: of the draws and of each search trial. Confirmation seeds start 1000 above it."""
 
     @model_validator(mode="before")
     @classmethod

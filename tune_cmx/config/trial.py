@@ -13,7 +13,7 @@ from tune_cmx.config.model_sections import (
     ModelConfig,
     StageFusion,
 )
-from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.section import MOST_EPOCHS, Section, TrialSeed, Unit, as_tuple
 
 __all__ = [
     "MODALITIES",
@@ -32,14 +32,14 @@ __all__ = [
 
 
 class AugmentConfig(Section):
-    """What is random in a training frame: geometry, drawn once for all its bands and boxes, and a modality left out."""
+    """Random changes of training images: geometry, drawn once for all bands and boxes, and modality dropout."""
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Probability of a mirror image, left to right."""
+    """Probability of a horizontal flip."""
     scale: Annotated[tuple[float, float], BeforeValidator(as_tuple)] = (0.8, 1.25)
-    """Range of the zoom; above 1 the frame is cropped, below 1 padded, its size kept."""
+    """Range of the zoom, two numbers from 0.1 to 10. Above 1 the image is cropped, below 1 padded; its size stays."""
     modality_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Probability that one of the model's modalities, each as likely, shows its bands' training means alone."""
+    """Probability that one modality of a training image, each as likely, is replaced by its training mean."""
 
     @field_validator("scale")
     @classmethod
@@ -50,28 +50,32 @@ class AugmentConfig(Section):
 
 
 class DataConfig(Section):
-    """Where the frames are and how they are divided. Places are no part of the protocol; the hashes are."""
+    """Where the images are and how they are split. The paths are not part of the protocol; the content hashes are."""
 
     root: str | None = None
-    """Folder of the images: `rgb/`, `thermal/`, `event/` below it, or .npy files of several bands."""
+    """Folder of the images: `rgb/`, `thermal/`, `event/` in it, or .npy files. The option --data sets it."""
     labels: str | None = None
-    """Folder of the YOLO text labels; None: `labels/` below or beside the images."""
+    """Folder of the YOLO text labels. Default: `labels/` in the folder of the images or beside it."""
     bands: dict[str, Annotated[tuple[int, ...], BeforeValidator(as_tuple)]] | None = None
-    """Channels of a packed array by modality; None: as `data.yaml` says, or rgb 0..2, thermal 3, event 4."""
+    """Channels of a packed array by modality, counted from 0. Default: data.yaml, or rgb 0 to 2, thermal 3, event 4."""
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
-    """Class names; None: as `data.yaml` or `classes.txt` says."""
+    """Class names. Default: from data.yaml or classes.txt."""
     sequences: str | None = None
-    """A CSV file, or a regular expression with a group `sequence` on frame names; None: as the data set says."""
+    """Sequence of each image: a CSV file with columns id and sequence, or a regular expression with a group
+    `sequence`, matched with image names. Default: from sequences.csv, if there is one."""
     split: str | None = None
-    """A split file to take as it is; None: one is made before training."""
-    split_seed: int = 0
+    """An existing split file to use. Default: a split is made before training."""
+    split_seed: TrialSeed = 0
+    """Random seed of the split."""
     fractions: Annotated[tuple[float, float, float], BeforeValidator(as_tuple)] = (0.7, 0.15, 0.15)
-    """Shares of train, val and test."""
+    """Shares of train, val and test: three numbers above 0 that add up to 1."""
     split_by: Literal["sequence", "block", "frame"] | None = None
-    """None: by sequence where sequences are known, else by blocks. `frame` leaks between neighbours in a video."""
-    guard: Annotated[int, Field(ge=0)] = 8
-    """Frames left out at each seam between blocks; only for a split by blocks."""
+    """Unit of the split. `block`: runs of neighbouring images. `frame`: single images, which leaks between neighbours
+    of a video. Default: sequence where sequences are known, otherwise block."""
+    guard: Annotated[int, Field(ge=0, le=10_000), Unit("images")] = 8
+    """Images left out between two blocks; only for a split by blocks."""
     augment: AugmentConfig = AugmentConfig()
+    """Random changes of training images."""
 
     @field_validator("fractions")
     @classmethod
@@ -85,32 +89,39 @@ class ScheduleConfig(Section):
     """Length, batch, optimizer and learning rate of a training run."""
 
     preset: str | None = None
-    """Name of the preset whose values stand below; a label, the values themselves count."""
-    epochs: Annotated[int, Field(ge=1)] = 15
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    """Images in one step of the optimizer, over all processes."""
-    micro_batch: Annotated[int, Field(ge=1)] | None = None
-    """Images that a process has in memory at once; gradients are accumulated until the batch is whole. None: its whole
-    share of the batch. A part of the numbers: batch normalisation and the detector's losses are taken over these."""
-    processes: Annotated[int, Field(ge=1)] = 1
-    """Of one machine, each with its share of every batch and, on GPUs, a GPU of its own. A part of the numbers, not
-    of the place: batch normalisation and the detector's losses are taken over a process's share."""
+    """A named schedule of the published ablation: `aggressive` (15 epochs, batch 16, lr 0.02) or `conservative`
+    (25 epochs, batch 2, lr 0.005), both SGD with momentum 0.9. Other keys of `schedule` override its values."""
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS), Unit("epochs")] = 15
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=1, le=4096), Unit("images")] = 16
+    """Images in one optimizer step, over all processes."""
+    micro_batch: Annotated[int, Field(ge=1, le=4096), Unit("images")] | None = None
+    """Images that a process holds in memory at once; gradients are accumulated over the batch. It changes results:
+    batch normalisation and losses are taken over a micro-batch. Default: the whole share of a process."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """DDP processes of a trial on one machine, each with its own GPU if there are GPUs. It changes results: batch
+    normalisation and losses are taken over the share of a process."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.02
+    """SGD with momentum, or AdamW."""
+    lr: Annotated[float, Field(gt=0, le=1000)] = 0.02
+    """Learning rate after the warm-up. Default: of the published ablation."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD; AdamW keeps its own betas."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Momentum of SGD; AdamW does not use it."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    """Weight decay; biases and normalisation weights are not decayed."""
     curve: Literal["constant", "step", "cosine"] = "constant"
-    step_epochs: Annotated[int, Field(ge=1)] = 5
-    """Epochs between two drops, for `curve: step`."""
+    """Course of the learning rate after the warm-up."""
+    step_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS), Unit("epochs")] = 5
+    """Epochs between two drops; only for `curve: step`."""
     step_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    """Linear rise from a thousandth of the rate, before the curve; counted within `epochs`."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient; None: not clipped."""
+    """Factor of the learning rate at each drop; only for `curve: step`."""
+    warmup_epochs: Annotated[float, Field(ge=0, lt=MOST_EPOCHS), Unit("epochs")] = 0.0
+    """Linear warm-up from a thousandth of the learning rate. It is part of `epochs`."""
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Largest norm of the gradient. Default: no clipping."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Of the exponential moving average (EMA) of the weights: what it keeps at each step, as 0.999, to which it
-    rises from 0. The average is what is scored and reported. None: the weights themselves are."""
+    """Decay per step of the exponential moving average (EMA) of the weights, such as 0.999; it rises from 0 to this
+    value. With EMA, the averaged weights are scored. Default: no EMA."""
 
     @field_validator("clip_norm", "ema_decay", mode="before")
     @classmethod
@@ -140,36 +151,41 @@ class ScheduleConfig(Section):
 
     @property
     def share(self) -> int:
-        """Images that a process has of a whole batch."""
+        """Images of a batch that one process takes."""
         return self.batch_size // self.processes
 
     def images_at_once(self, micro_batch: int | None) -> int:
-        """Of a process, in training and evaluation, by a micro-batch as planned or come down to; None: its share."""
+        """Images that a process holds at once, by its micro-batch, planned or halved; None: its share of the batch."""
         return micro_batch or self.share
 
 
 class ComputeConfig(Section):
-    """How the numbers of a model are computed. Each field may move their last digits, so all are protocol."""
+    """How a model is computed. Each field can change the last digits of results, so all are part of the protocol."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
-    """`bf16`: convolutions and products of matrices in bfloat16 (autocast); weights, boxes and losses in float32."""
+    """`bf16`: convolutions and matrix products in bfloat16 (autocast); weights, boxes and losses in float32."""
     channels_last: bool = True
-    """Convolutions with the channels of a place beside each other in memory."""
+    """Memory layout of convolutions with channels last (NHWC)."""
     compile: bool = False
-    """torch.compile of encoder and pyramid; it costs minutes at the start of each trial, and again for each new size
-    of the frames."""
+    """Use torch.compile for encoder and pyramid. It takes minutes at the start of each trial, and again for each
+    new image size."""
 
 
 class TrialConfig(Section):
-    """One training run: everything that its numbers hang on, but the code and the machine."""
+    """One training run: everything that determines its numbers, except the code and the machine."""
 
     model: ModelConfig = ModelConfig()
+    """Streams, fusion and detector."""
     data: DataConfig = DataConfig()
+    """Images, labels, split and augmentation."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """Length, batch, optimizer and learning rate."""
     compute: ComputeConfig = ComputeConfig()
-    seed: Annotated[int, Field(ge=0)] = 0
+    """Precision and memory layout."""
+    seed: TrialSeed = 0
+    """Random seed of the trial. In a study, the study sets it."""
     report_split: Literal["val", "test"] = "val"
-    """Where the final results are taken; `test` is read once, for finalists and baseline."""
+    """Split of the final results. In a study, the study sets it: val in the search, test in the confirmation."""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "TrialConfig":
@@ -182,7 +198,7 @@ class TrialConfig(Section):
         return self
 
     def placeless(self) -> "TrialConfig":
-        """Without the places of data and weights, which may move; their hashes may not."""
+        """Without the paths of data and weights, which may change; their hashes may not."""
         data = self.data.model_copy(update=dict.fromkeys(("root", "labels", "split", "sequences")))
         given = self.model.pretrained
         model = self.model.model_copy(update={"pretrained": given and given.placeless()})

@@ -1,12 +1,18 @@
 """What one trial's configuration allows."""
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
+import annotated_types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from tune_cmx.config.domains import Choice, Integer, LogUniform, Uniform
 from tune_cmx.config.parse import parse_trial
+from tune_cmx.config.searchers import SEARCHERS
+from tune_cmx.config.searchers.tpe import Prior
+from tune_cmx.config.space import StudyFile
 from tune_cmx.config.trial import FusionConfig, TrialConfig
 from tune_cmx.errors import ConfigError
 
@@ -140,3 +146,65 @@ def test_modality_dropout_that_cannot_be_is_refused(probability: float, streams:
 def test_a_process_has_its_share_of_a_batch_at_once_or_a_micro_batch() -> None:
     schedule = parse_trial({"schedule": {"batch_size": 16, "processes": 2}}, source="test").schedule
     assert (schedule.images_at_once(None), schedule.images_at_once(4)) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"schedule": {"epochs": 10**9}},
+            "schedule.epochs: Input should be less than or equal to 10000; got 1000000000",
+        ),
+        ({"schedule": {"lr": -0.1}}, "schedule.lr: Input should be greater than 0; got -0.1"),
+        ({"schedule": {"batch_size": 10**6}}, "less than or equal to 4096"),
+        ({"seed": 2**70}, "seed: Input should be less than 4294967296"),
+        ({"data": {"split_seed": -1}}, "greater than or equal to 0; got -1"),
+        ({"model": {"detector": {"image_size": 100_000}}}, "less than or equal to 4096; got 100000"),
+        ({"model": {"detector": {"anchor_sizes": [1, 2, 3, 4, 10**6]}}}, "five positive numbers of at most 4096"),
+        ({"model": {"detector": {"anchor_ratios": [1e9]}}}, "numbers from 0.05 to 20"),
+        ({"schedule": {"lr": float("inf")}}, "finite number"),
+    ],
+)
+def test_an_impossible_number_is_refused_with_what_is_allowed(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        parse_trial(content, source="a.yaml")
+    assert said in str(found.value)
+
+
+def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """All models with fields that can stand in a file, and those of the table of searchers."""
+    found = {model}
+    for field in model.model_fields.values():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for kind in [*kinds, *(inner for outer in kinds for inner in get_args(outer))]:
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in found:
+                found |= sections(kind)
+    return found
+
+
+SECTIONS = sorted(
+    sections(TrialConfig) | sections(StudyFile) | {*SEARCHERS.values(), Prior} | {Choice, Uniform, LogUniform, Integer},
+    key=lambda model: model.__name__,
+)
+
+
+@pytest.mark.parametrize("model", SECTIONS, ids=lambda model: model.__name__)
+def test_every_field_says_what_it_means(model: type[BaseModel]) -> None:
+    assert {name for name, field in model.model_fields.items() if not field.description} == set()
+
+
+@pytest.mark.parametrize("model", SECTIONS, ids=lambda model: model.__name__)
+def test_every_number_has_a_range(model: type[BaseModel]) -> None:
+    unbounded = {"value"}  # a score from elsewhere, or a claimed number
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is tuple:
+            continue  # a validator of the model says what they may be
+        numbers = {int, float} & {field.annotation, *get_args(field.annotation)}
+        kinds = {type(limit) for limit in field.metadata}
+        inner = [limit for kind in get_args(field.annotation) for limit in getattr(kind, "__metadata__", ())]
+        kinds |= {type(limit) for given in inner for limit in getattr(given, "metadata", [given])}
+        upper, lower = (
+            kinds & {annotated_types.Le, annotated_types.Lt},
+            kinds & {annotated_types.Ge, annotated_types.Gt},
+        )
+        assert not numbers or name in unbounded or (upper and lower), f"{model.__name__}.{name}"

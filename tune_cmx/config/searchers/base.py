@@ -12,7 +12,7 @@ class Searcher(Section):
     """The options of a searcher. A new one is a subclass, in a file of its own, and a line in `SEARCHERS`."""
 
     kind: str
-    """Its name in `SEARCHERS`."""
+    """Name of the searcher."""
 
     exhaustive: ClassVar[bool] = False
     """Whether it trains every combination of the choices."""
@@ -41,5 +41,5 @@ class Searcher(Section):
 class DrawnSearcher(Searcher):
     """A searcher that draws a given number of trials."""
 
-    trials: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=1, le=100_000)]
     """Number of trials to draw."""

@@ -11,6 +11,7 @@ class GridSearcher(Searcher):
     """Every combination of the choices, each once."""
 
     kind: Literal["grid"] = "grid"
+    """Name of the searcher."""
 
     exhaustive: ClassVar[bool] = True
 

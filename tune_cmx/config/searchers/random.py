@@ -17,6 +17,7 @@ class RandomSearcher(DrawnSearcher):
     """Independent draws from each domain, without repetition."""
 
     kind: Literal["random"] = "random"
+    """Name of the searcher."""
 
     def draw(self, domains: Domains, seed: int, section: str) -> list[dict[str, Any]]:  # noqa: ARG002
         """The first different draws of a generator with this seed."""

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tune_cmx.config.domains import Choice, Domains, grid, refuse_outside
 from tune_cmx.config.searchers.base import DrawnSearcher
-from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.section import Section, Unit, as_tuple
 from tune_cmx.errors import ConfigError
 from tune_cmx.metrics import find, selectable
 
@@ -22,7 +22,7 @@ class Prior(Section):
 
     values: Annotated[dict[str, Any], Field(min_length=1)]
     """The searched values by dotted path."""
-    value: float
+    value: Annotated[float, Unit("mAP points")]
     """The selection metric that they reached after full training, in points."""
 
 
@@ -30,14 +30,15 @@ class TpeSearcher(DrawnSearcher):
     """Each trial is drawn where a model of the earlier results expects good ones."""
 
     kind: Literal["tpe"] = "tpe"
+    """Name of the searcher."""
     objectives: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Several objectives at once, the selection metric first. Default: the selection metric alone."""
-    startup_trials: Annotated[int, Field(ge=1)] = 10
-    """Random draws before the model of the space decides."""
+    startup_trials: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Trials drawn at random before TPE's model decides."""
     priors: Annotated[tuple[Prior, ...], BeforeValidator(as_tuple)] = ()
     """Results from elsewhere, with which the searcher begins. They are never replicates of a configuration."""
     continues: str | None = None
-    """The folder of an earlier study, with whose finished trials the searcher begins."""
+    """Folder of an earlier study; the searcher begins with its finished trials. Default: none."""
 
     one_by_one: ClassVar[str | None] = "tune_cmx.search.optuna.tpe:TpeSearch"
 

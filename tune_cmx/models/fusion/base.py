@@ -21,9 +21,12 @@ _NAMED = 4
 
 
 class FusionOptions(BaseModel):
-    """What a fusion can be told: fields with defaults. An unknown key or a wrong type is an error."""
+    """The options of a fusion: fields with defaults. An unknown key or a wrong type is an error. The text below a field
+    is its meaning in docs/reference."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @dataclass(frozen=True)

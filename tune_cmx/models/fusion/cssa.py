@@ -26,26 +26,25 @@ def _odd_or_rule(kernel: Any) -> Any:
 
 
 class CssaOptions(FusionOptions):
-    """CSSA and its parts; each part can be left out, to see what it is worth."""
+    """CSSA and its parts; each part can be switched off for an ablation."""
 
     switching_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """A channel whose weight is below this fraction is replaced by the other stream's; larger switches more.
-
-    Untrained weights lie about 0.5: at the paper's own 0.002 nothing is ever switched. The default is the middle of
-    the three values (0.3, 0.5, 0.7) that this project's users compared.
-    """
+    """A channel whose weight is below this fraction is replaced by the other stream's; a larger one switches more.
+    Untrained weights lie near 0.5: at the paper's 0.002 nothing is switched. The default is the middle of the three
+    values (0.3, 0.5, 0.7) of the published ablation."""
     gate: Literal["hard", "straight_through", "weighted"] = "hard"
-    """How a weight acts. `hard`, as published: by a comparison, through which no gradient reaches ECA.
-    `straight_through`: by the same comparison, but the gradient is that of a weighted mean of the two channels.
-    `weighted`: each channel is multiplied by its weight, as ECA itself does, before the comparison."""
+    """How a weight switches its channel. `hard`, as published: by a comparison, which passes no gradient to ECA.
+    `straight_through`: by the same comparison, with the gradient of a weighted mean of the two channels. `weighted`:
+    each channel is multiplied by its weight, as in ECA, before the comparison."""
     eca_kernel: Annotated[int | Literal["rule"], BeforeValidator(_odd_or_rule)] = 3
-    """Neighbouring channels that share in a weight. 3 as in public code; `rule`: ECA's own, 5 from C = 128 on."""
+    """Neighbouring channels that determine a weight: an odd number, or `rule` for ECA's rule (5 from 128 channels
+    on). Default: 3, as in public code."""
     eca: bool = True
-    """False: a channel's weight is the sigmoid of its mean, without the convolution over channels."""
+    """Use ECA's convolution over channels. Without it, a weight is the sigmoid of its channel's mean."""
     switching: bool = True
-    """False: no channel is replaced. ECA's weights have no other use but in `weighted`, and it is not built either."""
+    """Switch channels. Without it, no channel is replaced; ECA is then only used by the gate `weighted`."""
     spatial_attention: bool = True
-    """False: the output is the plain mean of the switched streams."""
+    """Use spatial attention. Without it, the output is the mean of the switched streams."""
 
 
 def _kernel_by_rule(channels: int) -> int:

@@ -33,12 +33,12 @@ _SMOOTH = 1.0
 class GaffOptions(FusionOptions):
     """How strongly the boxes guide. Defaults are this software's: the paper's could not be confirmed."""
 
-    intra_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    """Of the loss of the foreground masks, beside the detector's; 0: the detector alone teaches them."""
-    inter_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    """Of the loss of the masks that tell which stream to prefer."""
+    intra_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    """Weight of the loss of the foreground masks. With 0 the boxes do not guide them."""
+    inter_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    """Weight of the loss of the masks that say which stream to prefer."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """A place teaches which stream to prefer where the errors of the two foreground masks, 0..1, differ by more."""
+    """Smallest difference of the two foreground masks' errors, 0 to 1, at which a place trains the preference."""
 
 
 class _Masks(NamedTuple):

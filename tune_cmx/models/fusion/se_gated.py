@@ -17,10 +17,10 @@ from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, Sta
 class SeGatedOptions(FusionOptions):
     """Sizes of the parts; the defaults are the published ablation's."""
 
-    se_reduction: Annotated[int, Field(ge=1)] = 4
-    """How many times fewer channels the middle of squeeze-and-excitation has; at least one is kept."""
+    se_reduction: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Reduction ratio r of squeeze-and-excitation; at least one channel is kept."""
     merge_bottleneck: bool = False
-    """Two convolutions instead of one in the merging of the streams."""
+    """Merge the streams with two convolutions instead of one."""
 
 
 class _SqueezeExcite(nn.Module):
