@@ -32,6 +32,12 @@ def trials_folder(folder: Path) -> Path:
     return old if old.is_dir() and not (folder / TRIALS).is_dir() else folder / TRIALS
 
 
+def ground_truth_file(folder: Path, split: str) -> Path:
+    """The file with the boxes of a split, in a study's folder."""
+    file, old = folder / "data" / f"ground_truth_{split}.json.gz", folder / "data" / f"truth_{split}.json.gz"
+    return old if old.is_file() and not file.is_file() else file
+
+
 def current_study(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The content of a `study.json` in today's form.
 

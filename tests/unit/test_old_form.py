@@ -16,6 +16,7 @@ from tune_cmx.data.corruption.robustness_file import read_robustness
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
+from tune_cmx.evidence.results.stored_detections import stored_truth
 from tune_cmx.evidence.results.study_claims import evaluate_study_claims
 from tune_cmx.old_form import FORM, current_study, current_trial
 
@@ -130,3 +131,11 @@ def test_an_old_import_keeps_its_baselines() -> None:
     study = current_study(content, Path("study.json"))
     assert study["imported"] == {"baselines": ["frm-ffm"], "claims": []}
     assert study["baseline"] is None
+
+
+def test_the_ground_truth_is_found_under_its_old_name(old: Path) -> None:
+    truth = stored_truth(read_study(old), "test")
+    assert len(truth["images"]) > 0
+    (old / "data" / "truth_test.json.gz").unlink()
+    with pytest.raises(DataError, match=r"data/ground_truth_test\.json\.gz is missing"):
+        stored_truth(read_study(old), "test")

@@ -38,7 +38,7 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
     return truth
 
 
-def keep_truth(truth: Mapping[str, Any], path: Path) -> None:
+def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
     """Write ground truth as `.json.gz`, whole or not at all; a file that is there already is only compared.
 
     Raises:

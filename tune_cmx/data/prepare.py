@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import Audit, audit, statistics
-from tune_cmx.data.ground_truth import ground_truth, keep_truth
+from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
@@ -83,7 +83,7 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _AUDIT).write_text(json.dumps(found.to_json()), encoding="utf-8")
     write_split(split, folder / _SPLIT)
-    return _with_truth(Prepared(data, found, split, folder))
+    return _with_ground_truth(Prepared(data, found, split, folder))
 
 
 def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
@@ -94,10 +94,10 @@ def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
             f"{config.split}: is not the split that {folder} was prepared with; "
             f"leave it out to go on with {prepared.split_file}, or take another --output-dir"
         )
-    return _with_truth(prepared)
+    return _with_ground_truth(prepared)
 
 
-def _with_truth(prepared: Prepared) -> Prepared:
+def _with_ground_truth(prepared: Prepared) -> Prepared:
     """Put the ground truth beside the split, or set it against the one that is there.
 
     Raises:
@@ -112,7 +112,7 @@ def _with_truth(prepared: Prepared) -> Prepared:
                 f"{prepared.data.root}: the labels of {len(changed)} frames changed since {prepared.folder} was "
                 f"prepared, such as {changed[0]}; restore them, or start a new study"
             )
-        keep_truth({"info": prepared.hashes(), **truth}, prepared.folder / f"truth_{part}.json.gz")
+        keep_ground_truth({"info": prepared.hashes(), **truth}, prepared.folder / f"ground_truth_{part}.json.gz")
     return prepared
 
 

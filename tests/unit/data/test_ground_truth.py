@@ -31,7 +31,9 @@ def prepared(config: DataConfig, tmp_path: Path) -> Prepared:
 
 
 def kept(prepared: Prepared, part: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(gzip.decompress((prepared.folder / f"truth_{part}.json.gz").read_bytes()))
+    content: dict[str, Any] = json.loads(
+        gzip.decompress((prepared.folder / f"ground_truth_{part}.json.gz").read_bytes())
+    )
     return content
 
 
@@ -47,7 +49,7 @@ def test_a_prepared_folder_holds_the_boxes_of_val_and_test(prepared: Prepared) -
         assert [image["file_name"] for image in truth["images"]] == list(ids)
         assert [image["id"] for image in truth["images"]] == list(range(len(ids)))
     assert sorted(path.name for path in prepared.folder.iterdir()) == [
-        "audit.json", "split.json", "truth_test.json.gz", "truth_val.json.gz",
+        "audit.json", "split.json", "ground_truth_test.json.gz", "ground_truth_val.json.gz",
     ]  # fmt: skip
 
 
@@ -67,15 +69,15 @@ def test_images_have_their_sequence_where_it_is_known(prepared: Prepared, folder
 
 
 def test_it_is_written_once(config: DataConfig, prepared: Prepared) -> None:
-    before = (prepared.folder / "truth_test.json.gz").stat()
+    before = (prepared.folder / "ground_truth_test.json.gz").stat()
     prepare(config, prepared.folder)
-    after = (prepared.folder / "truth_test.json.gz").stat()
+    after = (prepared.folder / "ground_truth_test.json.gz").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
 def test_a_folder_prepared_by_an_earlier_version_receives_it(config: DataConfig, prepared: Prepared) -> None:
     expected = kept(prepared, "test")
-    (prepared.folder / "truth_test.json.gz").unlink()
+    (prepared.folder / "ground_truth_test.json.gz").unlink()
     assert kept(prepare(config, prepared.folder), "test") == expected
 
 
@@ -83,7 +85,7 @@ def test_a_folder_prepared_by_an_earlier_version_receives_it(config: DataConfig,
 def test_a_box_that_moved_is_noticed(config: DataConfig, prepared: Prepared, part: str) -> None:
     path = label(prepared, part)
     path.write_text("0 0.5 0.5 0.5 0.25\n")
-    said = rf"truth_{part}\.json\.gz: the boxes of 1 frames are no longer those of the data, such as {path.stem}"
+    said = rf"ground_truth_{part}\.json\.gz: the boxes of 1 frames are no longer those of the data, such as {path.stem}"
     with pytest.raises(DataError, match=said):
         prepare(config, prepared.folder)
 
@@ -91,22 +93,24 @@ def test_a_box_that_moved_is_noticed(config: DataConfig, prepared: Prepared, par
 def test_a_box_that_went_is_noticed_even_before_the_truth_was_kept(config: DataConfig, prepared: Prepared) -> None:
     path = label(prepared)
     path.write_text("")
-    (prepared.folder / "truth_test.json.gz").unlink()
+    (prepared.folder / "ground_truth_test.json.gz").unlink()
     with pytest.raises(
         DataError, match=rf"the labels of 1 frames changed since .*kept was prepared, such as {path.stem}"
     ):
         prepare(config, prepared.folder)
-    assert not (prepared.folder / "truth_test.json.gz").exists()
+    assert not (prepared.folder / "ground_truth_test.json.gz").exists()
 
 
 def test_a_class_with_another_name_is_noticed(config: DataConfig, prepared: Prepared) -> None:
     (prepared.data.root / "classes.txt").write_text("bicycle\n")
-    with pytest.raises(DataError, match=r"truth_val\.json\.gz: has other classes than the data"):
+    with pytest.raises(DataError, match=r"ground_truth_val\.json\.gz: has other classes than the data"):
         prepare(config, prepared.folder)
 
 
 def test_a_damaged_file_is_named_with_what_to_do(config: DataConfig, prepared: Prepared) -> None:
-    path = prepared.folder / "truth_val.json.gz"
+    path = prepared.folder / "ground_truth_val.json.gz"
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"truth_val\.json\.gz: is damaged: .*; remove it, and it is written anew"):
+    with pytest.raises(
+        DataError, match=r"ground_truth_val\.json\.gz: is damaged: .*; remove it, and it is written anew"
+    ):
         prepare(config, prepared.folder)

@@ -8,6 +8,7 @@ from typing import Any
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import listed
+from tune_cmx.old_form import ground_truth_file
 
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
 """What a file raises that is cut, is not JSON, or lacks a field."""
@@ -23,8 +24,8 @@ def stored_truth(records: StudyResults, split: str | None = None) -> Mapping[str
     Raises:
         DataError: It is missing or damaged.
     """
-    place = f"data/truth_{split or records.primary_metric.partition('/')[0]}.json.gz"
-    path = records.folder / place
+    path = ground_truth_file(records.folder, split or records.primary_metric.partition("/")[0])
+    place = f"data/{path.name}"
     if not path.is_file():
         raise DataError(f"{place} is missing; `tune-cmx search` with --resume writes it, where the data are")
     try:

@@ -91,7 +91,7 @@ def study(writer: StudyWriter, frames: Path) -> Maker:
             for place, found in zip(sorted((writer.folder / "trials").glob(f"*{arm}*")), runs, strict=True):
                 (place / "detections.json.gz").write_bytes(packed(detections(found)))
         (writer.folder / "data").mkdir()
-        (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
+        (writer.folder / "data" / "ground_truth_test.json.gz").write_bytes(packed(truth(sequences)))
         writer.study["data"]["root"] = str(frames)
         (writer.folder / "report").mkdir()
         return writer.write()
@@ -269,13 +269,13 @@ def test_a_finalist_without_detections_leaves_the_baseline_and_says_why(study: M
 
 def test_a_study_without_ground_truth_says_what_to_do(study: Maker) -> None:
     folder = study()
-    (folder / "data" / "truth_test.json.gz").unlink()
-    assert "Cannot be shown: data/truth_test.json.gz is missing" in section(folder)
+    (folder / "data" / "ground_truth_test.json.gz").unlink()
+    assert "Cannot be shown: data/ground_truth_test.json.gz is missing" in section(folder)
 
 
 def test_a_study_without_confirmation_says_so(study: Maker) -> None:
     folder = study()
-    shutil.copy(folder / "data" / "truth_test.json.gz", folder / "data" / "truth_val.json.gz")
+    shutil.copy(folder / "data" / "ground_truth_test.json.gz", folder / "data" / "ground_truth_val.json.gz")
     shutil.rmtree(folder / "trials")
     assert "no confirmation run of baseline or finalist has detections" in section(folder)
 

@@ -31,7 +31,7 @@ def write_truth(writer: StudyWriter, split: str, areas: list[float], crowd: int 
     boxes = [{"id": n, "area": area, "iscrowd": 0} for n, area in enumerate(areas, 1)]
     boxes += [{"id": 9000 + n, "area": 5.0, "iscrowd": 1} for n in range(crowd)]
     truth = {"info": {}, "images": [], "annotations": boxes, "categories": []}
-    (folder / f"truth_{split}.json.gz").write_bytes(gzip.compress(json.dumps(truth).encode()))
+    (folder / f"ground_truth_{split}.json.gz").write_bytes(gzip.compress(json.dumps(truth).encode()))
 
 
 def test_boxes_by_size_at_the_bounds_of_coco(undecided: StudyWriter) -> None:
@@ -58,14 +58,14 @@ def test_means_and_differences_without_a_claim(decided: StudyWriter) -> None:
 def test_counts_that_are_not_on_record_are_unknown(decided: StudyWriter) -> None:
     text = section(decided)
     assert "unknown" in text.split("| boxes")[1].splitlines()[0]
-    assert "data/truth_test.json.gz" in text
+    assert "data/ground_truth_test.json.gz" in text
     assert "not to be read" not in text
 
 
 @pytest.mark.parametrize("content", [b"no gzip", *(gzip.compress(text, mtime=0) for text in (b"{}", b"[1]", b"{"))])
 def test_a_damaged_truth_file_is_unknown(undecided: StudyWriter, content: bytes) -> None:
     write_truth(undecided, "test", [1.0])
-    (undecided.folder / "data" / "truth_test.json.gz").write_bytes(content)
+    (undecided.folder / "data" / "ground_truth_test.json.gz").write_bytes(content)
     assert size_counts(read_study(undecided.write()), "test") is None
 
 

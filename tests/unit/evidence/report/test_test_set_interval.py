@@ -50,7 +50,7 @@ def study(writer: Any) -> Maker:
             for place in (writer.folder / "trials").glob(f"confirm-{arm}-*"):
                 (place / "detections.json.gz").write_bytes(packed(detections(found)))
         (writer.folder / "data").mkdir()
-        (writer.folder / "data" / "truth_test.json.gz").write_bytes(packed(truth(sequences)))
+        (writer.folder / "data" / "ground_truth_test.json.gz").write_bytes(packed(truth(sequences)))
         folder: Path = writer.write()
         return folder
 
@@ -103,16 +103,16 @@ def test_fewer_than_ten_sequences_give_a_difference_and_no_interval(study: Maker
 
 def test_a_study_without_ground_truth_says_so_and_what_to_do(study: Maker) -> None:
     folder = study()
-    (folder / "data" / "truth_test.json.gz").unlink()
+    (folder / "data" / "ground_truth_test.json.gz").unlink()
     text = section(folder)
-    assert "Cannot be computed: data/truth_test.json.gz is missing" in text
+    assert "Cannot be computed: data/ground_truth_test.json.gz is missing" in text
     assert "--resume" in text
 
 
 def test_a_cut_ground_truth_is_named(study: Maker) -> None:
-    path = study() / "data" / "truth_test.json.gz"
+    path = study() / "data" / "ground_truth_test.json.gz"
     path.write_bytes(path.read_bytes()[:50])
-    assert "Cannot be computed: data/truth_test.json.gz cannot be read" in section(path.parents[1])
+    assert "Cannot be computed: data/ground_truth_test.json.gz cannot be read" in section(path.parents[1])
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_records_of_other_data_than_the_ground_truth_are_left_out(study: Maker) 
 def test_a_study_without_confirmation_says_so(writer: Any) -> None:
     writer.search()
     (writer.folder / "data").mkdir()
-    (writer.folder / "data" / "truth_val.json.gz").write_bytes(packed(truth(None)))
+    (writer.folder / "data" / "ground_truth_val.json.gz").write_bytes(packed(truth(None)))
     assert "Cannot be computed: no confirmation run of the baseline" in section(writer.write())

@@ -21,7 +21,7 @@ FEW_BOXES = 100
 def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
     """Boxes of each size in the split's ground truth; None where the study's data folder does not hold it.
 
-    Read from `data/truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
+    Read from `data/ground_truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
     """
     try:
         boxes = stored_truth(records, split)["annotations"]
@@ -76,7 +76,7 @@ def _introduction(split: str, counts: dict[str, int] | None) -> str:
     known = (
         f"A size with fewer than {FEW_BOXES} boxes is marked: one box moves recall there by more than a point."
         if counts
-        else f"How many boxes of each size {split} has is unknown: data/truth_{split}.json.gz is not in the study's "
+        else f"How many boxes of each size {split} has is unknown: data/ground_truth_{split}.json.gz is not in the study's "
         "folder or cannot be read."
     )
     return (
