@@ -1,17 +1,18 @@
-"""Mean average precision as COCO counts it, in points.
+"""Mean average precision as COCO defines it, in points.
 
-faster-coco-eval gives the numbers of pycocotools in a fraction of the time, but for a few 1e-14 points where a
-precision rests on one detection. It does not tell which detection found which box: for that, `counter` has
-pycocotools.
+faster-coco-eval gives the numbers of pycocotools in a sixth of the time; a precision that rests on one detection
+differs by up to a few 1e-14 points. It does not say which detection matched which box. Where that is needed, `counter`
+has pycocotools.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from faster_coco_eval.core import COCO as FasterCOCO
 from faster_coco_eval.core import COCOeval_faster
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -24,14 +25,76 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
 
     Args:
         detections: COCO results: image_id, category_id, bbox (x, y, width, height in pixels) and score.
-        truth: COCO ground truth, as of `coco_truth`.
+        truth: COCO ground truth, as `coco_truth` makes it.
 
     Returns:
         The scored metrics of `tune_cmx.metrics` in points, 0..100. A metric without any box to find is nan.
 
     Raises:
-        DataError: A detection is on an image that the ground truth has not.
+        DataError: A detection is on an image that the ground truth does not have.
     """
+    return metrics.points(_counted(detections, truth))
+
+
+def by_class(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Average precision of each class, which `evaluate` takes the mean of.
+
+    Args:
+        detections: As of `evaluate`.
+        truth: As of `evaluate`.
+
+    Returns:
+        By the class's name, in the order of the categories: `mAP` and `mAP_50` in points, nan without any box; `boxes`,
+        how many there are to find.
+
+    Raises:
+        DataError: A detection is on an image that the ground truth does not have.
+    """
+    counted = _counted(detections, truth)
+    precision = counted.eval["precision"][..., 0, -1]  # IoU x recall x class, over boxes of all sizes
+    places = {number: place for place, number in enumerate(counted.params.catIds)}
+    labels = [box["category_id"] for box in truth["annotations"] if not box.get("iscrowd")]
+    return {
+        category["name"]: {
+            "mAP": _mean_points(precision[:, :, places[category["id"]]]),
+            "mAP_50": _mean_points(precision[0, :, places[category["id"]]]),
+            "boxes": labels.count(category["id"]),
+        }
+        for category in truth["categories"]
+    }
+
+
+def by_condition(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The metrics on the images of each condition, such as `day` and `night`.
+
+    Args:
+        detections: As of `evaluate`.
+        truth: As of `evaluate`; an image may have a `condition`, which is not COCO's.
+
+    Returns:
+        By condition, sorted: `mAP` and `mAP_50` in points, nan without any box; `images` and `boxes`, how
+        many there are. Images without a condition are in none; empty where no image has one.
+
+    Raises:
+        DataError: A detection is on an image that the ground truth does not have.
+    """
+    _check_images(detections, truth)
+    images: dict[str, set[int]] = {}
+    for image in truth["images"]:
+        if image.get("condition") is not None:
+            images.setdefault(str(image["condition"]), set()).add(image["id"])
+    found = {}
+    for condition, ids in sorted(images.items()):
+        boxes = [box for box in truth["annotations"] if box["image_id"] in ids]
+        part = {**truth, "images": [i for i in truth["images"] if i["id"] in ids], "annotations": boxes}
+        values = evaluate([item for item in detections if item["image_id"] in ids], part)
+        counts = {"images": len(ids), "boxes": sum(not box.get("iscrowd") for box in boxes)}
+        found[condition] = {"mAP": values["mAP"], "mAP_50": values["mAP_50"], **counts}
+    return found
+
+
+def _counted(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCOeval_faster:
+    """Matched, accumulated and summarized, by faster-coco-eval."""
     _check_images(detections, truth)
     counted = COCOeval_faster(
         _indexed(FasterCOCO(print_function=_silent), _copied(truth)),
@@ -43,14 +106,20 @@ def evaluate(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
     counted.evaluate()
     counted.accumulate()
     counted.summarize()
-    return metrics.points(counted)
+    return counted
+
+
+def _mean_points(precision: NDArray[np.float64]) -> float:
+    """Of precisions that are -1 where they are not defined."""
+    defined = precision[precision > -1]
+    return 100 * float(defined.mean()) if defined.size else math.nan
 
 
 def counter(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> COCOeval:
-    """pycocotools' evaluation of detections, before anything is matched; it prints as it goes.
+    """pycocotools' evaluation of detections, before matching. It prints while it works.
 
     Raises:
-        DataError: A detection is on an image that the ground truth has not.
+        DataError: A detection is on an image that the ground truth does not have.
     """
     _check_images(detections, truth)
     return COCOeval(_indexed(COCO(), _copied(truth)), _indexed(COCO(), _results(detections, truth)), "bbox")
@@ -62,7 +131,7 @@ def coco_truth(
     labels: Sequence[ArrayLike],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Ground truth in COCO's form.
+    """Ground truth in the format of COCO.
 
     Args:
         images: Number, file or name, height and width of each.
@@ -76,7 +145,7 @@ def coco_truth(
         for (x1, y1, x2, y2), label in zip(corners.tolist(), np.asarray(image_labels).tolist(), strict=True):
             annotations.append(
                 {
-                    "id": len(annotations) + 1,  # from 1: pycocotools takes a match with number 0 for none
+                    "id": len(annotations) + 1,  # from 1: for pycocotools a match with number 0 is no match
                     "image_id": image_id,
                     "category_id": int(label),
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
@@ -129,7 +198,7 @@ def _copied(truth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Not by COCO.loadRes, which fails on an empty list."""
+    """In place of COCO.loadRes, which fails on an empty list."""
     annotations = [
         {
             "id": number,

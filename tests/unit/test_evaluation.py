@@ -8,7 +8,7 @@ import torch
 
 from tune_cmx import metrics
 from tune_cmx.errors import DataError
-from tune_cmx.evaluation import coco_truth, evaluate, to_detections
+from tune_cmx.evaluation import by_class, by_condition, coco_truth, evaluate, to_detections
 from tune_cmx.metrics import Metric
 
 COCO_SIX = ["mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large"]
@@ -46,6 +46,32 @@ def test_by_hand(truth):
     assert found["mAP_medium"] == pytest.approx(50)
     assert math.isnan(found["mAP_small"])
     assert math.isnan(found["mAP_large"])
+
+
+def test_each_class_beside_the_mean():
+    """The mean over classes that have boxes is the mAP."""
+    truth = coco_truth([(0, "a", 300, 300)], [BOXES], [[1, 1, 2]], ["person", "car", "bicycle"])
+    detections = to_detections(0, BOXES[:2], [0.9, 0.8], [1, 1]) + to_detections(0, [[200, 0, 250, 36]], [0.7], [2])
+    found = by_class(detections, truth)
+    assert list(found) == ["person", "car", "bicycle"]
+    assert found["person"] == pytest.approx({"mAP": 100, "mAP_50": 100, "boxes": 2})
+    assert found["car"] == pytest.approx({"mAP": 50, "mAP_50": 100, "boxes": 1})
+    assert found["bicycle"] == pytest.approx({"mAP": math.nan, "mAP_50": math.nan, "boxes": 0}, nan_ok=True)
+    assert evaluate(detections, truth)["mAP"] == pytest.approx((100 + 50) / 2)
+
+
+def test_each_condition_that_the_images_name(truth):
+    """The figures of a condition are those of its images alone; an image without one is in none."""
+    exact = to_detections(0, BOXES[:2], [0.9, 0.8], [1, 1])
+    assert by_condition(exact, truth) == {}
+    truth["images"][0]["condition"] = "night"
+    truth["images"][1]["condition"] = "day"
+    assert by_condition(exact, truth) == {
+        "day": {"mAP": 0, "mAP_50": 0, "images": 1, "boxes": 1},
+        "night": pytest.approx({"mAP": 100, "mAP_50": 100, "images": 1, "boxes": 2}),
+    }
+    with pytest.raises(DataError, match="a detection is on image 7"):
+        by_condition(to_detections(7, BOXES[:1], [0.9], [1]), truth)
 
 
 def test_a_metric_that_is_added_to_the_table_is_scored(truth, monkeypatch):
