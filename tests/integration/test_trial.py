@@ -118,6 +118,22 @@ def test_a_loss_that_is_not_finite(tiny: Tiny, prepared: Prepared, config: Trial
     assert "TrialError" in (record.folder / "error.txt").read_text()
 
 
+def test_a_trial_that_diverged_says_so(
+    tiny: Tiny, prepared: Prepared, config: TrialConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a rate of 1000 its loss grows to 1e24 and stays finite for an epoch, so that the trial ends as complete."""
+    schedule = config.schedule.model_copy(update={"lr": 1000.0, "epochs": 1})
+    record = _plan(tiny.folder / "trial", config.model_copy(update={"schedule": schedule}))
+    list(run_trial(record, prepared))
+    state, (row,) = record.state(), record.rows()
+    assert state.status == "complete"
+    assert state.divergence is not None
+    assert (state.divergence.epoch, state.divergence.what) == (1, "loss")
+    assert state.divergence.value == row["train/loss"] > 1e6
+    assert caplog.text.count("trial: training diverged: loss ") == 1
+    assert "lower schedule.lr" in caplog.text
+
+
 def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     """One image alone would take 200 GB; the allocator refuses it at once."""
     detector = config.model.detector.model_copy(update={"image_size": 100_000, "max_size": 100_000})

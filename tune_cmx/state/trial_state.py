@@ -61,6 +61,20 @@ class Halving(State):
     """The error."""
 
 
+class Divergence(State):
+    """Where training was first seen to diverge."""
+
+    epoch: int
+    """The epoch."""
+    what: Literal["loss", "gradient norm", "detections"]
+    """What showed it: the mean loss, the largest gradient norm, or a trained model that detects nothing."""
+    value: float | None = None
+    """The loss, the norm, or 0 detections. None: not finite."""
+
+    def __str__(self) -> str:
+        return f"{self.what} {'not finite' if self.value is None else f'{self.value:.3g}'} in epoch {self.epoch}"
+
+
 class Stopped(State):
     """Where and why the search stopped the trial early."""
 
@@ -171,6 +185,8 @@ class TrialState(State):
     """Images in memory at once since the last halving. None: as the configuration says."""
     halvings: tuple[Halving, ...] = ()
     """Where memory ran out."""
+    divergence: Divergence | None = None
+    """Where training was first seen to diverge. None: it was not."""
     audit_warnings: tuple[Annotated[AuditWarning, BeforeValidator(_finding)], ...] = ()
     """What the check of the built model found, such as a part that gets no gradient."""
     transfer: tuple[Transfer, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_cmx.errors import TuneCmxError
+from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import to_detections
 from tune_cmx.training.trainer import Batch, Seen, shortage, to_device
 
@@ -23,9 +23,10 @@ _PAGES = Path("/proc/self/statm")
 class EpochReport:
     """What one epoch gave.
 
-    `metrics` has `train/loss` and its parts, `lr`, `images_per_second` and `memory_mib`; and what the scoring gave:
-    `val/mAP` and the like in percent points, `val/milliseconds`, fractions such as `gates/stage1_from_aux`. A metric
-    that the data do not define, such as `val/mAP_small` without small objects, is nan.
+    `metrics` has `train/loss` and its parts, `train/gradient_norm` (the largest of the epoch's steps), `lr`,
+    `images_per_second` and `memory_mib`; and what the scoring gave: `val/mAP` and the like in percent points,
+    `val/milliseconds`, fractions such as `gates/stage1_from_aux`. A metric that the data do not define, such as
+    `val/mAP_small` without small objects, is nan.
     """
 
     epoch: int
@@ -66,6 +67,7 @@ def fit(
         seen = train(epoch)
         train_seconds = time.monotonic() - epoch_began
         metrics = {f"train/{name}": value / seen.images for name, value in seen.losses.items()}
+        metrics["train/gradient_norm"] = seen.gradient_norm
         metrics["lr"] = seen.lr
         metrics["images_per_second"] = seen.images / train_seconds
         scored = score()
@@ -94,6 +96,9 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
 
     The time is that of the detector alone, from images in memory to boxes in the memory of the CPU; that of reading
     the images is not in it.
+
+    Raises:
+        TrialError: A box or a score is not finite.
     """
     model.eval()
     detections: list[dict[str, Any]] = []
@@ -107,7 +112,10 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
         seconds += time.perf_counter() - began
         images_seen += len(images)
         for target, found in zip(targets, on_cpu, strict=True):
-            detections += to_detections(int(target["image_id"]), found["boxes"], found["scores"], found["labels"])
+            image = int(target["image_id"])
+            if not (found["boxes"].isfinite().all() and found["scores"].isfinite().all()):
+                raise TrialError(f"a box or a score that the model gives for image {image} is not finite")
+            detections += to_detections(image, found["boxes"], found["scores"], found["labels"])
     return detections, 1000 * seconds / images_seen if images_seen else math.nan
 
 

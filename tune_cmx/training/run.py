@@ -19,6 +19,7 @@ from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.models.describe import flops, inspected, network_size
 from tune_cmx.models.precision import lacks_bfloat16
 from tune_cmx.models.pretrained import load_pretrained
+from tune_cmx.state.trial_state import Divergence
 from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
 from tune_cmx.training.checkpoint import (
     checkpoints,
@@ -28,6 +29,7 @@ from tune_cmx.training.checkpoint import (
 )
 from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.ddp.workers import Helpers, Tasks
+from tune_cmx.training.divergence import diverged
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
 from tune_cmx.training.protocol import code_version, package_versions
 from tune_cmx.training.run_folder import Row, RunFolder, now
@@ -152,10 +154,24 @@ def _train(
                 ):
                     history.append(_row(report, history))
                     _keep(record, trainer, history, session_seconds=report.seconds - seconds_before)
+                    _note_divergence(record, _diverged(report, history, config))
                     board.add(history[-1])
                     validation.show(board, report.epoch, config.schedule.epochs)
                     yield report
     _finish(record, config, data, trainer)
+
+
+def _diverged(report: EpochReport, history: Sequence[Row], config: TrialConfig) -> Divergence | None:
+    clipped = config.schedule.clip_norm is not None
+    return diverged(report.epoch, report.metrics, history[0]["train/loss"], clipped=clipped)
+
+
+def _note_divergence(record: RunFolder, found: Divergence | None) -> None:
+    """Say so, once a trial: in `trial.json` and in the log. The trial goes on, as its rows are what happened."""
+    if found is None or record.state().divergence is not None:
+        return
+    record.update(divergence=found.as_json())
+    _log.warning("%s: training diverged: %s; lower schedule.lr, or set schedule.clip_norm", record.folder.name, found)
 
 
 def _keep(record: RunFolder, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
@@ -246,6 +262,8 @@ def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Tr
     score = data.score(trainer, config.report_split)
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
     results = {"val": val, str(config.report_split): dict(score.metrics)}
+    if not score.detections:
+        _note_divergence(record, Divergence(epoch=int(last["epoch"]), what="detections", value=0.0))
     record.write_detections(score.detections)
     parameters = record.state().parameters
     assert parameters is not None, "counted before the first epoch"

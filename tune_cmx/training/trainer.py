@@ -56,6 +56,8 @@ class Seen(NamedTuple):
     """Each loss, summed over the images."""
     lr: float
     """At the last step."""
+    gradient_norm: float
+    """The largest of any step, before it is clipped; inf where one is not finite."""
 
 
 class _Awaited(NamedTuple):
@@ -151,6 +153,7 @@ class Trainer:
         sums = _Sums()
         images_seen = 0
         awaited: _Awaited | None = None
+        largest = torch.zeros((), device=self.device)
         for step, batch in enumerate(batches):
             self._check(awaited, epoch)
             steps = (epoch - 1) * self.steps_per_epoch + step
@@ -159,15 +162,22 @@ class Trainer:
             share = self.share(step) if self.share else Share(images, 1.0, images)
             losses = self._add_gradients(batch, share, epoch, step)
             awaited = _Awaited.sent(step, losses["loss"])
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            largest = torch.maximum(largest, self._gradient_norm())
             self.optimizer.step()
             if self.ema is not None:
                 self.ema.update(_unwrapped(self.model), steps + 1)
             images_seen += share.images
             sums.add(losses, share.images)
         self._check(awaited, epoch)
-        return Seen(images_seen, sums.read(), float(self.optimizer.param_groups[0]["lr"]))
+        norm = float(largest)
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        return Seen(images_seen, sums.read(), lr, norm if math.isfinite(norm) else math.inf)
+
+    def _gradient_norm(self) -> Tensor:
+        """Of all weights, where they are; then the gradient is clipped to `clip_norm`, if there is one."""
+        if self.clip_norm is not None:
+            return nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        return nn.utils.get_total_norm([w.grad for w in self.model.parameters() if w.grad is not None])
 
     def _add_gradients(self, batch: Batch, share: Share, epoch: int, step: int) -> dict[str, Tensor]:
         """The gradients of a batch, by as many images at once as memory takes; and its losses, `loss` their sum."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tune_cmx.errors import TrialError
 from tune_cmx.training.loop import detect, fit, memory_mib
 from tune_cmx.training.trainer import Batch, Seen
 
@@ -38,6 +39,16 @@ def test_milliseconds_an_image_are_the_detectors_and_not_the_readers() -> None:
     assert 1000 * FORWARD_S <= milliseconds < 1000 * READING_S / 2
 
 
+@pytest.mark.parametrize("wrong", ["boxes", "scores"])
+def test_a_box_or_a_score_that_is_not_finite_is_an_error(wrong: str) -> None:
+    class Lost(Sleeper):
+        def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+            return [{**found, wrong: found[wrong] * math.nan} for found in super().forward(images)]
+
+    with pytest.raises(TrialError, match="for image 0 is not finite"):
+        detect(Lost(), batches(), torch.device("cpu"))
+
+
 def test_no_images_have_no_time() -> None:
     found, milliseconds = detect(Sleeper(), [], torch.device("cpu"))
     assert found == []
@@ -48,7 +59,7 @@ def test_a_report_has_losses_by_part_memory_and_what_was_scored() -> None:
     asked = iter([9.0, 5.0, 6.0])
     reports = list(
         fit(
-            lambda _: Seen(4, {"loss": 8.0, "fusion1_dice": 2.0}, 0.1),
+            lambda _: Seen(4, {"loss": 8.0, "fusion1_dice": 2.0}, 0.1, 7.0),
             lambda: {"val/mAP": 50.0, "gates/stage1_from_aux": 0.5},
             lambda: next(asked),
             epochs=2,
@@ -60,6 +71,7 @@ def test_a_report_has_losses_by_part_memory_and_what_was_scored() -> None:
     assert first == {
         "train/loss": 2.0,
         "train/fusion1_dice": 0.5,
+        "train/gradient_norm": 7.0,
         "lr": 0.1,
         "memory_mib": 5.0,
         "val/mAP": 50.0,

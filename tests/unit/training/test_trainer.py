@@ -68,6 +68,23 @@ def test_a_loss_that_is_not_finite_ends_the_trial(
     assert not math.isfinite(sum(model.steps[model.taken - 1])), "no step was taken after it"
 
 
+def test_the_largest_gradient_norm_of_an_epoch_before_it_is_clipped() -> None:
+    pixels = _pixels(6, 5)
+    means = [torch.stack(list(images)).mean(0) for images, _ in pixels]
+    expected = max(float(mean.norm()) for mean in means)
+    for how in ({}, {"clip_norm": 1e-3}, {"micro_batch": 2}):
+        assert _line(Line(), **how).epoch(1, pixels).gradient_norm == pytest.approx(expected)
+
+
+def test_a_gradient_that_is_not_finite_under_a_loss_that_is() -> None:
+    class Steep(Line):
+        def forward(self, images: list[Tensor], _: object) -> dict[str, Tensor]:
+            return {"loss_box_reg": (0 * self.weight).sum().sqrt() * len(images)}
+
+    seen = _line(Steep()).epoch(1, _pixels(2))
+    assert (seen.losses["loss"], seen.gradient_norm) == (0.0, math.inf)
+
+
 class Line(nn.Module):
     """The mean over images of a weighted pixel; it takes memory for so many images, and no computer has it for more."""
 

@@ -144,7 +144,7 @@ class Helpers:
         """The sums over all processes, once the helpers are through with the epoch."""
         parts: list[Seen] = [seen, *self._receive("to finish an epoch")]
         losses = {name: sum(part.losses[name] for part in parts) for name in seen.losses}
-        return Seen(sum(part.images for part in parts), losses, seen.lr)
+        return Seen(sum(part.images for part in parts), losses, seen.lr, seen.gradient_norm)
 
     def _receive(self, what: str) -> list[Any]:
         """A message of each helper, by rank.

@@ -37,6 +37,20 @@ def test_a_trial_whose_micro_batches_were_halved(decided: StudyWriter) -> None:
     assert "Set `schedule.micro_batch: 1` for all configurations" in warning
 
 
+def test_a_run_that_diverged(decided: StudyWriter) -> None:
+    assert not found(decided, "diverged")
+    lost = {"epoch": 2, "what": "loss", "value": 1.4e22}
+    decided.trial("confirm-stages-1-s9", "stages-1", seed=9, test=0.0, divergence=lost)
+    decided.trial(
+        "search-stages-1-s9", "stages-1", phase="search", divergence={**lost, "what": "gradient norm", "value": None}
+    )
+    confirmed, searched = found(decided, "diverged")
+    assert confirmed.startswith("Training diverged in 1 confirmation run, which the comparison counts: ")
+    assert "confirm-stages-1-s9 (loss 1.4e+22 in epoch 2)" in confirmed
+    assert "search-stages-1-s9 (gradient norm not finite in epoch 2)" in searched
+    assert "Lower `schedule.lr`" in confirmed
+
+
 @pytest.mark.parametrize(
     ("batches", "halved_to", "advised"), [((16, 16), 4, 4), ((14, 14), 3, 2), ((12, 16), 3, 2), ((15, 16), 3, 1)]
 )

@@ -1,4 +1,4 @@
-"""Warnings about the runs of a study: missing, mixed, halved, equivalent, without gradient."""
+"""Warnings about the runs of a study: missing, diverged, mixed, halved, equivalent, without gradient."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +17,8 @@ RESUME = f"Run `{resume_command()}`"
 
 def of_runs(records: StudyResults) -> Iterator[Warning]:
     """In the order in which a reader meets them."""
-    checks = (_baseline, _replication, _missing, _lost, _mixtures, _halvings, _equivalent, _gates, _allowed, _resumed)
+    comparisons = (_baseline, _replication, _missing, _lost, _diverged, _mixtures, _halvings, _equivalent)
+    checks = (*comparisons, _gates, _allowed, _resumed)
     for check in checks:
         yield from check(records)
     for problem in records.problems:
@@ -85,6 +86,20 @@ def _lost(records: StudyResults) -> Iterator[Warning]:
         yield Warning(
             "failed", Severity.LIMITED, fact, f"See `error.txt` in each run folder, then run `{resume_command()}`"
         )
+
+
+def _diverged(records: StudyResults) -> Iterator[Warning]:
+    """Complete runs whose training diverged. Their results count all the same, so that the reader must know."""
+    advice = "Lower `schedule.lr` or set `schedule.clip_norm`, and run again"
+    for confirmed in (True, False):
+        runs = [trial for trial in records.trials if (trial.phase == "confirm") == confirmed]
+        words = [f"{trial.name} ({where})" for trial in runs if (where := trial.state.divergence)]
+        if words and confirmed:
+            fact = f"Training diverged in {count(len(words), 'confirmation run')}, which the comparison counts"
+            yield Warning("diverged", Severity.INVALID, f"{fact}: {listed(words)}", advice)
+        elif words:
+            fact = f"Training diverged in {count(len(words), 'search trial')}: {listed(words)}"
+            yield Warning("diverged", Severity.LIMITED, fact, advice)
 
 
 def _mixtures(records: StudyResults) -> Iterator[Warning]:
