@@ -49,7 +49,7 @@ def test_a_prepared_folder_holds_the_boxes_of_val_and_test(prepared: Prepared) -
         assert [image["file_name"] for image in truth["images"]] == list(ids)
         assert [image["id"] for image in truth["images"]] == list(range(len(ids)))
     assert sorted(path.name for path in prepared.folder.iterdir()) == [
-        "audit.json", "split.json", "ground_truth_test.json.gz", "ground_truth_val.json.gz",
+        "audit.json", "ground_truth_test.json.gz", "ground_truth_val.json.gz", "split.json",
     ]  # fmt: skip
 
 

@@ -76,8 +76,8 @@ def _introduction(split: str, counts: dict[str, int] | None) -> str:
     known = (
         f"A size with fewer than {FEW_BOXES} boxes is marked: one box moves recall there by more than a point."
         if counts
-        else f"How many boxes of each size {split} has is unknown: data/ground_truth_{split}.json.gz is not in the study's "
-        "folder or cannot be read."
+        else f"How many boxes of each size {split} has is unknown: data/ground_truth_{split}.json.gz is not in the "
+        "study's folder or cannot be read."
     )
     return (
         f"mAP on {split} in points by area of the box: small below 32×32 pixels, large from 96×96 on; means over seeds "
