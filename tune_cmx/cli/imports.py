@@ -1,14 +1,16 @@
 """The command `import`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import field_validator
 from rich.markup import escape
 
 from tune_cmx.cli.output import counted, out, say, warn, warn_each
-from tune_cmx.config.parse import load_mapping
+from tune_cmx.config.parse import load_mapping, validate
+from tune_cmx.config.section import Section, as_tuple
 from tune_cmx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,17 +21,25 @@ def import_results(
     sources: Annotated[
         list[Path], typer.Argument(help="`final_results.json` files, folders of them, CSV tables.", show_default=False)
     ],
-    output_dir: Annotated[str, typer.Option("--output-dir", help="The import goes into a folder of its name here.")] = (
-        "runs"
-    ),
-    name: Annotated[str, typer.Option("--name", help="Of the import's folder.")] = "published",
+    output_dir: Annotated[str, typer.Option("--output-dir", help="Folder that receives the import's folder.")] = "runs",
+    name: Annotated[str, typer.Option("--name", help="Name of the import's folder.")] = "published",
     claims: Annotated[
-        Path | None, typer.Option("--claims", help="YAML or JSON with `claims:`, which the report then answers.")
+        Path | None,
+        typer.Option(
+            "--claims",
+            help="YAML or JSON with any of: `claims: [...]`, which the report answers; `columns: {their name: our "
+            "name}` for columns and keys that are not known here; `results: [column, ...]` for further results.",
+        ),
     ] = None,
 ) -> None:
-    """Take earlier results over as records, so that they can be reported, judged, and begin a search.
+    """Import earlier results as run folders: report them, answer claims about them, begin a search with them.
 
-    What the sources do not say stays unknown; imported runs are never replicates of an arm.
+    What the sources do not say stays unknown. Imported runs never count as confirmation runs.
+
+    A table has a column mAP and a row for each run. Known columns: arm, exp_id, seed, study, status, source, notes,
+    resumed, epochs_logged, fusion, stages, elsewhere, threshold, kernel_size, se_reduction, inter_shared,
+    merge_bottleneck, modalities, backbone, epochs, batch, lr, and the metrics with their aliases. A column with another
+    name keeps it, and the command names it.
 
     Examples:
 
@@ -39,45 +49,75 @@ def import_results(
     """
     from tune_cmx.evidence.importer.collect import collect
     from tune_cmx.evidence.importer.imported_study import refuse_existing, write_import
+    from tune_cmx.evidence.importer.vocabulary import Names
 
     folder = _folder(output_dir, name)
     refuse_existing(folder)
-    stated = _claims(claims) if claims else []
-    found = collect(sources)
-    write_import(found, folder, stated)
+    given = _given(claims) if claims else _Given()
+    names = Names.given(given.columns, given.results)
+    found = collect(sources, names)
+    write_import(found, folder, given.claims, names)
     _say_what(found)
     out.print(f"report: tune-cmx report {escape(str(folder))}", soft_wrap=True)
     out.print(f"[bold]study: {escape(str(folder))}[/bold]", soft_wrap=True)
 
 
+class _Given(Section):
+    """The file of `--claims`."""
+
+    claims: tuple[dict[str, Any], ...] = ()
+    columns: dict[str, str] = {}
+    results: tuple[str, ...] = ()
+
+    @field_validator("claims", "results", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return as_tuple(value)
+
+
 def _folder(output_dir: str, name: str) -> Path:
     if "://" in output_dir:
         raise ConfigError(
-            f"--output-dir {output_dir}: an import goes into a local folder; copy it to storage from there"
+            f"--output-dir {output_dir}: an import needs a local folder; copy it to the storage afterwards"
         )
     if not name or name in (".", "..") or Path(name).name != name:
         raise ConfigError(f"--name: needs the name of one folder, as in published; got '{name}'")
     return (Path(output_dir) / name).resolve()
 
 
-def _claims(path: Path) -> list[Mapping[str, Any]]:
-    """The claims of a file, each a claim, or a claim under `claim` with the rows that it speaks of under `where`."""
-    content, _ = load_mapping(path)
-    found = content.get("claims")
-    if not isinstance(found, list) or not found or not all(isinstance(entry, dict) for entry in found):
-        raise ConfigError(f"{path}: needs claims: with a list of claims, each a mapping")
+def _given(path: Path) -> _Given:
+    """The claims of a file, and what it says of columns.
+
+    A claim stands alone, or under `claim` with the rows that it speaks of under `where`. Each metric that a claim names
+    is a result.
+    """
+    content, lines = load_mapping(path)
+    given = validate(_Given, content, source=str(path), lines=lines)
+    if not (given.claims or given.columns or given.results):
+        raise ConfigError(f"{path}: has none of claims, columns and results; give a list under claims:")
+    return given.model_copy(update={"results": (*given.results, *_metrics(given.claims))})
+
+
+def _metrics(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that claims name, those of their parts too."""
+    found: list[str] = []
+    for entry in claims:
+        found += [entry["metric"]] if isinstance(entry.get("metric"), str) else []
+        found += [name for name in entry.get("metrics") or () if isinstance(name, str)]
+        parts = [entry.get("claim"), *(entry.get("claims") or ())]
+        found += _metrics([part for part in parts if isinstance(part, Mapping)])
     return found
 
 
 def _say_what(found: "Collected") -> None:
-    """What was taken, what not, and what can serve as baseline."""
-    say(f"taken: {counted(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
-    warn_each("refused", found.refused)
-    warn_each("left out, as it is there twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
+    """Say what was imported, what not, and what can serve as baseline."""
+    say(f"imported: {counted(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
+    warn_each("left out", found.refused)
+    warn_each("left out, the same run twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
     for note in found.notes:
         warn(note)
     baselines = [f"{run.name} ({run.source})" for run in found.baselines]
     if baselines:
         say(f"can serve as baseline (FRM+FFM at all four stages): {escape(', '.join(baselines))}")
     else:
-        warn("no run has FRM+FFM at all four stages: none can serve as baseline, and what needs one is blocked")
+        warn("no run has FRM+FFM at all four stages: claims that need a baseline are BLOCKED")

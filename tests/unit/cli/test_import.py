@@ -61,10 +61,10 @@ def test_an_import_says_what_it_took_and_ends_with_where_the_study_is(run: "Run"
     (tmp_path / "bad/final_results.json").write_text("{")
     code, said, error = run("import", TABLE, tmp_path / "bad", TABLE.parent / "." / TABLE.name)
     assert (code, error) == (0, "")
-    assert "taken: 13 runs" in said
-    assert "refused: " in said
+    assert "imported: 13 runs" in said
+    assert "left out: " in said
     assert "bad/final_results.json: not JSON" in said
-    assert "none can serve as baseline" in said
+    assert "claims that need a baseline are BLOCKED" in said
     assert said.strip().splitlines()[-1] == f"study: {tmp_path / 'runs/published'}"
 
 
@@ -78,15 +78,46 @@ def test_a_baseline_that_is_found_is_named(run: "Run", tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_imported_is_refused(refusal: "Refusal", published: Path, tmp_path: Path) -> None:
-    assert "take another --name, or delete it" in refusal("import", TABLE)
+    assert "take another --name, or delete the folder" in refusal("import", TABLE)
     assert published.is_dir()
-    assert "is not there; name a final_results.json" in refusal("import", "nowhere", "--name", "x")
+    assert "does not exist; name a final_results.json" in refusal("import", "nowhere", "--name", "x")
     assert "needs the name of one folder" in refusal("import", TABLE, "--name", "../x")
-    assert "a local folder" in refusal("import", TABLE, "--output-dir", "s3://bucket/runs")
+    assert "needs a local folder" in refusal("import", TABLE, "--output-dir", "s3://bucket/runs")
     (tmp_path / "claims.yaml").write_text("claims: [{kind: best, metric: mAP}]\n")
     message = refusal("import", TABLE, "--name", "x", "--claims", tmp_path / "claims.yaml")
     assert "'treatment' is missing" in message
     assert not (tmp_path / "runs/x").exists()
+
+
+def test_a_table_with_wrong_cells_is_refused_and_nothing_is_written(refusal: "Refusal", tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("fusion,stages,seed,mAP\ncssa,1,0,84.1\ncssa,01-Feb,0.5,84.3\n")
+    message = refusal("import", "table.csv")
+    assert message.splitlines()[0] == (
+        "table.csv:3: column seed: found '0.5'; allowed: a whole number from 0 to 2^63 - 1. Correct it"
+    )
+    assert message.splitlines()[1].startswith("table.csv:3: column stages: found '01-Feb'; allowed: stages of 1 to 4")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_file_of_claims_maps_columns_and_names_results(run: "Run", refusal: "Refusal", tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(
+        "arm,seed,score,LAMR,date\na,0,84.1,20.1,2026-01-02\nb,0,83.1,21.5,2026-01-03\n"
+    )
+    given = tmp_path / "claims.yaml"
+    given.write_text("columns: {score: mAP}\nresults: [LAMR]\n")
+    code, said, error = run("import", "table.csv", "--claims", given)
+    assert (code, error) == (0, "")
+    assert "imported: 2 runs" in said
+    assert "column date: has no known name and is kept beside the run" in said
+    assert "LAMR" not in said
+    trial = json.loads((tmp_path / "runs/published/trials/a-seed-0/trial.json").read_text())
+    assert trial["imported"]["figures"] == {"mAP": 84.1, "LAMR": 20.1}
+    given.write_text("columns: {score: mAQ}\n")
+    assert "columns: score: unknown name 'mAQ'" in refusal("import", "table.csv", "--name", "x", "--claims", given)
+    given.write_text("claim: []\n")
+    assert "claim: unknown key. Known: claims, columns, results" in refusal(
+        "import", "table.csv", "--name", "x", "--claims", given
+    )
 
 
 def test_a_search_begins_with_the_imported_runs_in_its_space(published: Path, parse: Parse) -> None:

@@ -1,13 +1,14 @@
-"""Sources found, read, and freed of what stands there twice."""
+"""Find and read the sources of an import; keep each run once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_cmx.errors import ConfigError, DataError
-from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run, read_results, read_table
-from tune_cmx.evidence.importer.vocabulary import serves_as_baseline
-from tune_cmx.evidence.results.study_results import METRICS
+from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run, read_results
+from tune_cmx.evidence.importer.tables import read_table
+from tune_cmx.evidence.importer.vocabulary import Names, serves_as_baseline
+from tune_cmx.metrics import scored
 
 _ALIKE = 3
 """So many equal figures in one configuration are one run, whatever it is called; a single mAP can coincide."""
@@ -20,7 +21,7 @@ class Collected:
     sources: list[str]
     runs: list[Run] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    """Damaged files and rows: the place and what is wrong, one sentence each."""
+    """Damaged files and rows without mAP: the place and what is wrong, one sentence each."""
     repeated: list[tuple[Run, Run]] = field(default_factory=list)
     """Runs left out, each with the one that was taken and is the same."""
     notes: list[str] = field(default_factory=list)
@@ -31,17 +32,22 @@ class Collected:
         return [run for run in self.runs if serves_as_baseline(run.fields)]
 
 
-def collect(sources: Sequence[Path]) -> Collected:
-    """Read all sources; what is damaged is listed, and the rest kept.
+def collect(sources: Sequence[Path], names: Names | None = None) -> Collected:
+    """Read all sources.
+
+    A damaged `final_results.json` and a row without mAP are left out and listed. A wrong value in a table is an error:
+    a table can be corrected.
 
     Args:
         sources: `final_results.json` files under any name that ends in .json, folders of them, and CSV tables.
+        names: What their columns and keys stand for, besides the known names.
 
     Raises:
         ConfigError: A source does not exist, is of another kind, or none holds a run.
+        DataError: A table has wrong values; a line for each of them.
     """
     found = Collected([str(source) for source in sources])
-    for run in _read_all(sources, found.refused):
+    for run in _read_all(sources, names or Names(), found):
         same = next((taken for taken in found.runs if _same(run, taken)), None)
         if same is None:
             found.runs.append(run)
@@ -50,21 +56,22 @@ def collect(sources: Sequence[Path]) -> Collected:
     if not found.runs:
         why = f": {found.refused[0]}" if found.refused else ""
         raise ConfigError(f"{', '.join(found.sources)}: nothing to import{why}")
-    found.notes += _notes(found.runs)
+    found.notes += _notes(found.runs, names or Names())
     return found
 
 
-def _read_all(sources: Sequence[Path], refused: list[str]) -> Iterator[Run]:
-    for path in _files(sources, refused):
+def _read_all(sources: Sequence[Path], names: Names, found: Collected) -> Iterator[Run]:
+    for path in _files(sources, found.refused):
+        if path.suffix == ".csv":
+            table = read_table(path, names)
+            found.refused += table.without_result
+            found.notes += table.notes
+            yield from table.runs
+            continue
         try:
-            read: Iterable[Run | DataError] = read_table(path) if path.suffix == ".csv" else [read_results(path)]
-            for entry in read:
-                if isinstance(entry, Run):
-                    yield entry
-                else:
-                    refused.append(str(entry))
+            yield read_results(path, names)
         except DataError as error:
-            refused.append(str(error))
+            found.refused += str(error).splitlines()
 
 
 def _files(sources: Sequence[Path], refused: list[str]) -> Iterator[Path]:
@@ -76,7 +83,7 @@ def _files(sources: Sequence[Path], refused: list[str]) -> Iterator[Path]:
             if not below:
                 refused.append(f"{source}: no {RESULTS_FILE} in it or below it")
         elif not source.exists():
-            raise ConfigError(f"{source}: is not there; name a {RESULTS_FILE}, a folder of them, or a CSV table")
+            raise ConfigError(f"{source}: does not exist; name a {RESULTS_FILE}, a folder of them, or a CSV table")
         elif source.suffix not in (".json", ".csv"):
             raise ConfigError(f"{source}: neither .json, .csv nor a folder; name a {RESULTS_FILE} or a table as CSV")
         else:
@@ -95,10 +102,10 @@ def _same(run: Run, other: Run) -> bool:
     fields = [name for name in run.fields if name in other.fields]
     if any(run.fields[name] != other.fields[name] for name in fields):
         return False
-    seeds = [one.says.get("seed") for one in (run, other)]
-    if None not in seeds and seeds[0] != seeds[1]:
-        return False
-    alike = len([name for name in shared if name in METRICS]) >= _ALIKE and run.fields.keys() == other.fields.keys()
+    for key in ("seed", "arm"):
+        if key in run.says and key in other.says and run.says[key] != other.says[key]:
+            return False
+    alike = len([name for name in shared if name in scored()]) >= _ALIKE and run.fields.keys() == other.fields.keys()
     return run.name == other.name or alike
 
 
@@ -113,19 +120,33 @@ def _agree(run: Run, other: Run, name: str) -> bool:
     return gap <= half
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
+def _notes(runs: Sequence[Run], names: Names) -> list[str]:
     """What the reader of an import should know of its sources."""
     notes = []
+    of_files = [run for run in runs if run.source.endswith(".json")]
+    unknown = dict.fromkeys(key for run in of_files for key in run.content if names.is_unknown(key))
+    if unknown:
+        notes.append(
+            f"{of_files[0].source}: keys of config without a known name are kept as settings: {', '.join(unknown)}. "
+            "For known names give `columns: {KEY: NAME}` in the file of --claims"
+        )
     fractions = [run.source for run in runs if run.fractions]
     if fractions:
         notes.append(
-            f"mAP stands from 0 to 1 in {len(fractions)} of {len(runs)} runs, the first {fractions[0]}: taken times 100"
+            f"{len(fractions)} of {len(runs)} runs have mAP as fractions from 0 to 1, the first {fractions[0]}: "
+            "multiplied by 100"
         )
+    notes += [
+        f"{run.source}: {run.name} was resumed, by its column or its note: its time may cover the last segment only; "
+        "claims about time do not use it"
+        for run in runs
+        if run.partly_timed
+    ]
     by_name: dict[str, list[str]] = {}
     for run in runs:
         by_name.setdefault(run.name, []).append(run.source)
     notes += [
-        f"{len(places)} different runs are called {name}: {', '.join(places)}; all are taken"
+        f"{len(places)} different runs are called {name}: {', '.join(places)}; all are imported"
         for name, places in by_name.items()
         if len(places) > 1
     ]

@@ -1,26 +1,25 @@
 """The forms of earlier results: `final_results.json`, and tables with a run a row."""
 
-import csv
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.claims.rows import BOOKKEEPING
-from tune_cmx.evidence.importer.vocabulary import FIGURES, as_number, fields_of, is_field, name_of
-from tune_cmx.evidence.results.study_results import METRICS
-from tune_cmx.metrics import SPLITS
+from tune_cmx.evidence.importer.run_values import RunValues, typed
+from tune_cmx.evidence.importer.vocabulary import Names, fields_of
+from tune_cmx.metrics import METRICS, SPLITS, scored
 
 RESULTS_FILE = "final_results.json"
-_RESULTS_KEYS = ("results", "final_test_results", "test_results", "metrics")
 _KNOWN_BESIDE = (
     *("seed", "status", "code_version", "packages", "split_hash", "split_how"),
     *("data_fingerprint", "device", "epochs_planned"),
 )
+_RESUMED = re.compile(r"\b(resum(e|es|ed|ing|ption)|restart(s|ed|ing)?|segments?)\b", re.IGNORECASE)
+_NOT_RESUMED = re.compile(r"\b(not|never|without|no)\s+(been\s+|any\s+|a\s+)?(resum\w*|restart\w*|segments?)", re.I)
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,29 @@ class Run:
     fields: Mapping[str, Any]
     """What its configuration says, under a row's names; what it does not say is not there."""
     figures: Mapping[str, float]
-    """mAP* in points, hours, params_M, train_loss; what is not known is not there."""
+    """Results by name, scored metrics in points; what is not known is not there."""
     printed: Mapping[str, str]
-    """The figures as the source prints them, in points; of a table only."""
+    """The results as the source prints them, in points; of a table only."""
     says: Mapping[str, Any] = field(default_factory=dict)
-    """Bookkeeping: seed, study, notes, status, and what else the source says of the run."""
+    """Which run it is: arm, seed, study, notes, status, and what else the source says of it."""
     content: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as it stood."""
     by_split: Mapping[str, Any] = field(default_factory=dict)
     """Results by split, where the source names splits."""
     fractions: bool = False
-    """Whether mAP stood there from 0 to 1."""
+    """Whether the source has its average precisions from 0 to 1."""
+
+    @property
+    def partly_timed(self) -> bool:
+        """Whether the run was resumed and its source does not say that the time covers all segments."""
+        return bool(self.says.get("resumed")) and not {"seconds", "cumulative_seconds"} & self.says.keys()
 
 
-def read_results(path: Path) -> Run:
-    """The run of one `final_results.json`.
+def read_results(path: Path, names: Names) -> Run:
+    """Read the run of one `final_results.json`.
 
     Raises:
-        DataError: Names the file and what is wrong with it.
+        DataError: The file cannot be read, has no results, or a value is not allowed.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -60,114 +64,42 @@ def read_results(path: Path) -> Run:
         raise DataError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: needs an object; got {type(content).__name__}")
-    results = _results(content, path)
+    results = content.get("results")
+    if not isinstance(results, dict):
+        raise DataError(f"{path}: has no results; needs an object `results` with mAP")
     stated = content.get("config")
     config: dict[str, Any] = stated if isinstance(stated, dict) else {}
-    above = {key: content[key] for key in ("architecture", "backbone") if isinstance(content.get(key), str)}
     own = "results_by_split" in content or isinstance(config.get("model"), dict)
-    values = {name_of(key): value for key, value in results.items() if name_of(key) in METRICS}
-    figures = _points(values, str(path), fractions=not own and _are_fractions([values]))
-    for section in ("training", "model"):
-        part = content.get(section)
-        found = {name_of(key): as_number(value) for key, value in part.items()} if isinstance(part, dict) else {}
-        figures |= {name: value for name, value in found.items() if value is not None and name in FIGURES}
-    _refuse_impossible(figures, str(path))
-    known = {"seed": config.get("seed"), **_beside(path, content), "reported_on": content.get("split")}
+    figures = _results_of(names, results, content.get("training"), content.get("model"))
+    fractions = not own and _are_fractions([figures])
+    says = {"seed": config.get("seed"), **_beside(path, content), "reported_on": content.get("split")}
+    values = {**figures, **fields_of(config, names), **{key: value for key, value in says.items() if value is not None}}
+    found, wrong = typed(values)
+    if wrong:
+        raise DataError("\n".join(f"{path}: {what}" for what in wrong))
     by_split = content.get("results_by_split")
     return Run(
         source=str(path),
         name=str(content.get("experiment_id") or path.parent.name),
-        fields=fields_of({**above, **config}),
-        figures=figures,
+        fields={name: value for name, value in found.items() if name not in figures and name not in says},
+        figures=_points({name: found[name] for name in figures if name in found}, str(path), fractions),
         printed={},
-        says={key: value for key, value in known.items() if value is not None},
-        content={**above, **config},
+        says={name: found[name] for name in says if name in found},
+        content=config,
         by_split={split: by_split[split] for split in SPLITS if split in by_split}
         if isinstance(by_split, dict)
         else {},
-        fractions=not own and _are_fractions([values]),
-    )
-
-
-def read_table(path: Path) -> Iterator[Run | DataError]:
-    """The runs of a CSV file, row by row; in place of a row that cannot be used, what is wrong with it.
-
-    Raises:
-        DataError: The file itself cannot be read as a table of runs.
-    """
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    header = [name.strip() for name in rows[0]] if rows else []
-    names = [name_of(column) for column in header]
-    if "mAP" not in names:
-        raise DataError(f"{path}: has no column mAP; its first line is {', '.join(header)[:200] or 'empty'}")
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None:
-        raise DataError(f"{path}: two columns stand for {double}; keep one")
-    rows[1:] = [_joined(row, names) for row in rows[1:]]
-    full = {n: dict(zip(header, row, strict=True)) for n, row in enumerate(rows[1:], 2) if len(row) == len(header)}
-    fractions = _are_fractions([_figures(row) for row in full.values()])
-    for number, row in enumerate(rows[1:], 2):
-        if not any(cell.strip() for cell in row):
-            continue
-        place = f"{path}:{number}"
-        if number not in full:
-            yield DataError(f"{place}: has {len(row)} cells, the first line {len(header)}")
-            continue
-        try:
-            yield _table_run(full[number], place, f"{path.stem}-{number}", fractions)
-        except DataError as error:
-            yield error
-
-
-def _table_run(row: Mapping[str, str], place: str, unnamed: str, fractions: bool) -> Run:
-    texts = {name: text.strip().rstrip("%").strip() for name, text in _figures(row).items() if text.strip()}
-    for name, text in texts.items():
-        if as_number(text) is None:
-            raise DataError(f"{place}: its {name} is no number: '{text}'")
-    figures = _points({name: texts.get(name) for name in METRICS}, place, fractions=fractions)
-    figures |= {name: float(text) for name, text in texts.items() if name not in METRICS}
-    _refuse_impossible(figures, place)
-    printed = {
-        name: _shifted(text) if fractions and name in METRICS else text
-        for name, text in texts.items()
-        if name in figures
-    }
-    cells = {key: _cell(text) for key, text in row.items()}
-    says = {name_of(key): value for key, value in cells.items() if name_of(key) in BOOKKEEPING and value is not None}
-    identity = says.pop("exp_id", None) or says.pop("run_id", None)
-    fields = {key: value for key, value in cells.items() if is_field(key)}
-    return Run(
-        source=place,
-        name=str(identity if identity is not None else unnamed),
-        fields=fields_of(fields),
-        figures=figures,
-        printed=printed,
-        says=says,
-        content={key: value for key, value in fields.items() if value is not None},
         fractions=fractions,
     )
 
 
-def _joined(row: list[str], names: Sequence[str]) -> list[str]:
-    """The row with commas in a last column of remarks put back, where they stand without quotation marks."""
-    last = len(names) - 1
-    return [*row[:last], ",".join(row[last:])] if len(row) > len(names) and names[last] == "notes" else row
-
-
-def _results(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    evaluation = content.get("evaluation")
-    places = [
-        *(content.get(key) for key in _RESULTS_KEYS),
-        evaluation.get("metrics") if isinstance(evaluation, dict) else None,
-    ]
-    found = next((place for place in places if isinstance(place, dict)), None)
-    if found is None:
-        raise DataError(f"{path}: has no results; needs results with mAP, as final_results.json has them")
+def _results_of(names: Names, *sections: Any) -> dict[str, Any]:
+    """The metrics that the sections of a file hold, by name, as they stand there."""
+    found: dict[str, Any] = {}
+    for section in sections:
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if names.of(key) in METRICS and value is not None:
+                found.setdefault(names.of(key), value)
     return found
 
 
@@ -184,55 +116,96 @@ def _beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: trial[key] for key in _KNOWN_BESIDE if key in trial}, **sessions}
 
 
-def _figures(row: Mapping[str, str]) -> dict[str, str]:
-    return {name_of(key): text for key, text in row.items() if name_of(key) in FIGURES}
+def table_run(cells: Mapping[str, str], place: str, unnamed: str, names: Names, fractions: bool) -> tuple[Run, bool]:
+    """The run of a table's row, and whether it has a result.
+
+    Args:
+        cells: Texts by column; an empty one is not there.
+        place: The file and the line.
+        unnamed: The run's name where the row has none.
+        names: What the columns stand for.
+        fractions: Whether the table has its average precisions from 0 to 1.
+
+    Raises:
+        DataError: Values are not allowed; a line each, with the place, the column, what is allowed, and the fix.
+    """
+    column_of = {names.of(column): column for column in cells}
+    results = {names.of(column) for column in cells if names.is_metric(column)}
+    run_fields = {name: cells[column] for name, column in column_of.items() if names.is_beside(column)}
+    settings = {column: cells[column] for name, column in column_of.items() if name not in {*results, *run_fields}}
+    fields = fields_of(settings, names)
+    found, wrong = typed({**{name: cells[column_of[name]] for name in results}, **run_fields, **fields})
+    for name in results - METRICS.keys():
+        found[name] = as_value(found[name])
+        if not isinstance(found[name], int | float):
+            wrong.append(f"{name}: found {cells[column_of[name]]!r}; allowed: a number, as it is a result")
+    if wrong:
+        lines = (entry.partition(": ") for entry in wrong)
+        raise DataError("\n".join(f"{place}: column {column_of.get(name, name)}: {what}" for name, _, what in lines))
+    says = {name: found[name] for name in run_fields if name in found}
+    identity = says.pop("exp_id", None) or says.pop("run_id", None)
+    if identity is None and "arm" in says:
+        identity = f"{says['arm']}-seed-{says['seed']}" if "seed" in says else f"{says['arm']}-{unnamed}"
+    if _RESUMED.search(_NOT_RESUMED.sub("", says.get("notes", ""))):
+        says["resumed"] = True
+    known = {name: found[name] for name in METRICS if name in found} | {
+        name: found[name] for name in results - METRICS.keys()
+    }
+    run = Run(
+        source=place,
+        name=str(identity if identity is not None else unnamed),
+        fields={
+            name: found[name] if name in RunValues.model_fields else as_value(found[name])
+            for name in fields
+            if name in found
+        },
+        figures=_points(known, place, fractions) if "mAP" in known else known,
+        printed={name: _as_printed(name, cells[column_of[name]], fractions) for name in known},
+        says={**says, **_split_of(cells, names)},
+        content={column: as_value(text) for column, text in settings.items()},
+        fractions=fractions,
+    )
+    return run, "mAP" in known
+
+
+def _split_of(cells: Mapping[str, str], names: Names) -> dict[str, str]:
+    """The split that the columns name, as `test/mAP` does."""
+    splits = {column.partition("/")[0] for column in cells if names.is_metric(column)} & {*SPLITS}
+    return {"reported_on": splits.pop()} if len(splits) == 1 else {}
+
+
+def are_fractions(rows: Sequence[Mapping[str, str]], names: Names) -> bool:
+    """Whether a table's rows have their average precisions from 0 to 1."""
+    return _are_fractions([{names.of(column): text for column, text in row.items()} for row in rows])
 
 
 def _are_fractions(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether mAP* stand there from 0 to 1: no two of them would lie below one point in a run that learned anything."""
-    values = [as_number(row.get(name)) for row in rows for name in METRICS]
-    known = [value for value in values if value is not None and value >= 0]
-    return len(known) > 1 and max(known) <= 1 and max(known) > 0
+    """Whether the values lie within 0..1: no two of them would be below one point in a run that learned anything."""
+    values = [as_value(row[name]) for row in rows for name in scored() if name in row]
+    known = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0]
+    return len(known) > 1 and 0 < max(known) <= 1
 
 
-def _points(values: Mapping[str, Any], place: str, *, fractions: bool) -> dict[str, float]:
-    """mAP* in points; a negative one is how evaluators write that a size has no boxes."""
-    if as_number(values.get("mAP")) is None:
-        raise DataError(f"{place}: has no mAP that is a finite number; got {values.get('mAP')!r}")
-    known = {
-        name: number for name, value in values.items() if (number := as_number(value)) is not None and number != -1
-    }
-    scaled = {name: 100 * value if fractions else value for name, value in known.items()}
-    for name, value in scaled.items():
-        if not 0 <= value <= 100:
-            raise DataError(f"{place}: its {name} is {value:g}, not within 0..100 points")
-    if "mAP" not in scaled:
-        raise DataError(f"{place}: has no mAP: it is -1, undefined")
-    return scaled
+def _points(figures: Mapping[str, float], place: str, fractions: bool) -> dict[str, float]:
+    """Results with the scored ones in points."""
+    if "mAP" not in figures:
+        raise DataError(f"{place}: has no mAP, or it is undefined (-1)")
+    return {name: 100 * value if fractions and name in scored() else value for name, value in figures.items()}
 
 
-def _refuse_impossible(figures: Mapping[str, float], place: str) -> None:
-    for name in ("hours", "params_M"):
-        if figures.get(name) is not None and figures[name] <= 0:
-            raise DataError(f"{place}: its {name} is {figures[name]:g}, not above 0")
+def _as_printed(name: str, text: str, fractions: bool) -> str:
+    """The text of a cell; a fraction in points, with all its digits and no others."""
+    return format(Decimal(text).scaleb(2), "f") if fractions and name in scored() else text
 
 
-def _shifted(text: str) -> str:
-    """A printed fraction in points, with all its digits and no others."""
-    try:
-        return format(Decimal(text).scaleb(2), "f")
-    except InvalidOperation:
+def as_value(text: Any) -> Any:
+    """A text as a whole number, a number, true or false, where it is one; anything else as it is."""
+    if not isinstance(text, str):
         return text
-
-
-def _cell(text: str) -> Any:
-    """A cell as a value: whole number, number, yes or no, text; None where it is empty."""
-    text = text.strip()
-    if text.lower() in ("", "nan", "n/a", "none", "null", "-"):
-        return None
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    number = as_number(text) if not text.endswith("%") else None
-    if number is None or math.isinf(number):
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?", text):
         return text
-    return int(number) if number.is_integer() and text.lstrip("+-").isdigit() else number
+    if text.lstrip("+-").isdigit():
+        return int(text) if str(int(text)) == text else text  # 007 is a name
+    return float(text)

@@ -6,14 +6,24 @@ from typing import Any
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import claim_text, in_current_words
 from tune_cmx.evidence.claims.parsed_claim import Answer
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, as_rows, matches
+from tune_cmx.evidence.claims.rows import Row, as_rows, matches
 from tune_cmx.evidence.claims.validity import protocol_flags
-from tune_cmx.evidence.importer.vocabulary import BASELINE_KIND, FIGURES, IMPORTED, is_fusion, name_of, normal
-from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
-from tune_cmx.metrics import SPLITS
+from tune_cmx.evidence.importer.vocabulary import (
+    BASELINE_KIND,
+    FUSION_FIELDS,
+    IMPORTED,
+    RUN_FIELDS,
+    Names,
+    is_fusion,
+    normal,
+)
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
+from tune_cmx.metrics import METRICS, SPLITS, scored
 
 _SIDES = ("treatment", "baseline")
-_FIELD_LISTS = ("factor", "match_on", "among")
+_FILTERS = (*_SIDES, "with", "without")
+_FIELD_LISTS = ("factor", "match_on", "among", "over", "strata", "metrics")
+_BY_METRIC = ("direction", "margin")
 
 
 def imported_rows(records: StudyResults) -> list[Row]:
@@ -30,22 +40,31 @@ def answered(records: StudyResults) -> list[tuple[str, Answer]]:
     Raises:
         ConfigError: A claim cannot be read.
     """
+    about = records.study.get(IMPORTED) or {}
     rows = imported_rows(records)
-    baselines = [str(arm) for arm in (records.study.get(IMPORTED) or {}).get("baselines") or []]
+    baselines = [str(arm) for arm in about.get("baselines") or []]
+    names = Names(about.get("columns") or {})
+    results = {name for trial in records.of_phase(IMPORTED) for name in trial.imported.figures}
     found = []
-    entries = (records.study.get(IMPORTED) or {}).get("claims") or []
-    judged = {str(_translated(entry.get("claim", entry) or {})["metric"]) for entry in entries}
-    for entry in entries:
+    for entry in about.get("claims") or []:
         claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)
-        wanted = _condition(where or {})
-        asked = _translated(in_current_words(claim or {}))
+        wanted = _condition(where or {}, names)
+        asked = _translated(in_current_words(claim or {}), names)
         chosen = [row for row in rows if matches(row, wanted)]
         baseline = _nearest(baselines, asked, rows)
-        answer = evaluate_claim(asked, _with_baseline(chosen, rows, baseline), baseline=baseline, results=judged)
+        compared = _with_baseline(chosen, rows, baseline)
+        answer = evaluate_claim(asked, compared, baseline=baseline, factor=_factor(asked), results=results)
         if baseline in answer["numbers"].get("missing_arms", ()) and baseline not in baselines:
             answer = {**answer, "why": _how_to_unblock(asked, rows)}
         found.append((claim_text(claim or {}), answer))
     return found
+
+
+def _factor(claim: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields in which the sides may differ where the claim names none: of two arms named as such, their fusions."""
+    sides = [claim.get(side) for side in _SIDES]
+    by_arm = all(isinstance(side, str) or (isinstance(side, Mapping) and set(side) == {"arm"}) for side in sides)
+    return (*FUSION_FIELDS, "model.fusion") if by_arm else ()
 
 
 def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -63,40 +82,46 @@ def _how_to_unblock(claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
 def run_row(trial: Trial) -> Row:
     """An imported run under the names that claims use."""
     about = trial.imported
-    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
+    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in scored()}
     row = {
-        "arm": trial.arm,
         "run_id": trial.name,
         "exp_id": about.name,
         "seed": trial.seed,
         **about.says,
+        "arm": trial.arm,
         "source": about.source,
         **about.fields,
         **about.figures,
         **{key: value for key, value in named.items() if value is not None},
         **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
     }
+    if row.get("resumed") and "cumulative_seconds" not in about.says and "seconds" not in about.says:
+        row.pop("seconds", None)  # of a source's column: it may cover the last segment only
     return as_rows([row])[0]
 
 
-def _translated(claim: Mapping[str, Any]) -> dict[str, Any]:
+def _translated(claim: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """The claim with the names that imported rows have, for those of tables, scripts and configurations."""
-    asked = dict(claim)
-    prefix, slash, metric = str(asked.get("metric", "")).rpartition("/")
-    asked["metric"] = f"{prefix}{slash}{name_of(metric)}"
-    for side in _SIDES:
-        if isinstance(asked.get(side), Mapping):
-            asked[side] = _condition(asked[side])
-    for key in _FIELD_LISTS:
-        if isinstance(asked.get(key), str):
-            asked[key] = name_of(asked[key])
-        elif isinstance(asked.get(key), list):
-            asked[key] = [name_of(str(field)) for field in asked[key]]
-    return {key: value for key, value in asked.items() if value not in (None, "")}
+    asked = {key: value for key, value in claim.items() if value not in (None, "")}
+    for key, value in asked.items():
+        if key == "metric":
+            prefix, slash, metric = str(value).rpartition("/")
+            asked[key] = f"{prefix}{slash}{names.of(metric)}"
+        elif key in _FILTERS and isinstance(value, Mapping):
+            asked[key] = _condition(value, names)
+        elif key in _FIELD_LISTS and isinstance(value, str | list):
+            asked[key] = names.of(value) if isinstance(value, str) else [names.of(str(field)) for field in value]
+        elif key in _BY_METRIC and isinstance(value, Mapping):
+            asked[key] = {names.of(str(metric)): entry for metric, entry in value.items()}
+        elif key == "claim" and isinstance(value, Mapping):
+            asked[key] = _translated(in_current_words(value), names)
+        elif key == "claims" and isinstance(value, list):
+            asked[key] = [_translated(in_current_words(part), names) for part in value if isinstance(part, Mapping)]
+    return asked
 
 
-def _condition(side: Mapping[str, Any]) -> dict[str, Any]:
-    return {name_of(str(field)): normal(name_of(str(field)), value) for field, value in side.items()}
+def _condition(side: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    return {names.of(str(field)): normal(names.of(str(field)), value) for field, value in side.items()}
 
 
 def _nearest(baselines: Sequence[str], claim: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -119,6 +144,6 @@ def _with_baseline(chosen: list[Row], rows: Sequence[Row], baseline: str) -> lis
 
 def protocol_fields(rows: Sequence[Row]) -> list[str]:
     """Fields that say how a run was made, those of the fusion aside."""
-    hidden = {*BOOKKEEPING, *FIGURES}
+    hidden = {*RUN_FIELDS, *METRICS}
     fields = dict.fromkeys(field for row in rows for field in row if field not in hidden and "/" not in field)
     return [field for field in fields if not is_fusion(field)]

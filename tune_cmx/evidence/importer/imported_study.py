@@ -1,4 +1,4 @@
-"""Collected runs as a study's folder, in the form in which a search leaves its own."""
+"""Write collected runs as a study folder, in the form that a search writes."""
 
 import datetime
 import json
@@ -9,26 +9,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune_cmx.config.names import MOST_LETTERS, field_text, free_name, fusion_title, stages_text
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected
 from tune_cmx.evidence.importer.forms import Run
 from tune_cmx.evidence.importer.imported_claims import answered
-from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, config_of, is_fusion, serves_as_baseline
+from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, Names, config_of, is_fusion
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.study_results import METRICS
-from tune_cmx.evidence.wording import value_text
+from tune_cmx.metrics import scored
 from tune_cmx.old_form import FORM
 
 _UNKNOWN = ("code_version", "packages", "split_hash", "split_how", "data_fingerprint", "device", "protocol_hash")
 
 
-def write_import(found: Collected, folder: Path, claims: Sequence[Mapping[str, Any]] = ()) -> None:
+def write_import(
+    found: Collected, folder: Path, claims: Sequence[Mapping[str, Any]] = (), names: Names | None = None
+) -> None:
     """Write the study's folder, whole or not at all.
 
     Args:
         found: The runs, at least one.
         folder: Must not exist.
-        claims: What the earlier report claimed, as `judged.answered` reads it.
+        claims: What the earlier report claimed, as `imported_claims.answered` reads it.
+        names: What the sources' columns stand for, so that claims can use the sources' names.
 
     Raises:
         ConfigError: The folder is there, or a claim cannot be read.
@@ -37,7 +40,7 @@ def write_import(found: Collected, folder: Path, claims: Sequence[Mapping[str, A
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        _write(found, partial, folder.name, claims)
+        _write(found, partial, folder.name, claims, names or Names())
         answered(read_study(partial))
         partial.rename(folder)
     finally:
@@ -48,11 +51,11 @@ def refuse_existing(folder: Path) -> None:
     """Raise where something would be overwritten."""
     if folder.exists():
         raise ConfigError(
-            f"{folder}: is there already, and an import never changes another; take another --name, or delete it"
+            f"{folder}: exists, and an import changes no earlier import; take another --name, or delete the folder"
         )
 
 
-def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[str, Any]]) -> None:
+def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[str, Any]], columns: Names) -> None:
     varying = varying_fields(found.runs)
     arms = _arms(found.runs, varying)
     names = _record_names(found.runs)
@@ -60,7 +63,7 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
         place = folder / "trials" / names[id(run)]
         place.mkdir(parents=True)
         arm, about = arms[_likeness(run)]
-        _json(place / "config.json", about["config"] if not run.by_split else run.content)
+        _json(place / "config.json", config_of(run.fields) if not run.by_split else run.content)
         _json(place / "trial.json", _trial(run, names[id(run)], arm, about["label"]))
         _json(place / "final_results.json", _results(run))
     baselines = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.baselines))
@@ -81,6 +84,7 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
             "repeated": [{"left_out": run.source, "same_as": other.source} for run, other in found.repeated],
             "notes": found.notes,
             "claims": [dict(claim) for claim in claims],
+            "columns": dict(columns.columns),
         },
     }
     _json(folder / "study.json", content)
@@ -94,28 +98,42 @@ def varying_fields(runs: Sequence[Run]) -> list[str]:
 
 
 def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """By configuration: the arm's id and what study.json says of it. Ids and labels are made of what varies."""
+    """By configuration: the arm's id and what study.json says of it.
+
+    A table's column `arm` names the arms. Without it, runs with equal fields are one arm, named by what varies.
+    """
     arms: dict[str, tuple[str, dict[str, Any]]] = {}
-    taken: set[str] = set()
+    taken = {str(run.says["arm"]) for run in runs if "arm" in run.says}
+    labels = set(taken)
     for run in runs:
         if _likeness(run) in arms:
             continue
         known = {field: run.fields[field] for field in varying if field in run.fields}
-        shown = {field: value for field, value in known.items() if "." not in field or is_fusion(field)} or known
-        label = ", ".join(f"{field.rpartition('.')[2]} {value_text(value)}" for field, value in shown.items())
-        if not label and len(runs) == 1:
-            label = "run"
-        elif not label:
-            fusion = run.fields.get("fusion")
-            unnamed_baseline = fusion is None and serves_as_baseline(run.fields)
-            label = "FRM+FFM at all four stages" if unnamed_baseline else value_text(fusion)
-        arm = _free(_slug(label), taken)
-        about = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
-        arms[_likeness(run)] = arm, about
+        own = run.says.get("arm")
+        label = own or free_name(_label(run.fields, known), labels)
+        labels.add(label)
+        about: dict[str, Any] = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
+        arms[_likeness(run)] = own or _free(_slug(label), taken), about
     return arms
 
 
+def _label(fields: Mapping[str, Any], varying: Mapping[str, Any]) -> str:
+    """A name of at most 40 letters: the fusion, its stages, and what else varies, as far as it fits."""
+    stages = varying.get("stages")
+    placed = stages_text([int(stage) for stage in stages.split("+")]) if stages else ""
+    fusion = fusion_title(str(fields["fusion"])) if "fusion" in fields else ""
+    name = " at ".join(part for part in (fusion, placed) if part)
+    for field, value in varying.items():
+        if field not in ("fusion", "stages"):
+            longer = ", ".join(part for part in (name, field_text(PATHS.get(field, field), value)) if part)
+            name = longer if len(longer) <= MOST_LETTERS else name
+    return name or "run"
+
+
 def _likeness(run: Run) -> str:
+    """Equal for runs of one arm."""
+    if "arm" in run.says:
+        return f"arm {run.says['arm']}"
     return json.dumps({field: run.fields[field] for field in sorted(run.fields)}, sort_keys=True, default=str)
 
 
@@ -161,7 +179,7 @@ def _results(run: Run) -> dict[str, Any]:
     return {
         "experiment_id": run.name,
         "config": dict(run.content),
-        "results": {metric: figures.get(metric) for metric in METRICS},
+        "results": {metric: figures.get(metric) for metric in scored()},
         "split": run.says.get("reported_on"),
         "results_by_split": dict(run.by_split),
         "training": {"total_time_hours": figures.get("hours"), "final_train_loss": figures.get("train_loss")},

@@ -1,15 +1,21 @@
-"""What earlier results call things: columns of tables and keys of configurations, under the names of a row's fields.
+"""The names that earlier results use, and the names of a row's fields.
 
-A field that has a place in a configuration also has a path there (`PATHS`). What no name is known for keeps its own.
+Known are the columns of the group's published table, the metric table's names and aliases, the paths of a
+configuration, and the flags of the group's scripts that say two things at once. For every other name the user gives a
+mapping: `columns: {their name: our name}`. A column without a known name keeps its own.
 """
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Any
 
+from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.claims.rows import BOOKKEEPING, flatten, plain
-from tune_cmx.evidence.results.study_results import METRICS, NOT_PROTOCOL
+from tune_cmx.evidence.results.study_results import NOT_PROTOCOL
+from tune_cmx.metrics import METRICS, find
+from tune_cmx.registry import suggestion
 
 PATHS: Mapping[str, str] = {
     "fusion": "model.fusion.kind",
@@ -30,93 +36,147 @@ FUSION_FIELDS = (
     *("se_reduction", "merge_bottleneck", "inter_shared"),
 )
 """What a study of fusions varies; fields below `model.fusion` belong to it too."""
-FIGURES = (*METRICS, "train_loss", "hours", "params_M")
+FIELDS = (*PATHS, "inter_shared", "modalities")
+"""All fields of a row that say how a run was made."""
+RUN_FIELDS = frozenset({*BOOKKEEPING, "cumulative_seconds"})
+"""Fields that say which run a row is."""
 BASELINE_KIND = "frm_ffm"
 IMPORTED = "imported"
-"""The phase of imported trials: they are no replicates of any arm that a search confirms."""
+"""The phase of imported trials: they are no replicates of any configuration that a search confirms."""
 MODALITIES = ("rgb", "thermal", "event")
 ALL_STAGES = "1+2+3+4"
 
-_SHORT = {path: short for short, path in PATHS.items()}
-_NAMES: Mapping[str, str] = {
-    **{f"map_{size}": f"mAP_{size}" for size in ("50", "75", "small", "medium", "large")},
-    **{size: f"mAP_{size}" for size in ("small", "medium", "large")},
-    "map": "mAP",
-    "map50": "mAP_50",
-    "map75": "mAP_75",
-    **dict.fromkeys(("total_time_hours", "time_hours", "training_hours"), "hours"),
-    **dict.fromkeys(("final_train_loss", "train_loss", "loss"), "train_loss"),
-    **dict.fromkeys(("total_params_m", "params_m"), "params_M"),
-    **dict.fromkeys(("batch_size", "batch"), "batch"),
-    **dict.fromkeys(("learning_rate", "lr"), "lr"),
-    **dict.fromkeys(("num_epochs", "epochs"), "epochs"),
-    **dict.fromkeys(("backbone_type", "backbone"), "backbone"),
-    **dict.fromkeys(("fusion_type", "fusion_kind", "fusion"), "fusion"),
-    **dict.fromkeys(("cssa_threshold", "cssa_thresh", "cssa_switching_thresh", "switching_threshold"), "threshold"),
-    **dict.fromkeys(("cssa_kernel", "cssa_kernel_size", "eca_kernel"), "kernel_size"),
-    **{f"gaff_{name}": name for name in ("se_reduction", "inter_shared", "merge_bottleneck")},
-    **dict.fromkeys(("active_modalities", "modality_config"), "modalities"),
-    **dict.fromkeys(("experiment_id", "exp_id"), "exp_id"),
-}
 _PLACED_STAGES = {"cssa_stages": "cssa", "gaff_stages": "se_gated"}
-"""The group's own flags: this fusion at the stages named, FRM+FFM at the others. What they call GAFF is SE-gated."""
-_NO_FIELDS = frozenset({"data_dir", "labels_dir", "output_dir", "start_time", "end_time", "timestamp", *NOT_PROTOCOL})
+"""Flags of the group's scripts: this fusion at the stages named, FRM+FFM at the others. Their GAFF is SE-gated."""
+_NO_FIELDS = frozenset({"no_cssa", *NOT_PROTOCOL})
+_KNOWN: Mapping[str, str] = {
+    **{name: name for name in (*FIELDS, *RUN_FIELDS)},
+    **{path: name for name, path in PATHS.items()},
+    **{path.rpartition(".")[2]: name for name, path in PATHS.items() if name != "fusion"},
+    "fusion_type": "fusion",
+}
+"""Every name of a field to the field: its own, its path, the last part of the path, and a flag of the scripts."""
 
 
-def name_of(key: str) -> str:
-    """The field or figure that a column or a key stands for, or the key itself."""
-    if key in _SHORT:
-        return _SHORT[key]
-    return _NAMES.get(re.sub(r"[\s@-]+", "_", key.strip().lower()), key)
+@dataclass(frozen=True)
+class Names:
+    """What the names of some sources stand for."""
+
+    columns: Mapping[str, str] = default(default_factory=dict)
+    """The user's mapping: a column or key of a source to a known name."""
+    results: frozenset[str] = frozenset()
+    """Further columns that hold results, under the sources' names."""
+    beside: frozenset[str] = frozenset()
+    """Further columns that say which run a row is, such as dates and hosts, under the sources' names."""
+
+    @classmethod
+    def given(cls, columns: Mapping[str, Any], results: Iterable[str] = ()) -> "Names":
+        """Names as a user gives them.
+
+        Raises:
+            ConfigError: The mapping names something that is not known.
+        """
+        return cls({theirs: _known_name(theirs, ours) for theirs, ours in columns.items()}, frozenset(results))
+
+    def of(self, key: str) -> str:
+        """The field or metric that a column or a key stands for, or the key itself."""
+        if key in self.columns:
+            return self.columns[key]
+        plain_key = key.strip()
+        name = _KNOWN.get(plain_key) or _KNOWN.get(re.sub(r"[\s-]+", "_", plain_key).lower())
+        if name is not None:
+            return name
+        found = find(plain_key)
+        return plain_key if found is None else found[0]
+
+    def is_metric(self, key: str) -> bool:
+        """Whether a column or key holds a result."""
+        return self.of(key) in METRICS or key in self.results
+
+    def is_beside(self, key: str) -> bool:
+        """Whether a column says which run a row is."""
+        return self.of(key) in RUN_FIELDS or key in self.beside
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether neither this table nor the user says what the column holds."""
+        name = self.of(key)
+        known = name in _KNOWN or name in METRICS or name in _PLACED_STAGES or name in _NO_FIELDS
+        return not known and key not in self.results and "." not in name
 
 
-def fields_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration, or a table's row without its figures, as a row's fields; what is not known is left out.
+def _known_name(theirs: str, ours: Any) -> str:
+    if isinstance(ours, str):
+        if ours in _KNOWN:
+            return _KNOWN[ours]
+        found = find(ours)
+        if found is not None:
+            return found[0]
+        if "." in ours:
+            return ours
+    known = (*FIELDS, *sorted(RUN_FIELDS), *METRICS)
+    raise ConfigError(
+        f"columns: {theirs}: unknown name {ours!r}. Known: {', '.join(known)}, or the path of a configuration field."
+        f"{suggestion(str(ours), known)}"
+    )
+
+
+def fields_of(content: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """The settings of a configuration, or of a table's row without its results, as a row's fields.
 
     Args:
         content: Flat keys of a script or a table, or nested as this software's own `config.json`.
+        names: What the keys stand for.
+
+    Returns:
+        Values by field; what the content does not say is left out.
     """
     nested = isinstance(content.get("model"), Mapping) and "schedule" in content
-    flat = _own(content) if nested else _flags(content)
-    fields = {name_of(key): value for key, value in flat.items() if value is not None and key not in _NO_FIELDS}
-    if "stages" in fields:
-        fields["stages"] = stages_text(fields["stages"])
-    if "modalities" in fields:
-        fields["modalities"] = _modalities_text(fields["modalities"])
-    if str(fields.get("fusion", "")).lower() == "gaff" and fields.get("se_reduction") is not None:
-        fields["fusion"] = "se_gated"
-    return fields
+    flat = _own(content) if nested else _flags(content, names)
+    known = {key: value for key, value in flat.items() if value is not None and key not in _NO_FIELDS}
+    # a configuration holds no results: its `loss` is a setting
+    return {key if names.of(key) in METRICS else names.of(key): value for key, value in known.items()}
 
 
 def serves_as_baseline(fields: Mapping[str, Any]) -> bool:
-    """Whether FRM+FFM stands at all four stages, by the configuration alone; False also where it does not say."""
+    """Whether the configuration has FRM+FFM at all four stages; False also where it does not say."""
     modalities = fields.get("modalities")
     if modalities is not None and "+" not in str(modalities):
         return False  # a single stream fuses nothing
     per_stage = fields.get("model.fusion.per_stage")
     if per_stage is not None:
         return all(dict(stage).get("kind") == BASELINE_KIND for stage in per_stage)
-    elsewhere = fields.get("elsewhere")
-    everywhere = fields.get("stages") == ALL_STAGES or elsewhere == BASELINE_KIND
+    everywhere = fields.get("stages") == ALL_STAGES or fields.get("elsewhere") == BASELINE_KIND
     return fields.get("fusion") == BASELINE_KIND and everywhere
 
 
 def normal(field: str, value: Any) -> Any:
-    """A claim's value for a field, in the form that rows have."""
+    """A claim's value of a field in the form that rows have."""
     if field == "stages":
-        return stages_text(value)
-    return _modalities_text(value) if field == "modalities" else value
+        return stages_text(value) or value
+    return modalities_text(value) if field == "modalities" else value
 
 
-def stages_text(value: Any) -> Any:
-    """Stages as `1+2`, from a list, a number or a text such as `[1, 2]`, `1-2` or `1+2`; other values as they are."""
-    if isinstance(value, bool):
-        return value
-    found = sorted(set(re.findall(r"\d+", str(value))))
-    known = found and set(found) <= set("1234") and re.fullmatch(r"[\d\s,;+\-\[\]()]*", str(value))
-    if str(value).strip().lower() == "all":
+def stages_text(value: Any) -> str | None:
+    """Stages as `1+2`, from a list, a number, or a text such as `[1, 2]`, `1-2`, `1+2` or `all`; None: no stages."""
+    text = str(value).strip()
+    if text.lower() == "all":
         return ALL_STAGES
-    return "+".join(found) if known else value
+    if isinstance(value, bool) or not re.fullmatch(r"[\[(]?\s*[1-4](?:\s*[,;+\- ]\s*[1-4])*\s*,?\s*[\])]?", text):
+        return None
+    return "+".join(sorted(set(re.findall("[1-4]", text))))
+
+
+def modalities_text(value: Any) -> Any:
+    """Modalities as `rgb+thermal+event`, in this order, from a list or a text; with an unknown word as they are."""
+    words: Sequence[str] = re.findall(r"[a-z]+", str(value).lower())
+    known = words and all(word in MODALITIES for word in words)
+    return "+".join(name for name in MODALITIES if name in words) if known else value
+
+
+def fusion_text(value: Any) -> Any:
+    """A fusion's name; FRM+FFM in the spellings of papers is `frm_ffm`."""
+    text = str(value).strip()
+    return BASELINE_KIND if re.fullmatch(r"frm[_+ -]?ffm", text.lower()) else text
 
 
 def config_of(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,36 +200,19 @@ def is_fusion(field: str) -> bool:
     return field in FUSION_FIELDS or field.startswith("model.fusion")
 
 
-def is_field(key: str) -> bool:
-    """Whether a column holds a field, and neither a figure nor bookkeeping."""
-    return name_of(key) not in (*FIGURES, *BOOKKEEPING) and key not in _NO_FIELDS
-
-
-def as_number(value: Any) -> float | None:
-    """A finite number, also one that stands as text, with or without a percent sign; None for anything else."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        found = float(value.strip().rstrip("%")) if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
-
-
 def _own(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Our own configuration: of a single stream without its fusion, of two with every stage spelled out."""
+    """Our own configuration: of a single stream without its fusion, of two streams with every stage spelled out."""
     flat = {path: plain(value) for path, value in flatten(content).items() if value not in ({}, [])}
     streams = str(flat.get("model.streams", "rgb | thermal+event"))
     flat["modalities"] = re.sub(r"[\s|]+", "+", streams)
     if "|" not in streams:
         return {path: value for path, value in flat.items() if not path.startswith("model.fusion")}
-    kind = flat.get("model.fusion.kind")
-    if kind is not None and flat.get("model.fusion.stages") is None:
+    if flat.get("model.fusion.kind") is not None and flat.get("model.fusion.stages") is None:
         flat["model.fusion.stages"] = ALL_STAGES
     return flat
 
 
-def _flags(content: Mapping[str, Any]) -> dict[str, Any]:
+def _flags(content: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """Flat keys, in which some say two things at once."""
     flat: dict[str, Any] = {str(key): plain(value) for key, value in content.items()}
     for key, kind in _PLACED_STAGES.items():
@@ -177,20 +220,14 @@ def _flags(content: Mapping[str, Any]) -> dict[str, Any]:
             stages = flat.pop(key)
             placed = {"fusion": kind, "stages": stages} if stages else {"fusion": BASELINE_KIND, "stages": ALL_STAGES}
             flat = {**placed, "elsewhere": BASELINE_KIND, **{k: v for k, v in flat.items() if k not in placed}}
-    architecture = str(flat.get("architecture") or "").lower().replace("+", "_")
-    if "fusion" not in flat and re.search(r"frm_?ffm", architecture):
-        del flat["architecture"]
-        flat |= {"fusion": BASELINE_KIND, "stages": ALL_STAGES}
-    named = next((flat[key] for key in flat if name_of(key) == "fusion"), None)
-    if isinstance(named, str) and re.fullmatch(r"frm[_+ ]?ffm", named.lower()):
-        flat = {key: value for key, value in flat.items() if name_of(key) != "fusion"} | {"fusion": BASELINE_KIND}
-        if not any(name_of(key) == "stages" and value for key, value in flat.items()):
-            flat["stages"] = ALL_STAGES  # FRM+FFM, and no stage is named that would be an exception
+    by_name = {names.of(key): key for key in flat}
+    fusion = flat.get(by_name.get("fusion", "fusion"))
+    if fusion is None:
+        return flat
+    kind = fusion_text(fusion)
+    if kind.lower() == "gaff" and flat.get(by_name.get("se_reduction", "se_reduction")) is not None:
+        kind = "se_gated"
+    flat[by_name.get("fusion", "fusion")] = kind
+    if kind == BASELINE_KIND and not flat.get(by_name.get("stages", "stages")):
+        flat[by_name.get("stages", "stages")] = ALL_STAGES  # no stage is named that would be an exception
     return flat
-
-
-def _modalities_text(value: Any) -> Any:
-    """Modalities as `rgb+thermal+event`, in this order, from a list or a text; other values as they are."""
-    words: Sequence[str] = re.findall(r"[a-z]+", str(value).lower())
-    found = [name for name in MODALITIES if name in words]
-    return "+".join(found) if found else value

@@ -1,20 +1,22 @@
-"""The report on earlier results: their tables to the printed digit, what is not known, their claims with verdicts."""
+"""The report on imported results: their tables to the printed digit, what is unknown, and a verdict on each claim."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tune_cmx.evidence.importer.imported_claims import answered, protocol_fields, run_row
-from tune_cmx.evidence.importer.vocabulary import ALL_STAGES, FIGURES, IMPORTED, is_fusion
+from tune_cmx.evidence.importer.vocabulary import ALL_STAGES, IMPORTED, is_fusion
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.main_result import NAMES
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
+from tune_cmx.metrics import METRICS
 
-HEADINGS = {**NAMES, "train_loss": "train loss", "hours": "hours", "params_M": "parameters (M)"}
 TITLES = {"stages": "Stage placement", "threshold": "Switching threshold", "fusion": "Fusion", "schedule": "Schedule"}
 SCHEDULE = ("epochs", "batch", "lr")
-OTHER_PROTOCOL = "†"
+OTHER_PROTOCOL, RESUMED = "†", "‡"
+"""Marks of a row: another protocol than the others; a time that may cover the last segment only."""
+_REPORTED = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large", "train_loss", "hours", "params_M")
+"""What the section on unknown values asks of each run."""
 
 
 def is_imported(records: StudyResults) -> bool:
@@ -35,8 +37,8 @@ def imported_section(page: Page, records: StudyResults) -> None:
     runs = records.of_phase(IMPORTED)
     about: Mapping[str, Any] = records.study.get(IMPORTED) or {}
     page.paragraph(
-        f"{count(len(runs), 'run')}, imported from {listed(map(str, about.get('sources') or []))}. No study here "
-        "made them: none is a replicate of an arm, and their figures are printed as the source prints them."
+        f"{count(len(runs), 'run')} from {listed(map(str, about.get('sources') or []))}. This software did not train "
+        "them, so none counts as a confirmation run. Tables print each figure as its source does; mAP is in points."
     )
     _claims(page, records)
     _baseline(page, records, runs)
@@ -49,12 +51,12 @@ def imported_section(page: Page, records: StudyResults) -> None:
 
 
 def warm_start_words(searcher: Mapping[str, Any]) -> str:
-    """What a study's searcher section says of the earlier trials that its search began with; nothing without any."""
+    """One clause on the earlier trials that a search began with; empty if there are none."""
     begun = searcher.get("warm_start") or {}
     if not begun:
         return ""
-    words = f"it began with {count(len(begun.get('used') or []), 'trial')} of {listed(begun.get('folders') or [])}, "
-    words += "prior observations and no replicates of any arm"
+    words = f"it began with {count(len(begun.get('used') or []), 'trial')} of {listed(begun.get('folders') or [])}; "
+    words += "they guide the search and count for no configuration"
     left_out = begun.get("left_out") or []
     if left_out:
         words += f"; {count(len(left_out), 'trial')} left out ({listed(str(entry['reason']) for entry in left_out)})"
@@ -62,11 +64,11 @@ def warm_start_words(searcher: Mapping[str, Any]) -> str:
 
 
 def _claims(page: Page, records: StudyResults) -> None:
-    """The earlier report's sentences, in quotation marks, as they are not this report's."""
+    """Print the earlier report's sentences in quotation marks, as this report does not make them."""
     page.heading("Claims")
     claims = answered(records)
     if not claims:
-        page.paragraph("None were given with the import: `tune-cmx import SOURCES --claims FILE` takes them.")
+        page.paragraph("The import has no claims. `tune-cmx import SOURCES --claims FILE` adds them.")
         return
     page.table(
         ["", "claim", "verdict"], [[str(n), f"“{text}”", a["verdict"]] for n, (text, a) in enumerate(claims, 1)], 3
@@ -80,8 +82,8 @@ def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
     baselines = [str(arm) for arm in records.study[IMPORTED].get("baselines") or []]
     if not baselines:
         page.paragraph(
-            "No imported run has FRM+FFM at all four stages, by its configuration: none can serve as baseline, and "
-            "every sentence of the form 'above the baseline' is blocked until one is trained under the same protocol."
+            "No imported run has FRM+FFM at all four stages, so none can serve as baseline. A claim that compares with "
+            "the baseline is BLOCKED until a baseline is trained under the same protocol."
         )
         return
     others = [run_row(run) for run in runs if run.arm not in baselines]
@@ -91,15 +93,15 @@ def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
         known = protocol_fields([*own, *others])
         fields = [name for name in known if any(other.get(name) != own[0].get(name) for other in others)]
         differs = (
-            f"differs from other runs in {listed(fields)}" if fields else "its protocol is that of every other run"
+            f"differs from other runs in {listed(fields)}" if fields else "has the same protocol as every other run"
         )
         lines.append(f"{listed(str(row['exp_id']) for row in own)}: {differs}")
-    page.paragraph("By their configuration these have FRM+FFM at all four stages, and can serve as baseline:")
+    page.paragraph("These runs have FRM+FFM at all four stages by their configuration, and can serve as baseline:")
     page.bullets(lines)
 
 
 def _factors(runs: Sequence[Trial]) -> list[str]:
-    """What varied: fields of the fusion, then the schedule as a whole."""
+    """What varies: fields of the fusion, then the schedule as a whole."""
     fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
     varied = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
     of_fusion = sorted(
@@ -110,7 +112,7 @@ def _factors(runs: Sequence[Trial]) -> list[str]:
 
 
 def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
-    """A table for each set of runs whose fusions differ in this factor alone."""
+    """Add a table for each set of runs whose fusions differ in this factor alone."""
     fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
     held = [field for field in fields if is_fusion(field) and field != factor]
     groups: dict[tuple[str, ...], list[Trial]] = {}
@@ -130,8 +132,8 @@ def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
         rows = [
             [_link(run), _value(run, factor) + marks.get(run.name, ""), *_cells(run, runs)] for run in _ranked(group)
         ]
-        note = f" {OTHER_PROTOCOL} is not comparable with the rest: {_odd_words(odd, group)}." if odd else ""
-        page.paragraph(f"{'At ' + ', '.join(where) if where else 'All runs'}, a row a run.{note}")
+        note = f" {OTHER_PROTOCOL}: not comparable with the other rows ({_odd_words(odd, group)})." if odd else ""
+        page.paragraph(f"{'Runs with ' + ', '.join(where) if where else 'All runs'}.{note}{_resumed_words(group)}")
         page.table(["run", factor, *_header(runs)], rows, left=2, in_paper=False)
 
 
@@ -143,15 +145,29 @@ def _all_runs(page: Page, runs: Sequence[Trial]) -> None:
     same = [f"{field} {_field(runs[0], field)}" for field in fields if field not in differ]
     others = [field for field in differ if field not in varied]
     if others:
-        page.paragraph(f"They also differ, or are not known to agree, in {listed(others)}.")
+        page.paragraph(f"The runs also differ in {listed(others)}, or it is unknown whether they do.")
     if same:
-        page.paragraph(f"Of all runs: {', '.join(same)}.")
-    rows = [[_link(run), *(_field(run, field) for field in varied), *_cells(run, runs)] for run in _ranked(runs)]
-    page.table(["run", *varied, *_header(runs)], rows, left=1 + len(varied), in_paper=False)
+        page.paragraph(f"The same in all runs: {', '.join(same)}.")
+    if _resumed_words(runs):
+        page.paragraph(_resumed_words(runs).strip())
+    facts = [name for name in ("arm", "seed") if any(_fact(run, name) for run in runs)]
+    notes = ["notes"] if any(_fact(run, "notes") for run in runs) else []
+    rows = [
+        [
+            _link(run),
+            *(_fact(run, name) or UNKNOWN for name in facts),
+            *(_field(run, field) for field in varied),
+            *_cells(run, runs),
+            *(_fact(run, name) or UNKNOWN for name in notes),
+        ]
+        for run in _ranked(runs)
+    ]
+    header = ["run", *facts, *varied, *_header(runs), *notes]
+    page.table(header, rows, left=1 + len(facts) + len(varied), in_paper=False)
 
 
 def _parameters(page: Page, runs: Sequence[Trial]) -> None:
-    """What the reported counts can and cannot mean."""
+    """Say what the reported parameter counts can mean."""
     counts = {_printed(run, "params_M") for run in runs} - {UNKNOWN}
     if not counts:
         return
@@ -160,20 +176,20 @@ def _parameters(page: Page, runs: Sequence[Trial]) -> None:
     if len(counts) == 1 and len(placements) > 1:
         page.paragraph(
             f"Every run reports {next(iter(counts))} M, at {count(len(placements), 'different placement')}. Fusions "
-            "are of different sizes, so a count that no placement moves is not of what runs: it holds modules that are "
-            "built and not used. `tune-cmx describe --fusion-type FUSION --stages STAGES` counts what runs."
+            "differ in size, so this count includes modules that are built and not used. "
+            "`tune-cmx describe --fusion-type FUSION --stages STAGES` counts the modules that are used."
         )
         return
-    page.paragraph(f"Reported: {listed(sorted(counts))} M. Whether they count what runs or what is built is not known.")
+    page.paragraph(f"Reported: {listed(sorted(counts))} M. Unknown: whether modules that are not used are counted.")
 
 
 def _unknown(page: Page, runs: Sequence[Trial]) -> None:
-    """What no verdict can rest on."""
-    page.heading("What is not known")
+    """List what the sources do not say; no verdict can use it."""
+    page.heading("What is unknown")
     known: dict[str, Callable[[Trial], bool]] = {
         "seed": lambda run: run.seed is not None,
-        "split of the figures, so also whether test was used for choosing": lambda run: run.reported_on is not None,
-        "frames of the split": lambda run: bool(run.state.split_hash),
+        "split of the figures, and whether test was used to select": lambda run: run.reported_on is not None,
+        "images of the split": lambda run: bool(run.state.split_hash),
         "code version": lambda run: bool(run.state.code_version),
         "package versions": lambda run: bool(run.state.packages),
         "device": lambda run: bool(run.state.device),
@@ -181,27 +197,52 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
             _field(run, "stages") == ALL_STAGES or _field(run, "elsewhere") != UNKNOWN
         ),
     }
-    known.update((HEADINGS[name], partial(_has_figure, name)) for name in FIGURES)
+    known.update((heading(name), partial(_has_figure, name)) for name in _REPORTED)
     lacking: dict[str, list[str]] = {}
     for what, is_known in known.items():
-        names = [str(run.imported.name) for run in runs if not is_known(run)]
+        names = [run.imported.name for run in runs if not is_known(run)]
         if names:
             who = "every run" if len(names) == len(runs) else listed(names)
             lacking.setdefault(who, []).append(what)
-    lines = [f"of {who}: {'; '.join(what)}" for who, what in lacking.items()]
-    page.bullets(lines or ["Nothing that the report asks for."])
+    lines = [f"{who}: {'; '.join(what)}" for who, what in lacking.items()]
+    page.bullets(lines or ["Nothing that this report needs."])
 
 
 def _source_notes(page: Page, records: StudyResults, about: Mapping[str, Any]) -> None:
-    lines = [f"refused: {entry}" for entry in about.get("refused") or []]
+    lines = [f"left out: {entry}" for entry in about.get("refused") or []]
     lines += [
         f"left out: {entry['left_out']}, the same run as {entry['same_as']}" for entry in about.get("repeated") or []
     ]
     lines += [str(note) for note in about.get("notes") or []]
-    lines += [f"records: {problem}" for problem in records.problems]
+    lines += [f"run folders: {problem}" for problem in records.problems]
     if lines:
         page.heading("Sources")
         page.bullets(lines)
+
+
+def heading(name: str) -> str:
+    """A result's name in a table's header, with its unit; points are said above the tables."""
+    metric = METRICS.get(name)
+    if metric is None:
+        return name
+    return f"{metric.title} ({metric.unit})" if metric.unit not in ("", "points", "GFLOP") else metric.title
+
+
+def _fact(run: Trial, name: str) -> str:
+    """What the source says of which run it is; empty where it says nothing."""
+    value = run.seed if name == "seed" else run.imported.says.get(name)
+    return "" if value is None else value_text(value)
+
+
+def _is_partly_timed(run: Trial) -> bool:
+    return bool(run.imported.says.get("resumed"))
+
+
+def _resumed_words(runs: Sequence[Trial]) -> str:
+    times = [name for name in _shown(runs) if name in METRICS and METRICS[name].kind == "time"]
+    if not times or not any(map(_is_partly_timed, runs)):
+        return ""
+    return f" {RESUMED}: a resumed run; its time may cover the last segment only, so no claim about time uses it."
 
 
 def _has_figure(name: str, run: Trial) -> bool:
@@ -220,7 +261,7 @@ def _value(run: Trial, factor: str) -> str:
 
 
 def _odd_ones(group: Sequence[Trial]) -> list[Trial]:
-    """Runs whose protocol is not that of most of the group; none where there is no such majority."""
+    """Runs whose protocol differs from that of the largest set of runs with one protocol."""
     rows = {run.name: run_row(run) for run in group}
     fields = protocol_fields(list(rows.values()))
     by_protocol: dict[tuple[Any, ...], list[Trial]] = {}
@@ -246,7 +287,7 @@ def _ranked(runs: Iterable[Trial]) -> list[Trial]:
 
 
 def _header(runs: Sequence[Trial]) -> list[str]:
-    return [HEADINGS[name] for name in _shown(runs)]
+    return [heading(name) for name in _shown(runs)]
 
 
 def _cells(run: Trial, runs: Sequence[Trial]) -> list[str]:
@@ -254,15 +295,20 @@ def _cells(run: Trial, runs: Sequence[Trial]) -> list[str]:
 
 
 def _shown(runs: Sequence[Trial]) -> list[str]:
-    return [name for name in FIGURES if any(name in run.imported.figures for run in runs)]
+    """Results that some run has: those of the metric table in its order, then others."""
+    names = dict.fromkeys(name for run in runs for name in run.imported.figures)
+    if "params_M" in names:
+        names.pop("params_total", None)  # one count, in another unit
+    return [*(name for name in METRICS if name in names), *(name for name in names if name not in METRICS)]
 
 
 def _printed(run: Trial, name: str) -> str:
-    """As the source printed it; of a source with all digits, with two."""
-    about = run.imported
-    digits = 4 if name == "train_loss" else 2
-    return str(about.printed.get(name) or number(about.figures.get(name), digits))
+    """As the source prints it; a source with all digits, with those of the metric table."""
+    about, metric = run.imported, METRICS.get(name)
+    text = str(about.printed.get(name) or number(about.figures.get(name), metric.digits if metric else 4))
+    is_time = metric is not None and metric.kind == "time" and text != UNKNOWN
+    return f"{text} {RESUMED}" if is_time and _is_partly_timed(run) else text
 
 
 def _link(run: Trial) -> str:
-    return f"[{run.imported.name}](../trials/{run.name}/)"
+    return f"[{run.imported.name}](../{run.folder.parent.name}/{run.name}/)"

@@ -9,13 +9,13 @@ import pytest
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected, collect
 from tune_cmx.evidence.importer.imported_study import write_import
-from tune_cmx.evidence.importer.vocabulary import serves_as_baseline, stages_text
+from tune_cmx.evidence.importer.vocabulary import Names, modalities_text, serves_as_baseline, stages_text
 from tune_cmx.evidence.report.imported import imported_page
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
 
 CSSA = {"cssa_stages": [1], "threshold": 0.5, "kernel_size": 3}
-SCHEDULE = {"backbone": "mit_b1", "epochs": 15, "batch_size": 16, "learning_rate": 0.02}
+SCHEDULE = {"backbone": "mit_b1", "epochs": 15, "batch_size": 16, "lr": 0.02}
 OWN = {"model": {"backbone": "mit_b1", "streams": "rgb | thermal", "fusion": {"kind": "frm_ffm"}}, "schedule": {}}
 
 
@@ -91,14 +91,14 @@ def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> N
     table = tmp_path / "table.csv"
     table.write_text("exp_id,fusion,stages,epochs,mAP\na,frm_ffm,,15,81.0\nb,cssa,3,15,82.0\n")
     page = imported_page(imported(collect([tmp_path / "own", table]), tmp_path / "earlier"))
-    assert "also differ, or are not known to agree, in model.streams, model.detector.anchor_sizes" in page.text()
+    assert "The runs also differ in model.streams, model.detector.anchor_sizes, or it is unknown" in page.text()
 
 
 @pytest.mark.parametrize(
     ("config", "baseline"),
     [
         ({"fusion_type": "frm_ffm", "no_cssa": True}, True),
-        ({"architecture": "baseline_FRM_FFM", "active_modalities": ["rgb", "thermal"]}, True),
+        ({"fusion": "FRM+FFM", "modalities": ["rgb", "thermal"]}, True),
         ({"cssa_stages": []}, True),
         (OWN, True),
         (
@@ -123,6 +123,7 @@ def test_a_baseline_is_found_by_its_configuration_and_never_by_its_name(
 def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     results(tmp_path / "good", {**CSSA, **SCHEDULE})
     results(tmp_path / "impossible", CSSA, 183.0)
+    results(tmp_path / "seed", {**CSSA, "seed": 0.5})
     results(tmp_path / "nothing", CSSA, results={"mAP_50": 97.0})
     results(tmp_path / "nan", CSSA, float("nan"))
     (tmp_path / "cut").mkdir()
@@ -130,19 +131,19 @@ def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     (tmp_path / "list").mkdir()
     (tmp_path / "list/final_results.json").write_text("[]")
     table = tmp_path / "table.csv"
-    table.write_text("exp_id,fusion,stages,mAP\nfine,cssa,2,81.0\nword,cssa,3,high\nshort,cssa\nbare,cssa,4,\n")
+    table.write_text("exp_id,fusion,stages,mAP\nfine,cssa,2,81.0\nbare,cssa,4,\nundefined,cssa,3,-1\n")
     found = collect([tmp_path, table])
     assert sorted(run.name for run in found.runs) == ["fine", "good"]
     assert len(found.refused) == 8
     for place, what in {
         "cut": "not JSON",
         "list": "needs an object",
-        "impossible": "not within 0..100",
-        "nan": "no mAP that is a finite number",
-        "nothing": "no mAP",
-        "table.csv:3": "no number: 'high'",
-        "table.csv:4": "has 2 cells",
-        "table.csv:5": "no mAP",
+        "impossible": "mAP: found 183.0; allowed: a number from 0 to 100",
+        "seed": "seed: found 0.5; allowed: a whole number from 0 to 2^63 - 1",
+        "nan": "mAP: found nan; allowed: a number from 0 to 100. Leave it empty",
+        "nothing": "has no mAP",
+        "table.csv:3": "column mAP: has no value",
+        "table.csv:4": "column mAP: has no value, or -1 (undefined)",
     }.items():
         assert any(place in entry and what in entry for entry in found.refused), place
     assert read_study_of(found, tmp_path).study["imported"]["refused"] == found.refused
@@ -153,7 +154,7 @@ def read_study_of(found: Collected, tmp_path: Path) -> StudyResults:
 
 
 def test_where_nothing_can_be_taken_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         collect([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match=r"nothing to import: .*no final_results\.json"):
         collect([tmp_path])
@@ -195,7 +196,7 @@ def test_fractions_become_points_and_that_is_said(tmp_path: Path) -> None:
     found = collect([tmp_path / "run", table])
     assert found.runs[0].figures["mAP"] == pytest.approx(84.071)
     assert found.runs[1].printed == {"mAP": "82.80", "mAP_50": "97.34"}
-    assert any("times 100" in note for note in found.notes)
+    assert any("multiplied by 100" in note for note in found.notes)
 
 
 def test_an_import_is_never_overwritten(tmp_path: Path) -> None:
@@ -219,6 +220,22 @@ def test_stages_are_read_as_people_write_them(value: Any) -> None:
     assert stages_text(value) == "1+2"
 
 
-def test_stages_that_are_none_are_left_as_they_stand() -> None:
-    assert [stages_text(value) for value in ("early", "5", 7, "all")] == ["early", "5", 7, "1+2+3+4"]
-    assert not serves_as_baseline({"fusion": "frm_ffm", "stages": "early"})
+def test_other_values_are_no_stages() -> None:
+    assert [stages_text(value) for value in ("early", "5", 7, "01-Feb", "1-9", "", True)] == [None] * 7
+    assert stages_text("all") == "1+2+3+4"
+    assert not serves_as_baseline({"fusion": "frm_ffm", "stages": None})
+
+
+def test_a_modality_that_is_not_known_is_not_dropped() -> None:
+    assert modalities_text("Thermal + RGB") == "rgb+thermal"
+    assert modalities_text("rgb+depth") == "rgb+depth"
+
+
+def test_keys_of_a_configuration_without_a_known_name_are_named_and_can_be_mapped(tmp_path: Path) -> None:
+    path = results(tmp_path / "run", {**CSSA, "learning_rate": 0.02, "loss": "focal"})
+    found = collect([path])
+    assert "config without a known name are kept as settings: learning_rate" in found.notes[0]
+    assert found.runs[0].fields["learning_rate"] == 0.02
+    mapped = collect([path], Names.given({"learning_rate": "schedule.lr"}))
+    assert mapped.runs[0].fields["lr"] == 0.02
+    assert "learning_rate" not in " ".join(mapped.notes)

@@ -26,7 +26,7 @@ COLUMNS = {
     "small": "mAP small",
     "medium": "mAP medium",
     "large": "mAP large",
-    "hours": "hours",
+    "hours": "training time (h)",
     "params_M": "parameters (M)",
 }
 STAGES_AT_05 = """
@@ -124,8 +124,8 @@ def test_what_would_unblock_is_a_command(published: StudyResults) -> None:
 
 def test_the_report_says_what_it_cannot_know(published: StudyResults) -> None:
     text = imported_page(published).text()
-    assert "of every run: seed; split of the figures, so also whether test was used for choosing;" in text
-    assert "of exp_010_s4_t0.3, exp_011_s3_t0.3, exp_012_s23_t0.3: mAP@50;" in text
+    assert "every run: seed; split of the figures, and whether test was used to select;" in text
+    assert "exp_010_s4_t0.3, exp_011_s3_t0.3, exp_012_s23_t0.3: mAP@50;" in text
     assert "none can serve as baseline" in text
     assert "Every run reports 60.01 M, at 7 different placements" in text
     own_words = "\n".join(line for line in text.splitlines() if "“" not in line)
