@@ -83,3 +83,11 @@ def test_stored_detections_give_the_recorded_metrics(trial: RunFolder, prepared:
         defined = {name: value for name, value in found.items() if recorded[name] is not None}
         assert defined == pytest.approx({name: recorded[name] for name in defined}, rel=0, abs=1e-6)
         assert defined.keys() >= {"mAP", "mAP_50", "mAP_60"}
+
+
+def test_results_by_class_stand_beside_the_mean(trial: RunFolder) -> None:
+    content = json.loads((trial.folder / "final_results.json").read_text())
+    classes = content["by_class"]
+    defined = [part["mAP"] for part in classes.values() if part["boxes"]]
+    assert sum(defined) / len(defined) == pytest.approx(content["results"]["mAP"])
+    assert "by_condition" not in content, "the data name none"

@@ -14,6 +14,7 @@ from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.evaluation import by_class, by_condition
 from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.seeding import derive
 from tune_cmx.training.checkpoint import restore_checkpoint
@@ -88,6 +89,13 @@ class TrialData:
         at_once = self._schedule.images_at_once(trainer.micro_batch)
         frames, truth = self._held_out[part], self._truth[part]
         return score_frames(trainer.scored, frames, truth, trainer.device, at_once=at_once, workers=self._workers)
+
+    def breakdown(self, score: Score, part: str) -> dict[str, dict[str, dict[str, float]]]:
+        """The score on `val` or `test` by class; by condition too, where the images have any."""
+        truth = self._truth[part]
+        conditions = by_condition(score.detections, truth)
+        found = {"by_class": by_class(score.detections, truth)}
+        return {**found, "by_condition": conditions} if conditions else found
 
     def show(self, board: TrialBoard, epoch: int, found: list[dict[str, Any]]) -> None:
         """A few frames of `val` with what was found there, and each class's counts."""

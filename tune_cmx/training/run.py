@@ -267,7 +267,7 @@ def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Tr
     record.write_detections(score.detections)
     parameters = record.state().parameters
     assert parameters is not None, "counted before the first epoch"
-    record.write_results(config, results, parameters.total)
+    record.write_results(config, results, parameters.total, data.breakdown(score, config.report_split))
     record.update(status="complete", finished=now())
     keep_weights_only(record.checkpoints)
 

@@ -258,13 +258,20 @@ class RunFolder:
 
         on_disk(path, attempt)
 
-    def write_results(self, config: TrialConfig, results: Mapping[str, Mapping[str, float]], parameters: int) -> None:
+    def write_results(
+        self,
+        config: TrialConfig,
+        results: Mapping[str, Mapping[str, float]],
+        parameters: int,
+        breakdown: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+    ) -> None:
         """Write `final_results.json`, in the form that the group's scripts read.
 
         Args:
             config: What was trained.
             results: Metrics in points by split; those of `config.report_split` stand first.
             parameters: In total.
+            breakdown: The reported split `by_class` and `by_condition`.
         """
         content = {
             "experiment_id": self.folder.name,
@@ -272,6 +279,7 @@ class RunFolder:
             "results": results[config.report_split],
             "split": config.report_split,
             "results_by_split": results,
+            **(breakdown or {}),
             "training": {"total_time_hours": self.state().seconds / 3600},
             "model": {"total_params": parameters, "total_params_M": round(parameters / 1e6, 2)},
         }

@@ -10,6 +10,7 @@ from tune_cmx.evidence.report.latex import latex_tables
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.plots import plot_arms, plot_curves
 from tune_cmx.evidence.report.sections.answer import answer_text
+from tune_cmx.evidence.report.sections.by_class import by_class_section
 from tune_cmx.evidence.report.sections.by_factor import factors_section
 from tune_cmx.evidence.report.sections.claim_groups import claims_section
 from tune_cmx.evidence.report.sections.cost import cost_section
@@ -100,6 +101,7 @@ def _results(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path 
     side_by_side(page, records, arms)
     data_interval_section(page, records)
     factors_section(page, records, arms, place)
+    by_class_section(page, records, arms)
     sizes_section(page, records, arms)
     robustness_section(page, records, arms)
     cost_section(page, records, place)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.errors import DataError
+from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
 from tune_cmx.state.damaged import parsed_as_far
@@ -82,6 +83,7 @@ def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial
         metrics=_read_metrics(place / "metrics.csv", problems),
         results=results,
         reported_on=reported_on,
+        breakdown=parsed_as_far(Breakdown, final, where, problems, {}),
     )
 
 

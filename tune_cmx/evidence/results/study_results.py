@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.claims.rows import flatten
+from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.metrics import SPLITS
 from tune_cmx.smoothing import smoothed
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
@@ -38,6 +39,8 @@ class Trial:
     """Final results by split; empty before the end."""
     reported_on: str | None
     """The split that `results` in final_results.json was taken on."""
+    breakdown: Breakdown = field(default_factory=Breakdown)
+    """Results on that split by class and by condition."""
 
     @property
     def arm(self) -> str:
