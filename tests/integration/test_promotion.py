@@ -1,6 +1,5 @@
 """The promoting variant of ASHA under Ray's own controller: pauses, promotions, lost workers, an interruption."""
 
-import logging
 import os
 import signal
 from collections import Counter
@@ -15,6 +14,7 @@ from ray.tune.experiment import Trial
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.cluster import ClusterSlots
+from tune_cmx.search.ray_start import start_ray
 from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, read_decisions, stops
 from tune_cmx.search.schedulers import build_scheduler
 
@@ -26,15 +26,11 @@ SETTINGS = EarlyStopping(reduction_factor=3, spacing=3, last=1)
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-        patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    start_ray(None, 2)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def stand_in(config: dict[str, Any]) -> None:

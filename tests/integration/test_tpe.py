@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import math
 import os
 import pickle
@@ -32,6 +31,7 @@ from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.optuna.memory import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
+from tune_cmx.search.ray_start import start_ray
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler
 from tune_cmx.state.json_file import write_json
 
@@ -165,17 +165,9 @@ def run(folder: Path, variant: Literal["stop", "promote"], trials: int) -> Recor
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Two CPUs, this machine alone."""
-    settings = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-        ray.shutdown()
+    start_ray(None, 2)
+    yield
+    ray.shutdown()
 
 
 def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:

@@ -32,7 +32,7 @@ from tune_cmx.cli.options.flags import (
     share_of_gpu,
 )
 from tune_cmx.cli.options.warm_start import WarmStarts, warm_started
-from tune_cmx.cli.output import out, warn
+from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import torch_process
@@ -146,7 +146,7 @@ def search(
                     lack = stack.enter_context(images_kept(prepared.data, prepared.audit))
                     if lack:
                         warn(lack)
-                stack.enter_context(ray_cluster(resources))  # it begins while the models are built
+                stack.enter_context(ray_cluster(resources, say))  # it begins while the models are built
                 found = checked()
                 show_check(study, found)
         if before is None:

@@ -1,11 +1,10 @@
 """Where Ray runs, what a trial may use there, and Ray for the length of a study."""
 
-import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_cmx.errors import ConfigError, StorageError
 from tune_cmx.machine import cores_here
+from tune_cmx.search.ray_start import start_ray
 from tune_cmx.storage import check_writable, is_uri
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
 _ASK_AGAIN_S = 2.0
 _BELIEVED_S = 5.0
@@ -78,26 +71,18 @@ class Resources:
 
 
 @contextmanager
-def ray_cluster(resources: Resources) -> Iterator[None]:
+def ray_cluster(resources: Resources, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Ray for the length of a study. SIGTERM, as `ray job stop` sends it, ends the study like Ctrl-C.
 
     Args:
         resources: Where, and how many trials at a time.
+        say: Takes a sentence for the user if the start is slow.
 
     Raises:
         ConfigError: There is no cluster at the address.
+        TrialError: Ray did not start in time.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    address = resources.address
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address is None:
-            ray.init("local", num_cpus=resources.cpus_here, include_dashboard=False, **quiet)
-        else:
-            ray.init(address, **quiet)
-    except ConnectionError as error:
-        raise ConfigError(f"--address: no Ray cluster at '{address}': {error}") from error
+    start_ray(resources.address, resources.cpus_here, say=say)
     main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT)) if main else None
     try:
