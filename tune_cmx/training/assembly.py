@@ -21,7 +21,7 @@ from tune_cmx.training.checkpoint import restore_checkpoint
 from tune_cmx.training.ddp.ranks import Rank
 from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.random_state import seed_all
-from tune_cmx.training.score import Score, score_frames
+from tune_cmx.training.score import Score, score_images
 from tune_cmx.training.tensorboard.events import TrialBoard
 from tune_cmx.training.tensorboard.pictures import Pictures
 from tune_cmx.training.tensorboard.pr_curves import counts_by_score
@@ -88,7 +88,7 @@ class TrialData:
         """How the trained model does on `val` or `test`, as many frames at a time as in training."""
         at_once = self._schedule.images_at_once(trainer.micro_batch)
         frames, truth = self._held_out[part], self._truth[part]
-        return score_frames(trainer.scored, frames, truth, trainer.device, at_once=at_once, workers=self._workers)
+        return score_images(trainer.scored, frames, truth, trainer.device, at_once=at_once, workers=self._workers)
 
     def breakdown(self, score: Score, part: str) -> dict[str, dict[str, dict[str, float]]]:
         """The score on `val` or `test` by class; by condition too, where the images have any."""

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from tune_cmx.errors import TrialError
 from tune_cmx.retry import on_disk
-from tune_cmx.training.random_state import generator_state, restore_generators
+from tune_cmx.training.random_state import random_state, restore_random_state
 
 _WEIGHTS, _EMA, _STATE, _HISTORY = "model.safetensors", "ema.safetensors", "state.pt", "history.json"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -56,7 +56,7 @@ def save_checkpoint(
     target = folder / f"epoch_{epoch:04d}"
     unfinished = folder / f"{target.name}.partial"
     weights = {_WEIGHTS: _weights(model), **({} if ema is None else {_EMA: _weights(ema)})}
-    state = {"optimizer": optimizer.state_dict(), "generators": generator_state()}
+    state = {"optimizer": optimizer.state_dict(), "generators": random_state()}
     progress = {"epoch": epoch, "seconds": seconds, "history": history}
 
     def attempt() -> None:
@@ -177,7 +177,7 @@ def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer,
         ema.load_state_dict(load_file(checkpoint / _EMA))
     state: dict[str, Any] = torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
-    restore_generators(state["generators"])
+    restore_random_state(state["generators"])
 
 
 def keep_weights_only(folder: Path) -> None:

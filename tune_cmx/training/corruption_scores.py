@@ -21,7 +21,7 @@ from tune_cmx.training.assembly import build_trial_model
 from tune_cmx.training.checkpoint import checkpoints, load_scored_weights, scored_weights_hash
 from tune_cmx.training.protocol import code_version
 from tune_cmx.training.run_folder import RunFolder
-from tune_cmx.training.score import score_frames
+from tune_cmx.training.score import score_images
 
 
 def measure_robustness(
@@ -142,7 +142,7 @@ class _Bench:
             if corruption is None
             else CorruptedDataset(data, ids, order, corruption, means=self._prepared.split.means)
         )
-        score = score_frames(self._model, frames, self._truth, self._device, **self._load)
+        score = score_images(self._model, frames, self._truth, self._device, **self._load)
         return {name: None if math.isnan(value) else value for name, value in score.metrics.items()}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.evaluation import to_detections
-from tune_cmx.training.trainer import Batch, Seen, shortage, to_device
+from tune_cmx.training.trainer import Batch, Seen, out_of_memory_reason, to_device
 
 _PAGES = Path("/proc/self/statm")
 """Linux's count of this process's pages; the second number is of those in memory."""
@@ -121,7 +121,7 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
 
 def failure_reason(error: BaseException) -> str:
     """What a record says of a training that ended in this error."""
-    said = shortage(error)
+    said = out_of_memory_reason(error)
     if said is not None:
         return f"out of memory: {said}; lower image_size, or micro_batch where that is above 1"
     return str(error) if isinstance(error, TuneCmxError) else f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(derive(seed, "torch"))
 
 
-def generator_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     """The global generators' state, in types that `torch.load(weights_only=True)` takes."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
@@ -28,8 +28,8 @@ def generator_state() -> dict[str, Any]:
     }
 
 
-def restore_generators(state: dict[str, Any]) -> None:
-    """Set the global generators as `generator_state` found them."""
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Set the global generators as `random_state` found them."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

@@ -28,7 +28,7 @@ from tune_cmx.training.checkpoint import (
     save_checkpoint,
 )
 from tune_cmx.training.ddp.ranks import Rank, lead_rank
-from tune_cmx.training.ddp.workers import Helpers, Tasks
+from tune_cmx.training.ddp.workers import Tasks, Workers
 from tune_cmx.training.divergence import diverged
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
 from tune_cmx.training.protocol import code_version, package_versions
@@ -204,17 +204,17 @@ def _training(
     if rank.processes == 1:
         yield lambda epoch: trainer.epoch(epoch, data.batches(epoch))
         return
-    with Helpers(rank, _help_train, config, prepared, workers, saved, shared_cache) as helpers:
-        joined = helpers.join(trainer)
+    with Workers(rank, _train_as_worker, config, prepared, workers, saved, shared_cache) as others:
+        joined = others.join(trainer)
 
         def train(epoch: int) -> Seen:
-            helpers.begin(epoch)
-            return helpers.add(joined.epoch(epoch, data.batches(epoch)))
+            others.begin(epoch)
+            return others.add(joined.epoch(epoch, data.batches(epoch)))
 
         yield train
 
 
-def _help_train(
+def _train_as_worker(
     rank: Rank,
     tasks: Tasks,
     config: TrialConfig,

@@ -33,7 +33,7 @@ class Score:
         return {**metrics, "val/milliseconds": self.milliseconds, **gates}
 
 
-def score_frames(
+def score_images(
     model: nn.Module,
     frames: PairedDataset,
     truth: Mapping[str, Any],

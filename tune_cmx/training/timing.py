@@ -27,7 +27,7 @@ from tune_cmx.training.ddp.parent import end_with_parent
 from tune_cmx.training.ddp.ranks import lead_rank
 from tune_cmx.training.loop import failure_reason
 from tune_cmx.training.memory import one_process, peak_bytes
-from tune_cmx.training.score import score_frames
+from tune_cmx.training.score import score_images
 from tune_cmx.training.trainer import Batch, Trainer
 
 STEPS, BUDGET_S = 12, 10.0
@@ -143,7 +143,7 @@ def _timed(
     frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0)
     at_once = alone.schedule.images_at_once(trainer.micro_batch)
     truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
-    score_frames(trainer.scored, frames, truth, device, at_once=at_once, workers=workers)
+    score_images(trainer.scored, frames, truth, device, at_once=at_once, workers=workers)
     frame_s = (time.monotonic() - began) / len(ids)
     return TrialTimes(process_s, start_s, step_s, frame_s, save_s, peak_bytes(device))
 

@@ -185,7 +185,7 @@ class Trainer:
             try:
                 return self._accumulate(batch, share)
             except (RuntimeError, MemoryError) as error:
-                reason = shortage(error)
+                reason = out_of_memory_reason(error)
                 at_once = min(self.micro_batch or len(batch[0]), len(batch[0]))
                 if reason is None or self.on_halved is None or at_once == 1:
                     raise
@@ -237,7 +237,7 @@ def to_device(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
     return [tensor.to(device, non_blocking=True) for tensor in tensors]
 
 
-def shortage(error: BaseException) -> str | None:
+def out_of_memory_reason(error: BaseException) -> str | None:
     """What was said of memory that did not suffice; None: the error is of another kind."""
     said = str(error).partition("\n")[0]
     by_words = isinstance(error, RuntimeError) and _NO_MEMORY.search(said)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tune_cmx.seeding import derive
-from tune_cmx.training.random_state import generator_state, restore_generators, seed_all
+from tune_cmx.training.random_state import random_state, restore_random_state, seed_all
 
 
 def _draw() -> tuple[float, float, float, list[float]]:
@@ -39,10 +39,10 @@ def test_generators_go_on_where_they_were(drawn: int) -> None:
     seed_all(0)
     for _ in range(drawn):
         _draw()
-    state = generator_state()
+    state = random_state()
     expected = [_draw() for _ in range(3)]
     seed_all(9)
-    restore_generators(state)
+    restore_random_state(state)
     assert [_draw() for _ in range(3)] == expected
 
 

@@ -11,7 +11,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from tune_cmx.errors import TrialError
-from tune_cmx.training.trainer import Batch, Halved, Share, Trainer, shortage
+from tune_cmx.training.trainer import Batch, Halved, Share, Trainer, out_of_memory_reason
 
 
 class Losses(nn.Module):
@@ -209,5 +209,5 @@ def test_a_process_with_fewer_images_takes_as_many_parts_as_that_with_most(
     ],
 )
 def test_what_is_a_shortage_of_memory(error: Exception, said: str | None) -> None:
-    found = shortage(error)
+    found = out_of_memory_reason(error)
     assert found is None if said is None else found is not None and found.startswith(said)

@@ -1,6 +1,6 @@
 """The processes that help the one in which a trial was started: begun, told what to do, heard, and ended.
 
-The lead holds a line to each helper. What a helper says on it is that it is built, the sums of an epoch, or why it
+The lead holds a line to each worker. What a helper says on it is that it is built, the sums of an epoch, or why it
 failed. A helper ends when the lead closes the line, kills it, or has itself ended, whatever the helper waits for then.
 """
 
@@ -73,13 +73,13 @@ Work = Callable[..., None]
 
 
 @dataclass
-class _Helper:
+class _Worker:
     rank: int
     process: Any
     pipe: Connection
 
 
-class Helpers:
+class Workers:
     """The processes beside the lead, as a context: they end with it.
 
     Args:
@@ -94,7 +94,7 @@ class Helpers:
 
     def __init__(self, lead: Rank, work: Work, *arguments: object) -> None:
         self._lead, self._work, self._arguments = lead, work, arguments
-        self._helpers: list[_Helper] = []
+        self._others: list[_Worker] = []
         self._failures: list[_Failure] = []
         self._ending = threading.Event()
         self._at_exit = ExitStack()
@@ -119,13 +119,13 @@ class Helpers:
         device = torch.device("cuda", number) if self._lead.device.type == "cuda" else self._lead.device
         rank = replace(self._lead, number=number, device=device)
         process = context.Process(
-            target=_help,
+            target=_run_worker,
             args=(rank, there, self._rendezvous, torch.get_num_threads(), self._work, self._arguments),
             name=f"rank {number}",
         )
         process.start()
         there.close()
-        self._helpers.append(_Helper(number, process, here))
+        self._others.append(_Worker(number, process, here))
 
     def join(self, trainer: Trainer) -> Trainer:
         """The lead's trainer, its model joined to the helpers', once all are built."""
@@ -137,8 +137,8 @@ class Helpers:
 
     def begin(self, epoch: int) -> None:
         """Set the helpers to an epoch."""
-        for helper in self._helpers:
-            helper.pipe.send(epoch)
+        for worker in self._others:
+            worker.pipe.send(epoch)
 
     def add(self, seen: Seen) -> Seen:
         """The sums over all processes, once the helpers are through with the epoch."""
@@ -147,19 +147,19 @@ class Helpers:
         return Seen(sum(part.images for part in parts), losses, seen.lr, seen.gradient_norm)
 
     def _receive(self, what: str) -> list[Any]:
-        """A message of each helper, by rank.
+        """A message of each worker, by rank.
 
         Raises:
             EOFError: A helper failed or ended instead.
             TrialError: None came in time.
         """
-        pending = {helper.pipe: helper for helper in self._helpers}
+        pending = {worker.pipe: worker for worker in self._others}
         received: dict[int, Any] = {}
         deadline = time.monotonic() + RETRY_S
         while pending:
             ready = wait(list(pending), max(0.0, deadline - time.monotonic()))
             if not ready:
-                ranks = ", ".join(str(helper.rank) for helper in pending.values())
+                ranks = ", ".join(str(worker.rank) for worker in pending.values())
                 raise TrialError(f"waited {RETRY_S:g} s for the processes of rank {ranks} {what}")
             for pipe in ready:
                 assert isinstance(pipe, Connection)
@@ -168,11 +168,11 @@ class Helpers:
                     self._failures.append(message)
                     raise EOFError(message.reason)
                 received[pending.pop(pipe).rank] = message
-        return [received[helper.rank] for helper in self._helpers]
+        return [received[worker.rank] for worker in self._others]
 
     def _abort_when_one_ends(self) -> None:
         """NCCL would wait for a process that is gone until its own timeout; gloo's connections break by themselves."""
-        wait([helper.process.sentinel for helper in self._helpers])
+        wait([worker.process.sentinel for worker in self._others])
         if not self._ending.is_set() and dist.is_initialized():
             dist.distributed_c10d._abort_process_group()
 
@@ -191,22 +191,22 @@ class Helpers:
         """The error of the helper that failed first, if one did. A killed one says nothing, and those that its end
         broke say something, so that it goes before them."""
         if not self._failures:
-            wait([source for helper in self._helpers for source in (helper.pipe, helper.process.sentinel)], _NEWS_S)
+            wait([source for worker in self._others for source in (worker.pipe, worker.process.sentinel)], _NEWS_S)
         time.sleep(0.5)  # a killed process closes its connections before it can be seen to have ended
         spoken = {failure.rank for failure in self._failures}
-        for helper in self._helpers:
+        for worker in self._others:
             try:
-                while helper.pipe.poll():
-                    message = helper.pipe.recv()
+                while worker.pipe.poll():
+                    message = worker.pipe.recv()
                     if isinstance(message, _Failure):
                         self._failures.append(message)
                         spoken.add(message.rank)
             except (EOFError, OSError):
-                helper.process.join(_NEWS_S)
-            code = helper.process.exitcode
-            if code is not None and helper.rank not in spoken:
+                worker.process.join(_NEWS_S)
+            code = worker.process.exitcode
+            if code is not None and worker.rank not in spoken:
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                return TrialError(f"the process of rank {helper.rank}, of {self._lead.processes}, {how}")
+                return TrialError(f"the process of rank {worker.rank}, of {self._lead.processes}, {how}")
         if not self._failures:
             return None
         first = min(self._failures)
@@ -215,20 +215,20 @@ class Helpers:
         return found
 
     def _end(self) -> None:
-        """Helpers have nothing to lose: they are not asked, and so cannot refuse."""
+        """Workers have nothing to lose: they are not asked, and so cannot refuse."""
         atexit.unregister(self._end)
         self._ending.set()
-        for helper in self._helpers:
-            helper.process.kill()
-            helper.process.join()
-            helper.pipe.close()
-        self._helpers.clear()
+        for worker in self._others:
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+        self._others.clear()
         if dist.is_initialized():
             dist.destroy_process_group()
         self._at_exit.close()
 
 
-def _help(
+def _run_worker(
     rank: Rank, pipe: Connection, rendezvous: Path, threads: int, work: Work, arguments: tuple[object, ...]
 ) -> None:
     """The life of a helper process."""
