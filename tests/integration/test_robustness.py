@@ -217,7 +217,10 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is(study: Path, run: Call
 
 def test_a_shift_out_of_the_frame_is_refused(study: Path, run: Callable[..., Done]) -> None:
     refused = run(study / "trials" / FIRST, "--shifted", "thermal=64,0")
-    assert (refused.returncode, "a frame of 64 x 64 pixels shows nothing of it then" in refused.stderr) == (2, True)
+    assert (refused.returncode, "an image of 64 x 64 pixels has nothing left after this shift" in refused.stderr) == (
+        2,
+        True,
+    )
 
 
 def test_a_delay_without_sequences_is_refused_and_not_looked_at_unasked(

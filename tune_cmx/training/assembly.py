@@ -29,7 +29,7 @@ from tune_cmx.training.trainer import Batch, Trainer
 
 
 class TrialData:
-    """The three parts of the split as a trial sees them; of the batches, the share of its process."""
+    """Train, val and test as a trial sees them; of each batch, the share of its process."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class TrialData:
         return loader
 
     def score(self, trainer: Trainer, part: str) -> Score:
-        """How the trained model does on `val` or `test`, as many frames at a time as in training."""
+        """How the trained model does on `val` or `test`, as many images at a time as in training."""
         at_once = self._schedule.images_at_once(trainer.micro_batch)
         frames, truth = self._held_out[part], self._truth[part]
         return score_images(trainer.scored, frames, truth, trainer.device, at_once=at_once, workers=self._workers)
@@ -98,7 +98,7 @@ class TrialData:
         return {**found, "by_condition": conditions} if conditions else found
 
     def show(self, board: TrialBoard, epoch: int, found: list[dict[str, Any]]) -> None:
-        """A few frames of `val` with what was found there, and each class's counts."""
+        """A few images of `val` with their detections, and each class's counts."""
         board.show(epoch, self._pictures.draw(found), counts_by_score(found, self._truth["val"]))
 
 
@@ -125,14 +125,14 @@ def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool 
 
 
 def build_trainer(config: TrialConfig, prepared: Prepared, model: nn.Module, rank: Rank, saved: Path | None) -> Trainer:
-    """The model on its device, with optimizer and schedule, all of them and the generators as the checkpoint has them.
+    """The model on its device, with optimizer and schedule; a checkpoint restores them and the random state.
 
     Args:
         config: The trial's.
         prepared: The data set, audited and split.
         model: On the CPU.
         rank: This process.
-        saved: The checkpoint to go on from; None: the beginning.
+        saved: The checkpoint to resume from; None: the trial begins.
     """
     schedule = config.schedule
     images = len(prepared.split.train)

@@ -1,4 +1,4 @@
-"""Model, optimizer, generators and history, saved and restored as one.
+"""Model, optimizer, random state and history, saved and restored as one.
 
 The order of the data and its augmentation are functions of seed, epoch and index, and the learning rate one of
 the steps taken, so that the epoch stands for all of them.
@@ -42,9 +42,9 @@ def save_checkpoint(
     A disk that is full or away is waited for; until the new one is whole, the one before stays.
 
     Args:
-        folder: The record's `checkpoint/`.
+        folder: The run folder's `checkpoint/`.
         model: Its weights and buffers are written as safetensors.
-        optimizer: Its state is written, with the global generators'.
+        optimizer: Its state is written, with the random state.
         ema: The model with the running mean of the weights; its weights and buffers are written beside.
         epoch: Epochs finished.
         seconds: Spent so far over all sessions of the trial.
@@ -165,13 +165,13 @@ def scored_weights_hash(checkpoint: Path) -> str:
 
 
 def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer, ema: nn.Module | None = None) -> None:
-    """Set model, optimizer, running mean of the weights, and global generators as they were.
+    """Set model, optimizer, running mean of the weights, and random state as they were.
 
     Raises:
         TrialError: The checkpoint lacks its optimizer, as that of a complete trial does.
     """
     if not (checkpoint / _STATE).exists():
-        raise TrialError(f"{checkpoint}: weights only: the trial was complete, and there is nothing to go on with")
+        raise TrialError(f"{checkpoint}: it has weights only, as the trial is complete; train it again in a new folder")
     model.load_state_dict(load_file(checkpoint / _WEIGHTS))
     if ema is not None:
         ema.load_state_dict(load_file(checkpoint / _EMA))

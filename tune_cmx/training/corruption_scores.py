@@ -34,7 +34,7 @@ def measure_robustness(
     workers: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> int:
-    """Evaluate a complete record's weights clean and under each corruption, and write `robustness.json`.
+    """Evaluate the weights of a complete trial clean and under each corruption, and write `robustness.json`.
 
     What is there for the same weights, data, code and kind of device is not evaluated again; each result is written as
     it comes.
@@ -52,15 +52,15 @@ def measure_robustness(
         How many evaluations were made.
 
     Raises:
-        ConfigError: The record is not complete.
+        ConfigError: The trial is not complete.
         TrialError: Its weights cannot be used, or another process holds it.
-        DataError: The data are not the record's, a delay is asked for and sequences are not known, or a shift leaves
-            nothing of a frame.
+        DataError: The data are not those of the trial, a delay is asked for and sequences are not known, or a shift
+            leaves nothing of an image.
     """
     with record.held():
         basis, weights = _basis(record, prepared, torch.device(device))
         corruptions = tuple(corruptions)
-        _refuse_beyond_frames(corruptions, prepared)
+        _refuse_large_shifts(corruptions, prepared)
         config = record.config()
         schedule = config.schedule
         at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
@@ -87,21 +87,21 @@ def measure_robustness(
         return made
 
 
-def _refuse_beyond_frames(corruptions: Iterable[Corruption], prepared: Prepared) -> None:
+def _refuse_large_shifts(corruptions: Iterable[Corruption], prepared: Prepared) -> None:
     height, width = (min(sides) for sides in zip(*prepared.audit.sizes.values(), strict=True))
     for corruption in corruptions:
         if isinstance(corruption, Shifted) and (abs(corruption.right) >= width or abs(corruption.down) >= height):
             raise DataError(
-                f"{prepared.data.root}: {corruption.modality} {corruption}: a frame of {width} x {height} pixels "
-                "shows nothing of it then; use a smaller --shifted, or --missing"
+                f"{prepared.data.root}: {corruption.modality} {corruption}: an image of {width} x {height} pixels "
+                "has nothing left after this shift; use a smaller --shifted, or --missing"
             )
 
 
 def refuse_unfinished(folder: Path, status: str) -> None:
-    """Only a complete trial is measured.
+    """Raise an error where a trial is not complete.
 
     Args:
-        folder: The record's.
+        folder: Of the trial.
         status: Of the trial.
 
     Raises:
@@ -109,8 +109,8 @@ def refuse_unfinished(folder: Path, status: str) -> None:
     """
     if status != "complete":
         raise ConfigError(
-            f"{folder}: this trial has not come to its end (status: {status}); only a complete one is measured: give "
-            "the command that began it once more, with --resume where it is a study's"
+            f"{folder}: this trial is not complete (status: {status}), and only complete trials are measured; resume it: "
+            "`tune-cmx search ... --resume` for a study, the same `tune-cmx train` for a single trial"
         )
 
 
@@ -135,7 +135,7 @@ class _Bench:
         self._model = _trained(config, prepared, weights).to(device)
 
     def results(self, corruption: Corruption | None) -> Results:
-        """Metrics in points; None: those of the frames as they are."""
+        """Metrics in points; None: of the clean images."""
         data, ids, order = self._prepared.data, self._ids, self._modalities
         frames = (
             PairedDataset(data, ids, order, augment=None, seed=0)
@@ -157,7 +157,7 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
 
 
 def _basis(record: RunFolder, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
-    """What the results hang on, and the checkpoint."""
+    """What the results depend on, and the checkpoint."""
     state = record.state()
     refuse_unfinished(record.folder, state.status)
     for key, value in prepared.hashes().items():

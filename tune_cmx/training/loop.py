@@ -1,4 +1,4 @@
-"""Epochs of training, each followed by a report; and evaluation of a detector over a loader."""
+"""Epochs of training, each followed by a report; and the detections of a detector over a loader."""
 
 import math
 import os
@@ -21,10 +21,10 @@ _PAGES = Path("/proc/self/statm")
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave.
+    """The metrics of one epoch.
 
     `metrics` has `train/loss` and its parts, `train/gradient_norm` (the largest of the epoch's steps), `lr`,
-    `images_per_second` and `memory_mib`; and what the scoring gave: `val/mAP` and the like in percent points,
+    `images_per_second` and `memory_mib`; and the scores: `val/mAP` and the like in percent points,
     `val/milliseconds`, fractions such as `gates/stage1_from_aux`. A metric that the data do not define, such as
     `val/mAP_small` without small objects, is nan.
     """
@@ -77,7 +77,7 @@ def fit(
 
 
 def memory_mib(device: torch.device) -> float:
-    """Of a GPU, the most that tensors took since this was last asked; else what this process has resident now.
+    """Of a GPU, the peak of its tensors since the last call; else the resident memory of this process.
 
     On the CPU it is nan where the system has no `/proc`.
     """
@@ -120,7 +120,7 @@ def detect(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> 
 
 
 def failure_reason(error: BaseException) -> str:
-    """What a record says of a training that ended in this error."""
+    """The reason in `trial.json` of a trial that ended in this error."""
     said = out_of_memory_reason(error)
     if said is not None:
         return f"out of memory: {said}; lower image_size, or micro_batch where that is above 1"

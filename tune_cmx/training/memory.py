@@ -37,13 +37,13 @@ class MemoryProbe:
     total: int
     """Bytes of the GPU, or of the machine."""
     step_seconds: float
-    """Of one training step, without the reading of frames; the first step is not counted."""
+    """Of one training step, without the reading of images; the first step is not counted."""
 
 
 def peak_memory(config: TrialConfig, prepared: Prepared, device: str, *, steps: int = 4) -> MemoryProbe:
     """Train a configuration for a few steps, and evaluate once, in a fresh process that leaves nothing behind.
 
-    The batch is made of those training frames that are largest for the network; as many at once are evaluated as in a
+    The batch has the training images that are largest for the network; as many at once are evaluated as in a
     trial. Of a trial over several processes it is the share of one.
 
     Args:
@@ -87,7 +87,7 @@ def share(peak: int, total: int) -> float:
     fitting = math.floor(USABLE * total / peak)
     if fitting < 1:
         raise ConfigError(
-            f"a trial takes {peak / _GIB:.1f} GiB, and {USABLE:.0%} of the GPU's {total / _GIB:.1f} GiB are to be had"
+            f"a trial takes {peak / _GIB:.1f} GiB, and {USABLE:.0%} of the GPU's {total / _GIB:.1f} GiB are usable"
             "; lower schedule.batch_size or model.detector.image_size"
         )
     return 1 / fitting
@@ -157,7 +157,7 @@ def one_process(config: TrialConfig) -> TrialConfig:
 
 
 def _largest_batch(config: TrialConfig, prepared: Prepared) -> Batch:
-    """Of the training frames that are largest after the resize."""
+    """Of the training images that are largest after the resize."""
     sizes, detector = prepared.audit.sizes, config.model.detector
     ids = sorted(prepared.split.train, key=lambda id: _resized_area(detector, *sizes[id]), reverse=True)
     count = config.schedule.batch_size

@@ -1,4 +1,4 @@
-"""The process's torch, numpy and python generators: set from one seed, and their state out and in again."""
+"""The random state of torch, numpy and python in this process: set from one seed, saved and restored."""
 
 import random
 from typing import Any
@@ -10,14 +10,14 @@ from tune_cmx.seeding import derive
 
 
 def seed_all(seed: int) -> None:
-    """Set every global generator; a trial's initial weights, drop path and sampling follow from it."""
+    """Set the whole random state; a trial's initial weights, drop path and sampling follow from it."""
     random.seed(derive(seed, "python"))
     np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002  libraries draw from the global one
     torch.manual_seed(derive(seed, "torch"))
 
 
 def random_state() -> dict[str, Any]:
-    """The global generators' state, in types that `torch.load(weights_only=True)` takes."""
+    """The random state, in types that `torch.load(weights_only=True)` takes."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     return {
@@ -29,7 +29,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set the global generators as `random_state` found them."""
+    """Set the random state that `random_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

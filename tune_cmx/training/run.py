@@ -1,4 +1,4 @@
-"""One trial from its configuration to its record. Nothing here knows of Ray."""
+"""One trial from its configuration to its run folder. Nothing here knows of Ray."""
 
 import contextlib
 import logging
@@ -48,22 +48,22 @@ def run_trial(
     gpus: float | None = None,
     shared_cache: bool = False,
 ) -> Generator[EpochReport, None, None]:
-    """Train the record's configuration, from its last finished epoch on, and yield a report an epoch.
+    """Train the configuration of a run folder, from its last finished epoch on, and yield a report an epoch.
 
-    Epochs that an earlier session finished are reported again from the record, not trained again.
-    Ending the iteration early leaves a record that can be taken up later.
+    Epochs that an earlier session finished are reported again from the run folder, not trained again.
+    Where the iteration ends early, the trial can be resumed later.
 
     Args:
         record: Planned; its `config.json` says what to train.
         prepared: The data set, audited and split.
         device: As torch names it. Several processes (`schedule.processes`) take the visible GPUs from the first on.
         workers: Loader processes, of each process that trains; 0 loads in that one.
-        gpus: GPUs that the trial takes, for its record: 0.5 where two share one. None: one a process.
-        shared_cache: Read frames from memory that the trials of this machine share, if they fit. No number hangs on it.
+        gpus: GPUs that the trial takes, for its run folder: 0.5 where two share one. None: one a process.
+        shared_cache: Read images from memory that the trials of this machine share, if they fit. It changes no result.
 
     Raises:
         TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
-            process holds the record.
+            process holds the run folder.
         DataError, ConfigError: The data or the configuration cannot be used together, or there are too few GPUs.
     """
     with record.held():
@@ -87,7 +87,7 @@ def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContex
 
 
 def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
-    """Note the failure on the record; an error that names memory or a bug becomes a TrialError that says so."""
+    """Write the failure to the run folder; another error than of this package becomes a TrialError."""
     reason = failure_reason(error)
     record.fail(reason, "".join(traceback.format_exception(error)))
     place = f"trial {record.folder.name}: {reason}; config in {record.folder / 'config.json'}"
@@ -95,7 +95,7 @@ def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
 
 
 def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
-    """Rows of `metrics.csv` as the reports that they were."""
+    """The reports that the rows of `metrics.csv` were written from."""
     for row in rows:
         values = {name: value for name, value in row.items() if name not in ("epoch", "fraction", "seconds")}
         yield EpochReport(int(row["epoch"]), config.schedule.epochs, row["seconds"], values)
@@ -167,7 +167,7 @@ def _diverged(report: EpochReport, history: Sequence[Row], config: TrialConfig) 
 
 
 def _note_divergence(record: RunFolder, found: Divergence | None) -> None:
-    """Say so, once a trial: in `trial.json` and in the log. The trial goes on, as its rows are what happened."""
+    """Say so, once a trial: in `trial.json` and in the log. The trial continues."""
     if found is None or record.state().divergence is not None:
         return
     record.update(divergence=found.as_json())
@@ -175,7 +175,7 @@ def _note_divergence(record: RunFolder, found: Divergence | None) -> None:
 
 
 def _keep(record: RunFolder, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
-    """Write the last epoch down: its checkpoint first, as the row can be had from that."""
+    """Write the last epoch: its checkpoint first, as the row can be restored from that."""
     row = history[-1]
     save_checkpoint(
         record.checkpoints,
@@ -223,7 +223,7 @@ def _train_as_worker(
     saved: Path | None,
     shared_cache: bool,
 ) -> None:
-    """What the other processes do: the same steps on their shares."""
+    """What DDP workers do: the same steps on their shares."""
     with _frames(prepared, shared_cache) as frames:
         data = TrialData(config, prepared, workers, rank, frames)
         trainer = tasks.join(build_trainer(config, prepared, build_trial_model(config, prepared), rank, saved))
@@ -257,7 +257,7 @@ def _row(report: EpochReport, history: Sequence[Row]) -> Row:
 
 
 def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
-    """Write the results on the split that the configuration reports, and end the record."""
+    """Write the results on the split that the configuration reports, and end the trial."""
     last = record.rows()[-1]
     score = data.score(trainer, config.report_split)
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}

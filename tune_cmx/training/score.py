@@ -1,4 +1,4 @@
-"""What is found out about a model on one part of the split."""
+"""A model's score on one split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from tune_cmx.training.loop import detect
 
 @dataclass(frozen=True)
 class Score:
-    """A model on one part of the split."""
+    """A model on one split."""
 
     metrics: Mapping[str, float]
     """In points."""
     milliseconds: float
     """Of the detector, an image."""
     gates: Mapping[str, float]
-    """What the fusions say of themselves: fractions by names such as `stage1_from_aux`."""
+    """Statistics of the fusions' gates: fractions by names such as `stage1_from_aux`."""
     detections: list[dict[str, Any]]
     """COCO results."""
 
@@ -35,24 +35,24 @@ class Score:
 
 def score_images(
     model: nn.Module,
-    frames: PairedDataset,
+    images: PairedDataset,
     truth: Mapping[str, Any],
     device: torch.device,
     *,
     at_once: int,
     workers: int,
 ) -> Score:
-    """What a detector finds in frames, against what is there.
+    """Score a detector on images.
 
     Args:
         model: On the device; put into evaluation mode.
-        frames: Each once, in their order.
-        truth: In COCO's form; an image's number is its place in `frames`.
+        images: Each once, in their order.
+        truth: In the format of COCO; an image's number is its place in `images`.
         device: Where the model is.
-        at_once: Frames in memory at a time.
+        at_once: Images in memory at a time.
         workers: Loader processes; 0 loads here.
     """
     assert isinstance(model, Detector)
-    loader = build_loader(frames, batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=workers)
+    loader = build_loader(images, batch_size=at_once, shuffle=False, seed=0, epoch=0, workers=workers)
     found, milliseconds = detect(model, loader, device)
     return Score(evaluate(found, truth), milliseconds, model.backbone.encoder.take_statistics(), found)

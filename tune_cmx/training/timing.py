@@ -50,7 +50,7 @@ class TrialTimes:
     step_s: float
     """One step of the optimizer, reading included; the first one is not counted."""
     frame_s: float
-    """One frame of validation, reading and matching included."""
+    """One image of validation, reading and matching included."""
     save_s: float
     """A checkpoint."""
     peak: int
@@ -64,7 +64,7 @@ class TrialTimes:
 def time_trials(
     configs: Sequence[TrialConfig], prepared: Prepared, device: str, *, threads: int, workers: int
 ) -> list[TrialTimes]:
-    """Train each configuration for a few steps and evaluate a few frames, all at once, in fresh processes.
+    """Train each configuration for a few steps and evaluate a few images, all at once, in fresh processes.
 
     Each begins when all are built, so that they share cores, memory and GPU as the trials of a study would. Nothing
     is left behind. Of a trial over several processes it is the share of one.

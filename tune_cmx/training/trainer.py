@@ -1,4 +1,4 @@
-"""Steps of an optimizer over the batches of an epoch."""
+"""Optimizer steps over the batches of an epoch."""
 
 import math
 import re
@@ -18,38 +18,38 @@ from tune_cmx.errors import TrialError
 
 Batch = tuple[Sequence[Tensor], Sequence[Mapping[str, Tensor]]]
 _CPU_ALLOCATOR = "DefaultCPUAllocator: "
-"""Stands before what torch says of memory that the CPU lacks."""
+"""Precedes the reason in torch's error about memory of the CPU."""
 _NO_MEMORY = re.compile(
     rf"{_CPU_ALLOCATOR}|bad_alloc|could not create a primitive(?! descriptor)|CUDA error: out of memory|_ALLOC_FAILED"
 )
-"""What torch, C++, oneDNN, CUDA, cuBLAS and cuDNN say where memory does not suffice."""
+"""Out-of-memory errors of torch, C++, oneDNN, CUDA, cuBLAS and cuDNN."""
 
 
 class Share(NamedTuple):
-    """What a process's part of a batch counts, where several processes train on one batch."""
+    """One process's share of a batch that several processes train on."""
 
     images: int
-    """Of this process; 0 where the batch has fewer images than there are processes."""
+    """Images of this process; 0 where the batch has fewer images than there are processes."""
     weight: float
-    """Of its gradient in the mean over the processes: 1 where all have the same number of images."""
+    """Weight of its gradient in the mean over the processes: 1 where all have the same number of images."""
     most: int
-    """Images of the process that has most. All take as many parts as that one, as each waits for the others in every
-    forward where batch normalisation is over all of them."""
+    """Images of the process that has most. All processes take as many parts as that one: where batch normalisation is
+    over all of them, each waits for the others in every forward."""
 
 
 class Halved(NamedTuple):
-    """Memory ran out: from here on a batch is taken in more parts, each of fewer images."""
+    """Out of memory; micro-batch halved."""
 
     epoch: int
     step: int
     """Within the epoch, from 1."""
     micro_batch: int
-    """Images at once from here on."""
+    """Images in memory at once from here on."""
     reason: str
 
 
 class Seen(NamedTuple):
-    """What the steps of one epoch went through."""
+    """The sums of one epoch."""
 
     images: int
     losses: Mapping[str, float]
@@ -61,7 +61,7 @@ class Seen(NamedTuple):
 
 
 class _Awaited(NamedTuple):
-    """A step's loss on its way from the GPU."""
+    """A step's loss that is being copied from the GPU."""
 
     step: int
     loss: Tensor
@@ -70,13 +70,13 @@ class _Awaited(NamedTuple):
 
     @classmethod
     def sent(cls, step: int, loss: Tensor) -> "_Awaited":
-        """Begin the way, and wait for nothing."""
+        """Start the copy, and do not wait."""
         copy = loss.detach().to("cpu", non_blocking=True)
         on_gpu = loss.device.type == "cuda"
         return cls(step, copy, torch.cuda.current_stream(loss.device).record_event() if on_gpu else None)
 
     def value(self) -> float:
-        """The number, once it is there."""
+        """The number, once it has arrived."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return float(self.loss)
@@ -84,13 +84,13 @@ class _Awaited(NamedTuple):
 
 @dataclass
 class _Sums:
-    """Of the losses over an epoch's images, kept where the model is and read once."""
+    """Sums of the losses over an epoch's images, kept on the model's device and read once."""
 
     names: tuple[str, ...] = ()
     totals: Tensor | None = None
 
     def add(self, losses: Mapping[str, Tensor], images: int) -> None:
-        """One step's, each a mean over so many images."""
+        """Add one step's losses, each a mean over so many images."""
         parts = torch.stack([part.detach() for part in losses.values()]).double() * images
         assert self.totals is None or self.names == tuple(losses), "a step's losses have other names than the last's"
         self.names, self.totals = tuple(losses), parts if self.totals is None else self.totals + parts
@@ -102,20 +102,20 @@ class _Sums:
 
 @dataclass
 class Trainer:
-    """A model, and how its weights are changed.
+    """A model and its optimizer steps.
 
     Args:
         model: A torchvision detector: in training mode it maps images and targets to a mapping of losses.
         optimizer: Steps once a batch.
-        scheduler: Told the number of steps taken, before each.
+        scheduler: Gets the number of steps taken, before each step.
         steps_per_epoch: Batches in an epoch.
         device: Where the model is.
-        clip_norm: Largest norm of the gradient.
+        clip_norm: Largest norm of the gradient. None: no clipping.
         micro_batch: Images at once; gradients are added up over a batch. None: a batch at once.
-        ema: The running mean of the weights, which follows each step.
-        share: By the step within its epoch, what this process's images count; None: the batches are whole.
-        on_halved: Told where memory ran out, before the batch is tried again with half as many images at once. None:
-            memory that runs out is an error.
+        ema: The exponential moving average of the weights, updated after each step.
+        share: By the step within its epoch, the share of this process; None: the batches are whole.
+        on_halved: Called where memory ran out, before the batch is tried again with half the micro-batch. None: out of
+            memory is an error.
     """
 
     model: nn.Module
@@ -137,14 +137,14 @@ class Trainer:
 
     @property
     def scored(self) -> nn.Module:
-        """The model that results are of."""
+        """The model that is scored."""
         return self.averaged or _unwrapped(self.model)
 
     def epoch(self, epoch: int, batches: Iterable[Batch]) -> Seen:
         """Take an optimizer step for each batch.
 
-        The host does not wait for a step's loss: it is looked at before the next step's forward, when the GPU has
-        long computed it, and the sums are fetched once at the end.
+        The host does not wait for a step's loss: it reads it before the next step's forward, when the GPU has computed
+        it, and reads the sums once at the end.
 
         Raises:
             TrialError: A loss is not finite.
@@ -174,13 +174,13 @@ class Trainer:
         return Seen(images_seen, sums.read(), lr, norm if math.isfinite(norm) else math.inf)
 
     def _gradient_norm(self) -> Tensor:
-        """Of all weights, where they are; then the gradient is clipped to `clip_norm`, if there is one."""
+        """The norm over all weights, on their device; then the gradient is clipped to `clip_norm`, if set."""
         if self.clip_norm is not None:
             return nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         return nn.utils.get_total_norm([w.grad for w in self.model.parameters() if w.grad is not None])
 
     def _add_gradients(self, batch: Batch, share: Share, epoch: int, step: int) -> dict[str, Tensor]:
-        """The gradients of a batch, by as many images at once as memory takes; and its losses, `loss` their sum."""
+        """The gradients of a batch, with as many images at once as fit in memory; and its losses, `loss` their sum."""
         while True:
             try:
                 return self._accumulate(batch, share)
@@ -189,7 +189,7 @@ class Trainer:
                 at_once = min(self.micro_batch or len(batch[0]), len(batch[0]))
                 if reason is None or self.on_halved is None or at_once == 1:
                     raise
-            # Only here, out of the exception's reach, are the tensors of the failed forward let go.
+            # Here, outside the handler, the tensors of the failed forward are freed.
             self.micro_batch = at_once // 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -203,7 +203,7 @@ class Trainer:
         for first in range(0, share.most, at_once):
             part = images[first : first + at_once]
             fraction = len(part) / len(images)
-            some = slice(first, first + at_once) if part else slice(1)  # the first once more, which counts for nothing
+            some = slice(first, first + at_once) if part else slice(1)  # the first image again, with weight 0
             on_device = [dict(zip(t, to_device(t.values(), self.device), strict=True)) for t in targets[some]]
             with nullcontext() if first + at_once >= share.most else self._apart():
                 losses = self.model(to_device(images[some], self.device), on_device)
@@ -214,7 +214,7 @@ class Trainer:
         return summed
 
     def _apart(self) -> AbstractContextManager[None]:
-        """Gradients stay in this process, as those of the rest of the batch are yet to come."""
+        """Gradients stay in this process until those of the rest of the batch are there."""
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
     def _check(self, awaited: _Awaited | None, epoch: int) -> None:
@@ -233,12 +233,12 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def to_device(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
-    """Copies there; nothing waits for them."""
+    """Copy tensors to the device without waiting."""
     return [tensor.to(device, non_blocking=True) for tensor in tensors]
 
 
 def out_of_memory_reason(error: BaseException) -> str | None:
-    """What was said of memory that did not suffice; None: the error is of another kind."""
+    """What an out-of-memory error says; None: the error is of another kind."""
     said = str(error).partition("\n")[0]
     by_words = isinstance(error, RuntimeError) and _NO_MEMORY.search(said)
     if not by_words and not isinstance(error, torch.OutOfMemoryError | MemoryError):

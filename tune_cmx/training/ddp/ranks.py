@@ -1,13 +1,13 @@
 """One trial over several processes of one machine: each trains on its share of every batch, gradients are averaged.
 
-The process that the trial was started in is rank 0, the lead: it reports, evaluates and writes. The others help: they
-take the same steps on their shares, write nothing, and end with the lead, however that ends. Rank r has the images
+The process that started the trial is rank 0, the lead: it reports, evaluates and writes. The others are DDP workers:
+they take the same steps on their shares, write nothing, and end with the lead, however that ends. Rank r has the images
 r, r + n, r + 2n .. of each batch of n processes, so that their order and augmentation are those of a single process.
 
-The gradient is the mean over the processes, each weighted with its share of the images: that of the whole batch, but
-for what torchvision's detector takes over the images of one process. Its losses are means over the anchors and
-proposals sampled there, which are fewer than asked for where an image has few of them; batch normalisation is over a
-process's images on the CPU, where the running statistics are rank 0's, and over the whole batch on GPUs. Sampling and
+The gradient is the mean over the processes, each weighted with its share of the images. It differs from that of the
+whole batch in what the detector computes over the images of one process. Its losses are means over the anchors and
+proposals sampled there. Batch normalisation is over a process's images on the CPU, where the running statistics are
+those of rank 0, and over the whole batch on GPUs. Sampling and
 drop path draw from a stream of each process's own. So the number of processes is a part of a trial's configuration.
 """
 
@@ -31,7 +31,7 @@ from tune_cmx.training.random_state import seed_all
 from tune_cmx.training.trainer import Batch, Seen, Share, Trainer
 
 RETRY_S = 600.0
-"""How long one process waits for another, such as for its first frames from a slow disk, before the trial fails."""
+"""How long one process waits for another, such as for its first images from a slow disk, before the trial fails."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Rank:
     device: torch.device
 
     def seed(self, seed: int, epoch: int) -> None:
-        """Set a helper's generators for an epoch, so that nothing of them needs to be kept for a resumption."""
+        """Set a worker's random state for an epoch. A resumed trial needs no copy of it."""
         seed_all(derive(seed, "process", self.number, epoch))
 
     def share(self, step: int, *, images: int, batch_size: int) -> Share:
@@ -120,6 +120,6 @@ def join(rank: Rank, trainer: Trainer, rendezvous: Path) -> Trainer:
     if rank.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     # A fusion at the last stage may have weights that nothing reads, and they shall stay without a gradient. With it,
-    # buckets keep their first form too, on which the order of sums hangs: a resumed trial gives the same bits.
+    # buckets keep their first form too, which sets the order of sums: a resumed trial gives the same bits.
     joined = DistributedDataParallel(model, find_unused_parameters=True)
     return _Joined(**{**vars(trainer), "model": joined})

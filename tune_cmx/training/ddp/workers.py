@@ -1,7 +1,7 @@
-"""The processes that help the one in which a trial was started: begun, told what to do, heard, and ended.
+"""The DDP workers of a trial: the processes beside the lead, which started the trial. Started, instructed, ended.
 
-The lead holds a line to each worker. What a helper says on it is that it is built, the sums of an epoch, or why it
-failed. A helper ends when the lead closes the line, kills it, or has itself ended, whatever the helper waits for then.
+The lead has a pipe to each worker. A worker sends that it is built, the sums of an epoch, or why it failed. It ends
+when the lead closes the pipe, kills it, or has itself ended, whatever the worker waits for then.
 """
 
 import atexit
@@ -35,7 +35,7 @@ _NEWS_S = 5.0
 
 
 class _Failure(NamedTuple):
-    """What a helper says before it ends in an error."""
+    """What a worker sends before it ends in an error."""
 
     at: float
     """By the machine's monotonic clock: what came first is the cause."""
@@ -45,7 +45,7 @@ class _Failure(NamedTuple):
 
 
 class Tasks:
-    """A helper's line to the lead."""
+    """A worker's pipe to the lead."""
 
     def __init__(self, rank: Rank, pipe: Connection, rendezvous: Path) -> None:
         self._rank, self._pipe, self._rendezvous = rank, pipe, rendezvous
@@ -56,7 +56,7 @@ class Tasks:
         return join(self._rank, trainer, self._rendezvous)
 
     def __iter__(self) -> Iterator[int]:
-        """The epochs, as the lead begins them, until it closes the line."""
+        """The epochs, as the lead begins them, until it closes the pipe."""
         while True:
             try:
                 yield self._pipe.recv()
@@ -69,7 +69,7 @@ class Tasks:
 
 
 Work = Callable[..., None]
-"""A helper's work: called with its rank, its tasks and further arguments, in a fresh process."""
+"""What a worker does: called with its rank, its tasks and further arguments, in a fresh process."""
 
 
 @dataclass
@@ -84,11 +84,11 @@ class Workers:
 
     Args:
         lead: Rank 0.
-        work: What each helper runs; a function that another process can import.
+        work: What each worker runs; a function that another process can import.
         arguments: For it.
 
     Raises:
-        TrialError: On leaving, where a helper failed or was killed: with its reason, in place of the broken
+        TrialError: On leaving, where a worker failed or was killed: with its reason, in place of the broken
             connection that the lead saw.
     """
 
@@ -128,7 +128,7 @@ class Workers:
         self._others.append(_Worker(number, process, here))
 
     def join(self, trainer: Trainer) -> Trainer:
-        """The lead's trainer, its model joined to the helpers', once all are built."""
+        """The lead's trainer, its model joined to the workers', once all are built."""
         self._receive("to be ready")
         joined = join(self._lead, trainer, self._rendezvous)
         if self._lead.device.type == "cuda":
@@ -136,12 +136,12 @@ class Workers:
         return joined
 
     def begin(self, epoch: int) -> None:
-        """Set the helpers to an epoch."""
+        """Start an epoch in the workers."""
         for worker in self._others:
             worker.pipe.send(epoch)
 
     def add(self, seen: Seen) -> Seen:
-        """The sums over all processes, once the helpers are through with the epoch."""
+        """The sums over all processes, once the workers have finished the epoch."""
         parts: list[Seen] = [seen, *self._receive("to finish an epoch")]
         losses = {name: sum(part.losses[name] for part in parts) for name in seen.losses}
         return Seen(sum(part.images for part in parts), losses, seen.lr, seen.gradient_norm)
@@ -150,7 +150,7 @@ class Workers:
         """A message of each worker, by rank.
 
         Raises:
-            EOFError: A helper failed or ended instead.
+            EOFError: A worker failed or ended instead.
             TrialError: None came in time.
         """
         pending = {worker.pipe: worker for worker in self._others}
@@ -188,8 +188,8 @@ class Workers:
             self._end()
 
     def _cause(self) -> TrialError | None:
-        """The error of the helper that failed first, if one did. A killed one says nothing, and those that its end
-        broke say something, so that it goes before them."""
+        """The error of the worker that failed first, if one did. A killed worker sends nothing, but the workers whose
+        connections its end broke do: a killed worker comes first."""
         if not self._failures:
             wait([source for worker in self._others for source in (worker.pipe, worker.process.sentinel)], _NEWS_S)
         time.sleep(0.5)  # a killed process closes its connections before it can be seen to have ended
@@ -215,7 +215,7 @@ class Workers:
         return found
 
     def _end(self) -> None:
-        """Workers have nothing to lose: they are not asked, and so cannot refuse."""
+        """Workers hold no state that must be saved, so they are killed at once."""
         atexit.unregister(self._end)
         self._ending.set()
         for worker in self._others:
@@ -231,7 +231,7 @@ class Workers:
 def _run_worker(
     rank: Rank, pipe: Connection, rendezvous: Path, threads: int, work: Work, arguments: tuple[object, ...]
 ) -> None:
-    """The life of a helper process."""
+    """What runs in a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the lead decides
     end_with_parent()
     torch.set_num_threads(threads)

@@ -33,15 +33,16 @@ def is_shown(epoch: int, epochs: int) -> bool:
 
 
 class TrialBoard:
-    """Writes into the trial's folder. After a resumption the epochs of the history stand once, not twice.
+    """Writes into the run folder. A resumed trial has each epoch once, not twice.
 
-    It is a copy of what the record has: where the disk takes none, the trial goes on, and the curves follow.
+    The events are a copy of what the run folder has. Where the disk takes none, the trial continues, and the curves
+    follow later.
 
     Args:
         folder: The trial's.
         config: What it trains.
         history: Rows of the epochs so far; what an earlier session's files lack of them is written.
-        values: The searched values of the trial's arm by dotted path, as the record has them; none outside a study.
+        values: The searched values of the trial's configuration by dotted path; none outside a study.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class TrialBoard:
                 self._scalars(self._writer, row, set())
 
     def show(self, epoch: int, pictures: Mapping[str, Picture], curves: Mapping[str, Counts]) -> None:
-        """Frames by id, and counts by class at IoU 0.5, as they are on the validation split."""
+        """Images by id, and counts by class at IoU 0.5, as they are on the validation split."""
         with self._patiently(f"the pictures of epoch {epoch} are left out"):
             writer = self._opened()
             assert writer.file_writer is not None

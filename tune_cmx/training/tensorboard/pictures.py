@@ -1,4 +1,4 @@
-"""A few frames, small, on every band, with what is there and what was found."""
+"""A few images, small, on every band, with ground truth and detections."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A frame made ready to draw on."""
+    """An image that is ready to draw on."""
 
     panels: list[Image.Image]
     scale: float
@@ -39,11 +39,11 @@ class _Frame:
 
 
 class Pictures:
-    """The same frames of a part of the split each time.
+    """The same images of one split each time.
 
     Args:
-        dataset: Of that part, without augmentation.
-        truth: Its ground truth in COCO's form.
+        dataset: Of that split, without augmentation.
+        truth: Its ground truth in the format of COCO.
     """
 
     def __init__(self, dataset: PairedDataset, truth: Mapping[str, Any]) -> None:
@@ -54,10 +54,10 @@ class Pictures:
         self._frames: dict[int, _Frame] = {}
 
     def draw(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, Picture]:
-        """By frame id: its bands beside each other, objects green, detections magenta, on the first with their scores.
+        """By image id: its bands side by side, ground truth green, detections magenta; the first band has their scores.
 
         Args:
-            detections: COCO results of the whole part.
+            detections: COCO results of the whole split.
         """
         pictures = {}
         for index in self._shown:
