@@ -54,7 +54,7 @@ def current_study(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     study = _renamed(content, {_OLD_BASELINE: _BASELINE, "twins": "equivalent"})
     if study.get("baseline") == _OLD_BASELINE:
         study["baseline"] = _BASELINE
-    for key in ("arms", "selection", "imported"):
+    for key in _SECTIONS:
         if isinstance(study.get(key), Mapping):
             study[key] = _SECTIONS[key](study[key])
     for key, convert in (("equivalent", _arm_ids), ("claims", _claim)):
@@ -151,7 +151,14 @@ def _import(about: Mapping[str, Any]) -> dict[str, Any]:
     return _renamed(about, {"controls": "baselines"})
 
 
-_SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import}
+def _split(split: Mapping[str, Any]) -> dict[str, Any]:
+    counts = split.get("counts")
+    if not isinstance(counts, Mapping):
+        return dict(split)
+    return {**split, "counts": {part: _renamed(about, {"frames": "images"}) for part, about in counts.items()}}
+
+
+_SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import, "split": _split}
 
 
 def _claim(claim: Any) -> Any:

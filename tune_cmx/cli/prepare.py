@@ -25,7 +25,7 @@ def prepare_data(config: DataConfig, folder: Path) -> Any:
     from tune_cmx.data.prepare import prepare
 
     if config.split is not None and not Path(config.split).is_file():
-        raise ConfigError(f"{config.split}: no such split file; JSON with frame ids under train, val and test")
+        raise ConfigError(f"{config.split}: no such split file; JSON with image ids under train, val and test")
     with _audit_progress() as progress:
         try:
             prepared = prepare(config, folder, progress=progress)
@@ -35,9 +35,12 @@ def prepare_data(config: DataConfig, folder: Path) -> Any:
             raise DataError(f"{config.root}: {error}") from error
     summary = prepared.summary()
     parts = ", ".join(
-        f"{part} {counted(count['frames'], 'frame')} with {count['boxes']} boxes"
+        f"{part} {counted(count['images'], 'image')} with {count['boxes']} boxes"
         for part, count in summary["counts"].items()
     )
+    if prepared.split.left_out:
+        left_out = summary["left_out"]
+        parts += f"; in no part: {counted(left_out['images'], 'image')} with {left_out['boxes']} boxes"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     for warning in summary["warnings"]:
         warn(warning)
@@ -64,7 +67,7 @@ def prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> Iterator[A
 
 @contextmanager
 def _audit_progress() -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("reading frames"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("audit", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

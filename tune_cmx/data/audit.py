@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,6 +40,8 @@ class Audit:
     """Of ids, bands, classes, labels and images; the same on every machine that has the same files."""
     warnings: tuple[str, ...]
     """What can be used, but may not be what was meant."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """Condition by image id, such as `day`; of the images for which it is known."""
 
     @property
     def usual_size(self) -> tuple[float, float]:
@@ -105,6 +107,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
         sums={id: result.sums for id, result in zip(ids, results, strict=True)},
         fingerprint=_fingerprint(data, results),
         warnings=tuple(_warnings(data, results, class_ids)),
+        conditions={image.id: image.condition for image in data.images if image.condition is not None},
     )
 
 

@@ -1,4 +1,4 @@
-"""Ways to divide frames into train, val and test, so that no part holds what another was trained on."""
+"""Ways to divide images into train, val and test without leaks between the parts."""
 
 import random
 from collections import Counter
@@ -9,21 +9,21 @@ from tune_cmx.errors import DataError
 
 PARTS = ("train", "val", "test")
 CANDIDATES = 500
-"""Seeded shuffles of the sequences among which the best is taken; 11 sequences need about a tenth of it."""
+"""Seeded shuffles of the sequences to choose from; 11 sequences need about a tenth of it."""
 
 
 def by_sequence(data: PairedData, fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """Of many seeded assignments the one whose parts all have boxes and whose shares come nearest to the fractions."""
+    """The best of many seeded assignments: each part has boxes, and the shares are nearest to the fractions."""
     if not data.sequences_known:
         raise DataError(
-            "a split by sequence needs sequences: put sequences.csv (id, sequence, frame) beside the images, "
+            "a split by sequence needs sequences: put sequences.csv (columns id, sequence) beside the images, "
             "or give --sequences"
         )
     members: dict[str, list[str]] = {}
     classes: dict[str, set[int]] = {}
-    for frame in data.images:
-        members.setdefault(str(frame.sequence), []).append(frame.id)
-        classes.setdefault(str(frame.sequence), set()).update(classes_in(data, frame))
+    for image in data.images:
+        members.setdefault(str(image.sequence), []).append(image.id)
+        classes.setdefault(str(image.sequence), set()).update(classes_in(data, image))
     sizes = {name: len(ids) for name, ids in members.items()}
     names = sorted(members)
     draw = random.Random(seed)
@@ -39,7 +39,7 @@ def by_sequence(data: PairedData, fractions: Sequence[float], seed: int) -> dict
 
 
 def _fill(names: Sequence[str], sizes: Mapping[str, int], fractions: Sequence[float]) -> dict[str, list[str]]:
-    """One sequence for each part in turn, then each next one to the part that is furthest below its share."""
+    """The first three sequences go to one part each, each next one to the part that is furthest below its share."""
     total = sum(sizes.values())
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     counts = Counter(dict.fromkeys(PARTS, 0))
@@ -59,8 +59,11 @@ def _cost(
     classes: Mapping[str, set[int]],
     fractions: Sequence[float],
 ) -> tuple[float, ...]:
-    """Parts without a box, parts of a single sequence (which say little of others), distance from the fractions in
-    steps of 5 %, classes missing, the exact distance."""
+    """What to minimise, in this order.
+
+    Parts without a box, parts of a single sequence, distance from the fractions in steps of 5 %, missing classes, and
+    the exact distance.
+    """
     total = sum(sizes.values())
     distance = sum(
         abs(sum(sizes[name] for name in parts[part]) / total - fraction)
@@ -78,7 +81,13 @@ def _cost(
 
 
 def by_block(ids: Sequence[str], fractions: Sequence[float], guard: int) -> dict[str, list[str]]:
-    """Train, guard, val, guard, test, in name order."""
+    """Blocks in the order of the ids: train, guard, val, guard, test.
+
+    Args:
+        ids: Of all images.
+        fractions: Shares of train, val and test.
+        guard: Images left out between two blocks.
+    """
     usable = max(0, len(ids) - 2 * guard)
     first = round(usable * fractions[0])
     second = round(usable * (fractions[0] + fractions[1]))
@@ -90,6 +99,7 @@ def by_block(ids: Sequence[str], fractions: Sequence[float], guard: int) -> dict
 
 
 def by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Single images, shuffled by the seed."""
     shuffled = list(ids)
     random.Random(seed).shuffle(shuffled)
     return by_block(shuffled, fractions, guard=0)

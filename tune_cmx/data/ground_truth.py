@@ -1,4 +1,4 @@
-"""The boxes to be found, in COCO's form: for trials as they train, and in a file for reports, which have no data."""
+"""The ground truth in COCO's form: for trials, and in a file for reports, which have no data."""
 
 import gzip
 import json
@@ -15,31 +15,43 @@ from tune_cmx.evaluation import coco_truth
 
 
 def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Ground truth in COCO's form; an image's number is its place in `ids`, as in the dataset's targets.
+    """The boxes of some images in COCO's form.
 
-    Where sequences are known, each image has its `sequence`, which is not COCO's.
+    An image's number is its index in `ids`, as in the dataset's targets. Where they are known, each image has its
+    `sequence` and its `condition`, which are not COCO's.
 
     Args:
         data: The set.
-        ids: Frames, in the order that the dataset has them.
-        sizes: Height and width by frame id, as `Audit.sizes`.
+        ids: Of the images, in the order that the dataset has them.
+        sizes: Height and width in pixels by image id, as `Audit.sizes`.
+
+    Raises:
+        DataError: A label cannot be used.
     """
-    frames = {frame.id: frame for frame in data.images}
+    paired = {image.id: image for image in data.images}
     images, boxes, labels = [], [], []
     for index, id in enumerate(ids):
-        found = read_labels(data, frames[id])
+        found = read_labels(data, paired[id])
         height, width = sizes[id]
         images.append((index, id, height, width))
         boxes.append(found.boxes * np.array([width, height] * 2))
         labels.append(found.classes + 1)
     truth = coco_truth(images, boxes, labels, data.classes)
-    for image in truth["images"] if data.sequences_known else ():
-        image["sequence"] = frames[image["file_name"]].sequence
+    for described in truth["images"]:
+        image = paired[described["file_name"]]
+        if data.sequences_known:
+            described["sequence"] = image.sequence
+        if image.condition is not None:
+            described["condition"] = image.condition
     return truth
 
 
 def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
-    """Write ground truth as `.json.gz`, whole or not at all; a file that is there already is only compared.
+    """Write ground truth as `.json.gz`, whole or not at all; an existing file is only compared.
+
+    Args:
+        truth: In COCO's form.
+        path: Of the file.
 
     Raises:
         DataError: The file is damaged, or has other boxes or classes.
@@ -54,11 +66,11 @@ def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
         then, here = _boxes(kept), _boxes(truth)
         same_classes = kept["categories"] == truth["categories"]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged: {error}; remove it, and it is written anew") from error
+        raise DataError(f"{path}: is damaged: {error}; remove it, and it is written again") from error
     changed = sorted(id for id in {*then, *here} if then.get(id) != here.get(id))
     if changed:
         raise DataError(
-            f"{path}: the boxes of {len(changed)} frames are no longer those of the data, such as {changed[0]}; "
+            f"{path}: the boxes of {len(changed)} images differ from those of the data, such as {changed[0]}; "
             "restore the labels, or start a new study"
         )
     if not same_classes:
@@ -66,7 +78,7 @@ def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
 
 
 def _boxes(truth: Mapping[str, Any]) -> dict[str, list[tuple[int, list[float]]]]:
-    """Class and corners of each box by frame id."""
+    """Class and box (x, y, width, height in pixels) of each object, by image id."""
     names = {image["id"]: image["file_name"] for image in truth["images"]}
     found: dict[str, list[tuple[int, list[float]]]] = {name: [] for name in names.values()}
     for box in truth["annotations"]:

@@ -1,8 +1,8 @@
-"""Audit a data set once, split it, and keep both in a folder that every trial of a study reads."""
+"""Audit and split a data set once, and keep both in a folder that every trial of a study reads."""
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _SPLIT, _AUDIT = "split.json", "audit.json"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Frames, what the audit found, and the split, whose statistics are those of its training part."""
+    """A data set, what its audit found, and its split with the pixel statistics of the training part."""
 
     data: PairedData
     audit: Audit
@@ -30,48 +30,50 @@ class Prepared:
 
     @property
     def split_file(self) -> Path:
-        """What a trial's `data.split` names."""
+        """The file that a trial's `data.split` names."""
         return self.folder / _SPLIT
 
     def hashes(self) -> dict[str, str]:
-        """What stands in the protocol for the data."""
+        """The data's part of the protocol: hash and kind of the split, and the fingerprint of the data."""
         return {"split_hash": self.split.hash, "split_how": self.split.how, "data_fingerprint": self.audit.fingerprint}
 
     def summary(self) -> dict[str, Any]:
-        """The split in numbers, for the study's file and the report."""
+        """The split in numbers, for `study.json` and the report.
+
+        Returns:
+            `how` and `hash`; `counts`, by part the number of `images`, `boxes` and `negatives` (images without a
+            box); `left_out`, the same of the images in no part; `sequences`, names by part; `warnings`, sentences.
+        """
         parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
-        counts = {
-            part: {
-                "frames": len(ids),
-                "boxes": sum(self.audit.boxes[name] for name in ids),
-                "negatives": sum(self.audit.boxes[name] == 0 for name in ids),
-            }
-            for part, ids in parts.items()
-        }
         warnings = [*split_warnings(self.split, self.data), *self.audit.warnings]
         return {
             "how": self.split.how,
             "hash": self.split.hash,
-            "counts": counts,
+            "counts": {part: self._counts(ids) for part, ids in parts.items()},
+            "left_out": self._counts(self.split.left_out),
             "sequences": self.split.sequences,
             "warnings": warnings,
         }
 
+    def _counts(self, ids: Sequence[str]) -> dict[str, int]:
+        boxes = [self.audit.boxes[id] for id in ids]
+        return {"images": len(ids), "boxes": sum(boxes), "negatives": boxes.count(0)}
+
 
 def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Prepared:
-    """Open, audit and split a data set; a folder prepared before is taken as it is.
+    """Open, audit and split a data set, or load a folder that was prepared before.
 
     Args:
         config: Where the data are, and how to divide them.
         folder: Receives `split.json`, `audit.json` and the ground truth of `val` and `test`, which a report reads.
-        progress: Told frames done and frames in all.
+        progress: Called with the number of images read and their total.
 
     Raises:
-        DataError: The data cannot be used, or data or `config.split` are not those that the folder was prepared from.
+        DataError: The data cannot be used, or the folder was prepared from other data or another `config.split`.
     """
     data = _open(config)
     if (folder / _SPLIT).exists() and (folder / _AUDIT).exists():
-        return _as_it_is(config, folder)
+        return _prepared_before(config, folder)
     found = audit(data, progress=progress)
     if config.split is not None:
         split = read_split(Path(config.split), data)
@@ -86,22 +88,22 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
     return _with_ground_truth(Prepared(data, found, split, folder))
 
 
-def _as_it_is(config: DataConfig, folder: Path) -> Prepared:
-    """A folder prepared before, if it holds the split that is asked for."""
+def _prepared_before(config: DataConfig, folder: Path) -> Prepared:
+    """The content of a folder that was prepared before, if its split is the one in the configuration."""
     prepared = load_prepared(config, folder)
     if config.split is not None and read_split(Path(config.split), prepared.data).hash != prepared.split.hash:
         raise DataError(
             f"{config.split}: is not the split that {folder} was prepared with; "
-            f"leave it out to go on with {prepared.split_file}, or take another --output-dir"
+            f"leave --split out to use {prepared.split_file}, or use another --output-dir"
         )
     return _with_ground_truth(prepared)
 
 
 def _with_ground_truth(prepared: Prepared) -> Prepared:
-    """Put the ground truth beside the split, or set it against the one that is there.
+    """Write the ground truth beside the split, or compare it with the file that is there.
 
     Raises:
-        DataError: The labels are not those of the audit, or of the ground truth that is there.
+        DataError: The labels differ from those of the audit, or of the file that is there.
     """
     for part, ids in (("val", prepared.split.val), ("test", prepared.split.test)):
         truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
@@ -109,7 +111,7 @@ def _with_ground_truth(prepared: Prepared) -> Prepared:
         changed = [id for id in ids if boxes[id] != prepared.audit.boxes[id]]
         if changed:
             raise DataError(
-                f"{prepared.data.root}: the labels of {len(changed)} frames changed since {prepared.folder} was "
+                f"{prepared.data.root}: the labels of {len(changed)} images changed since {prepared.folder} was "
                 f"prepared, such as {changed[0]}; restore them, or start a new study"
             )
         keep_ground_truth({"info": prepared.hashes(), **truth}, prepared.folder / f"ground_truth_{part}.json.gz")
@@ -120,16 +122,16 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     """The data set as `prepare` left it, without another audit.
 
     Raises:
-        DataError: Frames have come or gone since.
+        DataError: Images were added or removed since.
     """
     data = _open(config)
     found = Audit.from_json(json.loads((folder / _AUDIT).read_text(encoding="utf-8")))
-    here, then = {frame.id for frame in data.images}, set(found.sizes)
+    here, then = {image.id for image in data.images}, set(found.sizes)
     if here != then:
         changed = sorted(here ^ then)
         raise DataError(
-            f"{data.root}: {len(changed)} frames came or went since {folder} was prepared, such as {changed[0]}; "
-            "restore them, or start a new study"
+            f"{data.root}: {len(changed)} images were added or removed since {folder} was prepared, such as "
+            f"{changed[0]}; restore them, or start a new study"
         )
     return Prepared(data, found, read_split(folder / _SPLIT, data), folder)
 

@@ -1,4 +1,4 @@
-"""The division of a set's frames into train, val and test: made or given, kept in a file, and what to know of it."""
+"""The split of a set's images into train, val and test: drawn or given, kept in a file, with its warnings."""
 
 import hashlib
 import json
@@ -19,30 +19,31 @@ How = Literal["sequence", "block", "frame", "given"]
 
 @dataclass(frozen=True)
 class Split:
-    """PairedImage ids of the three parts, each in the set's order."""
+    """Image ids of the three parts, each in the set's order."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
     how: How
-    """`given`: a list that was not made here, or was changed since."""
+    """How it came about. `given`: a list that was not drawn here, or was changed since."""
     seed: int | None
-    """None where nothing was drawn: blocks, and given lists."""
+    """None where nothing was drawn: blocks and given lists."""
     hash: str
     """Of the three parts' ids and nothing else."""
     left_out: tuple[str, ...] = ()
+    """Ids of the images in no part."""
     sequences: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the sequences in each part; empty where they are not known."""
     statistics: Mapping[str, Any] = field(default_factory=dict)
-    """Of the training part, from `audit.statistics`."""
+    """Mean and standard deviation of each band over the training part, from `audit.statistics`."""
 
     @property
     def means(self) -> dict[str, list[float]]:
-        """Of each band over the training part, within 0..1, by modality."""
+        """Mean of each band over the training part, within 0..1, by modality."""
         return {modality: list(found["mean"]) for modality, found in self.statistics.items()}
 
     def with_statistics(self, statistics: Mapping[str, Any]) -> "Split":
-        """The same split, and what its training part's pixels are like; the hash stays."""
+        """The same split with the pixel statistics of its training part; the hash does not change."""
         return replace(self, statistics=dict(statistics))
 
 
@@ -54,49 +55,54 @@ def make_split(
     by: str | None = None,
     guard: int = 8,
 ) -> Split:
-    """Divide a set.
+    """Split a set.
 
     Args:
         data: The set.
         fractions: Shares of train, val and test.
-        seed: Decides which sequences, or which frames, go where; blocks are not drawn.
+        seed: Random seed of the draw of sequences or images; blocks are not drawn.
         by: `sequence`, `block` or `frame`; None: by sequence where sequences are known, else by blocks.
-        guard: Frames left out at each seam between two blocks.
+        guard: Images left out between two blocks.
 
     Raises:
-        DataError: A part would be empty, or sequences are asked for and not known.
+        ConfigError: `by` is unknown.
+        DataError: A part would be empty, or `by` is `sequence` and sequences are not known.
     """
     how = by or ("sequence" if data.sequences_known else "block")
     if how == "sequence":
         parts = by_sequence(data, fractions, seed)
     elif how == "block":
-        parts = by_block([frame.id for frame in data.images], fractions, guard)
+        parts = by_block([image.id for image in data.images], fractions, guard)
     elif how == "frame":
-        parts = by_frame([frame.id for frame in data.images], fractions, seed)
+        parts = by_frame([image.id for image in data.images], fractions, seed)
     else:
         raise ConfigError(f"a split is by sequence, block or frame; got '{how}'")
     return _split(data, parts, how=how, seed=None if how == "block" else seed)
 
 
 def read_split(path: Path, data: PairedData) -> Split:
-    """A split from a JSON file with lists of frame ids under train, val and test, taken as it is.
+    """A split from a JSON file with lists of image ids under train, val and test.
+
+    Args:
+        path: Of the file: one from `write_split`, or the user's.
+        data: The set.
 
     Raises:
-        DataError: The file cannot be read, or names an unknown frame, one frame twice, or an empty part.
+        DataError: The file cannot be read, names an unknown image or one image twice, or a part is empty.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: lists of frame ids under train, val and test are needed")
+        raise DataError(f"{path}: lists of image ids under train, val and test are needed")
     known_keys = list(Split.__dataclass_fields__)
     for key in content:
         if key not in known_keys:
             raise DataError(
                 f"{path}: unknown key '{key}'. Known: {', '.join(known_keys)}.{suggestion(key, known_keys)}"
             )
-    parts = _given_parts(path, content, {frame.id for frame in data.images})
+    parts = _given_parts(path, content, {image.id for image in data.images})
     try:
         ours = content.get("hash") == split_hash(parts) and content.get("how") in get_args(How)
         return _split(
@@ -125,26 +131,29 @@ def split_hash(parts: Mapping[str, Sequence[str]]) -> str:
 
 
 def split_warnings(split: Split, data: PairedData) -> list[str]:
-    """What a reader of the results must know about a split: leaks, and parts that measure nothing."""
-    frames = {frame.id: frame for frame in data.images}
+    """Sentences on what a reader of the results must know: leaks, images left out, and parts without a box."""
+    paired = {image.id: image for image in data.images}
     part_of = {id: part for part in PARTS for id in getattr(split, part)}
     warnings = []
     if split.how == "frame":
-        warnings.append("split over single frames: neighbouring video frames leak from train into val and test")
+        warnings.append("split over single images: neighbouring video frames leak from train into val and test")
     if data.sequences_known:
         parts_of: dict[str, set[str]] = {}
         for id, part in part_of.items():
-            parts_of.setdefault(str(frames[id].sequence), set()).add(part)
+            parts_of.setdefault(str(paired[id].sequence), set()).add(part)
         for sequence, parts in sorted(parts_of.items()):
             if len(parts) > 1:
                 warnings.append(f"sequence {sequence} is in {' and '.join(part for part in PARTS if part in parts)}")
     elif split.how == "block":
-        warnings.append("sequences unknown: split by blocks in name order; a video may stand on both sides of a seam")
+        warnings.append("sequences unknown: split by blocks in the order of names; a video may be in two parts")
     elif split.how == "given":
-        warnings.append("sequences unknown: whether the given split leaks cannot be checked")
+        warnings.append("sequences unknown: the given split cannot be checked for leaks")
+    if split.how == "given" and split.left_out:
+        names = listed(split.left_out, 3)
+        warnings.append(f"the given split leaves out {len(split.left_out)} of {len(data.images)} images: {names}")
     for part in PARTS:
-        if not any(classes_in(data, frames[id]) for id in getattr(split, part)):
-            warnings.append(f"no frame of {part} has a box")
+        if not any(classes_in(data, paired[id]) for id in getattr(split, part)):
+            warnings.append(f"no image of {part} has a box")
     return warnings
 
 
@@ -160,10 +169,10 @@ def _split(
         if not parts[part]:
             raise DataError(_empty_part(part, how, data))
     members = {part: set(parts[part]) for part in PARTS}
-    ordered = {part: tuple(frame.id for frame in data.images if frame.id in members[part]) for part in PARTS}
+    ordered = {part: tuple(image.id for image in data.images if image.id in members[part]) for part in PARTS}
     sequences: dict[str, list[str]] = {}
     for part in PARTS:
-        found = {frame.sequence for frame in data.images if frame.id in members[part] and frame.sequence is not None}
+        found = {image.sequence for image in data.images if image.id in members[part] and image.sequence is not None}
         sequences[part] = sorted(found)
     used = set().union(*members.values())
     return Split(
@@ -173,7 +182,7 @@ def _split(
         how=lookup({name: name for name in get_args(How)}, how, "a split's how: unknown value"),
         seed=seed,
         hash=split_hash(ordered),
-        left_out=tuple(frame.id for frame in data.images if frame.id not in used),
+        left_out=tuple(image.id for image in data.images if image.id not in used),
         sequences=sequences,
         statistics=dict(statistics or {}),
     )
@@ -181,15 +190,15 @@ def _split(
 
 def _empty_part(part: str, how: str, data: PairedData) -> str:
     if how == "sequence":
-        count = len({frame.sequence for frame in data.images})
+        count = len({image.sequence for image in data.images})
         return (
             f"the part {part} of the split would be empty: {count} sequences for three parts; "
             "add sequences, change the fractions, or split by block"
         )
     if how == "given":
-        return f"the part {part} of the split is empty; each of train, val and test needs a frame"
+        return f"the part {part} of the split is empty; each of train, val and test needs an image"
     fix = "lower the guard or change the fractions" if how == "block" else "change the fractions"
-    return f"the part {part} of the split would be empty, with {len(data.images)} frames in all; add frames, {fix}"
+    return f"the part {part} of the split would be empty, with {len(data.images)} images in all; add images, {fix}"
 
 
 def _given_parts(path: Path, content: Mapping[str, Any], known: set[str]) -> dict[str, list[str]]:
@@ -198,17 +207,17 @@ def _given_parts(path: Path, content: Mapping[str, Any], known: set[str]) -> dic
     for part in PARTS:
         ids = content.get(part, [])
         if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
-            raise DataError(f"{path}: {part}: a list of frame ids is needed")
+            raise DataError(f"{path}: {part}: a list of image ids is needed")
         unknown = [id for id in ids if id not in known]
         if unknown:
             raise DataError(
-                f"{path}: {part}: no such frame in the data: {listed(unknown)}; ids are file names without suffix."
+                f"{path}: {part}: no such image in the data: {listed(unknown)}; ids are file names without suffix."
                 f"{suggestion(unknown[0], known)}"
             )
         for id in ids:
             if id in part_of:
                 where = f"twice in {part}" if part_of[id] == part else f"in both {part_of[id]} and {part}"
-                raise DataError(f"{path}: frame '{id}' stands {where}; each frame belongs to one part")
+                raise DataError(f"{path}: image '{id}' is listed {where}; each image belongs to one part")
             part_of[id] = part
         parts[part] = ids
     return parts

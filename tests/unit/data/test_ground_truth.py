@@ -11,7 +11,7 @@ import pytest
 from tune_cmx import metrics
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.ground_truth import ground_truth
-from tune_cmx.data.prepare import Prepared, prepare
+from tune_cmx.data.prepare import Prepared, load_prepared, prepare
 from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import evaluate, to_detections
@@ -38,7 +38,7 @@ def kept(prepared: Prepared, part: str) -> dict[str, Any]:
 
 
 def label(prepared: Prepared, part: str = "test") -> Path:
-    """The label file of a frame of that part."""
+    """The label file of an image of that part."""
     return prepared.data.root / "labels" / f"{getattr(prepared.split, part)[0]}.txt"
 
 
@@ -61,11 +61,23 @@ def test_it_scores_detections_as_a_trial_does(prepared: Prepared) -> None:
 
 
 def test_images_have_their_sequence_where_it_is_known(prepared: Prepared, folders: Callable[..., Path]) -> None:
-    frames = {frame.id: frame for frame in prepared.data.images}
+    paired = {image.id: image for image in prepared.data.images}
     images = kept(prepared, "test")["images"]
-    assert [image["sequence"] for image in images] == [frames[image["file_name"]].sequence for image in images]
+    assert [image["sequence"] for image in images] == [paired[image["file_name"]].sequence for image in images]
     unknown = open_data(folders(["a"], name="single"))
     assert "sequence" not in ground_truth(unknown, ["a"], {"a": (8, 12)})["images"][0]
+
+
+def test_images_have_their_condition_where_it_is_known(folders: Callable[..., Path], tmp_path: Path) -> None:
+    root = folders(IDS, sequences={id: f"s{number // 2}" for number, id in enumerate(IDS)}, name="conditions")
+    rows = [f"{id},s{number // 2},{'day' if number < 6 else ''}\n" for number, id in enumerate(IDS)]
+    (root / "sequences.csv").write_text("id,sequence,condition\n" + "".join(rows))
+    found = prepare(DataConfig(root=str(root), fractions=(0.5, 0.25, 0.25)), tmp_path / "conditions_kept")
+    images = [image for part in ("val", "test") for image in kept(found, part)["images"]]
+    known = dict.fromkeys(IDS[:6], "day")
+    assert [image.get("condition") for image in images] == [known.get(image["file_name"]) for image in images]
+    assert found.audit.conditions == known
+    assert load_prepared(DataConfig(root=str(root)), found.folder).audit == found.audit
 
 
 def test_it_is_written_once(config: DataConfig, prepared: Prepared) -> None:
@@ -85,7 +97,7 @@ def test_a_folder_prepared_by_an_earlier_version_receives_it(config: DataConfig,
 def test_a_box_that_moved_is_noticed(config: DataConfig, prepared: Prepared, part: str) -> None:
     path = label(prepared, part)
     path.write_text("0 0.5 0.5 0.5 0.25\n")
-    said = rf"ground_truth_{part}\.json\.gz: the boxes of 1 frames are no longer those of the data, such as {path.stem}"
+    said = rf"ground_truth_{part}\.json\.gz: the boxes of 1 images differ from those of the data, such as {path.stem}"
     with pytest.raises(DataError, match=said):
         prepare(config, prepared.folder)
 
@@ -95,7 +107,7 @@ def test_a_box_that_went_is_noticed_even_before_the_truth_was_kept(config: DataC
     path.write_text("")
     (prepared.folder / "ground_truth_test.json.gz").unlink()
     with pytest.raises(
-        DataError, match=rf"the labels of 1 frames changed since .*kept was prepared, such as {path.stem}"
+        DataError, match=rf"the labels of 1 images changed since .*kept was prepared, such as {path.stem}"
     ):
         prepare(config, prepared.folder)
     assert not (prepared.folder / "ground_truth_test.json.gz").exists()
@@ -111,6 +123,6 @@ def test_a_damaged_file_is_named_with_what_to_do(config: DataConfig, prepared: P
     path = prepared.folder / "ground_truth_val.json.gz"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(
-        DataError, match=r"ground_truth_val\.json\.gz: is damaged: .*; remove it, and it is written anew"
+        DataError, match=r"ground_truth_val\.json\.gz: is damaged: .*; remove it, and it is written again"
     ):
         prepare(config, prepared.folder)

@@ -28,23 +28,37 @@ def test_what_is_read_back_is_what_was_prepared(config: DataConfig, tmp_path: Pa
 def test_a_folder_prepared_before_is_not_read_again(config: DataConfig, tmp_path: Path) -> None:
     prepare(config, tmp_path / "kept")
     done: list[int] = []
-    prepare(config, tmp_path / "kept", progress=lambda frames, _: done.append(frames))
+    prepare(config, tmp_path / "kept", progress=lambda images, _: done.append(images))
     assert done == []
 
 
 def test_the_summary_counts_each_part(config: DataConfig, tmp_path: Path) -> None:
     summary = prepare(config, tmp_path / "kept").summary()
-    assert sum(part["frames"] for part in summary["counts"].values()) == 12
+    assert sum(part["images"] for part in summary["counts"].values()) == 12
     labels = [path.read_text() for path in (Path(str(config.root)) / "labels").iterdir()]
     assert sum(part["boxes"] for part in summary["counts"].values()) == sum(text.count("\n") for text in labels)
     assert sum(part["negatives"] for part in summary["counts"].values()) == sum(not text for text in labels)
 
 
-def test_frames_that_went_are_noticed(config: DataConfig, tmp_path: Path) -> None:
+def test_images_that_a_given_split_leaves_out_are_counted_and_named(config: DataConfig, tmp_path: Path) -> None:
+    drawn = prepare(config, tmp_path / "drawn")
+    assert drawn.summary()["left_out"] == {"images": 0, "boxes": 0, "negatives": 0}
+    left, *train = drawn.split.train
+    given = {"train": train, "val": drawn.split.val, "test": drawn.split.test}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    config = config.model_copy(update={"split": str(tmp_path / "given.json")})
+    summary = prepare(config, tmp_path / "kept").summary()
+    boxes = drawn.audit.boxes[left]
+    assert summary["left_out"] == {"images": 1, "boxes": boxes, "negatives": int(boxes == 0)}
+    assert f"the given split leaves out 1 of 12 images: {left}" in summary["warnings"]
+    assert load_prepared(config, tmp_path / "kept").summary() == summary
+
+
+def test_images_that_went_are_noticed(config: DataConfig, tmp_path: Path) -> None:
     prepare(config, tmp_path / "kept")
     for folder in ("rgb", "thermal", "event", "labels"):
         next((Path(str(config.root)) / folder).glob("s000_0000.*")).unlink()
-    with pytest.raises(DataError, match=r"1 frames came or went since .*, such as s000_0000"):
+    with pytest.raises(DataError, match=r"1 images were added or removed since .*, such as s000_0000"):
         load_prepared(config, tmp_path / "kept")
 
 

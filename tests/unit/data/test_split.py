@@ -87,12 +87,12 @@ class TestBlocks:
         assert split.test == tuple(names[34:])
         assert split.left_out == (*names[18:23], *names[29:34])
         assert split_warnings(split, film) == [
-            "sequences unknown: split by blocks in name order; a video may stand on both sides of a seam"
+            "sequences unknown: split by blocks in the order of names; a video may be in two parts"
         ]
 
     def test_an_empty_part_is_an_error(self, film):
         with pytest.raises(
-            DataError, match=r"part train of the split would be empty, with 40 frames .*lower the guard"
+            DataError, match=r"part train of the split would be empty, with 40 images .*lower the guard"
         ):
             make_split(film, guard=20)
 
@@ -106,7 +106,7 @@ class TestFrames:
         split = make_split(videos, by="frame", seed=1)
         assert split.how == "frame"
         warnings = split_warnings(split, videos)
-        assert "single frames: neighbouring video frames leak" in warnings[0]
+        assert "single images: neighbouring video frames leak" in warnings[0]
         assert any("is in train and" in warning for warning in warnings[1:])
         assert make_split(videos, by="frame", seed=1) == split
         assert make_split(videos, by="frame", seed=2) != split
@@ -139,7 +139,14 @@ class TestFiles:
         assert (split.train, split.val, split.test) == (("f001", "f003"), ("f010",), ("f020",))
         assert split.how == "given"
         assert len(split.left_out) == 36
-        assert split_warnings(split, film) == ["sequences unknown: whether the given split leaks cannot be checked"]
+        assert (
+            split_warnings(split, film)
+            == [
+                "sequences unknown: the given split cannot be checked for leaks",
+                "the given split leaves out 36 of 40 images: f000, f002, f004 and 33 more",
+                "no image of val has a box",
+            ][:2]
+        )
 
     def test_an_edited_file_is_a_given_one(self, film, tmp_path):
         path = tmp_path / "split.json"
@@ -158,12 +165,12 @@ class TestFiles:
         [
             ({"train": ["f001"], "val": ["f002"], "test": []}, "the part test of the split is empty"),
             ({"train": ["f001"], "val": ["f002"]}, "the part test of the split is empty"),
-            ({"train": ["f001"], "val": ["f001"], "test": ["f002"]}, "'f001' stands in both train and val"),
-            ({"train": ["f001", "f001"], "val": ["f002"], "test": ["f003"]}, "'f001' stands twice in train"),
-            ({"train": ["f099"], "val": ["f002"], "test": ["f003"]}, "no such frame in the data: f099"),
+            ({"train": ["f001"], "val": ["f001"], "test": ["f002"]}, "'f001' is listed in both train and val"),
+            ({"train": ["f001", "f001"], "val": ["f002"], "test": ["f003"]}, "'f001' is listed twice in train"),
+            ({"train": ["f099"], "val": ["f002"], "test": ["f003"]}, "no such image in the data: f099"),
             ({"training": ["f001"], "val": [], "test": []}, "unknown key 'training'.* Did you mean 'train'"),
-            ({"train": "f001", "val": [], "test": []}, "train: a list of frame ids is needed"),
-            (["f001"], "lists of frame ids under train, val and test"),
+            ({"train": "f001", "val": [], "test": []}, "train: a list of image ids is needed"),
+            (["f001"], "lists of image ids under train, val and test"),
         ],
     )
     def test_files_that_cannot_be_used(self, film, tmp_path, content, message):
@@ -179,4 +186,4 @@ class TestFiles:
 
 def test_a_part_without_boxes_is_said(folders):
     data = open_data(folders(numbered(40), labels={"f000": BOX}, modalities=["rgb"]))
-    assert split_warnings(make_split(data), data)[1:] == ["no frame of val has a box", "no frame of test has a box"]
+    assert split_warnings(make_split(data), data)[1:] == ["no image of val has a box", "no image of test has a box"]

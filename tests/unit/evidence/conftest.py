@@ -72,9 +72,9 @@ class StudyWriter:
                 "how": "sequence",
                 "hash": "5p1175p1175p",
                 "counts": {
-                    "train": {"frames": 70, "boxes": 410},
-                    "val": {"frames": 15, "boxes": 140},
-                    "test": {"frames": 15, "boxes": 133},
+                    "train": {"images": 70, "boxes": 410},
+                    "val": {"images": 15, "boxes": 140},
+                    "test": {"images": 15, "boxes": 133},
                 },
                 "sequences": {part: [f"{part}{n:02d}" for n in range(10)] for part in ("train", "val", "test")},
                 "warnings": [],

@@ -21,7 +21,7 @@ Labels = Annotated[
     Path | None, typer.Option("--labels", help="Folder of YOLO labels; else `labels/` beside the images.")
 ]
 Split = Annotated[
-    Path | None, typer.Option("--split", help="JSON with frame ids under train, val, test; taken as it is.")
+    Path | None, typer.Option("--split", help="JSON with image ids under train, val, test; taken as it is.")
 ]
 SplitBy = Annotated[
     str | None,

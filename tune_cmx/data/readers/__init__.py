@@ -50,8 +50,9 @@ def open_data(
         labels: Folder of label files; None: `labels/` in `root`, for .npy files also beside it.
         bands: Modality -> channels, for .npy files; None: rgb 0..2, thermal 3, event 4 of five.
         classes: Names by class id; None: the lines of `classes.txt`.
-        sequences: A CSV file (columns id, sequence and, if known, frame), or a regular expression with a group
-            named `sequence` (and, if wanted, `frame`) that is searched in each image's id; None: `sequences.csv`.
+        sequences: A CSV file, or a regular expression that is searched in each image's id; None: `sequences.csv`.
+            The columns, or named groups, are `sequence` (the file also needs `id`) and, if known, `frame` (the
+            position in the video) and `condition` (such as day or night).
 
     Raises:
         ConfigError: `data.yaml` or an argument is not understood.

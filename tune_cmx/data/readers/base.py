@@ -42,6 +42,8 @@ class PairedImage:
     """Name of the video; None: not known."""
     number: int | None = None
     """Position in the video, where known."""
+    condition: str | None = None
+    """What the image was taken under, such as `day` or `night`, where known."""
 
 
 @dataclass(frozen=True)

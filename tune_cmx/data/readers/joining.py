@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tune_cmx.data.readers.base import DataSettings, PairedData, PairedImage, Reader
@@ -46,12 +46,18 @@ def join(reader: Reader, root: Path, images: FoundImages, settings: DataSettings
     classes = _classes(homes, label_folder, settings.classes)
     ids = sorted(images.files, key=natural_order)
     source = _first_file("sequences.csv", homes) if settings.sequences is None else settings.sequences
-    sequence_of = {} if source is None else read_sequences(source, ids)
+    position_of = {} if source is None else read_sequences(source, ids)
     label_of = _labels(label_folder, ids, root)
-    unknown = (None, None)
+    paired = []
+    for id in ids:
+        image = PairedImage(id, images.files[id], label_of.get(id))
+        at = position_of.get(id)
+        if at is not None:
+            image = replace(image, sequence=at.sequence, number=at.number, condition=at.condition)
+        paired.append(image)
     return PairedData(
         root=root,
-        images=tuple(PairedImage(id, images.files[id], label_of.get(id), *sequence_of.get(id, unknown)) for id in ids),
+        images=tuple(paired),
         bands=images.bands,
         classes=classes,
         sequences_known=source is not None,

@@ -1,33 +1,47 @@
-"""Which video sequence each frame belongs to: from a CSV file or from the frames' names."""
+"""Which video each image belongs to: from a CSV file or from the images' ids."""
 
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import suggestion
 
-Place = tuple[str, int | None]
-"""Sequence, and the frame's number in it where known."""
+
+@dataclass(frozen=True)
+class VideoPosition:
+    """Where an image stands in a video."""
+
+    sequence: str
+    """Name of the video."""
+    number: int | None = None
+    """Position in it, where known."""
+    condition: str | None = None
+    """What the image was taken under, such as `day` or `night`, where known."""
 
 
-def read_sequences(source: Path | str, ids: Sequence[str]) -> dict[str, Place]:
-    """Each frame's sequence, from a CSV file (a Path) or a regular expression (a string).
+def read_sequences(source: Path | str, ids: Sequence[str]) -> dict[str, VideoPosition]:
+    """The position of each image, by its id.
+
+    Args:
+        source: A CSV file (a Path), or a regular expression (a string) that is searched in each id.
+        ids: Of all images of the set.
 
     Raises:
         ConfigError: The regular expression cannot be used.
-        DataError: The CSV file lacks a column or a frame, or a frame's name does not match.
+        DataError: The CSV file lacks a column or an image, or an id does not match.
     """
-    places = _from_csv(source) if isinstance(source, Path) else _from_names(source, ids)
-    missing = [id for id in ids if id not in places]
+    positions = _from_csv(source) if isinstance(source, Path) else _from_names(source, ids)
+    missing = [id for id in ids if id not in positions]
     if missing:
-        fix = "add a line for each" if isinstance(source, Path) else "the expression must match every frame's id"
-        raise DataError(f"{source}: no sequence for {len(missing)} of {len(ids)} frames, such as '{missing[0]}'; {fix}")
-    return {id: places[id] for id in ids}
+        fix = "add a line for each" if isinstance(source, Path) else "the expression must match every image's id"
+        raise DataError(f"{source}: no sequence for {len(missing)} of {len(ids)} images, such as '{missing[0]}'; {fix}")
+    return {id: positions[id] for id in ids}
 
 
-def _from_csv(path: Path) -> dict[str, Place]:
+def _from_csv(path: Path) -> dict[str, VideoPosition]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -37,22 +51,23 @@ def _from_csv(path: Path) -> dict[str, Place]:
     for needed in ("id", "sequence"):
         if needed not in columns:
             raise DataError(
-                f"{path}: no column '{needed}'; the first line must name id, sequence and, if known, frame; "
-                f"got {', '.join(columns) or 'nothing'}.{suggestion(needed, columns)}"
+                f"{path}: no column '{needed}'; the first line must name id, sequence and, if known, frame and "
+                f"condition; got {', '.join(columns) or 'nothing'}.{suggestion(needed, columns)}"
             )
-    places: dict[str, Place] = {}
+    positions: dict[str, VideoPosition] = {}
     for row in reader:
         place = f"{path}:{reader.line_num}"
         id, sequence = (row["id"] or "").strip(), (row["sequence"] or "").strip()
         if not id or not sequence:
             raise DataError(f"{place}: id and sequence must both be given; got '{id}' and '{sequence}'")
-        if id in places:
-            raise DataError(f"{place}: frame '{id}' stands twice; keep one line")
-        places[id] = (sequence, _number((row.get("frame") or "").strip(), place))
-    return places
+        if id in positions:
+            raise DataError(f"{place}: image '{id}' is listed twice; keep one line")
+        number = _number((row.get("frame") or "").strip(), place)
+        positions[id] = VideoPosition(sequence, number, (row.get("condition") or "").strip() or None)
+    return positions
 
 
-def _from_names(pattern: str, ids: Sequence[str]) -> dict[str, Place]:
+def _from_names(pattern: str, ids: Sequence[str]) -> dict[str, VideoPosition]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -62,13 +77,14 @@ def _from_names(pattern: str, ids: Sequence[str]) -> dict[str, Place]:
             "sequences: name a .csv file, or an expression with a group named sequence, "
             f"as in (?P<sequence>.+)_(?P<frame>[0-9]+); got '{pattern}'"
         )
-    has_number = "frame" in expression.groupindex
-    places: dict[str, Place] = {}
+    positions: dict[str, VideoPosition] = {}
     for id in ids:
         match = expression.search(id)
         if match is not None and match["sequence"]:
-            places[id] = (match["sequence"], _number(match["frame"] or "" if has_number else "", f"frame '{id}'"))
-    return places
+            groups = match.groupdict()
+            number = _number(groups.get("frame") or "", f"image '{id}'")
+            positions[id] = VideoPosition(match["sequence"], number, groups.get("condition") or None)
+    return positions
 
 
 def _number(text: str, place: str) -> int | None:

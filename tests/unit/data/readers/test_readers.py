@@ -181,6 +181,14 @@ class TestSequences:
         data = open_data(root, sequences=str(table))
         assert [(frame.sequence, frame.number) for frame in data.images] == [("x", 3), ("x", None), ("y", 7)]
 
+    def test_a_table_may_name_conditions(self, folders):
+        root = folders()
+        (root / "sequences.csv").write_text("id,sequence,condition\na,x,day\nb,x,\nc,y,night\n")
+        assert [image.condition for image in open_data(root).images] == ["day", None, "night"]
+        expression = r"(?P<sequence>v\d+)_(?P<condition>[a-z]+)"
+        named = open_data(folders(["v1_day", "v2_night"], name="named"), sequences=expression)
+        assert [image.condition for image in named.images] == ["day", "night"]
+
     def test_names_can_tell(self, folders):
         data = open_data(folders(["v1_005", "v1_006", "v2_001"]), sequences=r"(?P<sequence>v\d+)_(?P<frame>\d+)")
         assert [(frame.sequence, frame.number) for frame in data.images] == [("v1", 5), ("v1", 6), ("v2", 1)]
@@ -189,8 +197,8 @@ class TestSequences:
         ("table", "message"),
         [
             ("id,sequenze\na,s\n", "no column 'sequence'.* Did you mean 'sequenze'"),
-            ("id,sequence\na,s\nb,s\n", "no sequence for 1 of 3 frames, such as 'c'"),
-            ("id,sequence\na,s\na,t\n", ":3: frame 'a' stands twice"),
+            ("id,sequence\na,s\nb,s\n", "no sequence for 1 of 3 images, such as 'c'"),
+            ("id,sequence\na,s\na,t\n", ":3: image 'a' is listed twice"),
             ("id,sequence\na,\n", ":2: id and sequence must both be given"),
             ("id,sequence,frame\na,s,one\n", ":2: a frame's number must be a whole number; got 'one'"),
         ],
@@ -207,7 +215,7 @@ class TestSequences:
             open_data(root, sequences="(?P<sequence>")
         with pytest.raises(ConfigError, match="a group named sequence"):
             open_data(root, sequences="(.*)_")
-        with pytest.raises(DataError, match="no sequence for 3 of 3 frames"):
+        with pytest.raises(DataError, match="no sequence for 3 of 3 images"):
             open_data(root, sequences="(?P<sequence>[0-9]+)")
         with pytest.raises(DataError, match="cannot be read"):
             open_data(root, sequences=str(Path("absent.csv")))

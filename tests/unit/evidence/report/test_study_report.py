@@ -202,7 +202,7 @@ def test_protocol_with_its_hash(undecided: StudyWriter) -> None:
     assert "Hash 0123456789ab" in text
     assert re.search(r"schedule\.epochs +\| 6 ", text)
     assert "rgb \\| thermal+event" in text
-    assert "test 15 frames with 133 boxes" in text
+    assert "test 15 images with 133 boxes" in text
     assert "da7ada7ada7a" in text
 
 

@@ -133,7 +133,7 @@ def test_a_clean_split_is_not_warned_of(decided: StudyWriter) -> None:
 
 def test_a_split_over_images_is_said_once_with_what_to_do(decided: StudyWriter) -> None:
     decided.study["split"]["how"] = "frame"
-    decided.study["split"]["warnings"] = ["split over single frames: neighbouring video frames leak from train"]
+    decided.study["split"]["warnings"] = ["split over single images: neighbouring video frames leak from train"]
     (warning,) = found(decided, "single images")
     assert warning.lower().startswith(stamps(read_study(decided.folder))[0])
     assert "data.split_by" in warning

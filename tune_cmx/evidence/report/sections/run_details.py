@@ -69,7 +69,7 @@ def protocol_section(page: Page, records: StudyResults) -> None:
     sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
     facts = [
         ["split", f"by {records.split_how or 'unknown'}, hash {split.get('hash', 'unknown')}"],
-        *([["frames and boxes", "; ".join(sizes)]] if sizes else []),
+        *([["images and boxes", "; ".join(sizes)]] if sizes else []),
         ["data fingerprint", str(data.get("fingerprint", "unknown"))],
         *([["classes", ", ".join(str(name) for name in data["classes"])]] if data.get("classes") else []),
         ["code version", _of_all(trial.state.code_version for trial in records.trials)],
@@ -90,7 +90,7 @@ def link(trial: Trial, records: StudyResults) -> str:
 
 
 def _counts(part: Mapping[str, Any]) -> str:
-    return f"{part.get('frames', '?')} frames with {part.get('boxes', '?')} boxes"
+    return f"{part.get('images', '?')} images with {part.get('boxes', '?')} boxes"
 
 
 def _packages(trial: Trial) -> str | None:
