@@ -8,7 +8,7 @@ from typing import Any
 from tune_cmx import ties
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, pair_key
-from tune_cmx.evidence.claims.seeds_needed import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
+from tune_cmx.evidence.claims.detectable import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
 from tune_cmx.evidence.statistics.difference import (
     Comparison,
     Interval,
