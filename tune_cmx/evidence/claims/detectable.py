@@ -1,31 +1,41 @@
-"""How many seeds would settle an open question, and what training them would cost."""
+"""What these numbers of seeds can detect, and what more of them cost."""
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx import metrics
 from tune_cmx.evidence.claims.invalid_runs import row_damage
 from tune_cmx.evidence.claims.parsed_claim import Case
 from tune_cmx.evidence.claims.rows import Row
-from tune_cmx.evidence.statistics.difference import Comparison, seeds_for_margin, seeds_to_detect
-from tune_cmx.evidence.wording import count, number, unit
+from tune_cmx.evidence.statistics.difference import Comparison
+from tune_cmx.evidence.statistics.power import (
+    detectable_difference,
+    detectable_margin,
+    sd_interval,
+    seeds_for_margin,
+    seeds_to_detect,
+    seeds_without_spread,
+)
+from tune_cmx.evidence.wording import count, figure, number
 
 ALPHA = 0.05
-POINTS = 0.5
-"""The difference that seeds are counted for."""
+MULTIPLES = (1, 2, 4)
+"""Of the seeds run."""
+MOST_POINTS = 100.0
 
 Sides = tuple[Sequence[Row], ...]
 Found = tuple[dict[str, Any], str]
 
 
-def seeds_needed(case: Case, outcome: Comparison, comparisons: int, sides: Sides) -> Found:
-    """Numbers and words for a comparison that decided nothing.
+def of_difference(case: Case, outcome: Comparison, comparisons: int, sides: Sides) -> Found:
+    """Numbers and words for a comparison: the smallest true differences that n, 2n and 4n seeds find.
 
-    `seeds_needed`, an arm, find a true difference of `seeds_needed_for` with 80 % power at 0.05 divided by the number
-    of comparisons, which is the hardest step of Holm's correction. That difference is 0.5 points; where the metric
-    does not count in points it is the claim's margin, or without one the difference observed.
+    The numbers are under `detectable`, each with `n`, `difference`, `gpu_hours` and `cpu_hours`: the hours of the runs
+    not there yet, None where they are not known. The test is the comparison's, with a power of 80 % at 0.05 divided by
+    the number of comparisons, which is the hardest step of Holm's correction. A claim with a margin also gets
+    `seeds_needed`, with its 90 % interval: the standard deviation is an estimate.
 
     Args:
         case: With the claim's margin.
@@ -33,102 +43,160 @@ def seeds_needed(case: Case, outcome: Comparison, comparisons: int, sides: Sides
         comparisons: Over which Holm's correction ran.
         sides: The runs of treatment and baseline.
     """
-    effect = POINTS if in_points(case.metric) else case.margin or abs(outcome.difference)
-    paired = outcome.n_pairs is not None
-    seeds = seeds_to_detect(effect, outcome.sd, paired, ALPHA / comparisons)
-    holm = f" at p {ALPHA}" if comparisons == 1 else f" at p {ALPHA} / {comparisons}, Holm's first step"
-    settled = f"a true difference of {effect:g}{unit(case.metric)}"
-    numbers, words = _priced(seeds, effect, f"{settled}, with 80 % power{holm}", outcome, sides)
-    if case.kind == "equivalence" and case.margin is not None:
-        numbers["seeds_for_margin"] = seeds_for_margin(case.margin, outcome.sd, paired)
-        words += f"; {_about(numbers['seeds_for_margin'])} would show equivalence, were there no difference at all"
-    return numbers, words
+    paired, alpha = outcome.n_pairs is not None, ALPHA / comparisons
+    if outcome.no_spread:
+        return _without_spread(paired, alpha)
+    n = _run(outcome, sides)
 
+    def smallest(seeds: int) -> float:
+        freedom = outcome.freedom if seeds == n else None
+        return detectable_difference(seeds, outcome.sd, paired, alpha, freedom)
 
-def seeds_for_value(case: Case, values: Sequence[float]) -> Found:
-    """As `seeds_needed`, for a mean against a value claimed; for want of points the tolerance, or what was observed."""
-    distance = abs(statistics.fmean(values) - (case.value or 0.0))
-    effect = POINTS if in_points(case.metric) else case.tolerance or distance
-    sd = statistics.stdev(values)
-    seeds = seeds_to_detect(effect, sd, True, ALPHA)
-    settled = f"a true distance of {effect:g}{unit(case.metric)} from the value, with 80 % power at p {ALPHA}"
-    return _priced(seeds, effect, settled, None, (case.treatment,))
-
-
-def seeds_for_ratio(case: Case, ratios: Comparison, raw: Comparison) -> Found:
-    """As `seeds_needed`, for a ratio against a value claimed; for want of points the tolerance, or what was observed.
-
-    Args:
-        case: Of a ratio with a value.
-        ratios: The comparison of logarithms.
-        raw: The comparison of the values themselves.
-    """
-    sides = (case.treatment, case.baseline)
-    if in_points(case.metric):
-        return seeds_needed(case, raw, 1, sides)
-    value = case.value or 0.0
-    if value <= 0:
-        return {"seeds_needed": None}, "no number of seeds shows a ratio that is not above 0"
-    ratio = math.exp(ratios.difference)
-    effect = case.tolerance or abs(ratio - value)
-    seeds = seeds_to_detect(math.log1p(effect / value), ratios.sd, ratios.n_pairs is not None, ALPHA)
-    settled = f"a true distance of {effect:.3g} from the ratio claimed, with 80 % power at p {ALPHA}"
-    return _priced(seeds, effect, settled, ratios, sides)
-
-
-def _priced(seeds: int | None, effect: float, settled: str, outcome: Comparison | None, sides: Sides) -> Found:
-    """The number of seeds with the GPU-hours of those not yet run, where all sides' hours are known."""
-    numbers: dict[str, Any] = {"seeds_needed": seeds, "seeds_needed_for": effect}
-    fresh = outcome is not None and outcome.pilot_pairs is not None  # a pilot fixed this one's number
-    words = f"{_about(seeds)} {'in a new confirmation ' if fresh else ''}would settle {settled}"
-    if seeds is None:
+    found = _list(n, smallest, sides, new=outcome.pilot_pairs is not None)
+    level = f"p {ALPHA}" if comparisons == 1 else f"p {ALPHA} / {comparisons}"
+    words = _words(found, "can detect a true difference of", case.metric, f"80 % power, {level}")
+    numbers: dict[str, Any] = {"detectable": found}
+    if case.margin is None:
         return numbers, words
-    run = [0 if fresh else _run_already(outcome, side) for side in sides]
-    missing = [max(0, seeds - n) for n in run]
-    hours = [_gpu_hours(side) for side in sides]
-    known = [one for one in hours if one is not None]
-    if len(known) == len(hours):
-        needed = sum(n * one for n, one in zip(missing, known, strict=True))
-        numbers["gpu_hours_needed"] = needed
-        if any(missing):
-            words += f" ({number(needed, 1)} GPU-hours for the {count(sum(missing), 'run')} not there yet)"
-    if not any(missing):
-        words += "; as many were run, so what is open is a smaller difference"
-    return numbers, words
+    margin = case.margin
+    needed = _needed(outcome.sd, _freedom(outcome, sides), lambda sd: seeds_to_detect(margin, sd, paired, alpha))
+    return {**numbers, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.metric))}"
 
 
-def in_points(metric: str) -> bool:
-    """Whether the metric is a score in percent points."""
-    known = metrics.find(metric)
-    return known is not None and known[1].unit == "points"
+def of_margin(case: Case, outcome: Comparison, sides: Sides) -> Found:
+    """As `of_difference`, for equivalence: the smallest margins that can be shown, were there no difference."""
+    assert case.margin is not None
+    margin, paired = case.margin, outcome.n_pairs is not None
+    if outcome.no_spread:
+        return _without_spread(paired, ALPHA)
+    new = outcome.pilot_pairs is not None
+    found = _list(_run(outcome, sides), lambda seeds: detectable_margin(seeds, outcome.sd, paired), sides, new=new)
+    words = _words(found, "can show a margin of", case.metric, "80 % power if there is no difference")
+    needed = _needed(outcome.sd, _freedom(outcome, sides), lambda sd: seeds_for_margin(margin, sd, paired))
+    return {"detectable": found, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.metric))}"
 
 
-def _about(seeds: int | None) -> str:
-    return "no reasonable number of seeds" if seeds is None else f"about {count(seeds, 'seed')} an arm"
+def of_value(case: Case, values: Sequence[float]) -> Found:
+    """As `of_difference`, for the distance of a mean from the value claimed."""
+    n, sd = len(values), statistics.stdev(values)
+    if sd == 0:
+        return _without_spread(True, ALPHA)
+    found = _list(n, lambda seeds: detectable_difference(seeds, sd, True, ALPHA), (case.treatment,))
+    words = _words(found, "can detect a true distance from the value of", case.metric, f"80 % power, p {ALPHA}")
+    return {"detectable": found}, words
 
 
-def _run_already(outcome: Comparison | None, side: Sequence[Row]) -> int:
-    pairs = None if outcome is None else outcome.n_pairs
-    return len(side) if pairs is None else pairs
+def of_ratio(case: Case, ratios: Comparison) -> Found:
+    """As `of_difference`, for the distance of a ratio from the value claimed; `ratios` compares logarithms."""
+    paired, value = ratios.n_pairs is not None, case.value or 0.0
+    if ratios.no_spread:
+        return _without_spread(paired, ALPHA)
+    if value <= 0:
+        return {"detectable": []}, "no number of seeds shows a ratio that is not above 0"
+    sides = (case.treatment, case.baseline)
+
+    def smallest(seeds: int) -> float:
+        return value * math.expm1(detectable_difference(seeds, ratios.sd, paired, ALPHA))
+
+    found = _list(_run(ratios, sides), smallest, sides, new=ratios.pilot_pairs is not None)
+    return {"detectable": found}, _words(
+        found, "can detect a true distance from the ratio of", "", "80 % power, p 0.05"
+    )
 
 
-def _gpu_hours(rows: Sequence[Row]) -> float | None:
-    """Mean GPU-hours of a run, of those that know them."""
-    known = [hours for row in rows if (hours := _of_run(row)) is not None]
+def _without_spread(paired: bool, alpha: float) -> Found:
+    seeds = seeds_without_spread(paired, alpha)
+    words = f"without any spread only the exact test decides, and it needs at least {count(seeds, 'seed')}"
+    return {"detectable": []}, words
+
+
+def _list(n: int, smallest: Callable[[int], float], sides: Sides, *, new: bool = False) -> list[dict[str, Any]]:
+    """`new`: a pilot fixed the number of seeds, so that more of them are a new confirmation."""
+    found = []
+    for seeds in (n * multiple for multiple in MULTIPLES):
+        fresh = seeds if new and seeds > n else seeds - n
+        found.append({"n": seeds, "difference": smallest(seeds), **_price(sides, fresh)})
+    return found
+
+
+def detectable_words(found: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """A list of `detectable` as a sentence without its full stop; empty where there is none."""
+    return _words(found, "can detect a true difference of", metric, "80 % power") if found else ""
+
+
+def _words(found: Sequence[Mapping[str, Any]], can: str, metric: str, power: str) -> str:
+    """`3 seeds can detect a true difference of 1.31 mAP points (80 % power, p 0.05), 6 seeds 0.77 (12.0 GPU-hours)`."""
+    parts = []
+    for place, entry in enumerate(found):
+        text = _amount(entry["difference"], metric)
+        hours = next((f"{number(entry[key], 1)} {name} more" for key, name in _HOURS if entry[key]), None)
+        if place == 0:
+            parts.append(f"{count(entry['n'], 'seed')} {can} {text} ({power})")
+        else:
+            parts.append(f"{count(entry['n'], 'seed')} {text}" + (f" ({hours})" if hours else ""))
+    return ", ".join(parts)
+
+
+_HOURS = (("gpu_hours", "GPU-hours"), ("cpu_hours", "CPU-hours"))
+
+
+def _amount(value: float, metric: str) -> str:
+    known = metrics.find(metric) if metric else None
+    if known is None or known[1].unit != "points":
+        return figure(value, metric)
+    return f"more than {MOST_POINTS:g} mAP points" if value > MOST_POINTS else f"{number(value)} mAP points"
+
+
+def _needed(sd: float, freedom: int, seeds_at: Callable[[float], int | None]) -> dict[str, Any]:
+    """The seeds that the claim's margin takes, and the same at both ends of the 90 % interval of the sd."""
+    low, high = sd_interval(sd, freedom)
+    return {"seeds_needed": seeds_at(sd), "seeds_needed_range": [seeds_at(low), seeds_at(high)]}
+
+
+def _needed_words(needed: Mapping[str, Any], margin: str) -> str:
+    low, high = (f"{seeds:,}" if seeds is not None else "more than 100,000" for seeds in needed["seeds_needed_range"])
+    return f"{margin} takes {low} to {high} seeds (90 % interval: the sd of so few runs is uncertain)"
+
+
+def _freedom(outcome: Comparison, sides: Sides) -> int:
+    """Degrees of freedom of the comparison's sd."""
+    if outcome.freedom is not None:
+        return outcome.freedom
+    return outcome.n_pairs - 1 if outcome.n_pairs is not None else sum(len(side) - 1 for side in sides)
+
+
+def _run(outcome: Comparison, sides: Sides) -> int:
+    """Seeds of each configuration so far."""
+    return outcome.n_pairs if outcome.n_pairs is not None else min(len(side) for side in sides)
+
+
+def _price(sides: Sides, fresh: int) -> dict[str, float | None]:
+    """GPU-hours, or CPU-hours, of so many more runs of each side; None where a side's are not known."""
+    price: dict[str, float | None] = {}
+    for key, _ in _HOURS:
+        known = [hours for side in sides if (hours := _mean_hours(side, key)) is not None]
+        price[key] = fresh * sum(known) if len(known) == len(sides) else None
+    return price
+
+
+def _mean_hours(rows: Sequence[Row], key: str) -> float | None:
+    """Of a run, of those that know them."""
+    known = [hours for row in rows if (hours := _hours(row, key)) is not None]
     return statistics.fmean(known) if known else None
 
 
-def _of_run(row: Row) -> float | None:
+def _hours(row: Row, key: str) -> float | None:
     """`gpu_hours`, or hours or cumulative seconds times the number of GPUs, 1 where it is not known.
 
-    None: not known, or the run was on no GPU (`gpu_hours` is 0).
+    A run whose `gpu_hours` are 0 was on the CPU.
     """
-    if row.get("gpu_hours") == 0:
+    on_cpu = row.get("gpu_hours") == 0
+    if on_cpu is not (key == "cpu_hours"):
         return None
-    gpus = row.get("gpus", row.get("schedule.processes"))
+    gpus = 1 if on_cpu else row.get("gpus", row.get("schedule.processes"))
     gpus = gpus if isinstance(gpus, int | float) and gpus > 0 else 1
     factors = {"gpu_hours": 1.0, "hours": gpus, "cumulative_seconds": gpus / 3600, "seconds": gpus / 3600}
     for field, factor in factors.items():
-        if row.get(field) is not None and row_damage(row, field) is None:
+        if row.get(field) and row_damage(row, field) is None:
             return float(row[field] * factor)
     return None

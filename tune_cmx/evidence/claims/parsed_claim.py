@@ -195,4 +195,6 @@ def _short(value: Any) -> Any:
         return float(f"{value:.6g}")
     if isinstance(value, list | tuple):
         return [_short(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _short(entry) for key, entry in value.items()}
     return value

@@ -80,7 +80,7 @@ def refuted_by_one_run(case: Case) -> Answer | None:
         return None
     value, arm = max(((row[case.metric], arm_of(row)) for row in case.compared), key=lambda found: sign * found[0])
     extreme = "overall_max" if sign > 0 else "overall_min"
-    why = f"{top} has {number(single[top])}, {case.names[0]} has {number(own)}"
+    why = f"{top} has {figure(single[top], case.metric)}, {case.names[0]} has {figure(own, case.metric)}"
     return answer("CONTRADICTED", {extreme: value, f"{extreme}_arm": arm, **_gaps(case)}, why)
 
 

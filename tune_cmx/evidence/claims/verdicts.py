@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx import ties
+from tune_cmx.evidence.claims.detectable import ALPHA, of_difference, of_margin, of_ratio, of_value
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, pair_key
-from tune_cmx.evidence.claims.detectable import ALPHA, seeds_for_ratio, seeds_for_value, seeds_needed
 from tune_cmx.evidence.statistics.difference import (
     Comparison,
     Interval,
@@ -18,7 +18,7 @@ from tune_cmx.evidence.statistics.difference import (
     holm,
     mean_interval,
 )
-from tune_cmx.evidence.wording import count, interval, number, p_value, signed, unit
+from tune_cmx.evidence.wording import count, figure, interval, metric_interval, number, p_value, signed_figure
 
 
 def decide_superiority(case: Case) -> Answer:
@@ -26,15 +26,15 @@ def decide_superiority(case: Case) -> Answer:
     own, others = _against_baseline(case)
     comparisons = 1 + len(others)
     adjusted = holm([own.p, *(other.p for other in others)])[0]
-    numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
+    more, words = of_difference(case, own, comparisons, (case.treatment, case.baseline))
+    numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons, **more}
     why = _sentence(own, case, adjusted, comparisons)
     ahead = case.sign * own.difference > 0
     if _significant(adjusted):
         return answer("SUPPORTED" if ahead else "CONTRADICTED", numbers, why)
     if case.margin is not None and _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, f"{why}; 90 % interval inside the margin of {case.margin:g}")
-    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.baseline))
-    return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
+    return answer("INCONCLUSIVE", numbers, f"{why}; {words}")
 
 
 def decide_equivalence(case: Case) -> Answer:
@@ -44,12 +44,13 @@ def decide_equivalence(case: Case) -> Answer:
     comparisons = 1 + len(others)
     adjusted = holm([own.p, *(other.p for other in others)])[0]
     numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
-    why = f"{_sentence(own, case, adjusted, comparisons)}; 90 % interval {interval(own.ci90)}, margin {case.margin:g}"
+    ends = metric_interval(own.ci90, case.metric)
+    why = f"{_sentence(own, case, adjusted, comparisons)}; 90 % interval {ends}, margin {case.margin:g}"
     if _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, why)
     if ties.above(own.ci90[0], case.margin) or ties.above(-case.margin, own.ci90[1]):
         return answer("CONTRADICTED", numbers, why)
-    more, words = seeds_needed(case, own, comparisons, (case.treatment, case.baseline))
+    more, words = of_margin(case, own, (case.treatment, case.baseline))
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{why}; {words}")
 
 
@@ -74,7 +75,7 @@ def decide_best(case: Case) -> Answer:
         return answer("CONTRADICTED", numbers, why)
     if not open_rivals:
         return answer("SUPPORTED", numbers, f"above every one of {count(len(compared), 'other arm')}; nearest, {why}")
-    more, words = seeds_needed(case, own, len(compared), (case.treatment, case.rivals[rival]))
+    more, words = of_difference(case, own, len(compared), (case.treatment, case.rivals[rival]))
     not_told = f"not told apart from {count(len(open_rivals), 'arm')} of {len(compared)}"
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{not_told}; {why}; {words}")
 
@@ -84,13 +85,12 @@ def decide_ratio(case: Case) -> Answer:
     logged = [
         [{**row, case.metric: math.log(row[case.metric])} for row in side] for side in (case.treatment, case.baseline)
     ]
-    outcome, raw = _compare(case, logged[0], logged[1]), compare_in(case, case.treatment, case.baseline)
+    outcome = _compare(case, logged[0], logged[1])
     assert outcome is not None
-    assert raw is not None
     ratio, ci95, ci90 = math.exp(outcome.difference), _exp(outcome.ci95), _exp(outcome.ci90)
     numbers = {"ratio": ratio, "ci95": ci95, "ci90": ci90, "n_per_arm": _fewest(case)}
     found = _against_value(case, f"ratio {number(ratio, 3)}", ci95, ci90, numbers)
-    return _with_seeds(found, *seeds_for_ratio(case, outcome, raw)) if found["verdict"] == "INCONCLUSIVE" else found
+    return _with_detectable(found, *of_ratio(case, outcome)) if found["verdict"] == "INCONCLUSIVE" else found
 
 
 def decide_value(case: Case) -> Answer:
@@ -98,8 +98,8 @@ def decide_value(case: Case) -> Answer:
     values = [row[case.metric] for row in case.treatment]
     mean, ci95, ci90 = statistics.fmean(values), mean_interval(values), mean_interval(values, 0.90)
     numbers = {"mean": mean, "ci95": ci95, "ci90": ci90, "n_per_arm": len(values)}
-    found = _against_value(case, f"mean {number(mean)}", ci95, ci90, numbers)
-    return _with_seeds(found, *seeds_for_value(case, values)) if found["verdict"] == "INCONCLUSIVE" else found
+    found = _against_value(case, f"mean {figure(mean, case.metric)}", ci95, ci90, numbers)
+    return _with_detectable(found, *of_value(case, values)) if found["verdict"] == "INCONCLUSIVE" else found
 
 
 TESTS: dict[str, Callable[[Case], Answer]] = {
@@ -182,7 +182,7 @@ def _against_baseline(case: Case) -> tuple[Comparison, list[Comparison]]:
     return own, [other for other in others if other is not None]
 
 
-def _with_seeds(found: Answer, numbers: Mapping[str, Any], words: str) -> Answer:
+def _with_detectable(found: Answer, numbers: Mapping[str, Any], words: str) -> Answer:
     return answer(found["verdict"], {**found["numbers"], **numbers}, f"{found['why']}; {words}")
 
 
@@ -221,7 +221,8 @@ def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
 def _sentence(outcome: Comparison, case: Case, adjusted: float, comparisons: int) -> str:
     test = _test_words(outcome)
     words = (
-        f"difference {signed(outcome.difference)}{unit(case.metric)}, 95 % interval {interval(outcome.ci95)}, "
+        f"difference {signed_figure(outcome.difference, case.metric)}, "
+        f"95 % interval {metric_interval(outcome.ci95, case.metric)}, "
         f"p {p_value(outcome.p)} ({f'exact test, {test}' if outcome.no_spread else test}), "
         f"{p_value(adjusted)} after Holm over {count(comparisons, 'comparison')}"
     )

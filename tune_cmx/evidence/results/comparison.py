@@ -12,7 +12,7 @@ from tune_cmx.evidence.results.study_results import StudyResults
 
 COLUMNS = (
     *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
-    *("pairs", "pilot_pairs", "verdict", "why", "seeds_needed", "seeds_needed_for", "gpu_hours_needed"),
+    *("pairs", "pilot_pairs", "verdict", "why", "detectable"),
 )
 
 
@@ -23,7 +23,9 @@ def compare_arms(records: StudyResults) -> pd.DataFrame:
         The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the
         baseline; Stein's, with `pilot_pairs`, where a pilot fixed the number of seeds), `adjusted_p` is Holm's over all
         arms with two full runs, `exact_p` of sign flips or permutations. SUPPORTED says that the arm is above the
-        baseline, CONTRADICTED that it is below. Unknown numbers are None.
+        baseline, CONTRADICTED that it is below. `detectable` lists, for n, 2n and 4n seeds, `n`, the smallest
+        true `difference` found with 80 % power, and the `gpu_hours` or `cpu_hours` of the runs not there yet. Unknown
+        numbers are None.
     """
     metric = records.primary_metric
     table = Table(study_rows(records, metric))
@@ -61,5 +63,5 @@ def _arm_row(records: StudyResults, arm: str, runs: list[Row], table: Table, met
         "pilot_pairs": numbers.get("pilot_pairs"),
         "verdict": found["verdict"],
         "why": found["why"],
-        **{name: numbers.get(name) for name in ("seeds_needed", "seeds_needed_for", "gpu_hours_needed")},
+        "detectable": numbers.get("detectable"),
     }

@@ -1,7 +1,7 @@
-"""Two groups of runs compared: t intervals, exact p values, Holm's correction, and the runs that a difference takes."""
+"""Two groups of runs compared: t intervals, exact p values and Holm's correction."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain, combinations
@@ -15,9 +15,6 @@ from tune_cmx.stein import estimate
 
 EXACT_UP_TO = 200_000
 """Rearrangements counted one by one; beyond that as many are drawn, with a fixed seed."""
-
-MOST_SEEDS = 100_000
-POWER = 0.8
 
 Interval = tuple[float, float]
 Values = NDArray[np.float64]
@@ -117,53 +114,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = floor
     return adjusted
-
-
-def seeds_to_detect(effect: float, sd: float, paired: bool, alpha: float) -> int | None:
-    """Runs an arm for a two-sided t test at `alpha` that finds a true difference of `effect` with a power of 0.8.
-
-    The degrees of freedom are those of the runs planned, n - 1 in pairs and 2 (n - 1) without. Without any spread the
-    exact p is the gate, and the number is the smallest at which it can reach `alpha`.
-
-    Args:
-        effect: In the units of `sd`; its sign does not matter.
-        sd: Of paired differences; unpaired, of the runs of an arm.
-        paired: Whether the arms share their seeds.
-        alpha: Of the gate; divided by the number of comparisons where there are several.
-
-    Returns:
-        None: more than 100,000, or the effect is 0.
-    """
-    if effect == 0:
-        return None
-    if sd == 0:
-        return next(n for n in range(2, MOST_SEEDS) if (0.5 ** (n - 1) if paired else 2 / math.comb(2 * n, n)) <= alpha)
-    return _smallest(lambda n: _power(n, abs(effect) / sd, paired, alpha))
-
-
-def seeds_for_margin(margin: float, sd: float, paired: bool) -> int | None:
-    """Runs an arm for a 90 % interval inside the margin with 80 % power, were there no difference; None as above."""
-    return _smallest(lambda n: 2 * _power(n, margin / sd, paired, 0.10) - 1) if sd else 2
-
-
-def _power(n: int, effect_in_sd: float, paired: bool, alpha: float) -> float:
-    freedom = n - 1 if paired else 2 * (n - 1)
-    shift = effect_in_sd * math.sqrt(n / (1 if paired else 2))
-    return 1 - float(special.nctdtr(freedom, shift, _t_quantile(freedom, 1 - alpha / 2)))
-
-
-def _smallest(power: Callable[[int], float]) -> int | None:
-    """The smallest n of 2..100,000 with enough power; doubling first keeps the noncentral t where it is accurate."""
-    high = 2
-    while power(high) < POWER:
-        if high == MOST_SEEDS:
-            return None
-        high = min(2 * high, MOST_SEEDS)
-    low = max(2, high // 2)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle + 1, high)
-    return low
 
 
 def _by_t(difference: float, error: float, freedom: float) -> tuple[Interval, Interval, float]:

@@ -190,10 +190,10 @@ def test_two_runs_without_any_spread_support_nothing() -> None:
     assert "no spread" in found["why"]
 
 
-def test_inconclusive_names_the_seeds_that_would_settle_it() -> None:
+def test_inconclusive_says_what_its_seeds_can_detect() -> None:
     found = evaluate_claim(SUPERIORITY, [*runs("A", [83.6, 82.9, 83.7]), *runs("B", [83.2, 82.4, 83.0])])
-    assert 5 < found["numbers"]["seeds_needed"] < 30
-    assert str(found["numbers"]["seeds_needed"]) in found["why"]
+    assert [entry["n"] for entry in found["numbers"]["detectable"]] == [3, 6, 12]
+    assert "3 seeds can detect" in found["why"]
 
 
 def test_best_needs_every_rival_below() -> None:
@@ -335,8 +335,9 @@ def test_a_claim_that_cannot_be_read(change: dict[str, Any], message: str) -> No
         evaluate_claim({**SUPERIORITY, **change}, rows)
 
 
-def test_more_comparisons_ask_for_more_seeds() -> None:
+def test_with_more_comparisons_less_can_be_detected() -> None:
     rows = [*runs("A", [83.6, 82.9, 83.7]), *runs("B", [83.2, 82.4, 83.0])]
     others = [row for arm in "CDEF" for row in runs(arm, [82.5, 83.1, 82.7])]
     alone, among_five = evaluate_claim(SUPERIORITY, rows), evaluate_claim(SUPERIORITY, rows + others)
-    assert among_five["numbers"]["seeds_needed"] > alone["numbers"]["seeds_needed"]
+    smallest = [found["numbers"]["detectable"][0]["difference"] for found in (alone, among_five)]
+    assert smallest[0] < smallest[1]

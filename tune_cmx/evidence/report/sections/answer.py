@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.evidence.claims.detectable import detectable_words
 from tune_cmx.evidence.claims.parsed_claim import Answer
 from tune_cmx.evidence.results.study_claims import resume_command
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
+from tune_cmx.evidence.wording import count, interval, listed, p_value, signed, unit
 
 
 def leading_arm(records: StudyResults, arms: pd.DataFrame) -> str | None:
@@ -64,20 +65,11 @@ def _about(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
     if verdict == "CONTRADICTED":
         return f"On {metric}, {label} is below the baseline {figures}: CONTRADICTED."
     if verdict == "INCONCLUSIVE":
-        more = _seeds_words(row, metric)
+        more = f"; {words}" if (words := detectable_words(row["detectable"] or [], metric)) else ""
         return f"On {metric}, these runs do not tell {label} and the baseline apart {figures}: INCONCLUSIVE{more}."
     if verdict == "INSUFFICIENT_REPLICATION" and min(row["n"], row["baseline_n"]) < 2:
         return f"On {metric}, n = 1: no claim can be made of {label} against the baseline: INSUFFICIENT_REPLICATION."
     return f"On {metric}, nothing can be said of {label} against the baseline: {verdict} ({row['why']})."
-
-
-def _seeds_words(row: Mapping[Hashable, Any], metric: str) -> str:
-    seeds, effect, hours = (row[column] for column in ("seeds_needed", "seeds_needed_for", "gpu_hours_needed"))
-    if not seeds:
-        return ""
-    where = " in a new confirmation" if row["pilot_pairs"] else ""  # this one's number is fixed
-    cost = f" ({number(hours, 1)} GPU-hours for the runs not there yet)" if hours else ""
-    return f"; about {seeds} seeds an arm{where} would settle a true difference of {effect:g}{unit(metric)}{cost}"
 
 
 def _of_the_rest(records: StudyResults, arms: pd.DataFrame, lead: str) -> str:

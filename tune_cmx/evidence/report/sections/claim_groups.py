@@ -1,6 +1,5 @@
 """The report's claims: what the records allow to be said, what they do not, and what would change that."""
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +30,6 @@ class Statement:
     text: str
     verdict: str
     why: str
-    seeds: int | None = None
-    """That would settle it, where the verdict is INCONCLUSIVE."""
 
 
 def claims_section(page: Page, records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> None:
@@ -68,14 +65,11 @@ def _of_arm(records: StudyResults, row: Mapping[Hashable, Any]) -> Statement:
     if verdict == "CONTRADICTED":
         below = f"{row['label']} is below the baseline on {records.primary_metric}"
         return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED: {row['why']}")
-    seeds = row["seeds_needed"]
-    known = seeds is not None and not math.isnan(seeds)
-    return Statement(subject, verdict, str(row["why"]), int(seeds) if known else None)
+    return Statement(subject, verdict, str(row["why"]))
 
 
 def _of_study(text: str, found: Answer) -> Statement:
-    seeds = found["numbers"].get("seeds_needed")
-    return Statement(f"“{text}”", str(found["verdict"]), str(found["why"]), seeds)
+    return Statement(f"“{text}”", str(found["verdict"]), str(found["why"]))
 
 
 def _words(statement: Statement, said: dict[str, str]) -> str:
@@ -94,10 +88,8 @@ def _sentence(words: str) -> str:
 def _unblock(statement: Statement) -> str | None:
     """What to run or change; None: nothing is missing, or the reason says it."""
     match statement.verdict:
-        case "INCONCLUSIVE" if statement.seeds is None:
-            return "To settle it: no number of seeds up to 100,000 would; a claim of equivalence, with a margin, may."
         case "INCONCLUSIVE":
-            return f"To settle it: a new confirmation with `confirm: {{seeds: {statement.seeds}}}` and another `seed`."
+            return "To settle it: a new confirmation with more seeds and another `seed`, if it can detect what matters."
         case "INSUFFICIENT_REPLICATION":
             return f"To unblock it: `confirm: {{seeds: N}}` with N of 2 or more, then `{resume_command()}`."
         case "SELECTION_BIASED":
