@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tune_cmx.config.names import baseline_name, configuration_name, free_name
+from tune_cmx.config.parse import parse_trial
 from tune_cmx.errors import ConfigError, DataError
 
 FORM = 2
@@ -60,7 +62,7 @@ def current_study(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for key, convert in (("equivalent", _arm_ids), ("claims", _claim)):
         if isinstance(study.get(key), list):
             study[key] = [convert(entry) for entry in study[key]]
-    return study
+    return study if "imported" in study else {**study, "arms": _with_names(study.get("arms"))}
 
 
 def current_trial(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +142,20 @@ def _arm_ids(names: Any) -> Any:
 
 def _arms(arms: Mapping[str, Any]) -> dict[str, Any]:
     return {_arm(name): about for name, about in arms.items()}
+
+
+def _with_names(arms: Any) -> Any:
+    """The arms with the names that configurations have today; with their old ones where a configuration is damaged."""
+    try:
+        configs = {arm: parse_trial(about["config"], source="study.json") for arm, about in arms.items()}
+        names = {_BASELINE: baseline_name(configs[_BASELINE], arms[_BASELINE]["values"])}
+        for arm, config in configs.items():
+            if arm != _BASELINE:
+                name = configuration_name(config, configs[_BASELINE], arms[arm]["values"])
+                names[arm] = free_name(name, names.values())
+        return {arm: {**about, "label": names[arm]} for arm, about in arms.items()}
+    except (ConfigError, AttributeError, KeyError, TypeError):
+        return arms
 
 
 def _selection(selection: Mapping[str, Any]) -> dict[str, Any]:

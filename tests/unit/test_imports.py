@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "machine": set(),
     "metrics": set(),
     "audit": {"errors"},
-    "old_form": {"errors"},
+    "old_form": {"config", "errors"},
     "retry": {"errors"},
     "smoothing": {"ties"},
     "state": {"audit", "errors", "retry"},

@@ -47,6 +47,9 @@ def test_its_trials_have_the_names_of_today() -> None:
     assert len(study.trials) == 17
     assert {trial.arm for trial in study.confirmed} == {"baseline", FINALIST, OTHER}
     assert study.winner == FINALIST
+    assert study.label("baseline") == "FRM+FFM (baseline)"
+    assert study.label(FINALIST) == "CSSA at stage 4, threshold 0.3"
+    assert study.label("stages-1+2+3+4-switching-threshold-0.5") == "CSSA at all stages, threshold 0.5"
     assert study.study["equivalent"] == []
     assert {rung["decision"] for rung in study.rungs} == {"continue", "stop"}
 
@@ -124,6 +127,15 @@ def test_old_names_stay_where_they_are_a_name_of_somebody_else() -> None:
         "id": "confirm-control-s0",
         "label": "control",
     }
+
+
+def test_a_study_whose_configurations_cannot_be_read_keeps_its_labels() -> None:
+    arms = {
+        "control": {"label": "fusion frm_ffm", "values": {}, "config": {"model": {"backbone": 7}}},
+        "a": {"label": "b"},
+    }
+    study = current_study({"control": "control", "arms": arms}, Path("study.json"))
+    assert {arm: about["label"] for arm, about in study["arms"].items()} == {"baseline": "fusion frm_ffm", "a": "b"}
 
 
 def test_an_old_import_keeps_its_baselines() -> None:

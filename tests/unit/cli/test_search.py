@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,13 @@ def test_a_gpu_that_no_trial_could_use_is_refused(
 ) -> None:
     assert said in refusal("search", space, "--data", data, *flags)
     assert not Path("runs/tiny/study.json").exists()
+
+
+def test_a_study_of_version_0_1_0_is_not_resumed(refusal: "Refusal", data: Path, space: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "golden/study_of_version_0.1.0", tmp_path / "runs/tiny")
+    before = sorted((tmp_path / "runs/tiny").rglob("*"))
+    for how in ("--resume", "--resume-or-start"):
+        message = refusal("search", space, "--data", data, how)
+        assert "version 0.1.0+4d018bc4cf of tune-cmx wrote this study" in message
+        assert "Resume it with that version, or start a new study" in message
+    assert sorted((tmp_path / "runs/tiny").rglob("*")) == before
