@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
@@ -298,7 +299,7 @@ def main() -> None:
     study = commands.add_parser("study", help="one row of it, in this process", epilog="example: study /tmp/one")
     study.add_argument("folder")
     study.add_argument("--trials", type=int, default=100)
-    study.add_argument("--searcher", choices=("random", "grid", "tpe"), default="random")
+    study.add_argument("--searcher", choices=tuple(SEARCHERS), default="random")
     study.add_argument("--variant", choices=("promote", "stop"), default="promote")
     study.add_argument("--screen", choices=("lines", "table"), default="lines")
     study.set_defaults(run=measure_study)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos_disk import FILLER, fill, small_disk
-from chaos_study import Finished, Study, holders, same, sound, space_file
+from chaos_study import SEARCHERS, Finished, Study, holders, same, sound, space_file
 
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.evidence.report.page import Page
@@ -271,7 +271,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=25, help="how many (25)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and victims (0)")
     parser.add_argument("--variant", choices=["promote", "stop"], default="promote", help="of ASHA (promote)")
-    parser.add_argument("--searcher", choices=["grid", "tpe"], default="grid", help="(grid)")
+    parser.add_argument("--searcher", choices=list(SEARCHERS), default="grid", help="(grid)")
     parser.add_argument("--at-a-time", type=int, default=1, help="trials; with 1 the decisions must be the same (1)")
     parser.add_argument("--victims", type=victims_named, default=list(VICTIMS), help=f"of {','.join(VICTIMS)} (all)")
     parser.add_argument("--folder", type=Path, help="new; keeps both studies (else a temporary one)")

@@ -48,16 +48,17 @@ SPACE: dict[str, Any] = {
     "confirm": {"finalists": 1, "seeds": 2},
 }
 STOPPING = {"grace": 3, "reduction_factor": 2, "spacing": 2, "smooth_epochs": 2, "last": 1}
-TPE = {"kind": "tpe", "trials": len(STAGES) - 1, "startup_trials": 2}
+SEARCHERS: dict[str, dict[str, Any]] = {
+    "grid": {"kind": "grid"},
+    "tpe": {"kind": "tpe", "trials": len(STAGES) - 1, "startup_trials": 2},
+}
 NOT_NUMBERS = ("seconds", "images_per_second", "val/milliseconds", "memory_mib")
 """Columns of `metrics.csv` that hang on the machine's mood."""
 
 
 def space_file(path: Path, variant: str, searcher: str) -> Path:
     """Write the search-space file."""
-    changes: dict[str, Any] = {"early_stopping": {**STOPPING, "variant": variant}}
-    if searcher == "tpe":
-        changes["searcher"] = TPE
+    changes: dict[str, Any] = {"early_stopping": {**STOPPING, "variant": variant}, "searcher": SEARCHERS[searcher]}
     path.write_text("# Does a study that is killed again and again end as if nothing had been?\n")
     with path.open("a") as file:
         yaml.safe_dump({**SPACE, **changes}, file, sort_keys=False)

@@ -14,6 +14,8 @@ class Searcher(Section):
     kind: str
     """Name of the searcher."""
 
+    title: ClassVar[str]
+    """As the report prints it."""
     exhaustive: ClassVar[bool] = False
     """Whether it trains every combination of the choices."""
     one_by_one: ClassVar[str | None] = None

@@ -13,6 +13,7 @@ class GridSearcher(Searcher):
     kind: Literal["grid"] = "grid"
     """Name of the searcher."""
 
+    title: ClassVar[str] = "grid"
     exhaustive: ClassVar[bool] = True
 
     def draw(self, domains: Domains, seed: int, section: str) -> list[dict[str, Any]]:  # noqa: ARG002

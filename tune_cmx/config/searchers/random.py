@@ -1,7 +1,7 @@
 """Independent draws from each domain."""
 
 import json
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class RandomSearcher(DrawnSearcher):
 
     kind: Literal["random"] = "random"
     """Name of the searcher."""
+
+    title: ClassVar[str] = "random"
 
     def draw(self, domains: Domains, seed: int, section: str) -> list[dict[str, Any]]:  # noqa: ARG002
         """The first different draws of a generator with this seed."""

@@ -40,6 +40,7 @@ class TpeSearcher(DrawnSearcher):
     continues: str | None = None
     """Folder of an earlier study; the searcher begins with its finished trials. Default: none."""
 
+    title: ClassVar[str] = "TPE"
     one_by_one: ClassVar[str | None] = "tune_cmx.search.optuna.tpe:TpeSearch"
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
@@ -183,7 +184,7 @@ def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit
     else:
         words.append("What every arm in full would take is unknown: schedules are not on record.")
     if kind != "grid":
-        name = "TPE" if kind == "tpe" else kind
+        name = SEARCHERS[kind].title if kind in SEARCHERS else kind
         words.append(f"A {name} search has no grid; arms that it did not draw are not in it.")
     if unit == "CPU-hours":
         words.append("These are hours of one CPU process each, whatever its threads; they say nothing of a GPU.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.imported import warm_start_words
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.run_details import link
@@ -75,10 +76,11 @@ def _value(trial: Trial, metric: str, smooth: int) -> float:
 
 def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> str:
     kind, wanted = str(searcher.get("kind", "unknown")), searcher.get("trials")
-    if kind not in ("tpe", "random"):
+    model = SEARCHERS.get(kind)
+    if model is None or "trials" not in model.model_fields:
         return f"Searcher: {kind}."
-    words = f"Searcher: {'TPE' if kind == 'tpe' else kind}, {drawn} of {value_text(wanted)} trials drawn"
-    if kind == "random":
+    words = f"Searcher: {model.title}, {drawn} of {value_text(wanted)} trials drawn"
+    if "startup_trials" not in model.model_fields:
         return f"{words}."
     words += f", the first {searcher.get('startup_trials', 'ones')} at random"
     if searcher.get("objectives"):
