@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
-EPOCHS, CONFIRM_SEEDS = 15, 2
+EPOCHS = 15
 NOISES: tuple[str, ...] = ("0.2", "0.4", "0.6")
 
 
@@ -48,8 +48,18 @@ def read_model(path: Path) -> Model:
     )
 
 
-def draw_curves(model: Model, noise: str, draw: np.random.Generator) -> Curves:
-    """Draw true values, and one run of the search and two of fresh seeds for each configuration."""
+def draw_curves(
+    model: Model, noise: str, draw: np.random.Generator, more: np.random.Generator | None = None, seeds: int = 2
+) -> Curves:
+    """Draw true values, and one run of the search and some of fresh seeds for each configuration.
+
+    Args:
+        model: The distribution.
+        noise: One of `NOISES`.
+        draw: Of everything but the third and later fresh seeds.
+        more: Of those, so that a setting with more seeds meets the curves of one with two.
+        seeds: Fresh seeds, at least 2.
+    """
     size = len(model.means)
     sd = model.noise[noise]
     epoch = np.arange(1, EPOCHS + 1)
@@ -57,9 +67,10 @@ def draw_curves(model: Model, noise: str, draw: np.random.Generator) -> Curves:
     true = model.means + draw.normal(0, 0.25, model.function.max() + 1)[model.function]
     of_configuration = draw.normal(0, sd["config_sd"], size)
     runs = []
-    for _ in range(1 + CONFIRM_SEEDS):
-        offset = draw.normal(0, sd["half_sd"], size)
-        slow = np.exp(of_configuration + draw.normal(0, sd["run_sd"], size))
-        jitter = draw.normal(0, 1, (size, EPOCHS)) * sd["half_sd"] * (1 + 2 * gap / gap[0])
+    for number in range(1 + seeds):
+        source = draw if number <= 2 or more is None else more
+        offset = source.normal(0, sd["half_sd"], size)
+        slow = np.exp(of_configuration + source.normal(0, sd["run_sd"], size))
+        jitter = source.normal(0, 1, (size, EPOCHS)) * sd["half_sd"] * (1 + 2 * gap / gap[0])
         runs.append((true + offset)[:, None] - gap * slow[:, None] + jitter)
     return Curves(true, np.array(runs))
