@@ -5,7 +5,7 @@ READY := .venv/.ready
 FAST := tests/unit tests/contract
 STUDY := search_spaces/demo.yaml
 
-.PHONY: demo test lint lock slow
+.PHONY: demo test lint lock slow reference
 
 demo: $(READY)
 	rm -rf runs/demo
@@ -23,6 +23,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# docs/reference/*.md, from the typed models, the metric table and the command line.
+reference: $(READY)
+	$(BIN)/python scripts/reference.py
 
 # The versions and hashes that are installed; needs uv.
 lock:

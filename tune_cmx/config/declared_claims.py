@@ -24,10 +24,15 @@ class Claim(Section):
     """What is claimed."""
     metric: str
     """The metric: a scored metric with its split, as in test/mAP, or a result of a run, such as hours."""
+    direction: Literal["higher", "lower"] | None = None
+    """Which way the metric is better. Default: from the table of metrics, which must not contradict it."""
+    id: str | None = None
+    """A name for the claim. It changes nothing."""
     text: str | None = None
     """The sentence, for the report. Default: made of the other keys."""
     treatment: Any = None
-    """The configurations that the claim is about: `baseline`, or field: value pairs."""
+    """The configurations that the claim is about: `baseline`, field: value pairs, or `{best_of: PATTERN}`, the best of
+    the search whose id matches the pattern."""
     baseline: Any = None
     """What they are compared with: `baseline`, or field: value pairs. Not for `best` and `value`."""
     among: Any = None

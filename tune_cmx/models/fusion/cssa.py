@@ -16,12 +16,15 @@ from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, Sta
 from tune_cmx.models.precision import at_least_float32, without_autocast
 
 _RULE = "rule"
+_LARGEST_KERNEL = 99
 
 
 def _odd_or_rule(kernel: Any) -> Any:
-    odd = isinstance(kernel, int) and not isinstance(kernel, bool) and kernel >= 1 and kernel % 2 == 1
+    odd = (
+        isinstance(kernel, int) and not isinstance(kernel, bool) and 1 <= kernel <= _LARGEST_KERNEL and kernel % 2 == 1
+    )
     if not odd and kernel != _RULE:
-        raise ValueError(f"must be odd, so that a channel stands in the middle of its neighbours, or '{_RULE}'")
+        raise ValueError(f"must be odd, from 1 to {_LARGEST_KERNEL}, to have a channel in its middle, or '{_RULE}'")
     return kernel
 
 
@@ -37,8 +40,8 @@ class CssaOptions(FusionOptions):
     `straight_through`: by the same comparison, with the gradient of a weighted mean of the two channels. `weighted`:
     each channel is multiplied by its weight, as in ECA, before the comparison."""
     eca_kernel: Annotated[int | Literal["rule"], BeforeValidator(_odd_or_rule)] = 3
-    """Neighbouring channels that determine a weight: an odd number, or `rule` for ECA's rule (5 from 128 channels
-    on). Default: 3, as in public code."""
+    """Neighbouring channels that determine a weight: an odd number from 1 to 99, or `rule` for ECA's rule (5 from
+    128 channels on). Default: 3, as in public code."""
     eca: bool = True
     """Use ECA's convolution over channels. Without it, a weight is the sigmoid of its channel's mean."""
     switching: bool = True
