@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tune_cmx.cli.board import logdir_of
+from tune_cmx.cli.claims import claims
 from tune_cmx.cli.earlier import earlier_session
 from tune_cmx.cli.options.warm_start import warm_started
 from tune_cmx.cli.study import report
@@ -69,6 +70,15 @@ def test_its_claim_is_answered_though_it_says_control() -> None:
     assert text == "CSSA at stage 4, threshold 0.5, is above FRM+FFM"
     assert answer["verdict"] == "INCONCLUSIVE"  # as version 0.1.0 said
     assert answer["numbers"]["n_per_arm"] == 3
+
+
+def test_the_command_claims_answers_the_claims_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    claims(OLD)
+    (line,) = capsys.readouterr().out.splitlines()
+    answer = json.loads(line)
+    assert (answer["id"], answer["text"]) == (1, "CSSA at stage 4, threshold 0.5, is above FRM+FFM")
+    assert answer["verdict"] == "INCONCLUSIVE"
+    assert answer["numbers"]["difference"] == pytest.approx(11.0, abs=0.005)
 
 
 def test_report_is_written_and_links_to_its_run_folders(old: Path) -> None:

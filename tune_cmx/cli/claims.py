@@ -16,7 +16,11 @@ COLUMNS = ("results", "protocol")
 
 def claims(
     file: Annotated[
-        Path, typer.Argument(help=f"JSON: {FORM}, and `id` if it has one. `expected` and other keys are not read.")
+        Path,
+        typer.Argument(
+            help=f"JSON: {FORM}, and `id` if it has one. `expected` and other keys are not read. Or the folder of a "
+            "study or an import, for the claims of its own file."
+        ),
     ],
 ) -> None:
     """Answer claims from the rows given with them: a JSON object a line, with `id`, `verdict`, `numbers` and `why`.
@@ -28,8 +32,13 @@ def claims(
 
     Example: `tune-cmx claims claims.json`, with
     `[{"id": "a", "claim": {"kind": "value", "metric": "mAP", "treatment": {"arm": "x"}, "value": 83.4, "tolerance": 2},
-    "rows": [{"arm": "x", "seed": 0, "mAP": 83.1}, {"arm": "x", "seed": 1, "mAP": 83.6}]}]`
+    "rows": [{"arm": "x", "seed": 0, "mAP": 83.1}, {"arm": "x", "seed": 1, "mAP": 83.6}]}]`;
+    or `tune-cmx claims runs/demo`
     """
+    if file.is_dir():
+        for answer in study_answers(file):
+            typer.echo(json.dumps(answer, allow_nan=False))
+        return
     problems = []
     cases, columns = read_cases(file)
     for place, case in enumerate(cases, start=1):
@@ -40,6 +49,22 @@ def claims(
             problems.append(f"{file}: case {place}{named}: {error}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def study_answers(folder: Path) -> list[dict[str, Any]]:
+    """The claims of a study or an import, each with its place, its sentence and its answer.
+
+    Raises:
+        TuneCmxError: The folder holds no study, or a claim cannot be read.
+    """
+    from tune_cmx.evidence.importer.imported_claims import answered
+    from tune_cmx.evidence.importer.vocabulary import IMPORTED
+    from tune_cmx.evidence.results.reading import read_study
+    from tune_cmx.evidence.results.study_claims import evaluate_study_claims
+
+    study = read_study(folder)
+    found = answered(study) if IMPORTED in study.study else evaluate_study_claims(study)
+    return [{"id": place, "text": text, **answer} for place, (text, answer) in enumerate(found, start=1)]
 
 
 def read_cases(path: Path) -> tuple[list[Any], dict[str, tuple[str, ...]]]:

@@ -120,6 +120,13 @@ def test_the_file_of_claims_maps_columns_and_names_results(run: "Run", refusal: 
     )
 
 
+def test_the_claims_of_an_import_are_answered_by_a_command(run: "Run", published: Path) -> None:
+    code, said, error = run("claims", published)
+    assert (code, error) == (0, "")
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert [answer["verdict"] for answer in answers][:3] == ["INSUFFICIENT_REPLICATION"] * 2 + ["CONTRADICTED"]
+
+
 def test_a_search_begins_with_the_imported_runs_in_its_space(published: Path, parse: Parse) -> None:
     study = warm_started(parse(), [published], None)
     found, _ = observations_of(study.file.searcher, study.phases[0].domains, ("val/mAP",))
