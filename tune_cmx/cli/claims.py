@@ -58,12 +58,11 @@ def study_answers(folder: Path) -> list[dict[str, Any]]:
         TuneCmxError: The folder holds no study, or a claim cannot be read.
     """
     from tune_cmx.evidence.importer.imported_claims import answered
-    from tune_cmx.evidence.importer.vocabulary import IMPORTED
     from tune_cmx.evidence.results.reading import read_study
     from tune_cmx.evidence.results.study_claims import evaluate_study_claims
 
     study = read_study(folder)
-    found = answered(study) if IMPORTED in study.study else evaluate_study_claims(study)
+    found = answered(study) if study.study.imported is not None else evaluate_study_claims(study)
     return [{"id": place, "text": text, **answer} for place, (text, answer) in enumerate(found, start=1)]
 
 

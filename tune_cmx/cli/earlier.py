@@ -1,8 +1,6 @@
 """What lies in --output-dir from before, and whether a command may go on from it."""
 
-import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,9 @@ from tune_cmx.config.parse import dump, flatten, read_trial
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import refuse_resume
+from tune_cmx.state.json_file import json_object, parsed
+from tune_cmx.state.study_state import STUDY_FILE, StudyState
+from tune_cmx.state.trial_state import TRIAL_FILE, read_trial_state
 
 if TYPE_CHECKING:
     from tune_cmx.storage import Mirror
@@ -49,24 +50,24 @@ def study_copy(uri: str) -> tuple[Path, "Mirror"]:
     return mirror.local, mirror
 
 
-def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> dict[str, Any] | None:
+def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> StudyState | None:
     """The study's file from before; needed to resume, in the way of a new one, either with `resume_or_start`."""
-    path = folder / "study.json"
+    path = folder / STUDY_FILE
     there = path.exists()
     if resume and not there:
         raise ConfigError(f"{folder}: no study to resume; leave --resume out, or name its --output-dir")
     if not there:
         return None
-    study = _read_json(path)
+    study = json_object(path, path.read_bytes())
     refuse_resume(folder, study)
     if not (resume or resume_or_start):
         raise ConfigError(f"{folder}: a study of that name is there; add --resume, or take another --output-dir")
-    return study
+    return parsed(StudyState, study, path)
 
 
-def data_of_session(session: Mapping[str, Any]) -> dict[str, Any]:
+def data_of_session(session: StudyState) -> dict[str, Any]:
     """The baseline's data as configuration paths, less the split, which the study's folder keeps, and augmentation."""
-    kept = session["arms"][BASELINE]["config"]["data"]
+    kept = session.arms[BASELINE].config["data"]
     settings = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
     del settings["data.augment"]
     settings.pop("data.split", None)
@@ -86,15 +87,7 @@ def earlier_trial(folder: Path, config: TrialConfig) -> bool:
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         then, here = (flatten(dump(each)).get(changed[0]) for each in (kept, config))
         raise ConfigError(f"{there} its {changed[0]} is {then}, not {here}{more}; take another --output-dir")
-    state = _read_json(folder / "trial.json")
-    if state["status"] == "failed":
-        raise ConfigError(f"{folder}: this trial failed: {state['reason']}; delete it, or take another --output-dir")
+    state = read_trial_state(folder / TRIAL_FILE)
+    if state.status == "failed":
+        raise ConfigError(f"{folder}: this trial failed: {state.reason}; delete it, or take another --output-dir")
     return True
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}; restore it, or take another --output-dir") from error
-    return content

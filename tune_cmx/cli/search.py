@@ -157,7 +157,7 @@ def search(
         console = StudyConsole(out, study.file.early_stopping.metric)
         if retry_failed:
             opened.retry_failed()
-        done = run_study(opened, resources, console, before_s=before.get("seconds", 0.0) if before else 0.0)
+        done = run_study(opened, resources, console, before_s=(before.seconds or 0.0) if before else 0.0)
     show_report(folder, mirror)
     if not done:
         again = ["tune-cmx", *(word for word in _words_given() if word != "--resume"), "--resume"]

@@ -21,13 +21,13 @@ from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
 from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
-from tune_cmx.state.json_file import write_json
+from tune_cmx.state.study_state import STUDY_FILE, new_study_state, read_study_state, write_study_state
 from tune_cmx.state.trial_state import Phase
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol, protocol_hash
 from tune_cmx.training.run_folder import RunFolder, now
 
-STUDY_FILE, SPACE_FILE, DECISIONS = "study.json", "space.yaml", "search/rungs.jsonl"
+SPACE_FILE, DECISIONS = "space.yaml", "search/rungs.jsonl"
 _MEMORY = (DECISIONS, STORAGE)
 """What scheduler and searcher remember."""
 _COURSE = ("status", "seconds", "phases", "two_stage", "equivalent")
@@ -163,7 +163,7 @@ class StudyFolder:
             "fingerprint": self.prepared.audit.fingerprint,
             "classes": list(self.prepared.data.classes),
         }
-        content = {
+        content: dict[str, Any] = {
             "form": FORM,
             "study": study.file.study,
             "question": study.question,
@@ -187,7 +187,8 @@ class StudyFolder:
             "allow_differences": list(study.file.allow_differences),
             **{key: self.progress[key] for key in _COURSE if key in self.progress},
         }
-        write_json(self.folder / STUDY_FILE, content)
+        path = self.folder / STUDY_FILE
+        write_study_state(path, new_study_state(path, **content))
         self.publish(STUDY_FILE, SPACE_FILE, "data", *_MEMORY)
 
     def _space(self) -> dict[str, dict[str, Any]]:
@@ -292,7 +293,7 @@ def _refuse_change(opened: StudyFolder) -> None:
     path = opened.folder / STUDY_FILE
     if not path.exists():
         return
-    kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    kept = read_study_state(path).as_json()
     opened.progress.update({key: kept[key] for key in _COURSE if key in kept})
     if kept.get("two_stage"):
         for key in ("half_width", "pilot_seeds", "max_seeds"):

@@ -12,6 +12,7 @@ from tune_cmx.cli.options.warm_start import warm_started
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.priors import observations_of
+from tune_cmx.state.study_state import StudyState
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
@@ -206,15 +207,16 @@ def test_an_imported_run_that_ended_early_is_left_out(run: "Run", parse: Parse, 
 
 def test_a_search_that_is_taken_up_begins_with_what_it_began_with(published: Path, parse: Parse) -> None:
     begun = warm_started(parse(), [published], None)
-    before = {"searcher": searcher_of(begun)}
+    searcher = searcher_of(begun)
+    before = StudyState.model_validate_json(json.dumps({"study": "some", "searcher": searcher}))
     for trial in published.glob("trials/*/trial.json"):
         trial.unlink()  # what became of the folder since is of no account
-    assert searcher_of(warm_started(parse(), None, before)) == before["searcher"]
-    assert searcher_of(warm_started(parse(), [published], before)) == before["searcher"]
+    assert searcher_of(warm_started(parse(), None, before)) == searcher
+    assert searcher_of(warm_started(parse(), [published], before)) == searcher
     with pytest.raises(ConfigError, match="the search began with"):
         warm_started(parse(), [published / "trials"], before)
     with pytest.raises(ConfigError, match="has begun without it"):
-        warm_started(parse(), [published], {"searcher": {"kind": "tpe"}})
+        warm_started(parse(), [published], StudyState(study="some"))
 
 
 def test_a_searcher_that_learns_nothing_is_refused_with_the_fix(

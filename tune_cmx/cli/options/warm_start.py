@@ -11,6 +11,7 @@ from tune_cmx.cli.output import counted, say, warn, warn_each
 from tune_cmx.config.parse import validate
 from tune_cmx.config.study import Study
 from tune_cmx.errors import ConfigError
+from tune_cmx.state.study_state import StudyState
 
 if TYPE_CHECKING:
     from tune_cmx.evidence.results.study_results import Trial
@@ -22,7 +23,7 @@ WarmStarts = Annotated[
 ]
 
 
-def warm_started(study: Study, folders: Sequence[Path] | None, before: Mapping[str, Any] | None) -> Study:
+def warm_started(study: Study, folders: Sequence[Path] | None, before: StudyState | None) -> Study:
     """The study, its search beginning with the trials of some folders.
 
     Args:
@@ -36,7 +37,7 @@ def warm_started(study: Study, folders: Sequence[Path] | None, before: Mapping[s
     from tune_cmx.search.warm_start import WarmStart, begun_with, choose, refuse_cold
 
     named = list(dict.fromkeys(str(folder.resolve()) for folder in folders or []))
-    kept = ((before or {}).get("searcher") or {}).get("warm_start")
+    kept = None if before is None else before.searcher.warm_start
     if kept is not None:
         warm = validate(WarmStart, kept, source="study.json", lines={}, prefix="searcher.warm_start")
         if named and named != list(warm.folders):

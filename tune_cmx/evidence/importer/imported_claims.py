@@ -40,13 +40,13 @@ def answered(records: StudyResults) -> list[tuple[str, Answer]]:
     Raises:
         ConfigError: A claim cannot be read.
     """
-    about = records.study.get(IMPORTED) or {}
+    about = records.imported
     rows = imported_rows(records)
-    baselines = [str(arm) for arm in about.get("baselines") or []]
-    names = Names(about.get("columns") or {})
+    baselines = about.baselines
+    names = Names(about.columns)
     results = {name for trial in records.of_phase(IMPORTED) for name in trial.imported.figures}
     found = []
-    for entry in about.get("claims") or []:
+    for entry in about.claims:
         claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)
         wanted = _condition(where or {}, names)
         asked = _translated(in_current_words(claim or {}), names)

@@ -10,6 +10,7 @@ from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
 from tune_cmx.metrics import METRICS
+from tune_cmx.state.study_state import ImportedStudy
 
 TITLES = {"stages": "Stage placement", "threshold": "Switching threshold", "fusion": "Fusion", "schedule": "Schedule"}
 SCHEDULE = ("epochs", "batch", "lr")
@@ -21,13 +22,13 @@ _REPORTED = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large", 
 
 def is_imported(records: StudyResults) -> bool:
     """Whether the folder was made by an import."""
-    return IMPORTED in records.study
+    return records.study.imported is not None
 
 
 def imported_page(records: StudyResults) -> Page:
     """The whole report on an import."""
     page = Page()
-    page.heading(str(records.study.get("study", records.folder.name)), level=1)
+    page.heading(records.study.study, level=1)
     imported_section(page, records)
     return page
 
@@ -35,9 +36,9 @@ def imported_page(records: StudyResults) -> Page:
 def imported_section(page: Page, records: StudyResults) -> None:
     """All that a report on an import says, below its title."""
     runs = records.of_phase(IMPORTED)
-    about: Mapping[str, Any] = records.study.get(IMPORTED) or {}
+    about = records.imported
     page.paragraph(
-        f"{count(len(runs), 'run')} from {listed(map(str, about.get('sources') or []))}. This software did not train "
+        f"{count(len(runs), 'run')} from {listed(about.sources)}. This software did not train "
         "them, so none counts as a confirmation run. Tables print each figure as its source does; mAP is in points."
     )
     _claims(page, records)
@@ -79,7 +80,7 @@ def _claims(page: Page, records: StudyResults) -> None:
 
 def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
     page.heading("Baseline")
-    baselines = [str(arm) for arm in records.study[IMPORTED].get("baselines") or []]
+    baselines = records.imported.baselines
     if not baselines:
         page.paragraph(
             "No imported run has FRM+FFM at all four stages, so none can serve as baseline. A claim that compares with "
@@ -208,12 +209,10 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
     page.bullets(lines or ["Nothing that this report needs."])
 
 
-def _source_notes(page: Page, records: StudyResults, about: Mapping[str, Any]) -> None:
-    lines = [f"left out: {entry}" for entry in about.get("refused") or []]
-    lines += [
-        f"left out: {entry['left_out']}, the same run as {entry['same_as']}" for entry in about.get("repeated") or []
-    ]
-    lines += [str(note) for note in about.get("notes") or []]
+def _source_notes(page: Page, records: StudyResults, about: ImportedStudy) -> None:
+    lines = [f"left out: {entry}" for entry in about.refused]
+    lines += [f"left out: {entry.left_out}, the same run as {entry.same_as}" for entry in about.repeated]
+    lines += about.notes
     lines += [f"run folders: {problem}" for problem in records.problems]
     if lines:
         page.heading("Sources")

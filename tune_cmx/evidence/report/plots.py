@@ -87,7 +87,7 @@ def plot_curves(records: StudyResults, stamps: Sequence[str], path: Path) -> boo
         return False
     looks = arm_looks(records)
     figure, ((axes,),) = panels(1, WIDTH, HEIGHT, dpi=DPI)
-    _draw_rungs(axes, (records.study.get("early_stopping") or {}).get("rungs") or [])
+    _draw_rungs(axes, records.study.early_stopping.rungs)
     for trial in sorted(drawn, key=lambda trial: looks[trial.arm].named):  # the named ones above the others
         _draw_curve(axes, trial, clock, metric, looks[trial.arm])
     axes.set_xlabel(TIME_LABELS.get(clock, "epoch"), fontsize=TYPE)

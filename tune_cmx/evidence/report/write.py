@@ -75,10 +75,10 @@ def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) ->
     claims = evaluate_study_claims(records)
     page = Page(stamps=stamps(records))
     page.heading(_title(records), level=1)
-    if records.study.get("question"):
-        page.paragraph(str(records.study["question"]))
-    if records.study.get("status") != "complete":
-        page.paragraph(f"**The study is not complete (status: {records.study.get('status', 'unknown')}).**")
+    if records.study.question:
+        page.paragraph(records.study.question)
+    if records.study.status != "complete":
+        page.paragraph(f"**The study is not complete (status: {records.study.status or 'unknown'}).**")
     page.heading("Answer")
     page.paragraph(answer_text(records, arms, claims))
     found = warnings(records)
@@ -114,4 +114,4 @@ def _results(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path 
 
 
 def _title(records: StudyResults) -> str:
-    return str(records.study.get("study", records.folder.name))
+    return records.study.study

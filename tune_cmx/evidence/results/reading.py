@@ -13,10 +13,10 @@ from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
 from tune_cmx.state.damaged import parsed_as_far
+from tune_cmx.state.study_state import STUDY_FILE, StudyState
 from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
 Types = tuple[type, ...]
-_STUDY_OBJECTS = ("arms", "protocol", "selection", "early_stopping", "searcher", "confirm", "split", "data")
 
 
 def read_study(folder: Path) -> StudyResults:
@@ -36,13 +36,11 @@ def read_study(folder: Path) -> StudyResults:
         raise DataError(f"{folder / 'study.json'}: needs an object; got {type(study).__name__}")
     old = is_old(study)
     study = current_study(study, folder / "study.json")
-    for key in _STUDY_OBJECTS:
-        if not isinstance(study.get(key) or {}, dict):
-            raise DataError(f"{folder / 'study.json'}: {key} needs an object; got {type(study[key]).__name__}")
     problems: list[str] = []
+    state = parsed_as_far(StudyState, study, STUDY_FILE, problems, {"study": folder.name})
     places = sorted(place for place in trials_folder(folder).glob("*") if place.is_dir())
     trials = [trial for place in places if (trial := read_record(place, problems, old=old)) is not None]
-    return StudyResults(folder, study, tuple(trials), _read_rungs(folder, problems, old), tuple(problems))
+    return StudyResults(folder, state, tuple(trials), _read_rungs(folder, problems, old), tuple(problems))
 
 
 def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial | None:

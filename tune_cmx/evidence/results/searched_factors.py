@@ -68,7 +68,7 @@ class CommonPoint:
 def factors(records: StudyResults) -> list[Factor]:
     """The searched paths in the file's order; without the file's space, the paths in which searched arms differ."""
     merged: dict[str, tuple[str, list[Any]]] = {}
-    for domains in (records.study.get("space") or {}).values():
+    for domains in records.study.space.values():
         for path, domain in domains.items():
             kind, found = next((kind, found) for kind, found in domain.items() if kind != "when")
             before = merged.setdefault(path, (kind, []))[1]
@@ -87,7 +87,7 @@ def factors(records: StudyResults) -> list[Factor]:
 def arm_values(records: StudyResults, arm: str) -> Mapping[str, Any]:
     """The searched values of an arm by path; of one that study.json does not have yet, those on its records."""
     if arm in records.arms:
-        return records.arms[arm].get("values") or {}
+        return records.arms[arm].values
     return next((trial.state.values for trial in records.trials if trial.arm == arm and trial.state.values), {})
 
 
@@ -103,7 +103,7 @@ def stopped_early(trial: Trial) -> bool:
 
 def taken_up(records: StudyResults) -> list[Trial]:
     """Trials that went on after an interruption; a search trial that was paused at a rung did so as planned."""
-    pauses = (records.study.get("early_stopping") or {}).get("variant") == "promote"
+    pauses = records.study.early_stopping.variant == "promote"
     several = [trial for trial in records.trials if len(trial.state.lineage) > 1]
     return [trial for trial in several if not (pauses and trial.phase == "search")]
 

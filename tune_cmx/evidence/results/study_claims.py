@@ -22,7 +22,7 @@ def study_rows(records: StudyResults, metric: str) -> list[Row]:
             "arm": trial.arm,
             "seed": trial.seed,
             "run_id": trial.name,
-            "study": records.study.get("study"),
+            "study": records.study.study,
             "status": trial.status,
             "resumed": len(trial.state.lineage) > 1,
             "selected_on": records.selection_split if trial.arm in chosen else None,
@@ -42,16 +42,16 @@ def study_factor(records: StudyResults) -> list[str]:
     A configuration field that the study's protocol does not hold counts as a factor: where the baseline replaces a
     section whole, other fields differ than the ones searched.
     """
-    protocol = records.study.get("protocol") or {}
-    named = [*(records.study.get("factors") or []), *(records.study.get("allow_differences") or [])]
+    protocol = records.study.protocol
+    named = [*records.study.factors, *records.study.allow_differences]
     paths = {path for trial in records.confirmed for path in trial.flat_config}
     unheld = [path for path in paths if protocol and not _held(path, protocol)]
-    return sorted({*(str(name) for name in named), *unheld})
+    return sorted({*named, *unheld})
 
 
 def evaluate_study_claims(records: StudyResults) -> list[tuple[str, Answer]]:
     """Each claim of the study: its sentence and its answer."""
-    claims = records.study.get("claims") or []
+    claims = records.study.claims
     return [(claim_text(claim), evaluate_study_claim(records, claim)) for claim in claims]
 
 
@@ -104,7 +104,7 @@ def _chosen_arms(records: StudyResults) -> set[str]:
 
 def _planned(records: StudyResults, side: Mapping[str, Any]) -> bool:
     """Whether the study has an arm of this description."""
-    arms = [{"arm": arm, **flatten(about.get("config") or {})} for arm, about in records.arms.items()]
+    arms = [{"arm": arm, **flatten(about.config)} for arm, about in records.arms.items()]
     return "best_of" in side or any(matches(row, side) for row in as_rows(arms))
 
 

@@ -13,6 +13,7 @@ from tune_cmx.evidence.claims.rows import flatten
 from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.metrics import SPLITS
 from tune_cmx.smoothing import smoothed
+from tune_cmx.state.study_state import ArmState, ImportedStudy, StudyState
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 
 METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
@@ -157,7 +158,7 @@ class StudyResults:
     """A study's folder."""
 
     folder: Path
-    study: Mapping[str, Any]
+    study: StudyState
     """study.json."""
     trials: tuple[Trial, ...]
     rungs: tuple[Mapping[str, Any], ...]
@@ -168,48 +169,51 @@ class StudyResults:
     @property
     def baseline(self) -> str | None:
         """The baseline arm's id."""
-        baseline = self.study.get("baseline")
-        return None if baseline is None else str(baseline)
+        return self.study.baseline
 
     @property
-    def arms(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.study.get("arms") or {}
+    def arms(self) -> Mapping[str, ArmState]:
+        """The configurations, by id."""
+        return self.study.arms
+
+    @property
+    def imported(self) -> ImportedStudy:
+        """Where the runs of an import come from; nothing of another study."""
+        return self.study.imported or ImportedStudy()
 
     @property
     def finalists(self) -> list[str]:
         """Arm ids, the highest on the selection metric first."""
-        return [str(arm) for arm in (self.study.get("selection") or {}).get("finalists") or []]
+        return list(self.study.selection.finalists)
 
     @property
     def winner(self) -> str | None:
         """The finalist that its confirmation runs put first on the selection metric; None before they have ended."""
-        arm = (self.study.get("selection") or {}).get("winner")
-        return None if arm is None else str(arm)
+        return self.study.selection.winner
 
     @property
     def selection_metric(self) -> str:
         """As `val/mAP`."""
-        selection = self.study.get("selection") or {}
-        return str(selection.get("metric") or (self.study.get("early_stopping") or {}).get("metric") or "val/mAP")
+        return self.study.selection.metric or self.study.early_stopping.metric or "val/mAP"
 
     @property
     def selection_split(self) -> str:
-        return str((self.study.get("selection") or {}).get("split") or self.selection_metric.partition("/")[0])
+        return self.study.selection.split or self.selection_metric.partition("/")[0]
 
     @property
     def clock(self) -> str:
         """What trials were compared at: epoch, fraction or gpu_seconds."""
-        return str((self.study.get("early_stopping") or {}).get("compare_at") or "epoch")
+        return self.study.early_stopping.compare_at or "epoch"
 
     @property
     def smooth_epochs(self) -> int:
         """Over so many epochs the search took its metric."""
-        return int((self.study.get("early_stopping") or {}).get("smooth_epochs") or 1)
+        return self.study.early_stopping.smooth_epochs or 1
 
     @property
     def split_how(self) -> str | None:
         """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
-        ways = [(self.study.get("split") or {}).get("how"), *(trial.state.split_how for trial in self.trials)]
+        ways = [self.study.split.how, *(trial.state.split_how for trial in self.trials)]
         return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
 
     @cached_property
@@ -226,7 +230,7 @@ class StudyResults:
 
     def label(self, arm: str) -> str:
         """The configuration's name as stored; the baseline's says that it is the baseline, also in an older study."""
-        name = str((self.arms.get(arm) or {}).get("label") or arm)
+        name = (self.arms[arm].label if arm in self.arms else None) or arm
         return f"{name} (baseline)" if arm == self.baseline and "baseline" not in name else name
 
     def of_phase(self, phase: str) -> list[Trial]:
@@ -236,7 +240,7 @@ class StudyResults:
 
 def trials_table(records: StudyResults) -> pd.DataFrame:
     """One row a trial: what it was, how far it went, what it gave."""
-    factors = [str(factor) for factor in records.study.get("factors") or []]
+    factors = list(records.study.factors)
     return pd.DataFrame([_table_row(records, trial, factors) for trial in records.trials])
 
 

@@ -11,8 +11,8 @@ from tune_cmx.evidence.wording import listed, value_text
 def allowed_differences(records: StudyResults) -> list[str]:
     """For each field that the file lets differ besides the factors: the baseline's value, and the arms with another."""
     found = []
-    for allowed in records.study.get("allow_differences") or []:
-        by_arm = {arm: _values(records, arm, str(allowed)) for arm in records.arms}
+    for allowed in records.study.allow_differences:
+        by_arm = {arm: _values(records, arm, allowed) for arm in records.arms}
         own = by_arm.pop(str(records.baseline), {})
         fields = sorted({field for values in by_arm.values() for field in values if values[field] != own.get(field)})
         if not fields:
@@ -24,8 +24,8 @@ def allowed_differences(records: StudyResults) -> list[str]:
 def equivalent_warnings(records: StudyResults) -> list[str]:
     """A sentence for each set of fields that has no effect on the models of some arms."""
     by_fields: dict[str, list[str]] = {}
-    for equivalent in records.study.get("equivalent") or []:
-        arms = [str(arm) for arm in equivalent]
+    for equivalent in records.study.equivalent:
+        arms = list(equivalent)
         configs = [_config(records, arm) for arm in arms]
         fields = sorted({field for one in configs for field in one if any(one[field] != c.get(field) for c in configs)})
         of_model = [field for field in fields if field.startswith("model.")]
@@ -63,5 +63,5 @@ def _values(records: StudyResults, arm: str, path: str) -> dict[str, Any]:
 
 
 def _config(records: StudyResults, arm: str) -> dict[str, Any]:
-    flat = flatten((records.arms.get(arm) or {}).get("config") or {})
+    flat = flatten(records.arms[arm].config if arm in records.arms else {})
     return {field: plain(value) for field, value in flat.items() if field not in NOT_PROTOCOL}

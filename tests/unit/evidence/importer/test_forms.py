@@ -146,7 +146,7 @@ def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
         "table.csv:4": "column mAP: has no value, or -1 (undefined)",
     }.items():
         assert any(place in entry and what in entry for entry in found.refused), place
-    assert read_study_of(found, tmp_path).study["imported"]["refused"] == found.refused
+    assert read_study_of(found, tmp_path).imported.refused == tuple(found.refused)
 
 
 def read_study_of(found: Collected, tmp_path: Path) -> StudyResults:

@@ -151,7 +151,7 @@ def test_an_imported_baseline_is_compared_where_a_claim_names_the_baseline(tmp_p
     path.write_text("\n".join([*lines, baseline, other_inputs]) + "\n")
     write_import(collect([path]), tmp_path / "more", CLAIMS)
     records = read_study(tmp_path / "more")
-    assert len(records.study["imported"]["baselines"]) == 2
+    assert len(records.imported.baselines) == 2
     answer = dict(answered(records))["CSSA improves mAP over the FRM+FFM baseline"]
     assert answer["verdict"] == "INSUFFICIENT_REPLICATION"  # against the baseline of the same three modalities
     assert answer["numbers"]["difference"] == pytest.approx(0.84)

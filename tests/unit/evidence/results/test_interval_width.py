@@ -128,7 +128,7 @@ def test_a_pilot_that_told_nothing_is_said(confirmed: StudyWriter) -> None:
 def test_runs_short_of_the_number_are_warned_of(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(seeds=9, wanted=9)
     warnings = section(report_of(confirmed), "Warnings")
-    assert "fewer confirmation runs than the 9 planned: baseline (6), stages 1 (6)" in warnings
+    assert "Fewer confirmation runs than the 9 planned: baseline (6), stages 1 (6)" in warnings
 
 
 def test_holm_runs_over_the_two_stage_p() -> None:

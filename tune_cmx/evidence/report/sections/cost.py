@@ -81,7 +81,7 @@ def full_grid(records: StudyResults, seeds: int) -> Bill | None:
     overall = device_hours(trained) / sum(trial.epochs for trial in trained) if trained else 0.0
     epochs, hours = 0, 0.0
     for arm, found in records.arms.items():
-        length = ((found.get("config") or {}).get("schedule") or {}).get("epochs")
+        length = (found.config.get("schedule") or {}).get("epochs")
         if not length:
             return None
         own = [trial for trial in trained if trial.arm == arm]
@@ -171,7 +171,7 @@ def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
 
 
 def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
-    kind = str((records.study.get("searcher") or {}).get("kind", "grid"))
+    kind = records.study.searcher.kind or "grid"
     grid = "the exhaustive grid" if kind == "grid" and not has_phases(records) else "every arm that was drawn"
     words = []
     if grids:
@@ -192,9 +192,9 @@ def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit
         words.append("The trials ran on CPU and GPU, or on devices not on record: their hours are not of one kind.")
     else:
         words.append("A trial that shared a GPU counts as if it had it alone.")
-    wall = records.study.get("seconds")
+    wall = records.study.seconds
     if wall:
-        words.append(f"Wall clock of the study: {duration(float(wall))}. Failed trials are counted throughout.")
+        words.append(f"Wall clock of the study: {duration(wall)}. Failed trials are counted throughout.")
     return " ".join(words)
 
 

@@ -153,7 +153,7 @@ def _data(records: StudyResults) -> PairedData:
         ConfigError: Its files say something else by now.
     """
     config = next((trial.config.get("data") or {} for trial in records.confirmed), {})
-    root = (records.study.get("data") or {}).get("root") or config.get("root")
+    root = records.study.data.root or config.get("root")
     if not root:
         raise DataError("no place is on record")
     return open_data(

@@ -55,7 +55,7 @@ P = TypeVar("P", Point, ArmPoint)
 
 def objectives(records: StudyResults) -> tuple[str, ...]:
     """What the search optimised at once; empty: the selection metric alone."""
-    return tuple(str(name) for name in (records.study.get("searcher") or {}).get("objectives") or [])
+    return records.study.searcher.objectives or ()
 
 
 def points(records: StudyResults, names: Sequence[str] | None = None) -> list[Point]:

@@ -56,29 +56,29 @@ def confirmation_section(page: Page, records: StudyResults) -> None:
 def protocol_section(page: Page, records: StudyResults) -> None:
     """What every arm shares."""
     study = records.study
-    split, data = study.get("split") or {}, study.get("data") or {}
+    split, data = study.split, study.data
     page.heading("Protocol")
     page.paragraph(
-        f"Hash {study.get('protocol_hash', 'unknown')}. Factors: {_listed(study.get('factors'))}. "
-        f"Differences allowed besides: {_listed(study.get('allow_differences'))}."
+        f"Hash {study.protocol_hash or 'unknown'}. Factors: {_listed(study.factors)}. "
+        f"Differences allowed besides: {_listed(study.allow_differences)}."
     )
     differences = allowed_differences(records)
     if differences:
         page.bullets(differences)
-    counts = split.get("counts") or {}
+    counts = split.counts
     sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
     facts = [
-        ["split", f"by {records.split_how or 'unknown'}, hash {split.get('hash', 'unknown')}"],
+        ["split", f"by {records.split_how or 'unknown'}, hash {split.hash or 'unknown'}"],
         *([["images and boxes", "; ".join(sizes)]] if sizes else []),
-        ["data fingerprint", str(data.get("fingerprint", "unknown"))],
-        *([["classes", ", ".join(str(name) for name in data["classes"])]] if data.get("classes") else []),
+        ["data fingerprint", data.fingerprint or "unknown"],
+        *([["classes", ", ".join(data.classes)]] if data.classes else []),
         ["code version", _of_all(trial.state.code_version for trial in records.trials)],
         ["device", _of_all(trial.state.device for trial in records.trials)],
         ["packages", _of_all(_packages(trial) for trial in records.trials)],
     ]
     settings = [
         [str(path), "none" if value is None else value_text(value)]
-        for path, value in sorted((study.get("protocol") or {}).items())
+        for path, value in sorted(study.protocol.items())
         if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # said above
     ]
     page.table(["field", "value"], [*facts, *settings], left=2)

@@ -25,28 +25,28 @@ class SearchPhase:
 
 def search_phases(records: StudyResults) -> list[SearchPhase]:
     """The phases in their order, then what belongs to none; one phase without a name where there was one search."""
-    trials, over = records.of_phase("search"), records.study.get("phases") or []
+    trials, over = records.of_phase("search"), records.study.phases
     if not has_phases(records):
         return [SearchPhase("", tuple(dict.fromkeys(trial.arm for trial in trials)), (), tuple(trials), records.rungs)]
     found, seen = [], set[str]()
     for phase in over:
-        name, arms = str(phase.get("name")), tuple(str(arm) for arm in phase.get("arms") or [])
+        name, arms = phase.name, phase.arms
         own = tuple(trial for trial in trials if trial.arm in arms and trial.arm not in seen)
         rungs = tuple(entry for entry in records.rungs if entry.get("phase") == name)
-        found.append(SearchPhase(name, arms, tuple(str(arm) for arm in phase.get("kept") or []), own, rungs))
+        found.append(SearchPhase(name, arms, phase.kept, own, rungs))
         seen.update(arms)
     rest = tuple(trial for trial in trials if trial.arm not in seen)
     names = {phase.name for phase in found}
     loose = tuple(entry for entry in records.rungs if entry.get("phase") not in names)
     if rest or loose:  # of the phase that is not over yet: they come one after the other
-        name = next((name for name in records.study.get("space") or {} if name not in names), NO_PHASE)
+        name = next((name for name in records.study.space if name not in names), NO_PHASE)
         found.append(SearchPhase(name, tuple(dict.fromkeys(trial.arm for trial in rest)), (), rest, loose))
     return found
 
 
 def has_phases(records: StudyResults) -> bool:
     """Whether the study searches in several phases."""
-    return bool(records.study.get("phases")) or len(records.study.get("space") or {}) > 1
+    return bool(records.study.phases) or len(records.study.space) > 1
 
 
 def phases_section(page: Page, records: StudyResults) -> None:
@@ -87,10 +87,10 @@ def phases_section(page: Page, records: StudyResults) -> None:
 
 def _varied(records: StudyResults, phase: SearchPhase) -> list[str]:
     """The phase's searched paths as the file has them; without the file's, those in which its arms differ."""
-    domains = (records.study.get("space") or {}).get(phase.name)
+    domains = records.study.space.get(phase.name)
     if domains:
         return [f"{path} ({_domain_words(domain)})" for path, domain in domains.items()]
-    values = [(records.arms.get(arm) or {}).get("values") or {} for arm in phase.arms]
+    values = [records.arms[arm].values if arm in records.arms else {} for arm in phase.arms]
     paths = dict.fromkeys(path for own in values for path in own)
     distinct = {path: len({repr(own.get(path)) for own in values}) for path in paths}
     return [f"{path} ({n} values)" for path, n in distinct.items() if n > 1]
@@ -106,7 +106,7 @@ def _domain_words(domain: Mapping[str, Any]) -> str:
 def _crossed(records: StudyResults) -> int | None:
     """Arms of one grid over all phases' choices; None: a range, or a field that hangs on another."""
     merged: dict[str, set[str]] = {}
-    for domains in (records.study.get("space") or {}).values():
+    for domains in records.study.space.values():
         for path, domain in domains.items():
             if "choice" not in domain or domain.get("when"):
                 return None

@@ -11,6 +11,7 @@ from tune_cmx.evidence.report.sections.search_phases import search_phases
 from tune_cmx.evidence.results.searched_factors import stopped_early
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
+from tune_cmx.state.study_state import EarlyStoppingState
 
 VARIANTS = {
     "promote": "promoting variant: a trial pauses at a rung, and goes on once it is in the upper 1/{factor} there",
@@ -29,12 +30,12 @@ def search_section(page: Page, records: StudyResults, curves: str | None) -> Non
     if not trials:
         page.paragraph("No search trials are on record.")
         return
-    stopping = records.study.get("early_stopping") or {}
+    stopping = records.study.early_stopping
     stopped = sum(map(stopped_early, trials))
     paused = sum(trial.status == "paused" for trial in trials)
     waiting = f", {paused} paused" if paused else ""
     page.paragraph(
-        f"{_searcher_words(records.study.get('searcher') or {}, len(trials))} "
+        f"{_searcher_words(records.study.searcher.as_json(), len(trials))} "
         f"Early stopping: {_stopping_words(stopping)}. "
         f"{count(len(trials), 'trial')}, {stopped} stopped early{waiting}. "
         f"Single runs that served to choose; none is a replicate in the tables above. "
@@ -50,8 +51,8 @@ def search_section(page: Page, records: StudyResults, curves: str | None) -> Non
         _rungs(page, phase.rungs, stopping)
 
 
-def _trials(page: Page, records: StudyResults, trials: Iterable[Trial], stopping: Mapping[str, Any]) -> None:
-    metric, smooth = records.selection_metric, int(stopping.get("smooth_epochs") or 1)
+def _trials(page: Page, records: StudyResults, trials: Iterable[Trial], stopping: EarlyStoppingState) -> None:
+    metric, smooth = records.selection_metric, stopping.smooth_epochs or 1
     mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
     header = ["arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
     rows = [
@@ -75,7 +76,7 @@ def _value(trial: Trial, metric: str, smooth: int) -> float:
 
 
 def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> str:
-    kind, wanted = str(searcher.get("kind", "unknown")), searcher.get("trials")
+    kind, wanted = str(searcher.get("kind") or "unknown"), searcher.get("trials")
     model = SEARCHERS.get(kind)
     if model is None or "trials" not in model.model_fields:
         return f"Searcher: {kind}."
@@ -100,14 +101,14 @@ def _prior_words(prior: Mapping[str, Any]) -> str:
     return f"{values} gave {value_text(prior.get('value'))}"
 
 
-def _stopping_words(stopping: Mapping[str, Any]) -> str:
-    kind = stopping.get("kind") or "none"
+def _stopping_words(stopping: EarlyStoppingState) -> str:
+    kind = stopping.kind or "none"
     if kind == "none":
         return "none"
-    points = list(stopping.get("rungs") or [])
-    metric, clock = stopping.get("metric", "val/mAP"), stopping.get("compare_at", "epoch")
-    factor, brackets = value_text(stopping.get("reduction_factor", "unknown")), int(stopping.get("brackets") or 1)
-    variant = VARIANTS.get(str(stopping.get("variant") or "stop"), str(stopping.get("variant"))).format(factor=factor)
+    points = stopping.rungs
+    metric, clock = stopping.metric or "val/mAP", stopping.compare_at or "epoch"
+    factor, brackets = value_text(stopping.reduction_factor or "unknown"), stopping.brackets or 1
+    variant = VARIANTS.get(stopping.variant or "stop", str(stopping.variant)).format(factor=factor)
     later = points[1:brackets]
     begins = f", the later ones from rung {listed(value_text(point) for point in later)} on" if later else ""
     dealt = f"; {brackets} brackets{begins}" if brackets > 1 else ""
@@ -117,11 +118,11 @@ def _stopping_words(stopping: Mapping[str, Any]) -> str:
     )
 
 
-def _stop_words(trial: Trial, stopping: Mapping[str, Any]) -> str:
+def _stop_words(trial: Trial, stopping: EarlyStoppingState) -> str:
     stop = trial.stopped
     if stop is None:
         return UNKNOWN
-    clock = stopping.get("compare_at") or "epoch"
+    clock = stopping.compare_at or "epoch"
     at = f"rung {value_text(stop.rung)}"
     if clock != "epoch":
         at += f" ({clock}), epoch {value_text(stop.epoch)}"
@@ -129,14 +130,14 @@ def _stop_words(trial: Trial, stopping: Mapping[str, Any]) -> str:
     return f"{at}: {number(stop.value)}{below}"
 
 
-def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: Mapping[str, Any]) -> None:
+def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: EarlyStoppingState) -> None:
     if not entries:
         return
     several = len({entry.get("bracket") for entry in entries}) > 1
     by_rung: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
     for entry in entries:
         by_rung.setdefault((entry.get("bracket") if several else None, entry["rung"]), []).append(entry)
-    promoting = stopping.get("variant") == "promote"
+    promoting = stopping.variant == "promote"
     header = ["went on", "paused", "stopped", "lowest that went on", "highest that did not"]
     if not promoting:
         header = ["stopped", "cutoff"]

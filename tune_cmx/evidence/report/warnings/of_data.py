@@ -39,7 +39,7 @@ def of_data(records: StudyResults) -> Iterator[Warning]:
 def _leaks(records: StudyResults) -> Iterator[Warning]:
     """Images or sequences that are in two parts of the split."""
     listed_parts = _data_file(records, "split.json")
-    sequences = listed_parts.get("sequences") or (records.study.get("split") or {}).get("sequences") or {}
+    sequences = listed_parts.get("sequences") or records.study.split.sequences
     for first, second in combinations(PARTS, 2):
         images = {*listed_parts.get(first, ())} & {*listed_parts.get(second, ())}
         if images:
@@ -54,14 +54,14 @@ def _leaks(records: StudyResults) -> Iterator[Warning]:
 
 
 def _few(records: StudyResults) -> Iterator[Warning]:
-    split = records.study.get("split") or {}
+    split = records.study.split
     for part in ("val", "test"):
-        boxes = ((split.get("counts") or {}).get(part) or {}).get("boxes")
+        boxes = split.counts.get(part, {}).get("boxes")
         if boxes is not None and boxes < FEW_BOXES:
             fact = f"Only {count(boxes, 'box')} in {part}: its figures are coarse"
             advice = f"Give {part} a larger share (`data.fractions`), or label more"
             yield Warning("few boxes", Severity.LIMITED, fact, advice)
-        sequences = (split.get("sequences") or {}).get(part)
+        sequences = split.sequences.get(part)
         if sequences and len(sequences) < FEW_SEQUENCES:
             fact = (
                 f"{part} has {count(len(sequences), 'sequence')}: intervals over seeds do not cover other scenes "
@@ -98,7 +98,7 @@ def _saturated(records: StudyResults) -> Iterator[Warning]:
         if value is not None and value >= SATURATED_POINTS:
             reached[records.label(trial.arm)] = max(value, reached.get(records.label(trial.arm), 0.0))
     if reached:
-        classes = len((records.study.get("data") or {}).get("classes") or [0])
+        classes = len(records.study.data.classes) or 1
         fact = (
             f"{metric} is saturated (a run at {number(max(reached.values()))}; {listed(reached)}). AP is a mean over "
             f"{RECALL_LEVELS} recall levels, so one level is {number(100 / RECALL_LEVELS / classes)} points"
@@ -109,7 +109,7 @@ def _saturated(records: StudyResults) -> Iterator[Warning]:
 def _audits(records: StudyResults, *, has_leaks: bool) -> Iterator[Warning]:
     """What the audit of the data and the split said, once each."""
     said = [
-        *((records.study.get("split") or {}).get("warnings") or []),
+        *records.study.split.warnings,
         *(_data_file(records, "audit.json").get("warnings") or []),
     ]
     is_stamped = FRAME_SPLIT in stamps(records)

@@ -125,7 +125,7 @@ def _mixtures(records: StudyResults) -> Iterator[Warning]:
         else:
             advice = "Confirmed runs agree in it: read the figures of the search apart from theirs"
             yield Warning("mixture", Severity.LIMITED, fact, advice)
-    own = records.study.get("protocol_hash")
+    own = records.study.protocol_hash
     strange = [trial.name for trial in started if own and trial.state.protocol_hash not in (own, None)]
     if strange:
         fact = f"{count(len(strange), 'run')} not under the study's protocol {own}: {listed(strange)}"
@@ -176,7 +176,7 @@ def _gates(records: StudyResults) -> Iterator[Warning]:
 
 
 def _allowed(records: StudyResults) -> Iterator[Warning]:
-    named = [str(name) for name in records.study.get("allow_differences") or []]
+    named = records.study.allow_differences
     if named:
         fact = f"Configurations may differ outside the factors in {listed(named)}, as the file allows"
         yield Warning("allowed", Severity.LIMITED, fact, "Name these fields wherever you quote a difference")
