@@ -109,8 +109,8 @@ def refuse_unfinished(folder: Path, status: str) -> None:
     """
     if status != "complete":
         raise ConfigError(
-            f"{folder}: this trial is not complete (status: {status}), and only complete trials are measured; resume it: "
-            "`tune-cmx search ... --resume` for a study, the same `tune-cmx train` for a single trial"
+            f"{folder}: this trial is not complete (status: {status}), and only complete trials are measured; "
+            "resume it: `tune-cmx search ... --resume` for a study, the same `tune-cmx train` for a single trial"
         )
 
 
