@@ -35,7 +35,7 @@ PASSING = FULL | {
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
-_jitter = random.SystemRandom()  # a trial's own generators must not be drawn from
+_jitter = random.SystemRandom()  # a trial's own random state must stay as it is
 
 
 def patiently(
@@ -75,7 +75,7 @@ def patiently(
 
 
 def on_disk(path: Path, attempt: Callable[[], Result], retry_s: float | None = None) -> Result:
-    """Read or write a part of a record, and wait for a disk that is full or away.
+    """Read or write a file of a run folder, and wait for a disk that is full or away.
 
     Args:
         path: What is read or written, for the error.

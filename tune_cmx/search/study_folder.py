@@ -1,4 +1,4 @@
-"""A study's folder: `study.json`, which the report reads, and the planned records of its trials."""
+"""A study's folder: `study.json`, which the report reads, and the run folders of its trials."""
 
 import fcntl
 import json
@@ -59,7 +59,7 @@ class StudyFolder:
         return arm.config.model_copy(update=update)
 
     def plan(self, arm: Arm, seed: int, phase: Phase) -> RunFolder:
-        """The planned record of one trial; one that is there already is left as it is."""
+        """Plan the run folder of one trial; an existing one stays as it is."""
         config = self.config(arm, seed, phase)
         name = f"{phase}-{arm.id}-s{seed}"
         record = RunFolder.plan(
@@ -77,7 +77,7 @@ class StudyFolder:
         return record
 
     def _inspected(self, arm: Arm) -> dict[str, Any]:
-        """What the arm's record need not find out; nothing of an arm that came up later than the check."""
+        """What the check found out of the arm; nothing for an arm that the search added later."""
         built = self.built.get(arm.id)
         if built is None:
             return {}
@@ -85,14 +85,14 @@ class StudyFolder:
         return {"parameters": built.parameters, "gflops": built.gflops, "audit_warnings": audit}
 
     def publish(self, *relative: str) -> None:
-        """Bring files or records that changed here to the storage."""
+        """Push changed files or run folders to the storage."""
         for name in relative if self.mirror is not None else ():
             assert self.mirror is not None
             if (self.folder / name).exists():
                 self.mirror.push(name)
 
     def refresh(self, record: RunFolder, *, whole: bool = False) -> None:
-        """Take over what a worker wrote into its copy of a record; `whole`: the results too."""
+        """Pull what a worker wrote into its copy of a run folder; `whole`: the results too."""
         if self.mirror is None:
             return
         name = f"trials/{record.folder.name}"
@@ -122,16 +122,16 @@ class StudyFolder:
             yield
 
     def record(self, name: str) -> RunFolder:
-        """The record of that name."""
+        """The run folder of that name."""
         return RunFolder(self.folder / "trials" / name)
 
     def records(self) -> Iterator[RunFolder]:
-        """All records, in the order of their names."""
+        """All run folders, in the order of their names."""
         for file in sorted((self.folder / "trials").glob("*/trial.json")):
             yield RunFolder(file.parent)
 
     def restore_arms(self) -> None:
-        """Take up the arms that an earlier session's search added as it went."""
+        """Restore the arms that the search of an earlier session added."""
         for record in self.records():
             state = record.state()
             if state.arm not in self.study.arms:
@@ -150,7 +150,7 @@ class StudyFolder:
 
     @cached_property
     def protocol_hash(self) -> str:
-        """The hash that stands on every record."""
+        """The hash that every run folder holds."""
         return protocol_hash(self.protocol)
 
     def write(self, **progress: Any) -> None:
@@ -218,7 +218,7 @@ class StudyFolder:
         return {**dump(stopping), "rungs": points}
 
     def identity(self) -> dict[str, Any]:
-        """What cannot change when a study is taken up, by a name for people: records and rungs hang on it."""
+        """What cannot change when a study is resumed, by a name for people: run folders and rungs depend on it."""
         here = _identity(self.protocol, self._early_stopping(), self._space(), self._arms())
         content: dict[str, Any] = json.loads(json.dumps(here))
         return content
@@ -239,7 +239,7 @@ class StudyFolder:
             self.publish(f"trials/{record.folder.name}/trial.json")
 
     def retry_failed(self) -> None:
-        """Let failed trials go on from their last checkpoint."""
+        """Let failed trials resume from their last checkpoint."""
         for record in self.records():
             if record.state().status == "failed":
                 record.update(status="interrupted", reason="failed before, tried again")
@@ -258,7 +258,7 @@ def _identity(
 
 
 def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
-    """Note on the record of a trial that is not over where ASHA stopped it, and by which values, if it did."""
+    """Note in the run folder where ASHA stopped an unfinished trial, and by which values, if it did."""
     if stop is None or record.over:
         return
     epochs = record.state().epochs
@@ -273,7 +273,7 @@ def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
 def open_folder(
     folder: Path, study: Study, prepared: Prepared, space: Path, mirror: Mirror | None = None
 ) -> StudyFolder:
-    """Start a study's folder, or take one up again.
+    """Start a study folder, or open an existing one.
 
     Raises:
         ConfigError: The folder holds a study of another protocol, other arms, or made by other code.

@@ -181,7 +181,7 @@ def restore_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer,
 
 
 def keep_weights_only(folder: Path) -> None:
-    """Remove what only a resumption needs, about two thirds of the space."""
+    """Remove what only resuming needs, about two thirds of the space."""
     for checkpoint in checkpoints(folder):
         state = checkpoint / _STATE
         on_disk(state, partial(state.unlink, missing_ok=True))
