@@ -30,7 +30,7 @@ from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
-from tune_cmx.evidence.results.study_results import METRICS
+from tune_cmx.metrics import scored
 from tune_cmx.search.cluster import Resources, ray_cluster
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.runner import run_study
@@ -79,7 +79,7 @@ def train_nothing(
                     board.add(row)
                 metrics = {name: value for name, value in row.items() if "/" in name}
                 yield EpochReport(int(row["epoch"]), config.schedule.epochs, row["seconds"], metrics)
-        results = {name: row[f"val/{name}"] for name in METRICS}
+        results = {name: row[f"val/{name}"] for name in scored()}
         record.write_detections([])
         record.write_results(config, {"val": results, config.report_split: results}, 1)
         record.update(status="complete", finished=now())
@@ -89,7 +89,7 @@ def curve(config: TrialConfig, epoch: int) -> Row:
     """The row of an epoch: it rises towards an end that hangs on the learning rate, with noise of the seed."""
     noise = hashlib.sha256(f"{config.schedule.lr} {config.seed} {epoch}".encode()).digest()[0] / 256
     value = (40 - 3 * abs(math.log10(config.schedule.lr) + 2)) * (1 - math.exp(-epoch / 3)) + noise
-    metrics = {**{f"val/{name}": value for name in METRICS}, "val/milliseconds": 1.0, "train/loss": 100 - value}
+    metrics = {**{f"val/{name}": value for name in scored()}, "val/milliseconds": 1.0, "train/loss": 100 - value}
     return {"epoch": epoch, "fraction": epoch / config.schedule.epochs, "seconds": float(epoch), **metrics}
 
 

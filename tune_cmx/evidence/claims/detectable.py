@@ -92,7 +92,7 @@ def of_ratio(case: Case, ratios: Comparison) -> Found:
     if ratios.no_spread:
         return _without_spread(paired, ALPHA)
     if value <= 0:
-        return {"detectable": []}, "no number of seeds shows a ratio that is not above 0"
+        return {"detectable": []}, "a ratio is always above 0, so the value claimed must be too"
     sides = (case.treatment, case.baseline)
 
     def smallest(seeds: int) -> float:

@@ -27,7 +27,7 @@ def as_rows(table: pd.DataFrame | Iterable[Mapping[str, Any]]) -> list[Row]:
     Seeds and epochs that are numbers written as text become numbers.
 
     Raises:
-        DataError: The number of epochs is no number.
+        DataError: The number of epochs cannot be read.
     """
     records: Iterable[Mapping[Any, Any]] = table.to_dict("records") if isinstance(table, pd.DataFrame) else table
     return [

@@ -4,19 +4,21 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
+from tune_cmx import metrics
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import claim_text, in_current_words
 from tune_cmx.evidence.claims.parsed_claim import Answer, answer
 from tune_cmx.evidence.claims.rows import Row, as_rows, covered, flatten, matches
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.interval_width import pilot_seeds
-from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
-from tune_cmx.metrics import SPLITS
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 
 
 def study_rows(records: StudyResults, metric: str) -> list[Row]:
     """A row a confirmed run; the machine is protocol for times only."""
     chosen = _chosen_arms(records)
+    known = metrics.find(metric)
+    timed = known is not None and known[1].kind == "time"
     return [
         {
             "arm": trial.arm,
@@ -29,7 +31,7 @@ def study_rows(records: StudyResults, metric: str) -> list[Row]:
             "reported_on": trial.reported_on,
             **trial.flat_config,
             **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
-            **({"device": trial.state.device} if metric in ("hours", "seconds") else {}),
+            **({"device": trial.state.device} if timed else {}),
             **_outcomes(trial),
         }
         for trial in records.confirmed
@@ -114,9 +116,11 @@ def _held(path: str, protocol: Mapping[str, Any]) -> bool:
 
 
 def _outcomes(trial: Trial) -> dict[str, Any]:
-    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS}
-    plain = {name: trial.result(name) for name in METRICS}
+    scored = metrics.scored()
+    named = {f"{split}/{name}": trial.result(f"{split}/{name}") for split in metrics.SPLITS for name in scored}
+    plain = {name: trial.result(name) for name in scored}
     hours = trial.seconds / 3600
     gpu_hours = 0.0 if trial.on_cpu else hours * trial.devices
     times = {"seconds": trial.seconds, "hours": hours, "gpu_hours": gpu_hours} if trial.seconds else {}
-    return {**named, **plain, **times, "params_total": trial.parameters("total")}
+    counts = {f"params_{which}": trial.parameters(which) for which in ("total", "active")}
+    return {**named, **plain, **times, **counts, "gflops": trial.state.gflops}

@@ -11,17 +11,16 @@ import pandas as pd
 
 from tune_cmx.evidence.claims.rows import flatten
 from tune_cmx.evidence.results.breakdown import Breakdown
-from tune_cmx.metrics import SPLITS
+from tune_cmx.metrics import SPLITS, scored
 from tune_cmx.smoothing import smoothed
 from tune_cmx.state.study_state import ArmState, ImportedStudy, StudyState
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 
-METRICS = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large")
 NOT_PROTOCOL = (
     *("seed", "report_split", "data.root", "data.labels", "data.split", "schedule.preset"),
     *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),
 )
-"""Configuration fields that no result hangs on once the rest is equal: places and labels, and the seed."""
+"""Configuration fields that change no result once the rest is equal: places and labels, and the seed."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _table_row(records: StudyResults, trial: Trial, factors: list[str]) -> dict[
         "seconds": trial.seconds,
         **{factor: _cell(flat, factor) for factor in factors},
         f"last {records.selection_metric}": trial.last(records.selection_metric),
-        **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in METRICS},
+        **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in scored()},
         **{f"stopped_{key}": getattr(trial.stopped, key, None) for key in ("epoch", "rung", "value", "cutoff")},
         "params_total": trial.parameters("total"),
         "params_active": trial.parameters("active"),

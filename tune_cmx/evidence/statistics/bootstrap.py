@@ -63,9 +63,9 @@ def resampled(matched: Matched, counts: Counts) -> NDArray[np.float64]:
 
     An image that was drawn k times counts as k images with the same boxes and the same detections. With every image
     drawn once the value is pycocotools' own. Otherwise it is what pycocotools gives for the data with those copies
-    written out, if a copy stands beside its image and no image has two detections of one class with equal scores.
-    pycocotools orders equal scores as they happen to stand in the file: of an image drawn twice with equal scores a
-    and b it reads a b a b, here it is a a b b.
+    written out, if a copy follows its image and no image has two detections of one class with equal scores.
+    pycocotools keeps equal scores in the order of the file. Of an image drawn twice with equal scores a
+    and b it reads a b a b; here it is a a b b.
 
     Args:
         matched: A run.

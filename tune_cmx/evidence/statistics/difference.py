@@ -28,7 +28,7 @@ class Comparison:
     ci95: Interval
     ci90: Interval
     p: float
-    """Two-sided, of the t test; where no run differs from another (`no_spread`) the exact p stands in."""
+    """Two-sided, of the t test; where no run differs from another (`no_spread`) it is the exact p."""
     n_pairs: int | None
     """None: unpaired."""
     sd: float

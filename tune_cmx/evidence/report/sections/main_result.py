@@ -9,8 +9,9 @@ import pandas as pd
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.answer import leading_arm, was_selected
 from tune_cmx.evidence.results.interval_width import precision_words
-from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, interval, listed, number, p_value, signed
+from tune_cmx.metrics import scored
 
 NAMES = {
     "mAP": "mAP",
@@ -44,7 +45,7 @@ def side_by_side(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
     runs = f"means over seeds ± sd; n = {len(baseline_runs)} and {len(lead_runs)}"
     for split in ("test", "val"):
         rows = [
-            _row(NAMES[name], baseline_runs, lead_runs, _result(f"{split}/{name}"), number, signed) for name in METRICS
+            _row(NAMES[name], baseline_runs, lead_runs, _result(f"{split}/{name}"), number, signed) for name in scored()
         ]
         if not any(trial.results.get(split) for trial in (*baseline_runs, *lead_runs)):
             page.paragraph(f"On {split}: no results in the records.")

@@ -11,9 +11,9 @@ from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, OnSplit, read_r
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import left_out
-from tune_cmx.evidence.results.study_results import METRICS, StudyResults, Trial
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, mean_sd, number
-from tune_cmx.metrics import SPLITS
+from tune_cmx.metrics import SPLITS, scored
 
 LARGEST_GAP = 0.05
 """Points between a run's recorded mAP and that of the same weights clean; GPUs and numbers of threads round
@@ -115,7 +115,7 @@ def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
                         "corruption": "clean" if corruption is None else str(corruption),
                         **{key: fields.get(key) for key in ("modality", "kind", "right", "down", "frames")},
                         "loss": None if clean is None or value is None else clean - value,
-                        **{name: results.get(name) for name in METRICS},
+                        **{name: results.get(name) for name in scored()},
                     }
                 )
     return pd.DataFrame(rows).astype(dict.fromkeys(("right", "down", "frames"), "Int64")) if rows else pd.DataFrame()
