@@ -13,15 +13,6 @@ from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, interval, listed, number, p_value, signed
 from tune_cmx.metrics import scored
 
-NAMES = {
-    "mAP": "mAP",
-    "mAP_50": "mAP@50",
-    "mAP_75": "mAP@75",
-    "mAP_small": "mAP small",
-    "mAP_medium": "mAP medium",
-    "mAP_large": "mAP large",
-}
-
 Pick = Callable[[Trial], float | None]
 Print = Callable[[float | None], str]
 
@@ -45,7 +36,8 @@ def side_by_side(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
     runs = f"means over seeds ± sd; n = {len(baseline_runs)} and {len(lead_runs)}"
     for split in ("test", "val"):
         rows = [
-            _row(NAMES[name], baseline_runs, lead_runs, _result(f"{split}/{name}"), number, signed) for name in scored()
+            _row(metric.title, baseline_runs, lead_runs, _result(f"{split}/{name}"), number, signed)
+            for name, metric in scored().items()
         ]
         if not any(trial.results.get(split) for trial in (*baseline_runs, *lead_runs)):
             page.paragraph(f"On {split}: no results in the records.")
