@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from tune_cmx.config.section import RENAMED, Section, Unit
 from tune_cmx.metrics import SPLITS, scored
 
-RUN_RESULTS = ("hours", "gpu_hours", "seconds", "params_total")
+RUN_RESULTS = ("hours", "gpu_hours", "seconds", "params_total", "params_active", "gflops")
 """What a claim may be about besides the scored metrics: what each confirmed run of a study holds, without a split."""
 _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
     "equivalence": ("treatment", "baseline", "margin"),
