@@ -47,7 +47,7 @@ class Run:
     @property
     def partly_timed(self) -> bool:
         """Whether the run was resumed and its source does not say that the time covers all segments."""
-        return bool(self.says.get("resumed")) and not {"seconds", "cumulative_seconds"} & self.says.keys()
+        return bool(self.says.get("resumed")) and "cumulative_seconds" not in self.says
 
 
 def read_results(path: Path, names: Names) -> Run:
@@ -112,8 +112,11 @@ def _beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(trial, dict) or trial.get("id") != content.get("experiment_id"):
         return {}
     lineage = trial.get("lineage")
-    sessions = {"resumed": len(lineage) > 1, "seconds": trial.get("seconds")} if isinstance(lineage, list) else {}
-    return {**{key: trial[key] for key in _KNOWN_BESIDE if key in trial}, **sessions}
+    known = {key: trial[key] for key in _KNOWN_BESIDE if key in trial}
+    if not isinstance(lineage, list):
+        return known
+    seconds = trial.get("seconds") or None
+    return {**known, "resumed": len(lineage) > 1, "seconds": seconds, "cumulative_seconds": seconds}
 
 
 def table_run(cells: Mapping[str, str], place: str, unnamed: str, names: Names, fractions: bool) -> tuple[Run, bool]:

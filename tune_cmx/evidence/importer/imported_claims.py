@@ -95,7 +95,7 @@ def run_row(trial: Trial) -> Row:
         **{key: value for key, value in named.items() if value is not None},
         **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
     }
-    if row.get("resumed") and "cumulative_seconds" not in about.says and "seconds" not in about.says:
+    if row.get("resumed") and "cumulative_seconds" not in about.says:
         row.pop("seconds", None)  # of a source's column: it may cover the last segment only
     return as_rows([row])[0]
 

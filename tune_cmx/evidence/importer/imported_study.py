@@ -98,22 +98,21 @@ def varying_fields(runs: Sequence[Run]) -> list[str]:
 
 
 def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """By configuration: the arm's id and what study.json says of it.
+    """By configuration: the arm's name, which is its id too, and what study.json says of it.
 
     A table's column `arm` names the arms. Without it, runs with equal fields are one arm, named by what varies.
     """
     arms: dict[str, tuple[str, dict[str, Any]]] = {}
-    taken = {str(run.says["arm"]) for run in runs if "arm" in run.says}
-    labels = set(taken)
+    labels = {str(run.says["arm"]) for run in runs if "arm" in run.says}
     for run in runs:
         if _likeness(run) in arms:
             continue
         known = {field: run.fields[field] for field in varying if field in run.fields}
         own = run.says.get("arm")
-        label = own or free_name(_label(run.fields, known), labels)
+        label = str(own) if own else free_name(_label(run.fields, known), labels)
         labels.add(label)
         about: dict[str, Any] = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
-        arms[_likeness(run)] = own or _free(_slug(label), taken), about
+        arms[_likeness(run)] = label, about
     return arms
 
 

@@ -1,21 +1,33 @@
 """The report on imported results: their tables to the printed digit, what is unknown, and a verdict on each claim."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from tune_cmx.evidence.importer.imported_claims import answered, protocol_fields, run_row
 from tune_cmx.evidence.importer.vocabulary import ALL_STAGES, IMPORTED, is_fusion
+from tune_cmx.evidence.report.imported_cells import (
+    SCHEDULE,
+    cells,
+    fact,
+    factor_value,
+    field_value,
+    has_figure,
+    header,
+    heading,
+    link,
+    printed,
+    resumed_words,
+)
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
-from tune_cmx.metrics import METRICS
+from tune_cmx.evidence.wording import UNKNOWN, count, listed, value_text
 from tune_cmx.state.study_state import ImportedStudy
 
 TITLES = {"stages": "Stage placement", "threshold": "Switching threshold", "fusion": "Fusion", "schedule": "Schedule"}
-SCHEDULE = ("epochs", "batch", "lr")
-OTHER_PROTOCOL, RESUMED = "†", "‡"
-"""Marks of a row: another protocol than the others; a time that may cover the last segment only."""
+OTHER_PROTOCOL = "†"
+"""Marks a row of another protocol than most."""
 _REPORTED = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large", "train_loss", "hours", "params_M")
 """What the section on unknown values asks of each run."""
 
@@ -71,6 +83,8 @@ def _claims(page: Page, records: StudyResults) -> None:
     if not claims:
         page.paragraph("The import has no claims. `tune-cmx import SOURCES --claims FILE` adds them.")
         return
+    verdicts = Counter(answer["verdict"] for _, answer in claims)
+    page.paragraph(f"{count(len(claims), 'claim')}: {', '.join(f'{n} {name}' for name, n in verdicts.items())}.")
     page.table(
         ["", "claim", "verdict"], [[str(n), f"“{text}”", a["verdict"]] for n, (text, a) in enumerate(claims, 1)], 3
     )
@@ -104,7 +118,7 @@ def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
 def _factors(runs: Sequence[Trial]) -> list[str]:
     """What varies: fields of the fusion, then the schedule as a whole."""
     fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
-    varied = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
+    varied = [field for field in fields if len({field_value(run, field) for run in runs}) > 1]
     of_fusion = sorted(
         (field for field in varied if is_fusion(field)),
         key=lambda field: list(TITLES).index(field) if field in TITLES else 9,
@@ -118,12 +132,12 @@ def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
     held = [field for field in fields if is_fusion(field) and field != factor]
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for run in runs:
-        groups.setdefault(tuple(_field(run, field) for field in held), []).append(run)
-    tables = [(key, group) for key, group in groups.items() if len({_value(run, factor) for run in group}) > 1]
+        groups.setdefault(tuple(field_value(run, field) for field in held), []).append(run)
+    tables = [(key, group) for key, group in groups.items() if len({factor_value(run, factor) for run in group}) > 1]
     if not tables:
         return
     page.heading(TITLES.get(factor, factor))
-    varied = [field for field in held if len({_field(run, field) for run in runs}) > 1]
+    varied = [field for field in held if len({field_value(run, field) for run in runs}) > 1]
     for key, group in sorted(tables, key=lambda entry: -len(entry[1])):
         where = [
             f"{field} {value}" for field, value in zip(held, key, strict=True) if field in varied and value != UNKNOWN
@@ -131,49 +145,50 @@ def _factor_tables(page: Page, runs: Sequence[Trial], factor: str) -> None:
         odd = _odd_ones(group) if factor != "schedule" else []
         marks = {run.name: f" {OTHER_PROTOCOL}" for run in odd}
         rows = [
-            [_link(run), _value(run, factor) + marks.get(run.name, ""), *_cells(run, runs)] for run in _ranked(group)
+            [link(run), factor_value(run, factor) + marks.get(run.name, ""), *cells(run, runs)]
+            for run in _ranked(group)
         ]
         note = f" {OTHER_PROTOCOL}: not comparable with the other rows ({_odd_words(odd, group)})." if odd else ""
-        page.paragraph(f"{'Runs with ' + ', '.join(where) if where else 'All runs'}.{note}{_resumed_words(group)}")
-        page.table(["run", factor, *_header(runs)], rows, left=2, in_paper=False)
+        page.paragraph(f"{'Runs with ' + ', '.join(where) if where else 'All runs'}.{note}{resumed_words(group)}")
+        page.table(["run", factor, *header(runs)], rows, left=2, in_paper=False)
 
 
 def _all_runs(page: Page, runs: Sequence[Trial]) -> None:
     page.heading("All runs")
     fields = dict.fromkeys(field for run in runs for field in run.imported.fields)
-    differ = [field for field in fields if len({_field(run, field) for run in runs}) > 1]
+    differ = [field for field in fields if len({field_value(run, field) for run in runs}) > 1]
     varied = [field for field in differ if "." not in field or is_fusion(field)]
-    same = [f"{field} {_field(runs[0], field)}" for field in fields if field not in differ]
+    same = [f"{field} {field_value(runs[0], field)}" for field in fields if field not in differ]
     others = [field for field in differ if field not in varied]
     if others:
         page.paragraph(f"The runs also differ in {listed(others)}, or it is unknown whether they do.")
     if same:
         page.paragraph(f"The same in all runs: {', '.join(same)}.")
-    if _resumed_words(runs):
-        page.paragraph(_resumed_words(runs).strip())
-    facts = [name for name in ("arm", "seed") if any(_fact(run, name) for run in runs)]
-    notes = ["notes"] if any(_fact(run, "notes") for run in runs) else []
+    if resumed_words(runs):
+        page.paragraph(resumed_words(runs).strip())
+    facts = [name for name in ("arm", "seed") if any(fact(run, name) for run in runs)]
+    notes = ["notes"] if any(fact(run, "notes") for run in runs) else []
     rows = [
         [
-            _link(run),
-            *(_fact(run, name) or UNKNOWN for name in facts),
-            *(_field(run, field) for field in varied),
-            *_cells(run, runs),
-            *(_fact(run, name) or UNKNOWN for name in notes),
+            link(run),
+            *(fact(run, name) or UNKNOWN for name in facts),
+            *(field_value(run, field) for field in varied),
+            *cells(run, runs),
+            *(fact(run, name) or UNKNOWN for name in notes),
         ]
         for run in _ranked(runs)
     ]
-    header = ["run", *facts, *varied, *_header(runs), *notes]
-    page.table(header, rows, left=1 + len(facts) + len(varied), in_paper=False)
+    names = ["run", *facts, *varied, *header(runs), *notes]
+    page.table(names, rows, left=1 + len(facts) + len(varied), in_paper=False)
 
 
 def _parameters(page: Page, runs: Sequence[Trial]) -> None:
     """Say what the reported parameter counts can mean."""
-    counts = {_printed(run, "params_M") for run in runs} - {UNKNOWN}
+    counts = {printed(run, "params_M") for run in runs} - {UNKNOWN}
     if not counts:
         return
     page.heading("Parameters as reported")
-    placements = {_field(run, "stages") for run in runs if _printed(run, "params_M") != UNKNOWN}
+    placements = {field_value(run, "stages") for run in runs if printed(run, "params_M") != UNKNOWN}
     if len(counts) == 1 and len(placements) > 1:
         page.paragraph(
             f"Every run reports {next(iter(counts))} M, at {count(len(placements), 'different placement')}. Fusions "
@@ -195,10 +210,10 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
         "package versions": lambda run: bool(run.state.packages),
         "device": lambda run: bool(run.state.device),
         "fusion at the other stages": lambda run: (
-            _field(run, "stages") == ALL_STAGES or _field(run, "elsewhere") != UNKNOWN
+            field_value(run, "stages") == ALL_STAGES or field_value(run, "elsewhere") != UNKNOWN
         ),
     }
-    known.update((heading(name), partial(_has_figure, name)) for name in _REPORTED)
+    known.update((heading(name), partial(has_figure, name)) for name in _REPORTED)
     lacking: dict[str, list[str]] = {}
     for what, is_known in known.items():
         names = [run.imported.name for run in runs if not is_known(run)]
@@ -217,46 +232,6 @@ def _source_notes(page: Page, records: StudyResults, about: ImportedStudy) -> No
     if lines:
         page.heading("Sources")
         page.bullets(lines)
-
-
-def heading(name: str) -> str:
-    """A result's name in a table's header, with its unit; points are said above the tables."""
-    metric = METRICS.get(name)
-    if metric is None:
-        return name
-    return f"{metric.title} ({metric.unit})" if metric.unit not in ("", "points", "GFLOP") else metric.title
-
-
-def _fact(run: Trial, name: str) -> str:
-    """What the source says of which run it is; empty where it says nothing."""
-    value = run.seed if name == "seed" else run.imported.says.get(name)
-    return "" if value is None else value_text(value)
-
-
-def _is_partly_timed(run: Trial) -> bool:
-    return bool(run.imported.says.get("resumed"))
-
-
-def _resumed_words(runs: Sequence[Trial]) -> str:
-    times = [name for name in _shown(runs) if name in METRICS and METRICS[name].kind == "time"]
-    if not times or not any(map(_is_partly_timed, runs)):
-        return ""
-    return f" {RESUMED}: a resumed run; its time may cover the last segment only, so no claim about time uses it."
-
-
-def _has_figure(name: str, run: Trial) -> bool:
-    return name in run.imported.figures
-
-
-def _field(run: Trial, field: str) -> str:
-    value = run.imported.fields.get(field)
-    return UNKNOWN if value is None else value_text(value)
-
-
-def _value(run: Trial, factor: str) -> str:
-    if factor != "schedule":
-        return _field(run, factor)
-    return ", ".join(f"{field} {_field(run, field)}" for field in SCHEDULE)
 
 
 def _odd_ones(group: Sequence[Trial]) -> list[Trial]:
@@ -283,31 +258,3 @@ def _odd_words(odd: Sequence[Trial], group: Sequence[Trial]) -> str:
 
 def _ranked(runs: Iterable[Trial]) -> list[Trial]:
     return sorted(runs, key=lambda run: -run.imported.figures["mAP"])
-
-
-def _header(runs: Sequence[Trial]) -> list[str]:
-    return [heading(name) for name in _shown(runs)]
-
-
-def _cells(run: Trial, runs: Sequence[Trial]) -> list[str]:
-    return [_printed(run, name) for name in _shown(runs)]
-
-
-def _shown(runs: Sequence[Trial]) -> list[str]:
-    """Results that some run has: those of the metric table in its order, then others."""
-    names = dict.fromkeys(name for run in runs for name in run.imported.figures)
-    if "params_M" in names:
-        names.pop("params_total", None)  # one count, in another unit
-    return [*(name for name in METRICS if name in names), *(name for name in names if name not in METRICS)]
-
-
-def _printed(run: Trial, name: str) -> str:
-    """As the source prints it; a source with all digits, with those of the metric table."""
-    about, metric = run.imported, METRICS.get(name)
-    text = str(about.printed.get(name) or number(about.figures.get(name), metric.digits if metric else 4))
-    is_time = metric is not None and metric.kind == "time" and text != UNKNOWN
-    return f"{text} {RESUMED}" if is_time and _is_partly_timed(run) else text
-
-
-def _link(run: Trial) -> str:
-    return f"[{run.imported.name}](../{run.folder.parent.name}/{run.name}/)"

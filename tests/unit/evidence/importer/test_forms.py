@@ -8,6 +8,7 @@ import pytest
 
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected, collect
+from tune_cmx.evidence.importer.imported_claims import run_row
 from tune_cmx.evidence.importer.imported_study import write_import
 from tune_cmx.evidence.importer.vocabulary import Names, modalities_text, serves_as_baseline, stages_text
 from tune_cmx.evidence.report.imported import imported_page
@@ -77,12 +78,16 @@ def test_a_record_of_our_own_keeps_what_it_knows(tmp_path: Path) -> None:
         "status": "complete",
         "code_version": "0.1.0+abc",
         "split_hash": "5p1175",
-        "lineage": [],
+        "lineage": [{"first_epoch": 1}, {"first_epoch": 4}],
+        "seconds": 13572.0,
     }
     (path.parent / "trial.json").write_text(json.dumps(trial))
     (read,) = imported(collect([path]), tmp_path / "earlier").trials
     assert (read.seed, read.state.code_version, read.state.split_hash) == (7, "0.1.0+abc", "5p1175")
     assert (read.result("val/mAP"), read.result("test/mAP")) == (80.0, 79.0)
+    row = run_row(read)
+    assert (row["resumed"], row["cumulative_seconds"]) == (True, 13572.0)
+    assert "‡" not in imported_page(read_study(tmp_path / "earlier")).text()
 
 
 def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> None:
