@@ -67,7 +67,7 @@ def test_a_trial_goes_on_where_they_do_not_fit(
     config = with_schedule(tiny.study().arms["baseline"].config)
     record = RunFolder.plan(tmp_path / "record", config, arm="baseline", phase="single")
     assert len(list(run_trial(record, prepared, shared_cache=True))) == 2
-    assert "every process decodes its own frames" in caplog.text
+    assert "every process decodes its own images" in caplog.text
 
 
 def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Tiny) -> None:

@@ -1,4 +1,4 @@
-"""Read every frame and label once, before any training: what cannot be used, sizes, counts and pixel sums."""
+"""Read every image and label once, before any training: unusable files, sizes, counts and pixel sums."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
 Sums = tuple[float, float, int]
-"""Of one band of one frame, its pixels within 0..1: their sum, the sum of their squares, their number."""
+"""Sums over the pixels (within 0..1) of one band of one image: their sum, their sum of squares, their number."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +27,35 @@ class Audit:
     """What one reading of the whole set found."""
 
     sizes: Mapping[str, tuple[int, int]]
-    """Height and width in pixels by frame id."""
+    """Height and width in pixels by image id."""
     boxes: Mapping[str, int]
-    """Boxes by frame id."""
+    """Number of boxes by image id."""
     class_boxes: Mapping[str, int]
-    """Boxes by class name."""
+    """Number of boxes by class name."""
     negatives: int
-    """Frames without a box."""
+    """Number of images without a box."""
     sums: Mapping[str, Mapping[str, tuple[Sums, ...]]]
-    """Pixel sums of each band by frame id and modality."""
+    """Pixel sums of each band, by image id and modality."""
     fingerprint: str
-    """Of ids, bands, classes, labels and images; the same on every machine that has the same files."""
+    """Hash of ids, bands, classes, labels and images; the same files give the same hash on every machine."""
     warnings: tuple[str, ...]
-    """What can be used, but may not be what was meant."""
+    """Sentences on what can be used, but may be a mistake."""
     conditions: Mapping[str, str] = field(default_factory=dict)
     """Condition by image id, such as `day`; of the images for which it is known."""
 
     @property
     def usual_size(self) -> tuple[float, float]:
-        """Median height and width of the frames, in pixels."""
+        """Median height and width of the images, in pixels."""
         heights, widths = zip(*self.sizes.values(), strict=True)
         return median(heights), median(widths)
 
     def to_json(self) -> dict[str, Any]:
-        """The audit as JSON would have it, for a study's folder."""
+        """The audit as JSON types, for a study's folder."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Audit":
-        """The audit of which `to_json` made this, read back."""
+        """The audit from the content that `to_json` gave."""
         sums = {
             id: {modality: tuple(tuple(band) for band in bands) for modality, bands in modalities.items()}
             for id, modalities in content["sums"].items()
@@ -72,19 +72,19 @@ class _ImageAudit:
     digest: str
     problems: list[str]
     odd: list[tuple[str, str]]
-    """Modality, and what is unusual about its image."""
+    """Modality, and the reader's remark on its image."""
 
 
 def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = None, workers: int = 2) -> Audit:
-    """Decode every frame and read every label.
+    """Decode every image and read every label.
 
     Args:
         data: The set.
-        progress: Called with the number of frames read and their total.
+        progress: Called with the number of images read and their total.
         workers: Threads.
 
     Raises:
-        DataError: Some frame or label cannot be used; the message lists the first few and counts the rest.
+        DataError: An image or label cannot be used; the message lists the first few problems and counts the rest.
     """
     results: list[_ImageAudit] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -97,7 +97,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
         raise DataError(_summary(data.root, problems))
     class_ids = Counter(class_id for result in results for class_id in result.classes)
     if not class_ids:
-        raise DataError(f"{data.root}: no frame has a box; a detector needs some to learn from")
+        raise DataError(f"{data.root}: no image has a box; a detector needs boxes to learn from")
     ids = [image.id for image in data.images]
     return Audit(
         sizes={id: result.size for id, result in zip(ids, results, strict=True)},
@@ -112,16 +112,25 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
 
 
 def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[float]]]:
-    """Mean and standard deviation of each band over all pixels of the named frames, by modality.
+    """Mean and standard deviation of each band over all pixels of some images.
 
-    A band that never changes has 1 as its deviation, so that normalising leaves zeros.
+    Args:
+        audit: Of the set.
+        ids: Of the images.
+
+    Returns:
+        By modality `mean` and `std`, a number a band, within 0..1. A constant band has a deviation of 1, so that
+        normalising it gives zeros.
+
+    Raises:
+        DataError: There is no image.
     """
-    frames = [audit.sums[id] for id in ids]
-    if not frames:
-        raise DataError("statistics need at least one frame")
+    images = [audit.sums[id] for id in ids]
+    if not images:
+        raise DataError("statistics need at least one image")
     found: dict[str, dict[str, list[float]]] = {}
-    for modality in frames[0]:
-        totals = np.sum([frame[modality] for frame in frames], axis=0)
+    for modality in images[0]:
+        totals = np.sum([image[modality] for image in images], axis=0)
         mean = totals[:, 0] / totals[:, 2]
         deviation = np.sqrt(np.maximum(totals[:, 1] / totals[:, 2] - mean**2, 0))
         deviation[deviation < 1e-6] = 1.0
@@ -151,7 +160,9 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
-        problems.append(f"frame {image.id}: images differ in size (width×height): {shown}; register them to one size")
+        problems.append(
+            f"image {image.id}: modalities differ in size (width×height): {shown}; register them to one size"
+        )
     classes: list[int] = []
     try:
         content = data.reader.label_bytes(image)
@@ -167,7 +178,7 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
 
 
 def _sums(pixels: Pixels) -> tuple[Sums, ...]:
-    """Exact for whole numbers, by way of a histogram."""
+    """Whole numbers are summed exactly, by a histogram."""
     count = pixels.shape[0] * pixels.shape[1]
     scale = full_scale(pixels.dtype)
     found = []

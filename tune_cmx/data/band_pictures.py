@@ -1,4 +1,4 @@
-"""A frame's bands as pictures for people: the three of rgb in one, each other band by itself."""
+"""An image's bands as pictures for people: one for the three bands of rgb, one for each other band."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def band_panels(bands: Mapping[str, Pixels]) -> list[tuple[str, Image.Image]]:
     """Name and picture of each panel, in the order of the modalities.
 
     Args:
-        bands: H×W×bands by modality, as of `read_frame`.
+        bands: H×W×bands by modality, as `read_image` gives them.
     """
     panels: list[tuple[str, Image.Image]] = []
     for modality, pixels in bands.items():
@@ -31,7 +31,7 @@ def band_panels(bands: Mapping[str, Pixels]) -> list[tuple[str, Image.Image]]:
 
 
 def _grey(band_HW: Pixels) -> Image.Image:
-    """Its range spread over black and white; thermal frames use little of their numbers' range."""
+    """The band in grey, its range stretched: thermal images use a small part of their number range."""
     low, high = np.percentile(band_HW, (1, 99))
     spread = np.clip((band_HW - low) / max(high - low, 1e-6), 0, 1)
     return Image.fromarray((spread * 255).astype(np.uint8)).convert("RGB")

@@ -1,4 +1,4 @@
-"""Frames as tensors: pixels within 0..1, boxes in pixels, and an order that hangs on seed and epoch alone."""
+"""Images as tensors: pixels within 0..1, boxes in pixels, in an order that depends only on seed and epoch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,25 +20,25 @@ Batch = tuple[list[Tensor], list[Target]]
 
 
 class PairedDataset(Dataset[Sample]):
-    """Some frames of a set, in the bands of some modalities.
+    """Some images of a set, with the bands of some modalities.
 
     A sample is the image, C×H×W within 0..1, and its target: `boxes`, N×4, x1, y1, x2, y2 in pixels; `labels`, N
-    class numbers from 1, as 0 is the background; `image_id`, the frame's place in `ids`.
+    class numbers from 1, as 0 is the background; `image_id`, the image's index in `ids`.
 
     Args:
         data: The set.
-        ids: Frames, in this order.
-        modalities: Whose bands the image has, in this order.
-        augment: Random geometry, and a modality left out; None: frames as they are.
-        seed: Of what is random, which is a function of seed, epoch and index: neither the number of workers nor an
-            interruption changes it.
-        means: What each band of a modality shows when it is left out, within 0..1: its mean over the training frames,
-            so that nothing is left of it once the detector has normalised it. Needed with `modality_dropout`.
-        cache_mib: Decoded frames kept in this process's memory, at most.
-        shared: The set's frames, decoded, in memory that is shared; in place of the files and of that cache.
+        ids: Of the images, in this order.
+        modalities: Whose bands a sample has, in this order.
+        augment: Random geometry and modality dropout; None: images as they are.
+        seed: Random seed. What is random depends only on seed, epoch and index, so neither the number of workers nor
+            an interruption changes it.
+        means: Value of each band of a modality that is dropped, within 0..1: its mean over the training images, which
+            normalisation turns into zeros. Needed with `modality_dropout`.
+        cache_mib: Most MiB of decoded images to keep in this process's memory.
+        shared: The set's decoded images in shared memory; if given, neither the files nor that cache are used.
 
     Raises:
-        DataError: A frame or modality is not in the set.
+        DataError: An image or modality is not in the set.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class PairedDataset(Dataset[Sample]):
         shared: SharedImages | None = None,
     ) -> None:
         assert means is not None or augment is None or not augment.modality_dropout, "modality_dropout needs means"
-        frames = {frame.id: frame for frame in data.images}
-        unknown = next((id for id in ids if id not in frames), None)
+        paired = {image.id: image for image in data.images}
+        unknown = next((id for id in ids if id not in paired), None)
         if unknown is not None:
-            raise DataError(f"{data.root}: no frame '{unknown}'")
+            raise DataError(f"{data.root}: no image '{unknown}'")
         for modality in modalities:
             if modality not in data.bands:
                 raise DataError(f"{data.root}: no {modality} images; the set has {', '.join(data.bands)}")
         self.data = data
         self.ids = tuple(ids)
-        self.images = [frames[id] for id in ids]
+        self.images = [paired[id] for id in ids]
         self.modalities = tuple(modalities)
         self.means = means
         self.augment = augment
@@ -77,11 +77,11 @@ class PairedDataset(Dataset[Sample]):
         return len(self.images)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other geometry from here on; the same again for the same epoch."""
+        """Set the epoch, on which the random geometry depends."""
         self.epoch = epoch
 
     def preload(self) -> None:
-        """Fill the cache as far as it goes, so that workers started from here on share it."""
+        """Fill the cache up to its limit, so that workers that start later share it."""
         for index in range(len(self)):
             if self._room <= 0:
                 return
@@ -104,13 +104,13 @@ class PairedDataset(Dataset[Sample]):
         return image, {"boxes": boxes, "labels": classes, "image_id": torch.tensor(index)}
 
     def bands_of(self, modality: str) -> slice:
-        """Where the modality's bands stand in an image."""
+        """The indices of the modality's bands in a sample."""
         before = self.modalities[: self.modalities.index(modality)]
         first = sum(len(self.data.bands[name]) for name in before)
         return slice(first, first + len(self.data.bands[modality]))
 
     def mean_of(self, modality: str) -> Tensor:
-        """The means of the modality's bands, bands×1×1."""
+        """The training means of the modality's bands, bands×1×1."""
         assert self.means is not None
         return torch.tensor(self.means[modality], dtype=torch.float32)[:, None, None]
 
@@ -126,7 +126,7 @@ class PairedDataset(Dataset[Sample]):
         bands = read_image(self.data, self.images[index], self.modalities)
         pixels = [bands[modality] for modality in self.modalities]
         size = sum(array.nbytes for array in pixels)
-        if size <= self._room and get_worker_info() is None:  # what a worker keeps is lost with it, epoch by epoch
+        if size <= self._room and get_worker_info() is None:  # a worker ends with its epoch, and its cache with it
             self._cache[index] = pixels
             self._room -= size
         return pixels
@@ -137,8 +137,15 @@ def build_loader(
 ) -> DataLoader[Sample]:
     """One epoch's batches: lists of images and of targets.
 
-    Every frame comes once; the last batch may be smaller. The order is a function of seed and epoch. The dataset is
-    set to that epoch.
+    Every image comes once; the last batch may be smaller.
+
+    Args:
+        dataset: Its epoch is set.
+        batch_size: Images a batch.
+        shuffle: Whether to permute the images by seed and epoch; else they come in the dataset's order.
+        seed: Random seed of the order.
+        epoch: From 1.
+        workers: Loader processes; 0: this process loads.
     """
     dataset.set_epoch(epoch)
     if workers > 0:
@@ -161,11 +168,11 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Frames may differ in size, so they stay apart."""
+    """A batch as lists, because images may differ in size."""
     return [image for image, _ in samples], [target for _, target in samples]
 
 
 def as_float(pixels: Pixels) -> Tensor:
-    """C×H×W within 0..1, by the range of the number type."""
+    """Pixels (H×W×C) as C×H×W within 0..1, scaled by the range of their number type."""
     bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return torch.from_numpy(bands.astype(np.float32)).div_(full_scale(pixels.dtype))

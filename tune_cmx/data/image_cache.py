@@ -1,7 +1,7 @@
-"""Decoded frames in memory that all processes of a machine share, each set once.
+"""Decoded images in memory that all processes of a machine share.
 
-The first process to come decodes a set's frames into a folder in shared memory, while the others wait; each maps the
-same file; the last to leave removes it.
+The first process decodes a set's images into a folder in shared memory, while the others wait. Each maps the same file,
+and the last one removes it.
 """
 
 import fcntl
@@ -29,45 +29,45 @@ from tune_cmx.data.shared_folder import locked_alone, shared_folder
 from tune_cmx.errors import DataError
 
 USABLE = 0.8
-"""The fraction of what is free that a set may fill; the rest is for what else lies there, such as loaders' batches."""
-_FORM = 1
-"""Of what is written; another one is another folder."""
-_BUILD, _FRAMES, _INDEX = "build", "frames", "index.json"
+"""Fraction of the free memory that a set may fill; loaders' batches, for example, need the rest."""
+_FORM = 2
+"""Version of the files in the folder; it is part of the key."""
+_BUILD, _IMAGES, _INDEX = "build", "images", "index.json"
 _ALIGN = 64
 _THREADS, _AT_ONCE = 8, 64
-"""Of the decoding: threads at most, and frames that may wait to be written."""
+"""Limits while decoding: threads, and images that wait to be written."""
 _MEMORY = Path("/proc/meminfo")
 _LAST_S = 5.0
-"""How long one that keeps the place waits for the processes it outlives to be gone."""
+"""Seconds that `images_kept` waits at its end for the processes of its trials to leave."""
 Place = tuple[int, str, tuple[int, ...]]
-"""Where an image begins in the file, in bytes; its number type; its bands, rows and columns."""
+"""Of one modality of an image: start in the file in bytes; number type; bands, rows and columns."""
 
 _log = logging.getLogger(__name__)
 
 
 class SharedImages:
-    """The decoded frames of a set, read-only. A process that gets it pickled maps the same memory.
+    """The decoded images of a set, read-only. Unpickled in another process, it maps the same memory.
 
     Args:
-        folder: Which holds them, and is held by the caller or its parent.
+        folder: Holds the images. The caller or its parent process must hold the folder's lock.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         places: dict[str, dict[str, Place]] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         self._places = places
-        self._bytes: NDArray[np.uint8] = np.asarray(np.memmap(folder / _FRAMES, dtype=np.uint8, mode="r"))
+        self._bytes: NDArray[np.uint8] = np.asarray(np.memmap(folder / _IMAGES, dtype=np.uint8, mode="r"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SharedImages, (self._folder,)
 
     @property
     def nbytes(self) -> int:
-        """Of all frames."""
+        """Size of all images in bytes."""
         return len(self._bytes)
 
     def read(self, id: str, modalities: Sequence[str]) -> list[Pixels]:
-        """A frame's pixels, H×W×bands of each modality, as `read_image` gives them."""
+        """An image's pixels, H×W×bands of each modality, as `read_image` gives them."""
         return [self._image(*self._places[id][modality]) for modality in modalities]
 
     def _image(self, start: int, dtype: str, shape: tuple[int, ...]) -> Pixels:
@@ -78,45 +78,46 @@ class SharedImages:
 
 @contextmanager
 def shared_images(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[SharedImages | None]:
-    """The set's frames in shared memory for as long as the context lasts, decoded by the first that asks.
-
-    Where they do not fit, or the memory cannot be used, a warning in the log says so, and there are none.
+    """The set's images in shared memory while the context lasts; the first process decodes them.
 
     Args:
         data: The set.
-        audit: Of it.
-        base: The folder for all sets' folders; None: /dev/shm, or where there is none the folder for temporary files.
+        audit: Of the set.
+        base: Folder for the folders of all sets; None: /dev/shm, or the folder for temporary files if there is none.
+
+    Yields:
+        The images; None if they do not fit or the memory cannot be used, which a warning in the log says.
 
     Raises:
-        DataError: A frame cannot be read.
+        DataError: An image cannot be read.
     """
     base = base or _memory()
     with ExitStack() as stack:
-        frames = None
+        images = None
         try:
             folder = stack.enter_context(shared_folder(base, _family(), _key(data, audit)))
-            frames = _found_or_built(folder, data, audit)
+            images = _found_or_built(folder, data, audit)
         except OSError as error:
-            _log.warning("%s; every process decodes its own frames", _reason(error, base))
-        if frames is None:
+            _log.warning("%s; every process decodes its own images", _reason(error, base))
+        if images is None:
             stack.close()
-        yield frames
+        yield images
 
 
 @contextmanager
 def images_kept(data: PairedData, audit: Audit, base: Path | None = None) -> Iterator[str | None]:
-    """Keep what trials put into shared memory between one trial and the next; nothing is decoded here.
+    """Keep the images that trials share from one trial to the next; nothing is decoded here.
 
     Args:
         data: The set.
-        audit: Of it.
-        base: As of `shared_images`.
+        audit: Of the set.
+        base: As for `shared_images`.
 
     Yields:
-        What is wrong, if trials will have to go without shared frames.
+        The reason why trials cannot share images, or None.
 
     Raises:
-        DataError: A frame cannot be read.
+        DataError: An image cannot be read.
     """
     base = base or _memory()
     with ExitStack() as stack:
@@ -126,13 +127,13 @@ def images_kept(data: PairedData, audit: Audit, base: Path | None = None) -> Ite
             if not (folder / _INDEX).exists():
                 _check_room(base, _bytes_needed(data, audit))
         except OSError as error:
-            lack = f"{_reason(error, base)}; every process decodes its own frames"
+            lack = f"{_reason(error, base)}; every process decodes its own images"
             stack.close()
         yield lack
 
 
 def _reason(error: OSError, base: Path) -> str:
-    return f"no shared frames in {base}: {error.strerror or error}"
+    return f"no shared images in {base}: {error.strerror or error}"
 
 
 def _memory() -> Path:
@@ -145,8 +146,8 @@ def _family() -> str:
 
 
 def _key(data: PairedData, audit: Audit) -> str:
-    """Differs where any pixel could. The audit may be older than the files, and so their sizes and times count too."""
-    files = sorted({path for frame in data.images for path in frame.files.values()})
+    """Two keys differ if any pixel may differ. Files may be newer than the audit: the key has their sizes and times."""
+    files = sorted({path for image in data.images for path in image.files.values()})
     try:
         found = [(status.st_size, status.st_mtime_ns) for status in map(os.stat, files)]
     except OSError as error:
@@ -158,16 +159,16 @@ def _key(data: PairedData, audit: Audit) -> str:
 
 
 def _found_or_built(folder: Path, data: PairedData, audit: Audit) -> SharedImages:
-    """The frames of a folder that is held.
+    """The images of a folder whose lock is held.
 
     Raises:
-        OSError: They do not fit.
-        DataError: A frame cannot be read.
+        OSError: The images do not fit.
+        DataError: An image cannot be read.
     """
     if not (folder / _INDEX).exists():
         with (folder / _BUILD).open("w") as lock:
             if not locked_alone(lock.fileno()):
-                _log.warning("waiting for another process, which puts the frames into %s", folder)
+                _log.warning("waiting for another process, which decodes the images into %s", folder)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / _INDEX).exists():
                 _build(folder, data, audit)
@@ -175,38 +176,38 @@ def _found_or_built(folder: Path, data: PairedData, audit: Audit) -> SharedImage
 
 
 def _build(folder: Path, data: PairedData, audit: Audit) -> None:
-    part = folder / f"{_FRAMES}.part"
-    part.unlink(missing_ok=True)  # of a builder that was killed
+    part = folder / f"{_IMAGES}.part"
+    part.unlink(missing_ok=True)  # left by a process that was killed
     room = _check_room(folder.parent, _bytes_needed(data, audit))
     places: dict[str, dict[str, Place]] = {}
     try:
         with part.open("wb") as file:
-            for frame, images in _decoded(data):
-                places[frame.id] = {modality: _append(file, pixels) for modality, pixels in images.items()}
-                if file.tell() > room:  # some frames have larger numbers than the first
+            for image, bands in _decoded(data):
+                places[image.id] = {modality: _append(file, pixels) for modality, pixels in bands.items()}
+                if file.tell() > room:  # some images have a larger number type than the first
                     raise _no_room(file.tell(), room)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(folder / _FRAMES)
+        part.replace(folder / _IMAGES)
         index = folder / f"{_INDEX}.part"
         index.write_text(json.dumps(places), encoding="utf-8")
-        index.replace(folder / _INDEX)  # last: whoever sees it may read
+        index.replace(folder / _INDEX)  # last: its presence says that the images are complete
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
 
 def _decoded(data: PairedData) -> Iterator[tuple[PairedImage, Mapping[str, Pixels]]]:
-    """All frames in order, every modality of each."""
+    """All images in order, with the pixels of every modality."""
     modalities = list(data.bands)
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(data.images), _AT_ONCE):
-            frames = data.images[start : start + _AT_ONCE]
-            yield from zip(frames, pool.map(lambda frame: read_image(data, frame, modalities), frames), strict=True)
+            images = data.images[start : start + _AT_ONCE]
+            yield from zip(images, pool.map(lambda image: read_image(data, image, modalities), images), strict=True)
 
 
 def _append(file: IO[bytes], pixels: Pixels) -> Place:
-    """Band after band, as samples have them."""
+    """Write the bands one after the other, in the order that samples have."""
     file.write(b"\0" * (-file.tell() % _ALIGN))
     start = file.tell()
     bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -215,7 +216,7 @@ def _append(file: IO[bytes], pixels: Pixels) -> Place:
 
 
 def _bytes_needed(data: PairedData, audit: Audit) -> int:
-    """Of all frames, if their numbers are of the same type as the first one's."""
+    """Size of all decoded images, if all have the number type of the first."""
     images = read_image(data, data.images[0], list(data.bands)).values()
     bytes_per_pixel = sum(pixels.shape[2] * pixels.itemsize for pixels in images)
     areas = (height * width for height, width in audit.sizes.values())
@@ -223,14 +224,14 @@ def _bytes_needed(data: PairedData, audit: Audit) -> int:
 
 
 def _check_room(base: Path, needed: int) -> int:
-    """Bytes that may be used.
+    """The bytes that may be used.
 
     Raises:
-        OSError: They are fewer than needed.
+        OSError: More are needed.
     """
     status = os.statvfs(base)
     free = status.f_bavail * status.f_frsize
-    if base.is_relative_to("/dev/shm") and _MEMORY.exists():  # it may be larger than the memory that is left
+    if base.is_relative_to("/dev/shm") and _MEMORY.exists():  # /dev/shm may be larger than the free memory
         lines = dict(line.split(":") for line in _MEMORY.read_text(encoding="ascii").splitlines())
         free = min(free, int(lines["MemAvailable"].split()[0]) * 1024)
     room = int(USABLE * free)
@@ -241,6 +242,6 @@ def _check_room(base: Path, needed: int) -> int:
 
 def _no_room(needed: int, room: int) -> OSError:
     return OSError(
-        f"the decoded frames take {needed / 2**30:.2f} GiB, and {room / 2**30:.2f} GiB may be used, {USABLE:.0%} of "
-        "what is free; in a container, give it more with --shm-size"
+        f"the decoded images take {needed / 2**30:.2f} GiB, and {room / 2**30:.2f} GiB may be used, {USABLE:.0%} of "
+        "the free memory; in a container, raise it with --shm-size"
     )

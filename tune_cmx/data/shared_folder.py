@@ -1,7 +1,7 @@
-"""A folder that processes of a machine share, and that is gone when the last of them is.
+"""A folder that the processes of a machine share; the last of them removes it.
 
-Each holds a lock in it, of which the kernel lets go however the process ends. A folder that nobody holds is left over
-from processes that were killed; whoever comes next for any of its family removes it.
+Each process holds a lock in it, which the kernel releases however the process ends. A folder without a lock is left
+over from killed processes. The next process that needs a folder of the same family removes it.
 """
 
 import fcntl
@@ -18,16 +18,16 @@ _LOCK = "lock"
 
 @contextmanager
 def shared_folder(base: Path, family: str, key: str, last_s: float = 0.0) -> Iterator[Path]:
-    """A folder that is there as long as any process holds it; who holds it last removes it.
+    """A folder that exists while any process holds it; the last one removes it.
 
     Args:
-        base: Where it lies, with the others of its family; made if it is not there.
-        family: The first letters of their names. Of the others, those that nobody holds are removed.
-        key: The rest of its name.
-        last_s: How long to wait, on leaving, to be the last one.
+        base: The parent folder; made if it is absent.
+        family: Start of the name. Folders of the family that no process holds are removed.
+        key: Rest of the name.
+        last_s: Seconds to wait, on leaving, for the other processes to leave.
 
     Raises:
-        OSError: It cannot be made, or is another user's.
+        OSError: The folder cannot be made, or belongs to another user.
     """
     folder = base / f"{family}{key}"
     lock = _join(folder)
@@ -41,13 +41,13 @@ def shared_folder(base: Path, family: str, key: str, last_s: float = 0.0) -> Ite
         while not (alone := locked_alone(lock)) and time.monotonic() < deadline:
             time.sleep(0.1)
         if alone and _is_at(lock, folder / _LOCK):
-            with suppress(OSError):  # whoever comes next removes it
+            with suppress(OSError):  # the next process removes it
                 _remove(folder)
         os.close(lock)
 
 
 def locked_alone(lock: int) -> bool:
-    """Whether nobody else holds it; a shared hold is given up, also where somebody does."""
+    """Take the lock exclusively if no other process holds it; a shared lock is given up in any case."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,15 +56,15 @@ def locked_alone(lock: int) -> bool:
 
 
 def _join(folder: Path) -> int:
-    """A descriptor that holds the folder until it is closed."""
+    """A file descriptor that holds the folder until it is closed."""
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with suppress(FileExistsError):  # exist_ok would look again, when it may be gone
+            with suppress(FileExistsError):  # exist_ok checks again, and the folder may be gone by then
                 folder.mkdir(mode=0o700)
             _refuse_foreign(folder)
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:  # the last one that held it has just removed it
+        except FileNotFoundError:  # the last process has just removed it
             continue
         fcntl.flock(lock, fcntl.LOCK_SH)
         if _is_at(lock, folder / _LOCK):
@@ -73,14 +73,14 @@ def _join(folder: Path) -> int:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Everybody may write to shared memory: what another user has put there is neither read nor removed."""
+    """Raise PermissionError for a folder of another user: anybody may write to shared memory."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise PermissionError(f"{folder} is another user's, or no folder")
+        raise PermissionError(f"{folder} belongs to another user, or is no folder")
 
 
 def _is_at(lock: int, path: Path) -> bool:
-    """Whether the lock is that of the folder, or of one removed before it was taken."""
+    """Whether the lock is the folder's present one, not that of a folder removed before."""
     try:
         return os.path.samestat(os.fstat(lock), path.stat())
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def _is_at(lock: int, path: Path) -> bool:
 
 def _remove_leftover(folder: Path) -> None:
     """Remove a folder, unless a process holds it."""
-    with suppress(OSError):  # somebody else removes it, or it is theirs
+    with suppress(OSError):  # another process removes it, or another user owns it
         _refuse_foreign(folder)
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -100,7 +100,7 @@ def _remove_leftover(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """At once for those who look for it, as one that is half removed must not be taken for a whole one."""
+    """Rename first: no process may take a half removed folder for a whole one."""
     gone = folder.with_name(f"{folder.name}.{os.getpid()}")
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)

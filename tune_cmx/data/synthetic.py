@@ -1,9 +1,11 @@
-"""A small tri-modal set in which fusion matters: a third of the objects shows in RGB only, a third in thermal and
-event only, a third in all. One modality alone can find two thirds at best.
+"""A small synthetic set of three modalities in which fusion matters.
+
+A third of the objects is visible in RGB only, a third in thermal and event only, a third in all. One modality alone can
+find two thirds at most.
 
 An object is a filled ellipse or box, warm-coloured in RGB, hot in thermal, with moving edges in the event image. It
-drifts within its own quarter of the frame. Bars and rings are clutter: they have about half of an object's contrast,
-do not move, and are no objects.
+drifts within its own quarter of the image. Bars and rings are clutter: they have about half of an object's contrast and
+do not move.
 """
 
 import csv
@@ -25,7 +27,7 @@ Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 KINDS = ("rgb", "thermal", "both")
 MARK = "synthetic.json"
-"""Says that a folder was made here, and with which settings."""
+"""Marks a folder as synthetic, with its settings."""
 DEFAULT_FORM = next(iter(READERS))
 _OWN = {MARK, "rgb", "thermal", "event", "images", "labels", "classes.txt", "sequences.csv"}
 
@@ -47,7 +49,7 @@ class _Object:
     heat: float
 
     def centre(self, time: int, quarter: float) -> tuple[float, float]:
-        """Where it is at a frame; it turns round at its quarter's edges."""
+        """Row and column of its centre at a frame of the video; it bounces off the edges of its quarter."""
         half = (self.height / 2, self.width / 2)
         row, column = (
             corner + side + _bounce(start + speed * time - corner - side, quarter - 2 * side)
@@ -76,14 +78,14 @@ def synthesize(
     seed: int = 0,
     form: str = DEFAULT_FORM,
 ) -> Path:
-    """Write a set, or leave it where the same one lies there already.
+    """Write a set, unless the same one is already there.
 
     Args:
-        out: Its folder; must not exist, be empty, or hold a synthetic set, which is then replaced.
+        out: Its folder, which must be absent, empty, or hold a synthetic set; this is then replaced.
         images: Their number in all; spread evenly over the sequences.
         size: Height and width in pixels; objects are an eighth to three eighths of it.
         sequences: Videos with a background, clutter and objects of their own.
-        seed: The same one gives the same pixels.
+        seed: Random seed; the same seed gives the same pixels.
         form: Name in `READERS` of the reader that writes the images.
 
     Returns:
@@ -91,7 +93,7 @@ def synthesize(
 
     Raises:
         ConfigError: A number is too small, or the form unknown.
-        DataError: The folder holds something else.
+        DataError: The folder holds other files.
     """
     if not 1 <= sequences <= images or size < 32 or seed < 0:
         raise ConfigError(
@@ -113,7 +115,7 @@ def synthesize(
 
 
 def _is_made(out: Path, settings: dict[str, Any]) -> bool:
-    """Whether this very set lies there. Raises DataError where something else does."""
+    """Whether the same set is there. Raises DataError if the folder holds other files."""
     if not out.exists():
         return False
     if not out.is_dir():
@@ -121,7 +123,7 @@ def _is_made(out: Path, settings: dict[str, Any]) -> bool:
     names = {path.name for path in out.iterdir()}
     if names and (MARK not in names or names - _OWN):
         other = sorted(names - _OWN or names)[0]
-        raise DataError(f"{out}: holds {other}, which is not of a synthetic set; name a new or empty folder")
+        raise DataError(f"{out}: holds {other}, which is not part of a synthetic set; name a new or empty folder")
     return bool(names) and json.loads((out / MARK).read_text(encoding="utf-8")) == settings
 
 
@@ -147,7 +149,7 @@ def _write(out: Path, *, images: int, size: int, sequences: int, seed: int, read
 
 
 def _kinds(draw: np.random.Generator) -> Any:
-    """Kinds without end, each once in every three."""
+    """An endless sequence of kinds, each once in every three."""
     while True:
         yield from draw.permutation(KINDS).tolist()
 
@@ -188,7 +190,7 @@ def _object(draw: np.random.Generator, kind: str, quarter: int, size: int) -> _O
 def _render(
     scene: _Scene, time: int, size: int, sensors: np.random.Generator
 ) -> tuple[NDArray[np.uint8], list[tuple[float, float, float, float]]]:
-    """One frame's five bands, and its boxes as centre, width, height in fractions."""
+    """The five bands of one image, and its boxes: x and y of the centre, width, height, as fractions."""
     rgb, thermal, event = scene.rgb.copy(), scene.thermal.copy(), np.zeros((size, size))
     boxes = []
     for item in scene.objects if time < scene.empty_from else ():
@@ -224,7 +226,7 @@ def _cloud(draw: np.random.Generator, size: int, strength: float) -> Plane:
 
 
 def _clutter(draw: np.random.Generator, size: int) -> Mask:
-    """A bar across the frame, or a ring."""
+    """A bar across the image, or a ring."""
     rows, columns = np.ogrid[:size, :size]
     row, column = draw.uniform(0, size, size=2)
     thickness = draw.uniform(0.02, 0.04) * size
@@ -238,7 +240,7 @@ def _clutter(draw: np.random.Generator, size: int) -> Mask:
 
 
 def _bounce(position: float, room: float) -> float:
-    """A place on a line of that length, from which one that runs past an end comes back."""
+    """The position on a line of this length that reflects at both ends."""
     if room <= 0:
         return 0.0
     folded = position % (2 * room)

@@ -1,6 +1,6 @@
-"""What is random in a training frame: its geometry, the same for all its bands and boxes, and a modality left out.
+"""Augmentation of training images: random geometry, the same for all bands and boxes, and modality dropout.
 
-The frame keeps its size.
+The image keeps its size.
 
 Legend: C bands, H W rows and columns, N boxes. Boxes are x1, y1, x2, y2 in pixels.
 """
@@ -14,24 +14,31 @@ from torchvision.transforms.v2 import functional
 from tune_cmx.config.trial import AugmentConfig
 
 KEPT_AREA = 0.25
-"""A box that keeps less of its area at the frame's edge is no longer labelled."""
+"""A box that keeps a smaller fraction of its area at the image's edge is dropped."""
 KEPT_SIDE_PX = 2.0
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A window of the frame that is stretched to the frame's size, and whether it is mirrored."""
+    """A window of the image that is stretched to the image's size, and whether it is mirrored."""
 
     flip: bool
     top: int
     left: int
-    """Of the window; negative where it reaches out of the frame."""
+    """Of the window, in pixels; negative where it reaches out of the image."""
     height: int
     width: int
 
 
 def draw_geometry(config: AugmentConfig, height: int, width: int, generator: torch.Generator) -> Geometry:
-    """Draw one; always four numbers of the generator, whatever the settings."""
+    """Draw a window. Takes four numbers of the generator, whatever the settings.
+
+    Args:
+        config: Probability of a flip, and the range of the scale.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        generator: To draw from.
+    """
     flip, zoom, down, right = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     low, high = config.scale
     factor = low * (high / low) ** zoom
@@ -46,25 +53,25 @@ def draw_geometry(config: AugmentConfig, height: int, width: int, generator: tor
 
 
 def draw_dropout(config: AugmentConfig, modalities: int, generator: torch.Generator) -> int | None:
-    """Which of so many modalities is left out, if any; always two numbers of the generator.
+    """The index of the modality that is dropped, or None. Takes two numbers of the generator.
 
-    A frame that loses a modality at one probability loses the same one at every higher probability.
+    An image that loses a modality at one probability loses the same one at every higher probability.
     """
     chance, which = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
     return int(which * modalities) if chance < config.modality_dropout else None
 
 
 def apply_geometry(image_CHW: Tensor, boxes_N4: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    """The frame as the window shows it.
+    """The image as the window shows it.
 
     Args:
-        image_CHW: All bands, float. What the window sees outside of it is each band's mean.
+        image_CHW: All bands, float. Outside of the image the window shows each band's mean.
         boxes_N4: Its boxes.
-        geometry: The draw.
+        geometry: The window.
 
     Returns:
-        Image of the same size, the boxes that are still to be seen, clipped to it, and a mask over the N boxes that
-        were given: which of them these are.
+        The image, of the same size; the boxes that remain visible, clipped to it; and a mask over the N given boxes,
+        true for those that remain.
     """
     height, width = int(image_CHW.shape[-2]), int(image_CHW.shape[-1])
     kept_N = torch.ones(len(boxes_N4), dtype=torch.bool)

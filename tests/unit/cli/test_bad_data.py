@@ -38,7 +38,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
     "a box of no area": (label(BOX + "0 0.5 0.5 0 0.5\n"), "labels/f03.txt:2: the box has no area"),
     "a class id too high": (label("1 0.5 0.5 0.5 0.5\n"), "labels/f03.txt:1: class is 1; allowed: 0 (person)"),
     "a missing partner image": (lambda root: (root / "thermal/f03.png").unlink(), "missing: thermal/f03.png"),
-    "a pair of unequal size": (of_other_size, "frame f03: images differ in size (width×height): rgb 32×32"),
+    "a pair of unequal size": (of_other_size, "image f03: modalities differ in size (width×height): rgb 32×32"),
     "a corrupt image": (lambda root: (root / "rgb/f03.png").write_bytes(b"no image"), "rgb/f03.png: corrupt"),
     "an empty folder": (emptied, "no images; it should hold"),
     "a split with an empty part": (of_two_sequences, "the part test of the split would be empty: 2 sequences"),

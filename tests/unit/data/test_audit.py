@@ -64,7 +64,7 @@ def test_labels_that_are_no_text(folders):
 
 
 def test_a_set_without_any_box(folders):
-    with pytest.raises(DataError, match="no frame has a box"):
+    with pytest.raises(DataError, match="no image has a box"):
         audit(open_data(folders(labels={"a": ""})))
 
 
@@ -81,7 +81,7 @@ def test_a_corrupt_image_is_named(folders):
 
 def test_pairs_of_unequal_size(folders):
     root = folders(images={"thermal/c": GREY[:, :10]})
-    with pytest.raises(DataError, match=r"frame c: images differ in size .*rgb 12×8, thermal 10×8, event 12×8"):
+    with pytest.raises(DataError, match=r"image c: modalities differ in size .*rgb 12×8, thermal 10×8, event 12×8"):
         audit(open_data(root))
 
 

@@ -97,7 +97,7 @@ def test_a_spoilt_file_is_named(folders):
     (root / "rgb" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"rgb/a\.png: corrupt"):
         PairedDataset(data, ["a"], ALL, augment=None, seed=0)[0]
-    with pytest.raises(DataError, match="no frame 'z'"):
+    with pytest.raises(DataError, match="no image 'z'"):
         PairedDataset(data, ["z"], ALL, augment=None, seed=0)
     with pytest.raises(DataError, match="no depth images; the set has rgb, thermal, event"):
         PairedDataset(data, ["a"], ["depth"], augment=None, seed=0)

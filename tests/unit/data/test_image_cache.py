@@ -32,9 +32,9 @@ def opened(root):
     return data, audit(data)
 
 
-def samples(data, frames, **settings):
+def samples(data, cached, **settings):
     dataset = PairedDataset(
-        data, [frame.id for frame in data.images], ALL, **{"augment": None, "seed": 3, "shared": frames, **settings}
+        data, [image.id for image in data.images], ALL, **{"augment": None, "seed": 3, "shared": cached, **settings}
     )
     return [dataset[index] for index in range(len(dataset))]
 
@@ -48,18 +48,18 @@ def same(first, second):
 
 
 @contextmanager
-def untouched(frames, data):
+def untouched(cached, data):
     """Frames that are the same bytes afterwards."""
-    before = [pixels.tobytes() for frame in data.images for pixels in frames.read(frame.id, ALL)]
+    before = [pixels.tobytes() for image in data.images for pixels in cached.read(image.id, ALL)]
     yield
-    assert before == [pixels.tobytes() for frame in data.images for pixels in frames.read(frame.id, ALL)]
+    assert before == [pixels.tobytes() for image in data.images for pixels in cached.read(image.id, ALL)]
 
 
 class TestNumbers:
     @pytest.fixture(params=["folders", "sixteen bits", "packed", "packed floats"])
     def root(self, request, folders, packed):
         draw = np.random.default_rng(0)
-        sizes = [(8, 12), (4, 6), (9, 5)]  # frames of a set may differ in size
+        sizes = [(8, 12), (4, 6), (9, 5)]  # images of a set may differ in size
         if request.param == "folders":
             images = {
                 f"{modality}/{id}": draw.integers(0, 256, size + ((3,) if modality == "rgb" else ()), dtype=np.uint8)
@@ -80,18 +80,18 @@ class TestNumbers:
     def test_samples_are_the_same_bits(self, root, base):
         data, found = opened(root)
         plain = samples(data, None)
-        with shared_images(data, found, base) as frames, untouched(frames, data):
-            same(samples(data, frames), plain)
-            same(samples(data, pickle.loads(pickle.dumps(frames))), plain)  # as a loader that is not forked has it
+        with shared_images(data, found, base) as cached, untouched(cached, data):
+            same(samples(data, cached), plain)
+            same(samples(data, pickle.loads(pickle.dumps(cached))), plain)  # as a loader that is not forked has it
             twisted = {"augment": AugmentConfig(), "seed": 4}
-            same(samples(data, frames, **twisted), samples(data, None, **twisted))
+            same(samples(data, cached, **twisted), samples(data, None, **twisted))
 
     def test_pixels_are_those_that_are_read_and_cannot_be_written(self, root, base):
         data, found = opened(root)
-        with shared_images(data, found, base) as frames:
-            for frame in data.images:
-                read = read_image(data, frame, ALL)
-                for modality, pixels in zip(ALL, frames.read(frame.id, ALL), strict=True):
+        with shared_images(data, found, base) as cached:
+            for image in data.images:
+                read = read_image(data, image, ALL)
+                for modality, pixels in zip(ALL, cached.read(image.id, ALL), strict=True):
                     assert pixels.dtype == read[modality].dtype
                     np.testing.assert_array_equal(pixels, read[modality])
                     with pytest.raises(ValueError, match="read-only"):
@@ -100,10 +100,10 @@ class TestNumbers:
     def test_loaders_of_several_processes_give_the_same(self, root, base):
         data, found = opened(root)
         settings = {"batch_size": 2, "shuffle": True, "seed": 1, "epoch": 2}
-        ids = [frame.id for frame in data.images]
-        with shared_images(data, found, base) as frames:
+        ids = [image.id for image in data.images]
+        with shared_images(data, found, base) as cached:
             loaded = []
-            for shared, workers in ((None, 0), (frames, 0), (frames, 2)):
+            for shared, workers in ((None, 0), (cached, 0), (cached, 2)):
                 dataset = PairedDataset(data, ids, ALL, augment=AugmentConfig(), seed=0, shared=shared)
                 batches = build_loader(dataset, workers=workers, **settings)
                 loaded.append([sample for images, targets in batches for sample in zip(images, targets, strict=True)])
@@ -112,7 +112,7 @@ class TestNumbers:
 
 
 class TestKey:
-    def test_pixels_that_changed_are_other_frames(self, folders, base):
+    def test_pixels_that_changed_are_other_images(self, folders, base):
         """Also where the audit is older than the files, as in a study that is taken up."""
         root = folders(IDS)
         data, found = opened(root)
@@ -129,30 +129,30 @@ class TestWithout:
     def test_too_little_room_is_a_warning(self, folders, base, monkeypatch, caplog):
         data, found = opened(folders(IDS))
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=3, f_frsize=1024))
-        with caplog.at_level(logging.WARNING), shared_images(data, found, base) as frames:
-            assert frames is None
+        with caplog.at_level(logging.WARNING), shared_images(data, found, base) as cached:
+            assert cached is None
             assert left(base) == []
-        assert "the decoded frames take 0.00 GiB, and 0.00 GiB may be used, 80% of what is free" in caplog.text
-        assert "every process decodes its own frames" in caplog.text
+        assert "the decoded images take 0.00 GiB, and 0.00 GiB may be used, 80% of the free memory" in caplog.text
+        assert "every process decodes its own images" in caplog.text
         with images_kept(data, found, base) as lack:
             assert "--shm-size" in lack
         assert left(base) == []
 
-    def test_frames_that_turn_out_larger_than_the_first(self, packed, base, monkeypatch, caplog):
+    def test_images_that_turn_out_larger_than_the_first(self, packed, base, monkeypatch, caplog):
         arrays = {"a": np.zeros((8, 8, 5), np.uint8), **{id: np.zeros((8, 8, 5), np.float32) for id in "bcd"}}
         data, found = opened(packed(arrays))
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=4, f_frsize=1024))
-        with shared_images(data, found, base) as frames:
-            assert frames is None
+        with shared_images(data, found, base) as cached:
+            assert cached is None
         assert "may be used" in caplog.text
         assert left(base) == []
 
     def test_a_place_that_cannot_be_used(self, folders, tmp_path, caplog):
         data, found = opened(folders(IDS))
         (tmp_path / "file").write_text("")
-        with shared_images(data, found, tmp_path / "file") as frames:
-            assert frames is None
-        assert "no shared frames in" in caplog.text
+        with shared_images(data, found, tmp_path / "file") as cached:
+            assert cached is None
+        assert "no shared images in" in caplog.text
 
     def test_a_folder_that_is_a_link(self, folders, base, tmp_path, caplog):
         data, found = opened(folders(IDS))
@@ -160,9 +160,9 @@ class TestWithout:
             name = left(base)[0]
         (tmp_path / "elsewhere").mkdir()
         (base / name).symlink_to(tmp_path / "elsewhere")
-        with shared_images(data, found, base) as frames:
-            assert frames is None
-        assert "another user's" in caplog.text
+        with shared_images(data, found, base) as cached:
+            assert cached is None
+        assert "another user" in caplog.text
         assert left(tmp_path / "elsewhere") == []
 
     def test_a_frame_that_cannot_be_read_is_named(self, folders, base):
@@ -181,7 +181,7 @@ def test_by_default_they_are_in_shared_memory_under_the_users_number(folders):
     data, found = opened(folders([*IDS, "only-here"]))
     memory = Path("/dev/shm")
     before = set(memory.glob(f"tune-cmx-{os.getuid()}-*"))
-    with shared_images(data, found) as frames:
-        assert frames is not None
+    with shared_images(data, found) as cached:
+        assert cached is not None
         assert len(set(memory.glob(f"tune-cmx-{os.getuid()}-*")) - before) == 1
     assert set(memory.glob(f"tune-cmx-{os.getuid()}-*")) <= before

@@ -22,17 +22,17 @@ from tune_cmx.data.readers import open_data
 root, base, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 data = open_data(root)
 read_image = image_cache.read_image
-def slow(data, frame, modalities):
+def slow(data, image, modalities):
     time.sleep(seconds)
     with log.open("a") as file:
-        print(sys.argv[5], frame.id, file=file)
-    return read_image(data, frame, modalities)
+        print(sys.argv[5], image.id, file=file)
+    return read_image(data, image, modalities)
 found = audit(data)
 image_cache.read_image = slow
 print("ready", flush=True)
 sys.stdin.readline()
-with image_cache.shared_images(data, found, base) as frames:
-    images = [pixels for frame in data.images for pixels in frames.read(frame.id, list(data.bands))]
+with image_cache.shared_images(data, found, base) as cached:
+    images = [pixels for image in data.images for pixels in cached.read(image.id, list(data.bands))]
     print(sum(int(pixels.sum()) for pixels in images), flush=True)
     sys.stdin.readline()
 """
@@ -40,8 +40,8 @@ with image_cache.shared_images(data, found, base) as frames:
 
 @pytest.fixture
 def process(base, tmp_path):
-    """A function that starts a process which opens a set's shared frames when it is told to go on, and then again
-    waits for that; a frame takes it so many seconds to decode."""
+    """A function that starts a process which opens a set's shared images when it is told to go on, and then again
+    waits for that; an image takes it so many seconds to decode."""
     begun = []
 
     def start(root, name="a", seconds=0.0):
@@ -98,13 +98,13 @@ def test_the_last_one_that_leaves_removes_them(folders, base, process):
     root = folders(IDS)
     data, found = opened(root)
     other = process(root)
-    with shared_images(data, found, base) as frames:
+    with shared_images(data, found, base) as cached:
         go_on(other)
-        total = sum(int(pixels.sum()) for id in IDS for pixels in frames.read(id, ALL))
+        total = sum(int(pixels.sum()) for id in IDS for pixels in cached.read(id, ALL))
         assert int(other.stdout.readline()) == total
     assert len(left(base)) == 1
-    with shared_images(data, found, base) as frames:  # still there: nothing is decoded anew
-        assert frames is not None
+    with shared_images(data, found, base) as cached:  # still there: nothing is decoded anew
+        assert cached is not None
     go_on(other)
     other.communicate()
     assert left(base) == []
@@ -114,15 +114,15 @@ def test_what_a_killed_builder_left_is_built_anew(folders, base, process):
     root = folders(IDS)
     killed = process(root, seconds=0.2)
     go_on(killed)
-    until(lambda: any(base.glob("*/frames.part")))
+    until(lambda: any(base.glob("*/images.part")))
     killed.kill()
     killed.wait()
     assert len(left(base)) == 1
     data, found = opened(root)
-    with shared_images(data, found, base) as frames:
-        for frame in data.images:
-            plain = read_image(data, frame, ALL)
-            for modality, pixels in zip(ALL, frames.read(frame.id, ALL), strict=True):
+    with shared_images(data, found, base) as cached:
+        for image in data.images:
+            plain = read_image(data, image, ALL)
+            for modality, pixels in zip(ALL, cached.read(image.id, ALL), strict=True):
                 np.testing.assert_array_equal(pixels, plain[modality])
         assert not any(base.glob("*/*.part"))
     assert left(base) == []
@@ -132,7 +132,7 @@ def test_one_that_waits_for_a_builder_that_is_killed_builds(folders, base, proce
     root = folders(IDS)
     killed, waits = process(root, "a", seconds=0.5), process(root, "b")
     go_on(killed)
-    until(lambda: any(base.glob("*/frames.part")))
+    until(lambda: any(base.glob("*/images.part")))
     go_on(waits)
     assert "waiting" in waits.stderr.readline()
     killed.kill()

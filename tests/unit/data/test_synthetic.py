@@ -101,7 +101,7 @@ def test_only_its_own_folder_is_replaced(tmp_path):
     synthesize(out, **{**SMALL, "images": 12})
     assert len(open_data(out).images) == 12
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"holds notes\.txt, which is not of a synthetic set"):
+    with pytest.raises(DataError, match=r"holds notes\.txt, which is not part of a synthetic set"):
         synthesize(out, **SMALL)
     other = tmp_path / "other"
     (other / "rgb").mkdir(parents=True)

@@ -41,7 +41,7 @@ SharedCache = Annotated[
     bool,
     typer.Option(
         "--shared-cache/--no-shared-cache",
-        help="Keep decoded frames in memory that the trials of a machine share; changes no number.",
+        help="Keep decoded images in memory that the trials of a machine share. This does not change any result.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch's threads on the CPU.")]

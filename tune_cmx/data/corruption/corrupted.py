@@ -1,4 +1,4 @@
-"""Frames one of whose modalities is missing, shifted or delayed."""
+"""Images with one modality missing, shifted or delayed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,17 +11,17 @@ from tune_cmx.errors import DataError
 
 
 class CorruptedDataset(PairedDataset):
-    """As `PairedDataset` without augmentation, but for one modality; boxes are those of the frame.
+    """A `PairedDataset` without augmentation and with one corrupted modality; the boxes stay as they are.
 
     Args:
         data: The set.
-        ids: Frames, in this order.
-        modalities: Whose bands the image has, in this order.
-        corruption: Of one of them.
-        means: Of each band by modality, within 0..1: what is to be seen where the modality shows nothing.
+        ids: Of the images, in this order.
+        modalities: Whose bands a sample has, in this order.
+        corruption: Of one of these modalities.
+        means: Training mean of each band by modality, within 0..1: its value where the modality shows nothing.
 
     Raises:
-        DataError: A frame or modality is not in the set, or a delay is asked for and sequences are not known.
+        DataError: An image or modality is not in the set, or sequences are not known and the corruption is a delay.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class CorruptedDataset(PairedDataset):
 
 
 def shifted(image_CHW: Tensor, right: int, down: int, outside_C11: Tensor) -> Tensor:
-    """The image moved by whole pixels; `outside_C11` is to be seen where it no longer is.
+    """The image moved by whole pixels.
 
     Args:
-        image_CHW: Left as it is.
-        right: Pixels; negative: to the left.
-        down: Pixels; negative: up.
-        outside_C11: Of each band.
+        image_CHW: Is not changed.
+        right: Pixels to the right; negative: to the left.
+        down: Pixels down; negative: up.
+        outside_C11: Value of each band on the uncovered border.
     """
     height, width = image_CHW.shape[-2:]
     moved_CHW = outside_C11.expand_as(image_CHW).clone()

@@ -36,7 +36,7 @@ class Missing(_OfModality):
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """Orders corruptions of a kind, the slightest first."""
+        """A sorting key within a kind, the weakest corruption first."""
         return ()
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Missing(_OfModality):
 
 
 class Shifted(_OfModality):
-    """The modality is out of place, in pixels of the frame as stored; its training means come in from outside."""
+    """The modality is moved by pixels of the stored image; the uncovered border shows its training means."""
 
     kind: Literal["shifted"] = "shifted"
     right: int
@@ -53,7 +53,7 @@ class Shifted(_OfModality):
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """As of `Missing`."""
+        """As for `Missing`."""
         return abs(self.right) + abs(self.down), self.right, self.down
 
     @model_validator(mode="after")
@@ -68,14 +68,15 @@ class Shifted(_OfModality):
 
 
 class Delayed(_OfModality):
-    """The modality shows what it saw so many frames before, or the sequence's first where there are not so many."""
+    """The modality shows an earlier image of the video, the first one at the start of the video."""
 
     kind: Literal["delayed"] = "delayed"
     frames: Annotated[int, Field(ge=1)]
+    """How many images of the video earlier."""
 
     @property
     def strength(self) -> tuple[int, ...]:
-        """As of `Missing`."""
+        """As for `Missing`."""
         return (self.frames,)
 
     def __str__(self) -> str:
@@ -87,10 +88,10 @@ _ANY: TypeAdapter[Corruption] = TypeAdapter(Annotated[Corruption, Field(discrimi
 
 
 def read_corruption(content: Any) -> Corruption:
-    """A corruption from its fields, as a file or a command line has them.
+    """A corruption from its fields.
 
     Raises:
-        DataError: There is no such corruption.
+        DataError: The kind is unknown, or a field is missing or out of range.
     """
     try:
         return _ANY.validate_python(content)
@@ -111,28 +112,32 @@ def usual_corruptions(modalities: Iterable[str], *, delays: bool) -> list[Corrup
 
 
 def earlier_images(data: PairedData, ids: Sequence[str], frames: int) -> list[PairedImage]:
-    """For each id the frame that lies so many before it in its sequence, or the sequence's first.
+    """For each image an earlier one of its video.
 
-    A sequence is in the order of its frames' numbers where all of them have one, else in the order of their names.
-    It is counted in frames that the set holds, whatever part of the split they are in.
+    A video is in the order of its frame numbers if all of its images have one, else in the order of their names.
+
+    Args:
+        data: The set.
+        ids: Of the images.
+        frames: How many images of the video earlier, in whatever part of the split; beyond its start, the first one.
 
     Raises:
         DataError: The set's sequences are not known.
     """
     if not data.sequences_known:
         raise DataError(
-            f"{data.root}: a delay needs sequences, and they are not known here; put sequences.csv (id, sequence, "
-            "frame) beside the images, or give --sequences"
+            f"{data.root}: a delay needs sequences, and they are not known here; put sequences.csv (columns id, "
+            "sequence, frame) beside the images, or give --sequences"
         )
     members: dict[str, list[PairedImage]] = {}
-    for frame in data.images:
-        members.setdefault(str(frame.sequence), []).append(frame)
+    for image in data.images:
+        members.setdefault(str(image.sequence), []).append(image)
     earlier: dict[str, PairedImage] = {}
     for sequence in map(_in_time, members.values()):
-        earlier |= {frame.id: sequence[max(0, place - frames)] for place, frame in enumerate(sequence)}
+        earlier |= {image.id: sequence[max(0, place - frames)] for place, image in enumerate(sequence)}
     return [earlier[id] for id in ids]
 
 
-def _in_time(frames: Sequence[PairedImage]) -> list[PairedImage]:
-    numbers: Mapping[str, int] = {frame.id: frame.number for frame in frames if frame.number is not None}
-    return sorted(frames, key=lambda frame: numbers[frame.id]) if len(numbers) == len(frames) else list(frames)
+def _in_time(images: Sequence[PairedImage]) -> list[PairedImage]:
+    numbers: Mapping[str, int] = {image.id: image.number for image in images if image.number is not None}
+    return sorted(images, key=lambda image: numbers[image.id]) if len(numbers) == len(images) else list(images)

@@ -1,4 +1,4 @@
-"""`robustness.json`: what a record knows of its detector on frames one of whose modalities is corrupted."""
+"""`robustness.json` in a run folder: the metrics of its detector with one modality corrupted."""
 
 import json
 from contextlib import suppress
@@ -14,41 +14,41 @@ from tune_cmx.old_form import current_robustness
 
 ROBUSTNESS = "robustness.json"
 Results = dict[str, Annotated[float, Field(ge=0, le=100)] | None]
-"""Metrics in points by name; None: not defined, as of a size that no box has."""
+"""Metrics in points by name; None: not defined, such as that of a size that no box has."""
 
 
 class Outcome(Section):
-    """What one corruption leaves."""
+    """The metrics under one corruption."""
 
     corruption: Annotated[Corruption, Field(discriminator="kind")]
     results: Results
 
 
 class Basis(Section):
-    """What results hang on; those of another basis are not compared with these."""
+    """What the results depend on; results of another basis are measured again."""
 
     weights: str
-    """Twelve hexadecimal digits over the weights' file."""
+    """Hash of the weights' file, twelve hexadecimal digits."""
     split_hash: str
     data_fingerprint: str
     code_version: str
     device: str | None = None
-    """`cpu` or `cuda`, which round differently; None: not noted, as by an earlier version."""
+    """`cpu` or `cuda`, which round differently; None: an earlier version did not store it."""
 
 
 class OnSplit(Section):
-    """One part of the split, clean and corrupted, by the same weights."""
+    """The metrics on one part of the split, clean and corrupted, of the same weights."""
 
     basis: Basis
     clean: Results
     corrupted: tuple[Outcome, ...] = ()
 
     def results(self, corruption: Corruption) -> Results | None:
-        """Of this corruption; None: it was not looked at."""
+        """The metrics under this corruption; None: not measured."""
         return next((one.results for one in self.corrupted if one.corruption == corruption), None)
 
     def with_results(self, corruption: Corruption, results: Results) -> "OnSplit":
-        """The same and one more."""
+        """The same, with the metrics under one more corruption."""
         outcome = Outcome(corruption=corruption, results=results)
         return self.model_copy(update={"corrupted": (*self.corrupted, outcome)})
 
@@ -60,10 +60,10 @@ class Robustness(Section):
 
 
 def read_robustness(record: Path) -> Robustness | None:
-    """The file of a record's folder; None: there is none.
+    """The file of a run folder; None: there is none.
 
     Raises:
-        DataError: It cannot be read, or holds what cannot be.
+        DataError: It cannot be read, or a field is missing or out of range.
     """
     path = record / ROBUSTNESS
     if not path.is_file():

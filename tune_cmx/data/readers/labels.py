@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 OVERSHOOT = 1e-3
-"""How far a box may reach out of the image, as a fraction of it: labels written with few digits do; it is clipped."""
+"""How far a box may reach out of the image, as a fraction of it: rounded labels do. The box is clipped."""
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The boxes of one frame."""
+    """The boxes of one image."""
 
     boxes: NDArray[np.float64]
     """N×4: x1, y1, x2, y2 as fractions, within 0..1."""
@@ -26,7 +26,7 @@ def parse_labels(content: bytes, place: str, classes: tuple[str, ...]) -> tuple[
 
     Args:
         content: The file's bytes.
-        place: How to name the file in a problem.
+        place: The file's name for error messages.
         classes: Names of the classes; a line's id must be below their number.
     """
     try:

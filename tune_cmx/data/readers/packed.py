@@ -87,7 +87,7 @@ def _checked_bands(bands: Mapping[str, tuple[int, ...]], channels: int, path: Pa
             if not 0 <= index < channels:
                 raise ConfigError(f"bands.{name}: channel {index}; {path.name} has 0..{channels - 1}")
             if index in used:
-                raise ConfigError(f"bands.{name}: channel {index} stands twice; each belongs to one modality")
+                raise ConfigError(f"bands.{name}: channel {index} is named twice; each belongs to one modality")
             used.append(index)
     if not used:
         raise ConfigError("bands: empty; name the channels of at least one modality")

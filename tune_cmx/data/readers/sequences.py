@@ -12,7 +12,7 @@ from tune_cmx.registry import suggestion
 
 @dataclass(frozen=True)
 class VideoPosition:
-    """Where an image stands in a video."""
+    """The position of an image in a video."""
 
     sequence: str
     """Name of the video."""

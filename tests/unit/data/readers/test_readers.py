@@ -114,7 +114,7 @@ class TestPacked:
         ("bands", "message"),
         [
             ({"rgb": [0, 1, 5]}, r"channel 5; a\.npy has 0\.\.4"),
-            ({"rgb": [0, 1, 2], "thermal": [2]}, "channel 2 stands twice"),
+            ({"rgb": [0, 1, 2], "thermal": [2]}, "channel 2 is named twice"),
             ({"termal": [3]}, "unknown modality 'termal'.* Did you mean 'thermal'"),
             ({"rgb": []}, "no channel"),
             ({}, "empty"),
