@@ -86,7 +86,7 @@ def test_report_is_written_and_links_to_its_run_folders(old: Path) -> None:
     report(str(old))
     text = (old / "report/report.md").read_text()
     assert "](../records/confirm-control-s1000/)" in text
-    assert "missing" in text or "blank" in text  # the table of corruptions, from robustness.json
+    assert "| thermal  | missing " in text  # the table of corruptions, from robustness.json
     assert (old / "report/report.html").is_file()
     assert (old / "study.json").read_bytes() == before
 

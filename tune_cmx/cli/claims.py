@@ -63,6 +63,11 @@ def study_answers(folder: Path) -> list[dict[str, Any]]:
 
     study = read_study(folder)
     found = answered(study) if study.study.imported is not None else evaluate_study_claims(study)
+    if not found:
+        raise ConfigError(
+            f"{folder}: study.json has no claims; write `claims:` in the search-space file, or give --claims "
+            "to `tune-cmx import`"
+        )
     return [{"id": place, "text": text, **answer} for place, (text, answer) in enumerate(found, start=1)]
 
 

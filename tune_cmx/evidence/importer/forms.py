@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.errors import DataError
+from tune_cmx.evidence.claims.columns import read_columns
+from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.importer.run_values import RunValues, typed
 from tune_cmx.evidence.importer.vocabulary import Names, fields_of
 from tune_cmx.metrics import METRICS, SPLITS, scored
@@ -72,9 +74,17 @@ def read_results(path: Path, names: Names) -> Run:
     own = "results_by_split" in content or isinstance(config.get("model"), dict)
     figures = _results_of(names, results, content.get("training"), content.get("model"))
     fractions = not own and _are_fractions([figures])
-    says = {"seed": config.get("seed"), **_beside(path, content), "reported_on": content.get("split")}
-    values = {**figures, **fields_of(config, names), **{key: value for key, value in says.items() if value is not None}}
-    found, wrong = typed(values)
+    beside = {} if own else _run_fields(config, names)
+    settings = {key: value for key, value in config.items() if key not in beside}
+    says = {
+        **{names.of(key): value for key, value in beside.items()},
+        **({"notes": content["notes"]} if "notes" in content else {}),
+        "seed": config.get("seed"),
+        **_beside(path, content),
+        "reported_on": content.get("split"),
+    }
+    known = {key: value for key, value in says.items() if value is not None}
+    found, wrong = typed({**figures, **fields_of(settings, names), **known})
     if wrong:
         raise DataError("\n".join(f"{path}: {what}" for what in wrong))
     by_split = content.get("results_by_split")
@@ -84,13 +94,26 @@ def read_results(path: Path, names: Names) -> Run:
         fields={name: value for name, value in found.items() if name not in figures and name not in says},
         figures=_points({name: found[name] for name in figures if name in found}, str(path), fractions),
         printed={},
-        says={name: found[name] for name in says if name in found},
-        content=config,
+        says=_with_resumed({name: found[name] for name in says if name in found}),
+        content=settings,
         by_split={split: by_split[split] for split in SPLITS if split in by_split}
         if isinstance(by_split, dict)
         else {},
         fractions=fractions,
     )
+
+
+def _run_fields(config: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """What a flat configuration says of which run it is: its seed, notes, dates, hosts and paths."""
+    unknown = {key: plain(value) for key, value in config.items() if names.is_unknown(key)}
+    beside = read_columns([unknown]).bookkeeping
+    return {key: value for key, value in config.items() if key in beside or names.is_beside(key)}
+
+
+def _with_resumed(says: dict[str, Any]) -> dict[str, Any]:
+    """The same; a run whose note speaks of a resumed segment was resumed."""
+    told = _RESUMED.search(_NOT_RESUMED.sub("", str(says.get("notes", ""))))
+    return {**says, "resumed": True} if told else says
 
 
 def _results_of(names: Names, *sections: Any) -> dict[str, Any]:
@@ -145,12 +168,10 @@ def table_run(cells: Mapping[str, str], place: str, unnamed: str, names: Names, 
     if wrong:
         lines = (entry.partition(": ") for entry in wrong)
         raise DataError("\n".join(f"{place}: column {column_of.get(name, name)}: {what}" for name, _, what in lines))
-    says = {name: found[name] for name in run_fields if name in found}
+    says = _with_resumed({name: found[name] for name in run_fields if name in found})
     identity = says.pop("exp_id", None) or says.pop("run_id", None)
     if identity is None and "arm" in says:
         identity = f"{says['arm']}-seed-{says['seed']}" if "seed" in says else f"{says['arm']}-{unnamed}"
-    if _RESUMED.search(_NOT_RESUMED.sub("", says.get("notes", ""))):
-        says["resumed"] = True
     known = {name: found[name] for name in METRICS if name in found} | {
         name: found[name] for name in results - METRICS.keys()
     }

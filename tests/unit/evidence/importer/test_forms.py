@@ -244,3 +244,14 @@ def test_keys_of_a_configuration_without_a_known_name_are_named_and_can_be_mappe
     mapped = collect([path], Names.given({"learning_rate": "schedule.lr"}))
     assert mapped.runs[0].fields["lr"] == 0.02
     assert "learning_rate" not in " ".join(mapped.notes)
+
+
+def test_paths_dates_and_notes_of_a_configuration_are_no_settings(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        config = {**CSSA, "seed": seed, "output_dir": f"runs/{seed}", "timestamp": f"2026-01-0{seed + 1}T10:00:00"}
+        results(tmp_path / f"run_{seed}", config, 83.0 + seed, notes="resumed at epoch 7" if seed else "")
+    found = collect([tmp_path])
+    assert found.runs[0].fields == found.runs[1].fields
+    assert found.runs[1].says["output_dir"] == "runs/1"
+    assert (found.runs[0].partly_timed, found.runs[1].partly_timed) == (False, True)
+    assert len(imported(found, tmp_path / "earlier").arms) == 1
