@@ -30,6 +30,8 @@ class Metric:
         score: From an evaluated COCO object (of faster-coco-eval or pycocotools, accumulated and summarized) its value
             as a fraction within 0..1, below 0 where it is not defined. None: it is not scored on a split.
         selects: Whether a search may select and stop trials on it.
+        matches: The matches that it is a mean over: COCO's name of a range of box areas, and a part of the IoU
+            thresholds 0.50, 0.55 … 0.95. The test-set bootstrap counts them. None: there is no such interval.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Metric:
     aliases: tuple[str, ...] = ()
     score: Callable[[Any], float] | None = None
     selects: bool = False
+    matches: tuple[str, slice] | None = None
 
 
 def _stat(place: int) -> Callable[[Any], float]:
@@ -48,18 +51,26 @@ def _stat(place: int) -> Callable[[Any], float]:
     return lambda counted: float(counted.stats[place])
 
 
-def _average_precision(title: str, boxes: str, place: int, *aliases: str, selects: bool = False) -> Metric:
+def _average_precision(
+    title: str, boxes: str, place: int, *aliases: str, area: str = "all", ious: slice = slice(None)
+) -> Metric:
+    """COCO's; a search may select on those over boxes of all sizes."""
     meaning = f"COCO average precision {boxes}, mean over classes"
-    return Metric(title, meaning, "points", "higher", aliases=aliases, score=_stat(place), selects=selects)
+    matches, selects = (area, ious), area == "all"
+    return Metric(
+        title, meaning, "points", "higher", aliases=aliases, score=_stat(place), selects=selects, matches=matches
+    )
 
 
 METRICS: dict[str, Metric] = {
-    "mAP": _average_precision("mAP", "over IoU 0.50 to 0.95", 0, "AP", "mAP_50_95", selects=True),
-    "mAP_50": _average_precision("mAP@50", "at IoU 0.50", 1, "AP50", selects=True),
-    "mAP_75": _average_precision("mAP@75", "at IoU 0.75", 2, "AP75", selects=True),
-    "mAP_small": _average_precision("mAP small", "over boxes below 32² pixels", 3, "AP_small", "small"),
-    "mAP_medium": _average_precision("mAP medium", "over boxes of 32² to 96² pixels", 4, "AP_medium", "medium"),
-    "mAP_large": _average_precision("mAP large", "over boxes from 96² pixels on", 5, "AP_large", "large"),
+    "mAP": _average_precision("mAP", "over IoU 0.50 to 0.95", 0, "AP", "mAP_50_95"),
+    "mAP_50": _average_precision("mAP@50", "at IoU 0.50", 1, "AP50", ious=slice(0, 1)),
+    "mAP_75": _average_precision("mAP@75", "at IoU 0.75", 2, "AP75", ious=slice(5, 6)),
+    "mAP_small": _average_precision("mAP small", "over boxes below 32² pixels", 3, "AP_small", "small", area="small"),
+    "mAP_medium": _average_precision(
+        "mAP medium", "over boxes of 32² to 96² pixels", 4, "AP_medium", "medium", area="medium"
+    ),
+    "mAP_large": _average_precision("mAP large", "over boxes from 96² pixels on", 5, "AP_large", "large", area="large"),
     "train_loss": Metric(
         "training loss",
         "sum of the detector's losses, mean over an epoch's images",

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tune_cmx.config.parse import validate
 from tune_cmx.config.space import Claim, EarlyStopping
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.errors import ConfigError
+from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evaluation import coco_truth, evaluate
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.importer.collect import collect
@@ -25,6 +25,7 @@ from tune_cmx.evidence.report.write import write_report
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claims
 from tune_cmx.evidence.results.study_results import trials_table
+from tune_cmx.evidence.statistics.coco_matches import match
 from tune_cmx.metrics import METRICS, Metric
 from tune_cmx.training.tensorboard.events import TrialBoard
 
@@ -137,3 +138,14 @@ def test_the_board_shows_it(tmp_path: Path) -> None:
         events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     )
     assert f"val/{NAME}" in [metric.name.tag for metric in content.experiment.metric_infos]
+
+
+def test_a_study_may_be_compared_on_it(folder: Path) -> None:
+    """Without `matches` in its entry there is no test-set bootstrap interval, and the report says why."""
+    study = json.loads((folder / "study.json").read_text())
+    study["early_stopping"]["metric"] = study["selection"]["metric"] = f"val/{NAME}"
+    (folder / "study.json").write_text(json.dumps(study))
+    assert read_study(folder).primary_metric == f"test/{NAME}"
+    assert f"test/{NAME}" in write_report(folder).read_text(encoding="utf-8")
+    with pytest.raises(DataError, match=f"{NAME} has no test-set bootstrap interval"):
+        match([], {"images": [], "annotations": [], "categories": []}, NAME)

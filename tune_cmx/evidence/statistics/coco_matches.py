@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_cmx import metrics
+from tune_cmx.errors import DataError
 from tune_cmx.evaluation import counter
-from tune_cmx.registry import lookup
-
-_ALL, _AT_50, _AT_75 = slice(None), slice(0, 1), slice(5, 6)
-_CUTS = {
-    "mAP": ("all", _ALL),
-    "mAP_50": ("all", _AT_50),
-    "mAP_75": ("all", _AT_75),
-    "mAP_small": ("small", _ALL),
-    "mAP_medium": ("medium", _ALL),
-    "mAP_large": ("large", _ALL),
-}
-"""Of each metric the range of box areas, and which of the IoU thresholds 0.50, 0.55 … 0.95 it is a mean over."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +43,15 @@ def match(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], met
     Args:
         detections: COCO results.
         truth: COCO ground truth.
-        metric: One of `evaluation.METRICS`; only what it needs is matched.
+        metric: A metric of the table that says which matches it is a mean over; only those are made.
 
     Raises:
-        ConfigError: No such metric.
-        DataError: A detection is on an image that the ground truth has not.
+        DataError: The metric does not say it, or a detection is on an image that the ground truth does not have.
     """
-    area, thresholds = lookup(_CUTS, metric, "a metric to resample: unknown name")
+    known = metrics.find(metric)
+    if known is None or known[1].matches is None:
+        raise DataError(f"{metric} has no test-set bootstrap interval: the table of metrics has no `matches` for it")
+    area, thresholds = known[1].matches
     with contextlib.redirect_stdout(io.StringIO()):
         counted = counter(detections, truth)
         params = counted.params
