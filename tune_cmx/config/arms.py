@@ -29,7 +29,7 @@ class Arm:
 
 
 class Arms(Mapping[str, Arm]):
-    """The arms of a study by id, the baseline first; a search that decides as it goes adds to them."""
+    """The arms of a study by id, the baseline first. TPE and later phases add to them during the search."""
 
     def __init__(self, baseline: Arm) -> None:
         self._by_id = {baseline.id: baseline}
@@ -46,14 +46,14 @@ class Arms(Mapping[str, Arm]):
         return len(self._by_id)
 
     def add(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
-        """The arm of this configuration: a new one, or the one that comes to the same."""
+        """The arm of this configuration: a new one, or the one with an equal configuration."""
         likeness = _likeness(config)
         if likeness not in self._like:
             self.restore(self._named(values, config))
         return self._like[likeness]
 
     def restore(self, arm: Arm) -> None:
-        """Take an arm into the table under the name that it had."""
+        """Add an arm under the name that it had."""
         if arm.id not in self._by_id:
             self._like[_likeness(arm.config)] = self._by_id[arm.id] = arm
             self._labels.add(arm.label)
@@ -69,7 +69,7 @@ class Arms(Mapping[str, Arm]):
 
 
 def _likeness(config: TrialConfig) -> str:
-    """What a configuration comes to: two ways to write the same fusions, or fusions of a single stream, are one."""
+    """Equal text for equal configurations: two ways to write the same fusions, or fusions of a single stream."""
     content = dump(config)
     two = len(config.model.stream_modalities()) > 1
     content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None

@@ -1,4 +1,4 @@
-"""What a searched field may take: typed domains, each perhaps only where another field has a certain value."""
+"""The values that a searched field can have: typed domains, each with an optional condition on another field."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ class Choice(_Domain):
 
 
 class Uniform(_Domain):
-    """A number between two ends."""
+    """A number between two ends, uniform."""
 
     uniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
     """The two ends, the lower one first."""
@@ -46,7 +46,7 @@ class Uniform(_Domain):
 
 
 class LogUniform(_Domain):
-    """A number between two ends above 0, its logarithm uniform."""
+    """A number between two ends above 0, uniform on a logarithmic scale."""
 
     loguniform: Annotated[tuple[float, float], BeforeValidator(as_tuple)]
     """The two ends, both above 0, the lower one first."""
@@ -79,8 +79,8 @@ def parse_domains(search: Mapping[str, Any], source: str, lines: Lines, *, prefi
     """The domains of a `search:` section.
 
     Raises:
-        ConfigError: A domain is of no known kind, has its ends in the wrong order, or hangs on a field that does not
-            stand before it.
+        ConfigError: The kind of a domain is unknown, its ends are in the wrong order, or its condition names no earlier
+            choice.
     """
     domains: dict[str, Domain] = {}
     for key, value in search.items():
@@ -99,7 +99,7 @@ def _parse_domain(key: str, value: Any, place: str, source: str, lines: Lines) -
     domain = validate(_DOMAINS[kinds[0]], value, source=source, lines=lines, prefix=key)
     if isinstance(domain, Choice):
         if len({_key(item) for item in domain.choice}) < len(domain.choice):
-            raise ConfigError(f"{place}: a value stands twice in choice: {list(domain.choice)}")
+            raise ConfigError(f"{place}: choice has a value twice: {list(domain.choice)}")
         return domain
     low, high = domain.ends
     if not low < high:
@@ -113,10 +113,12 @@ def _refuse_bad_condition(domain: Domain, before: Domains, key: str, place: str)
     for path, wanted in domain.when.items():
         other = before.get(path)
         if path == key or not isinstance(other, Choice):
-            raise ConfigError(f"{place}.when: {path} is no choice that stands before it; name an earlier choice")
+            raise ConfigError(
+                f"{place}.when: {path} is not an earlier choice; name a {{choice: [...]}} above this field"
+            )
         for value in _wanted(wanted):
             if _key(value) not in {_key(item) for item in other.choice}:
-                raise ConfigError(f"{place}.when: {path} never is {value}; it is one of {list(other.choice)}")
+                raise ConfigError(f"{place}.when: {path} is never {value}; it is one of {list(other.choice)}")
 
 
 def _wanted(value: Any) -> list[Any]:

@@ -63,9 +63,9 @@ class EarlyStopping(Section):
     @model_validator(mode="after")
     def _keys_where_they_belong(self) -> "EarlyStopping":
         if self.variant == "stop" and "first" in self.model_fields_set:
-            raise ValueError("first goes with variant: promote, and only there")
+            raise ValueError("first can only be given with variant: promote")
         if self.compare_at == "gpu_seconds" and "last" in self.model_fields_set and self.last < 1:
-            raise ValueError(f"last goes with compare_at: epoch or fraction, and only there; got {self.last:g}")
+            raise ValueError(f"last can only be given with compare_at: epoch or fraction; got {self.last:g}")
         if self.compare_at == "fraction":
             self.refuse_empty_brackets(1.0)
             if self.last < self.grace:
@@ -91,7 +91,7 @@ class EarlyStopping(Section):
         return [point for point in points if point < end]
 
     def refuse_empty_brackets(self, full: float) -> None:
-        """Raise where a bracket would be without a rung.
+        """Refuse a bracket without a rung.
 
         Args:
             full: The end of a schedule in the unit of `compare_at`.

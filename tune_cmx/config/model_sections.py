@@ -40,7 +40,7 @@ class FusionConfig(Section):
     def _one_form(self) -> "FusionConfig":
         if self.per_stage is not None:
             if self.kind is not None or self.stages is not None or self.elsewhere is not None or self.options:
-                raise ValueError("give either per_stage, or kind with stages, elsewhere and options; not both")
+                raise ValueError("give either per_stage or kind (with stages, elsewhere and options)")
             if len(self.per_stage) != len(STAGES):
                 raise ValueError(f"per_stage needs one entry for each of the stages 1..4; got {len(self.per_stage)}")
             return self
@@ -48,14 +48,14 @@ class FusionConfig(Section):
             raise ValueError("give kind (such as frm_ffm), or per_stage with four entries")
         if self.stages is not None:
             if not self.stages:
-                raise ValueError(f"stages is empty; leave '{self.kind}' out, or name stages of 1..4")
+                raise ValueError(f"stages is empty; name stages of 1, 2, 3, 4, or use another kind than '{self.kind}'")
             bad = [stage for stage in self.stages if stage not in STAGES]
             if bad:
                 raise ValueError(f"stages must be of 1, 2, 3, 4; got {bad[0]}")
             if list(self.stages) != sorted(set(self.stages)):
                 raise ValueError(f"stages must be ascending, each once; got {list(self.stages)}")
             if set(self.stages) != set(STAGES) and self.elsewhere is None:
-                raise ValueError("stages leaves some stages out: name the fusion there with elsewhere")
+                raise ValueError("stages leaves some stages out; name their fusion with elsewhere")
         return self
 
     def stage_fusions(self) -> tuple[StageFusion, StageFusion, StageFusion, StageFusion]:
@@ -160,5 +160,5 @@ class ModelConfig(Section):
         return tuple(tuple(side.strip().split("+")) for side in self.streams.split("|"))
 
     def modalities(self) -> tuple[str, ...]:
-        """In the order in which their bands stand in an image."""
+        """In the order of their bands in an image."""
         return tuple(name for stream in self.stream_modalities() for name in stream)

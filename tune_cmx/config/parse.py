@@ -1,7 +1,7 @@
 """YAML and JSON -> mapping -> TrialConfig; each error names file, line, key and the nearest known key.
 
-PyYAML reads `1e-4` as text, `no` as false, `010` as eight, `1:30` as ninety, and keeps the last of two equal keys in
-silence; this loader reads the first as a number, the next three as text, and refuses the last.
+PyYAML reads `1e-4` as text, `no` as false, `010` as eight, `1:30` as ninety, and silently keeps the last of two equal
+keys. This loader reads the first as a number and the next three as text, and refuses a key that is given twice.
 """
 
 import json
@@ -71,12 +71,12 @@ def load_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
     content = _load(text, str(path), lines)
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise ConfigError(f"{path}: a mapping of keys to values is needed; got {found}")
+        raise ConfigError(f"{path}: needs a mapping of keys to values; got {found}")
     return content, lines
 
 
 def parse_value(text: str, *, source: str) -> Any:
-    """A value as it would stand in a file, for settings on the command line.
+    """A value as YAML reads it, for settings on the command line.
 
     Raises:
         ConfigError: The text is not valid YAML, or has a key twice.
@@ -108,7 +108,7 @@ def _load(text: str, source: str, lines: Lines) -> Any:
 
 
 def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> None:
-    """Note each key's line; refuse a key that stands twice."""
+    """Note the line of each key; refuse a key that is given twice."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             place = str(index) if prefix is None else f"{prefix}.{index}"
@@ -120,20 +120,20 @@ def _walk(node: yaml.Node, prefix: str | None, lines: Lines, source: str) -> Non
         key = str(key_node.value) if prefix is None else f"{prefix}.{key_node.value}"
         line = key_node.start_mark.line + 1
         if key in lines:
-            raise ConfigError(f"{source}:{line}: {key} stands twice, first in line {lines[key]}; keep one")
+            raise ConfigError(f"{source}:{line}: {key} is given twice, first in line {lines[key]}; keep one")
         lines[key] = line
         _walk(value_node, key, lines, source)
 
 
 def read_trial(path: Path) -> TrialConfig:
-    """The trial that a record's `config.json` (or the same as YAML) describes."""
+    """The trial that a run folder's `config.json` (or the same as YAML) describes."""
     content, lines = load_trial(path)
     return parse_trial(content, source=str(path), lines=lines)
 
 
 def load_trial(path: Path) -> tuple[dict[str, Any], Lines]:
-    """As `load_mapping`, of a trial. A record names every field, so that one without `compute` is from before there
-    was a choice: it was trained in float32."""
+    """As `load_mapping`, of a trial. A `config.json` names every field. One without `compute` is from a version that
+    always trained in float32."""
     content, lines = load_mapping(path)
     if "report_split" in content:
         content.setdefault("compute", {"precision": "fp32", "channels_last": False})
@@ -144,7 +144,7 @@ def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None 
     """A nested mapping as a TrialConfig, its schedule's preset filled in.
 
     Args:
-        content: Nested mapping; numpy scalars are taken as the numbers that they are.
+        content: Nested mapping; numpy scalars become Python numbers.
         source: What to name in an error: a file, or where the values come from.
         lines: The file's lines by dotted key.
 
@@ -182,7 +182,7 @@ def validate(model: type[Model], content: Any, *, source: str, lines: Lines | No
 def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: Lines, prefix: str) -> str:
     parts = [str(part) for part in item["loc"]]
     key = ".".join([prefix, *parts] if prefix else parts)
-    place = _place(key, source, lines)
+    place = place_of(key, source, lines)
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, parts[:-1])
         new = RENAMED.get(parts[-1])
@@ -195,8 +195,8 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
     return f"{place}: {text}" if item["type"] == "value_error" else f"{place}: {text}; got {item['input']!r}"
 
 
-def _place(key: str, source: str, lines: Lines) -> str:
-    """`file:line: key`, with the line of the nearest key above that stands in the file."""
+def place_of(key: str, source: str, lines: Lines) -> str:
+    """`file:line: key`, with the line of the key, or of the nearest key above it that the file has."""
     parts = key.split(".") if key else []
     for end in range(len(parts), 0, -1):
         line = lines.get(".".join(parts[:end]))
@@ -230,6 +230,6 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def dump(config: BaseModel) -> dict[str, Any]:
-    """A configuration as JSON would have it: lists for tuples, all defaults written out."""
+    """A configuration as JSON: lists in place of tuples, all defaults included."""
     content: dict[str, Any] = json.loads(config.model_dump_json())
     return content

@@ -1,4 +1,4 @@
-"""The searches of a study, one after the other: how the file names them, and the values that each draws."""
+"""The searches of a study, one after the other: how the file gives them, and the values that each draws."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SearchPhase:
 
     name: str
     section: str
-    """Where its domains stand in the file."""
+    """The key of its domains in the file."""
     domains: Domains
     fixed: Mapping[str, Any]
     keep: int
@@ -50,7 +50,7 @@ def read_phases(file: StudyFile, fixed: Mapping[str, Any], source: str, lines: L
         for path in phase.fixed:
             if not any(below(path, searched) or below(searched, path) for searched in everywhere):
                 raise ConfigError(
-                    f"{source}: phase {phase.name}: fixed.{path} is searched in no phase; put it under the file's fixed"
+                    f"{source}: phase {phase.name}: no phase searches fixed.{path}; move it to the file's fixed section"
                 )
     return tuple(phases)
 
@@ -73,7 +73,7 @@ def read_fixed(content: Mapping[str, Any], source: str) -> dict[str, Any]:
         if existing is not None:
             if leaf == {} and isinstance(existing, dict):
                 continue
-            raise ConfigError(f"{source}: fixed.{path} is given twice, once as a whole and once by its parts; keep one")
+            raise ConfigError(f"{source}: fixed.{path} is given twice, as a whole and in parts; keep one")
         try:
             put(nested, path, leaf)
         except ConfigError as error:
@@ -88,9 +88,7 @@ def draw_values(phase: SearchPhase, searcher: Searcher, seed: int, source: str) 
         ConfigError: The searcher cannot draw from these domains, or not so many trials.
     """
     if ARMS in phase.domains and not searcher.exhaustive:
-        raise ConfigError(
-            f"{source}: {phase.section}.{ARMS} names the trials one by one: take searcher: {{kind: grid}}"
-        )
+        raise ConfigError(f"{source}: {phase.section}.{ARMS} lists the trials one by one; use searcher: {{kind: grid}}")
     try:
         draws = searcher.draw(phase.domains, seed, phase.section)
     except ConfigError as error:

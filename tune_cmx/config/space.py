@@ -37,9 +37,9 @@ class Confirm(Section):
         if self.half_width is None:
             extra = sorted({"pilot_seeds", "max_seeds"} & self.model_fields_set)
             if extra:
-                raise ValueError(f"{' and '.join(extra)} go with half_width, and only there")
+                raise ValueError(f"{' and '.join(extra)} can only be given with half_width")
         elif self.seeds is not None:
-            raise ValueError("seeds and half_width are two ways to say how many seeds; keep one")
+            raise ValueError("seeds and half_width both set the number of seeds; keep one")
         elif self.max_seeds < self.pilot_seeds:
             raise ValueError(f"max_seeds must be at least pilot_seeds, {self.pilot_seeds}; got {self.max_seeds}")
         return self
@@ -113,12 +113,12 @@ class StudyFile(Section):
     @model_validator(mode="after")
     def _one_search(self) -> "StudyFile":
         if bool(self.search) == bool(self.phases):
-            raise ValueError("needs search, or phases that each have one; not both, not neither")
+            raise ValueError("needs either search or phases")
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
-            raise ValueError(f"phases: a name stands twice: {', '.join(names)}")
+            raise ValueError(f"phases: a name is given twice: {', '.join(names)}")
         if self.phases and not self.searcher.exhaustive:
-            raise ValueError(f"phases are grids, one after the other; got searcher {self.searcher.kind}")
+            raise ValueError(f"phases need searcher grid; got {self.searcher.kind}")
         first = self.searcher.optimised(self.early_stopping.metric)[0]
         if first != self.early_stopping.metric:
             raise ValueError(

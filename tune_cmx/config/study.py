@@ -1,4 +1,4 @@
-"""A parsed study: arms and baseline. Its searches are read by `phases`; whether they are fair is for `study_rules`.
+"""A parsed study: configurations (arms) and baseline. `phases` reads its searches, `study_rules` refuses unfair ones.
 
 The trials of a grid or a random search are drawn in the driver, from the file's seed: an interrupted study that is
 started again draws the same ones. Those of a later phase, or of a searcher that draws one by one, join the arms later.
@@ -16,7 +16,7 @@ from typing import Any
 from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_text
 from tune_cmx.config.domains import Domains, extremes
 from tune_cmx.config.names import value_text
-from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, validate
+from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, place_of, validate
 from tune_cmx.config.paths import below, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
 from tune_cmx.config.searchers import DrawnSearcher
@@ -56,7 +56,7 @@ class Study:
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Ids of the arms that the search trains, as far as they are known; the baseline waits for the confirmation."""
+        """Ids of the arms that the search trains, as far as they are known. The confirmation trains the baseline."""
         return tuple(name for name in self.arms if name != BASELINE)
 
     @property
@@ -66,7 +66,7 @@ class Study:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The dotted paths in which arms may differ: what is searched, with what the baseline replaces around it."""
+        """The dotted paths in which configurations may differ: the searched ones, and what the baseline replaces."""
         searched = all_searched(self.phases)
         around = [key for key in self.file.baseline if any(below(key, path) or below(path, key) for path in searched)]
         return tuple(sorted({*searched, *around}))
@@ -96,7 +96,7 @@ class Study:
         return list({arm.id: arm for arm in arms if arm.id != BASELINE}.values())
 
     def arm(self, values: Mapping[str, Any]) -> Arm:
-        """The arm with these searched values: a new one, or the one in the table that comes to the same.
+        """The arm with these searched values: a new one, or the one in the table with an equal configuration.
 
         Raises:
             ConfigError: The values are no valid configuration, or differ from the baseline beyond the factors.
@@ -120,19 +120,20 @@ class Study:
         return _config(self.fixed, given, self.file.seed, self.source, lines)
 
     def claimed(self) -> tuple[str, ...]:
-        """Arms that the claims name: they are confirmed whatever the search says of them.
+        """Arms that the claims name. They are always confirmed.
 
         Raises:
-            ConfigError: A claim names no arm of the study, and none can join it.
+            ConfigError: A claim names no arm of the study, and the search adds none.
         """
         named: list[str] = []
-        for number, claim in enumerate(self.file.claims, 1):
+        for number, claim in enumerate(self.file.claims):
             if claim.kind == "best":
                 named += self.searched
             for side in (claim.treatment, claim.baseline):
                 found = self._matching(side)
                 if side is not None and not found and not self.grows:
-                    raise ConfigError(f"{self.source}: claims, number {number}: no arm of the study matches {side}")
+                    place = place_of(f"claims.{number}", self.source, self.lines)
+                    raise ConfigError(f"{place}: no configuration of the study matches {side}")
                 named += found
         return tuple(name for name in dict.fromkeys(named) if name != BASELINE)
 
@@ -151,7 +152,7 @@ class Study:
         return [name for name, arm in self.arms.items() if fits(arm)]
 
     def range_ends(self) -> list[tuple[str, TrialConfig]]:
-        """Each searched range at its ends and each choice in turn, where the arms do not show them all."""
+        """Each searched range at its ends and each choice in turn, unless the arms contain them all."""
         found = []
         base: dict[str, Any] = {}
         for number, phase in enumerate(self.phases):
@@ -166,7 +167,7 @@ class Study:
         return found
 
     def lengths(self) -> tuple[int, ...]:
-        """The epochs that the schedules of searched arms may have, each once, the fewest first."""
+        """The lengths in epochs that the schedules of searched arms may have, ascending."""
         configs = [self.arms[name].config for name in self.searched] + [config for _, config in self.range_ends()]
         return tuple(sorted({config.schedule.epochs for config in configs}))
 
@@ -211,19 +212,19 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     study = Study(file, _question(path), arms, source, fixed, phases, lines)
     if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
-            f"{source}: every arm that the search draws is the baseline itself; there is nothing to compare"
+            f"{source}: every configuration that the search draws is the baseline itself; there is nothing to compare"
         )
     study.claimed()
-    refuse_unknown_allowance(file.allow_differences, arms, source)
+    refuse_unknown_allowance(file.allow_differences, arms, source, lines)
     for place, config in study.range_ends():
         refuse_unfair(Arm(place, place, {}, config), study.baseline, study.allowed(), source)
-    refuse_unequal_epochs(file.early_stopping, study.lengths(), source)
-    refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source)
+    refuse_unequal_epochs(file.early_stopping, study.lengths(), source, lines)
+    refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source, lines)
     return study
 
 
 def _question(path: Path) -> str:
-    """The comment block at the head of the file, up to what it says of cost and commands."""
+    """The comment at the head of the file, up to its lines on cost and commands."""
     head = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     text = [line.lstrip("#").strip() for line in head]
     return "\n".join(itertools.takewhile(lambda line: not line.startswith(("Expect:", "Cost", "Run:")), text))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ("{kind: add}", "{kind: ad}", "unknown fusion 'ad'. Known: add, concat, cssa, frm_ffm, gaff, se_gated."),
         ("{kind: add}", "{kind: cssa, options: {ecca: true}}", "'cssa' has no option 'ecca'"),
         ("mit_nano", "mit_b9", "mit_b9"),
-        ("epochs: 3", "epochs: 3, epochs: 4", "space.yaml:3: fixed.schedule.epochs stands twice, first in line 3"),
+        ("epochs: 3", "epochs: 3, epochs: 4", "space.yaml:3: fixed.schedule.epochs is given twice, first in line 3"),
         ("study: tiny", "study: [tiny", "not valid YAML"),
         ("early_stopping: {kind: none}", "early_stopping: {grace: 3}", "must be below the 3 epochs"),
         ("rgb | thermal,", "rgb | event,", "needs event; the data have rgb, thermal"),

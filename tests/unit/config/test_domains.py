@@ -34,8 +34,8 @@ def domain(value: Any) -> Any:
         ({"choise": [1]}, "needs one of"),
         ({"choice": [1], "int": [1, 2]}, "needs one of"),
         ({"choice": []}, "at least 1"),
-        ({"choice": [1, 2, 1]}, "a value stands twice in choice"),
-        ({"choice": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]}, "a value stands twice in choice"),
+        ({"choice": [1, 2, 1]}, "choice has a value twice"),
+        ({"choice": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]}, "choice has a value twice"),
         ({"uniform": [2, 1]}, r"lower end first; got \[2.0, 1.0\]"),
         ({"uniform": [1, 1]}, "lower end first"),
         ({"uniform": [1]}, r"search\.schedule\.lr\.uniform"),
@@ -114,10 +114,10 @@ def test_each_end_comes_with_what_its_condition_asks_for() -> None:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ({"lr": 0.1}, "lr is no choice that stands before it"),
-        ({"b": 1}, "b is no choice that stands before it"),
-        ({"a": 3}, r"a never is 3; it is one of \[1, 2\]"),
-        ({"a": [1, 4]}, "a never is 4"),
+        ({"lr": 0.1}, "lr is not an earlier choice"),
+        ({"b": 1}, "b is not an earlier choice"),
+        ({"a": 3}, r"a is never 3; it is one of \[1, 2\]"),
+        ({"a": [1, 4]}, "a is never 4"),
     ],
 )
 def test_a_condition_names_an_earlier_choice_and_a_value_of_it(when: dict[str, Any], said: str) -> None:

@@ -82,28 +82,28 @@ def test_the_ends_of_later_phases_are_built_before_the_start(read: Reader) -> No
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({**TWO_PHASES, "search": {STAGES: {"choice": [[1]]}}}, "not both, not neither"),
-        ({}, "not both, not neither"),
-        ({**TWO_PHASES, "searcher": {"kind": "random", "trials": 3}}, "phases are grids, one after the other; got"),
+        ({**TWO_PHASES, "search": {STAGES: {"choice": [[1]]}}}, "needs either search or phases"),
+        ({}, "needs either search or phases"),
+        ({**TWO_PHASES, "searcher": {"kind": "random", "trials": 3}}, "phases need searcher grid; got"),
         (
             {"phases": [TWO_PHASES["phases"][0], {**TWO_PHASES["phases"][1], "name": "stages"}]},
-            "a name stands twice: stages, stages",
+            "a name is given twice: stages, stages",
         ),
         (
             {"phases": [{**TWO_PHASES["phases"][0], "fixed": {"schedule.lr": 0.1}}, TWO_PHASES["phases"][1]]},
-            r"phase stages: fixed\.schedule\.lr is searched in no phase; put it under the file's fixed",
+            r"phase stages: no phase searches fixed\.schedule\.lr; move it to the file's fixed section",
         ),
         (
             {"phases": [TWO_PHASES["phases"][0], {"name": "epochs", "search": {"schedule.epochs": {"choice": [9]}}}]},
-            "the baseline leaves it open",
+            "the baseline has no value for it",
         ),
         (
             {"phases": [TWO_PHASES["phases"][0], {**TWO_PHASES["phases"][1], "keep": 1}]},
-            "keep is for the phase after it, and there is none",
+            "keep is for the next phase, and there is none",
         ),
         (
             {"phases": [{**TWO_PHASES["phases"][0], "keep": 40}, TWO_PHASES["phases"][1]]},
-            r"phase stages: keep: it has only \d+ trials; got 40",
+            r":\d+: phases\.0\.keep: phase stages has only \d+ trials; got 40",
         ),
     ],
 )

@@ -80,11 +80,11 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(written: Any) -> Non
     path = written("fixed:\n  lr: 1\n  epochs: 2\n  lr: 3\n")
     with pytest.raises(ConfigError) as caught:
         load_mapping(path)
-    assert str(caught.value) == f"{path}:4: fixed.lr stands twice, first in line 2; keep one"
+    assert str(caught.value) == f"{path}:4: fixed.lr is given twice, first in line 2; keep one"
 
 
 def test_a_key_twice_within_a_list_is_refused(written: Any) -> None:
-    with pytest.raises(ConfigError, match=r":3: arms\.0\.kind stands twice, first in line 2"):
+    with pytest.raises(ConfigError, match=r":3: arms\.0\.kind is given twice, first in line 2"):
         load_mapping(written("arms:\n- kind: a\n  kind: b\n"))
 
 
@@ -95,7 +95,7 @@ def test_a_key_twice_within_a_list_is_refused(written: Any) -> None:
         ("a: 1\n---\nb: 2\n", "not valid YAML: expected a single document"),
         ("a: &x [*x]\n", "alias within its own anchor"),
         ("a: \x00\n", "not valid YAML"),
-        ("", "a mapping of keys to values is needed; got nothing"),
+        ("", "needs a mapping of keys to values; got nothing"),
         ("- 1\n", "got a list"),
         ("? [1]\n: 2\n", "not valid YAML"),
     ],

@@ -65,8 +65,8 @@ def test_a_study_needs_its_name_and_a_baseline() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"seeds": 3, "half_width": 0.5}, "two ways to say how many seeds"),
-        ({"pilot_seeds": 3}, "pilot_seeds go with half_width"),
+        ({"seeds": 3, "half_width": 0.5}, "both set the number of seeds"),
+        ({"pilot_seeds": 3}, "pilot_seeds can only be given with half_width"),
         ({"half_width": 0.5, "pilot_seeds": 8, "max_seeds": 6}, "at least pilot_seeds, 8; got 6"),
         ({"half_width": 0}, "greater than 0"),
         ({"half_width": 0.5, "pilot_seeds": 1}, "greater than or equal to 2"),

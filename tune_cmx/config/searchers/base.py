@@ -28,7 +28,7 @@ class Searcher(Section):
         Args:
             domains: The space.
             seed: Of all draws: the same seed gives the same trials.
-            section: Where the domains stand in the file, for messages.
+            section: The key of the domains in the file, for messages.
 
         Raises:
             ConfigError: The searcher cannot draw from these domains, or not so many trials.

@@ -160,7 +160,7 @@ class TestSettings:
     def test_a_key_given_twice_is_refused(self, folders):
         root = folders()
         (root / "data.yaml").write_text("classes: [person]\nclasses: [car]\n")
-        with pytest.raises(ConfigError, match=r"data\.yaml:2: classes stands twice"):
+        with pytest.raises(ConfigError, match=r"data\.yaml:2: classes is given twice"):
             open_data(root)
 
     def test_folders_take_no_bands(self, folders):
