@@ -28,7 +28,8 @@ def import_results(
         typer.Option(
             "--claims",
             help="YAML or JSON with any of: `claims: [...]`, which the report answers; `columns: {their name: our "
-            "name}` for columns and keys that are not known here; `results: [column, ...]` for further results.",
+            "name}` for columns and keys that are not known here; `results: [column, ...]` and `protocol: [column, "
+            "...]` for further results and settings.",
         ),
     ] = None,
 ) -> None:
@@ -54,7 +55,7 @@ def import_results(
     folder = _folder(output_dir, name)
     refuse_existing(folder)
     given = _given(claims) if claims else _Given()
-    names = Names.given(given.columns, given.results)
+    names = Names.given(given.columns, given.results, given.protocol)
     found = collect(sources, names)
     write_import(found, folder, given.claims, names)
     _say_what(found)
@@ -68,8 +69,9 @@ class _Given(Section):
     claims: tuple[dict[str, Any], ...] = ()
     columns: dict[str, str] = {}
     results: tuple[str, ...] = ()
+    protocol: tuple[str, ...] = ()
 
-    @field_validator("claims", "results", mode="before")
+    @field_validator("claims", "results", "protocol", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return as_tuple(value)
@@ -93,8 +95,8 @@ def _given(path: Path) -> _Given:
     """
     content, lines = load_mapping(path)
     given = validate(_Given, content, source=str(path), lines=lines)
-    if not (given.claims or given.columns or given.results):
-        raise ConfigError(f"{path}: has none of claims, columns and results; give a list under claims:")
+    if not (given.claims or given.columns or given.results or given.protocol):
+        raise ConfigError(f"{path}: has none of claims, columns, results and protocol; give a list under claims:")
     return given.model_copy(update={"results": (*given.results, *_metrics(given.claims))})
 
 

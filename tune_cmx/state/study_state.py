@@ -174,6 +174,8 @@ class ImportedStudy(State):
     """What was assumed."""
     columns: dict[str, str] = {}
     """The names that the sources' columns stand for."""
+    protocol: tuple[str, ...] = ()
+    """Columns that the import was told to take as settings."""
     claims: tuple[dict[str, Any], ...] = ()
     """The claims that were given with the import."""
 

@@ -116,7 +116,7 @@ def test_the_file_of_claims_maps_columns_and_names_results(run: "Run", refusal: 
     given.write_text("columns: {score: mAQ}\n")
     assert "columns: score: unknown name 'mAQ'" in refusal("import", "table.csv", "--name", "x", "--claims", given)
     given.write_text("claim: []\n")
-    assert "claim: unknown key. Known: claims, columns, results" in refusal(
+    assert "claim: unknown key. Known: claims, columns, results, protocol" in refusal(
         "import", "table.csv", "--name", "x", "--claims", given
     )
 

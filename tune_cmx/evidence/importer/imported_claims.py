@@ -53,7 +53,9 @@ def answered(records: StudyResults) -> list[tuple[str, Answer]]:
         chosen = [row for row in rows if matches(row, wanted)]
         baseline = _nearest(baselines, asked, rows)
         compared = _with_baseline(chosen, rows, baseline)
-        answer = evaluate_claim(asked, compared, baseline=baseline, factor=_factor(asked), results=results)
+        answer = evaluate_claim(
+            asked, compared, baseline=baseline, factor=_factor(asked), results=results, protocol=about.protocol
+        )
         if baseline in answer["numbers"].get("missing_arms", ()) and baseline not in baselines:
             answer = {**answer, "why": _how_to_unblock(asked, rows)}
         found.append((claim_text(claim or {}), answer))

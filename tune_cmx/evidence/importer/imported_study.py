@@ -85,6 +85,7 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
             "notes": found.notes,
             "claims": [dict(claim) for claim in claims],
             "columns": dict(columns.columns),
+            "protocol": sorted(columns.protocol),
         },
     }
     _json(folder / "study.json", content)

@@ -105,7 +105,7 @@ def _with_results(
     """
     unknown = [column for column in header if names.is_unknown(column)]
     values = [{names.of(column): as_value(text) for column, text in row.items()} for row in rows]
-    found = read_columns(values, results=names.results)
+    found = read_columns(values, results=names.results, protocol=names.protocol)
     notes = []
     for column in unknown:
         if column in found.found:
@@ -120,4 +120,4 @@ def _with_results(
         notes.append(f"{path}:1: column {column}: has no known name and {what}")
     beside = frozenset(column for column in unknown if column in found.bookkeeping)
     results = frozenset(column for column in unknown if column in found.found)
-    return Names(names.columns, names.results | results, beside), notes
+    return Names(names.columns, names.results | results, beside, names.protocol), notes

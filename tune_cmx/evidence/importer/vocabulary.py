@@ -69,14 +69,18 @@ class Names:
     beside: frozenset[str] = frozenset()
     """Further columns that say which run a row is, such as dates and hosts, under the sources' names."""
 
+    protocol: frozenset[str] = frozenset()
+    """Further columns that hold settings, whatever their values, under the sources' names."""
+
     @classmethod
-    def given(cls, columns: Mapping[str, Any], results: Iterable[str] = ()) -> "Names":
+    def given(cls, columns: Mapping[str, Any], results: Iterable[str] = (), protocol: Iterable[str] = ()) -> "Names":
         """Names as a user gives them.
 
         Raises:
             ConfigError: The mapping names something that is not known.
         """
-        return cls({theirs: _known_name(theirs, ours) for theirs, ours in columns.items()}, frozenset(results))
+        known = {theirs: _known_name(theirs, ours) for theirs, ours in columns.items()}
+        return cls(known, frozenset(results), protocol=frozenset(protocol))
 
     def of(self, key: str) -> str:
         """The field or metric that a column or a key stands for, or the key itself."""
@@ -101,7 +105,7 @@ class Names:
         """Whether neither this table nor the user says what the column holds."""
         name = self.of(key)
         known = name in _KNOWN or name in METRICS or name in _PLACED_STAGES or name in _NO_FIELDS
-        return not known and key not in self.results and "." not in name
+        return not known and key not in self.results | self.protocol and "." not in name
 
 
 def _known_name(theirs: str, ours: Any) -> str:

@@ -214,6 +214,24 @@ def test_a_result_that_the_user_names_is_no_setting(tmp_path: Path) -> None:
         collect([table(tmp_path, {**rows[0], "LAMR": "low"})], Names.given({}, ["LAMR"]))
 
 
+def test_a_setting_that_the_user_names_is_no_result(tmp_path: Path) -> None:
+    rows = [{**SOUND, "seed": str(seed), "mAP": f"84.{seed}", "crop": str(seed // 2)} for seed in range(4)]
+    rows += [{**row, "arm": "frm_ffm", "fusion": "frm_ffm", "crop": "0"} for row in rows]
+    claim: dict[str, object] = {
+        "kind": "superiority",
+        "metric": "mAP",
+        "treatment": {"arm": "cssa"},
+        "baseline": {"arm": "frm_ffm"},
+    }
+    names = Names.given({}, (), ["crop"])
+    found = collect([table(tmp_path, *rows)], names)
+    assert not found.notes
+    write_import(found, tmp_path / "earlier", [claim], names)
+    ((_, answer),) = answered(read_study(tmp_path / "earlier"))
+    assert answer["verdict"] == "NOT_COMPARABLE"
+    assert answer["numbers"]["mismatched_fields"] == ["crop"]
+
+
 def test_columns_are_mapped_to_known_names(tmp_path: Path) -> None:
     row = {"run": "a", "score": "84.1", "switch": "0.5", "random seed": "3"}
     columns = {"run": "exp_id", "score": "mAP", "switch": "model.fusion.options.switching_threshold"}
