@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from tune_cmx.evidence.report.first_screen.answer import answer_text
+from tune_cmx.evidence.report.first_screen.statements import claims_section
 from tune_cmx.evidence.report.html import html_text
 from tune_cmx.evidence.report.imported import imported_page, is_imported
 from tune_cmx.evidence.report.latex import latex_tables
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.plots import plot_arms, plot_curves
-from tune_cmx.evidence.report.sections.answer import answer_text
 from tune_cmx.evidence.report.sections.by_class import by_class_section
 from tune_cmx.evidence.report.sections.by_factor import factors_section
-from tune_cmx.evidence.report.sections.claim_groups import claims_section
 from tune_cmx.evidence.report.sections.cost import cost_section
 from tune_cmx.evidence.report.sections.examples import examples_section
 from tune_cmx.evidence.report.sections.importance import importance_section

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.evidence.report.first_screen.answer import leading_arm, was_selected
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.answer import leading_arm, was_selected
 from tune_cmx.evidence.results.interval_width import precision_words
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, interval, listed, number, p_value, signed
