@@ -1,0 +1,95 @@
+"""The score of a detector that has learnt nothing, and which configurations exceed it."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from tune_cmx.errors import DataError
+from tune_cmx.evaluation import evaluate
+from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
+from tune_cmx.evidence.results.study_results import StudyResults
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The configurations of a study against the floor."""
+
+    floor: float
+    """Points of the primary metric."""
+    knows_truth: bool
+    """Whether the floor is that of the commonest box; without stored ground truth it is 0."""
+    intervals: Mapping[str, Interval]
+    """By arm, of its mean, 95 %, with the standard deviation pooled over all arms; without one both ends are equal."""
+
+    def has_learnt(self, arm: str) -> bool:
+        """Whether the whole interval is above the floor."""
+        return self.intervals[arm][0] > self.floor
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there are configurations, and none of them has learnt."""
+        return bool(self.intervals) and not any(map(self.has_learnt, self.intervals))
+
+
+def constant_detections(truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The commonest box on every image: the median box of the commonest class, with score 1.
+
+    Args:
+        truth: COCO ground truth. Without a box there are no detections; of equally common classes the first counts.
+    """
+    boxes = [box for box in truth["annotations"] if not box.get("iscrowd")]
+    if not boxes:
+        return []
+    counts = Counter(box["category_id"] for box in boxes)
+    category = min(counts, key=lambda id: (-counts[id], id))
+    sides = zip(*(box["bbox"] for box in boxes if box["category_id"] == category), strict=True)
+    median = [statistics.median(side) for side in sides]
+    return [
+        {"image_id": image["id"], "category_id": category, "bbox": median, "score": 1.0} for image in truth["images"]
+    ]
+
+
+def floor(truth: Mapping[str, Any], metric: str) -> float:
+    """Points that a detector reaches without looking: by the commonest box, or by no box at all.
+
+    Args:
+        truth: COCO ground truth.
+        metric: Without its split, such as `mAP_50`.
+    """
+    value = evaluate(constant_detections(truth), truth).get(metric, math.nan)
+    return value if math.isfinite(value) else 0.0
+
+
+def learning(records: StudyResults) -> Learning:
+    """The confirmed configurations against the floor of the split that they are compared on."""
+    metric = records.primary_metric
+    try:
+        reached, known = floor(stored_truth(records), metric.rpartition("/")[2]), True
+    except (DataError, *READ_ERRORS):
+        reached, known = 0.0, False
+    values: dict[str, list[float]] = {}
+    for trial in records.confirmed:
+        value = trial.result(metric)
+        if value is not None:
+            values.setdefault(trial.arm, []).append(value)
+    return Learning(reached, known, _intervals(values))
+
+
+def _intervals(values: Mapping[str, list[float]]) -> dict[str, Interval]:
+    freedom = sum(len(own) - 1 for own in values.values())
+    if not freedom:
+        return {arm: (own[0], own[0]) for arm, own in values.items()}
+    squares = sum(statistics.variance(own) * (len(own) - 1) for own in values.values() if len(own) > 1)
+    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(squares / freedom)
+    found = {}
+    for arm, own in values.items():
+        mean, half = statistics.fmean(own), reach / math.sqrt(len(own))
+        found[arm] = (mean - half, mean + half)
+    return found

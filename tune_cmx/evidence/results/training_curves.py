@@ -1,0 +1,118 @@
+"""What the curves of a study's runs say about why nothing was learnt."""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tune_cmx.evidence.results.study_results import StudyResults, Trial
+from tune_cmx.evidence.wording import count, listed, number, value_text
+
+LOSS = "train/loss"
+DIVERGED = 100.0
+"""A training loss that many times its first epoch's is called divergence."""
+FALLEN = 0.9
+"""A loss below this share of its first epoch's has fallen."""
+FEW_STEPS = 2000
+"""Below this, a detector from random weights has hardly begun to learn."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A likely reason, and what to do."""
+
+    fact: str
+    advice: str
+
+
+def diverged(trial: Trial) -> float | None:
+    """The largest training loss of a run that diverged; None: it did not."""
+    losses = _losses(trial)
+    if not losses:
+        return None
+    largest = max(losses, key=lambda loss: loss if math.isfinite(loss) else math.inf)
+    return largest if not math.isfinite(largest) or largest > DIVERGED * max(abs(losses[0]), 1.0) else None
+
+
+def likely_causes(records: StudyResults, floor: float) -> list[Cause]:
+    """The likely reasons why no configuration learnt, the most certain first.
+
+    Args:
+        records: A study.
+        floor: Points of the primary metric that a detector reaches without looking.
+    """
+    runs = [trial for trial in records.trials if trial.epochs]
+    return [*_no_boxes(records), *_divergence(runs), *_loss(runs), *_flat(records, runs, floor), *_short(records, runs)]
+
+
+def divergence_words(runs: Sequence[Trial]) -> str | None:
+    """A clause on the runs that diverged; None where there are none."""
+    losses = {trial.name: loss for trial in runs if (loss := diverged(trial)) is not None}
+    if not losses:
+        return None
+    finite = [loss for loss in losses.values() if math.isfinite(loss)]
+    largest = f"up to {max(finite):.2g}" if len(finite) == len(losses) else "not finite"
+    return f"training diverged in {count(len(losses), 'run')} ({listed(losses)}): the training loss was {largest}"
+
+
+def _no_boxes(records: StudyResults) -> Iterator[Cause]:
+    counts = records.study.split.counts
+    empty = [part for part in ("train", "val", "test") if part in counts and not counts[part].get("boxes")]
+    if empty:
+        yield Cause(f"{listed(empty)} has no boxes", "Check the labels with `tune-cmx check`")
+
+
+def _divergence(runs: Sequence[Trial]) -> Iterator[Cause]:
+    words = divergence_words(runs)
+    if words:
+        rates = _rates_words([trial for trial in runs if diverged(trial) is not None])
+        yield Cause(words, f"Lower `schedule.lr`{rates}, or set `schedule.clip_norm`")
+
+
+def _loss(runs: Sequence[Trial]) -> Iterator[Cause]:
+    """Of the runs that did not diverge."""
+    ends = [(losses[0], losses[-1]) for trial in runs if len(losses := _losses(trial)) > 1 and diverged(trial) is None]
+    if not ends:
+        return
+    first, last = (statistics.median(values) for values in zip(*ends, strict=True))
+    if last >= FALLEN * first:
+        fact = f"the training loss did not fall (median {number(first)} in the first epoch, {number(last)} in the last)"
+        yield Cause(fact, f"Try another `schedule.lr`{_rates_words(runs)}")
+    else:
+        fact = (
+            f"the training loss fell (median from {number(first)} to {number(last)}), but detections are not right yet"
+        )
+        yield Cause(fact, "Train longer, and look at the example images in `tune-cmx board`")
+
+
+def _flat(records: StudyResults, runs: Sequence[Trial], floor: float) -> Iterator[Cause]:
+    metric = records.selection_metric
+    values = [float(trial.metrics[metric].max()) for trial in runs if metric in trial.metrics]
+    known = [value for value in values if math.isfinite(value)]
+    if known and max(known) <= max(floor, 1.0):
+        fact = f"{metric} stayed at {number(max(known))} points or less in all epochs of all runs"
+        yield Cause(fact, "Compare labels and images in `tune-cmx board`; boxes may be shifted or scaled")
+
+
+def _short(records: StudyResults, runs: Sequence[Trial]) -> Iterator[Cause]:
+    counts = records.study.split.counts.get("train", {})
+    images = counts.get("images")
+    longest = max(runs, key=lambda trial: trial.epochs, default=None)
+    batch = ((longest.config.get("schedule") or {}).get("batch_size") if longest else None) or 0
+    if longest is not None and images and batch:
+        steps = longest.epochs * math.ceil(images / batch)
+        if steps < FEW_STEPS:
+            fact = f"the longest run took {steps:,} steps ({longest.epochs} epochs of {images:,} images, batch {batch})"
+            yield Cause(fact, "Raise `schedule.epochs`")
+    if runs and not any((trial.config.get("model") or {}).get("pretrained") for trial in runs):
+        yield Cause("training began from random weights", "Set `model.pretrained` to pretrained weights")
+
+
+def _losses(trial: Trial) -> list[float]:
+    return [float(loss) for loss in trial.metrics[LOSS].dropna()] if LOSS in trial.metrics else []
+
+
+def _rates_words(runs: Sequence[Trial]) -> str:
+    rates = [(trial.config.get("schedule") or {}).get("lr") for trial in runs]
+    known = sorted({float(rate) for rate in rates if isinstance(rate, int | float)})
+    return f" (now {listed(map(value_text, known))})" if known else ""
