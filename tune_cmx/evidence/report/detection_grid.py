@@ -1,4 +1,4 @@
-"""Frames on every band with what is there and what was found, as pictures of a page's width."""
+"""Detection grids: images on every band with ground truth and detections, as pictures of a page's width."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,25 +8,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tune_cmx.evidence.report.figures import BLACK, STAMP
 
-TRUTH, FOUND = "#e69f00", "#56b4e9"
-"""Told apart by colour-blind readers too (Okabe and Ito), and light enough for dark frames."""
+TARGET, FOUND = "#e69f00", "#56b4e9"
+"""Told apart by colour-blind readers too (Okabe and Ito), and light enough for dark images."""
 WHITE = "#ffffff"
 DPI = 115
-"""Of the file: a sheet then fills the report's column, and the width of the paper."""
+"""Of the file: a grid then fills the report's column, and the width of the paper."""
 WIDTH, HEIGHT = 984, 1340
-"""Pixels of a sheet, the height at most, so that it fits on one piece of paper."""
+"""Pixels of a grid, the height at most, so that it fits on one sheet of paper."""
 PANEL = (324, 256)
 """Width and height in pixels, at most."""
 MOST_BYTES = 380_000
-"""Of all sheets together."""
+"""Of all grids together."""
 QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 GAP = 4
 TYPE, SMALL_TYPE, LABEL = 13, 11, 14
-"""Pixels: of letters, and the height of what is written at a box."""
+"""Pixels: of letters, and the height of a box's label."""
 
 Panel = tuple[str, Image.Image]
 Box = tuple[float, float, float, float]
-"""x, y, width, height in pixels of the frame."""
+"""x, y, width, height in pixels of the image."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Strip:
-    """An arm's detections on a frame."""
+    """A configuration's detections on an image."""
 
     caption: str
     found: Sequence[Mark]
@@ -47,40 +47,40 @@ class Strip:
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame made ready to be drawn: its strips stand under each other, one panel a band."""
+    """An image ready to be drawn: its strips are below each other, one panel a band."""
 
     caption: str
     panels: Sequence[Panel]
-    truth: Sequence[Mark]
+    targets: Sequence[Mark]
     strips: Sequence[Strip]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """An encoded JPEG, and how many frames it shows."""
+class Grid:
+    """An encoded JPEG, and how many images it shows."""
 
     jpeg: bytes
-    frames: int
+    images: int
 
 
-def draw_sheets(frames: Sequence[Shown], stamps: Sequence[str], legend: tuple[str, str]) -> list[Sheet]:
-    """The frames in their order, as many on a sheet as fit on paper, at the highest quality that is small enough.
+def draw_grids(images: Sequence[Shown], stamps: Sequence[str], legend: tuple[str, str]) -> list[Grid]:
+    """The images in their order, as many on a grid as fit on paper, at the highest quality that is small enough.
 
     Args:
-        frames: To be drawn.
-        stamps: Sentences that no picture may stand without.
-        legend: What the two colours stand for, the truth first.
+        images: To be drawn.
+        stamps: Sentences that every picture needs.
+        legend: What the two colours mean, ground truth first.
     """
     head = [_words(stamp, colour=STAMP) for stamp in stamps]
-    head += [_words(words, mark=colour) for colour, words in zip((TRUTH, FOUND), legend, strict=True)]
-    groups = list(_groups([_block(frame) for frame in frames], HEIGHT - sum(one.height for one in head)))
-    sheets = [_stacked([*head, *blocks]) for blocks in groups]
+    head += [_words(words, mark=colour) for colour, words in zip((TARGET, FOUND), legend, strict=True)]
+    groups = list(_groups([_block(image) for image in images], HEIGHT - sum(one.height for one in head)))
+    grids = [_stacked([*head, *blocks]) for blocks in groups]
     files: list[bytes] = []
     for quality in QUALITIES:
-        files = [_jpeg(sheet, quality) for sheet in sheets]
+        files = [_jpeg(grid, quality) for grid in grids]
         if sum(map(len, files)) <= MOST_BYTES:
             break
-    return [Sheet(file, len(blocks)) for file, blocks in zip(files, groups, strict=True)]
+    return [Grid(file, len(blocks)) for file, blocks in zip(files, groups, strict=True)]
 
 
 def _groups(blocks: Iterable[Image.Image], height: int) -> Iterator[list[Image.Image]]:
@@ -95,22 +95,22 @@ def _groups(blocks: Iterable[Image.Image], height: int) -> Iterator[list[Image.I
         yield group
 
 
-def _block(frame: Shown) -> Image.Image:
-    """One frame: its caption, then each arm's caption above its panels."""
-    panels = _fitted(frame.panels)
-    scale = panels[0][1].width / frame.panels[0][1].width
-    rows = [Image.new("RGB", (WIDTH, 3 * GAP), WHITE), _words(frame.caption, bold=True)]
-    for strip in frame.strips:
+def _block(image: Shown) -> Image.Image:
+    """One image: its caption, then each arm's caption above its panels."""
+    panels = _fitted(image.panels)
+    scale = panels[0][1].width / image.panels[0][1].width
+    rows = [Image.new("RGB", (WIDTH, 3 * GAP), WHITE), _words(image.caption, bold=True)]
+    for strip in image.strips:
         row = Image.new("RGB", (WIDTH, panels[0][1].height), WHITE)
         for place, (name, panel) in enumerate(panels):
-            drawn = _marked(name, panel, scale, frame.truth, strip.found, with_words=place == 0)
+            drawn = _marked(name, panel, scale, image.targets, strip.found, with_words=place == 0)
             row.paste(drawn, (place * (panel.width + GAP), 0))
         rows += [_words(strip.caption), row]
     return _stacked(rows)
 
 
 def _fitted(panels: Sequence[Panel]) -> list[Panel]:
-    """Of one size, so that together they are not wider than a sheet."""
+    """Of one size, so that together they are not wider than a grid."""
     width, height = panels[0][1].size
     scale = min(PANEL[0] / width, PANEL[1] / height, ((WIDTH + GAP) // len(panels) - GAP) / width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -118,22 +118,22 @@ def _fitted(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def _marked(
-    name: str, panel: Image.Image, scale: float, truth: Sequence[Mark], found: Sequence[Mark], *, with_words: bool
+    name: str, panel: Image.Image, scale: float, targets: Sequence[Mark], found: Sequence[Mark], *, with_words: bool
 ) -> Image.Image:
-    """A panel with boxes; the truth is drawn around its own, so that it and a detection that meets it are both seen."""
+    """A panel with boxes. Targets are drawn outside their box, so that a matching detection does not hide them."""
     drawn = panel.copy()
     pen = ImageDraw.Draw(drawn)
-    for mark in truth:
+    for mark in targets:
         left, top, right, bottom = _corners(mark.box, scale)
         pen.rectangle((left - 4, top - 4, right + 4, bottom + 4), outline=BLACK, width=4)
-        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=TRUTH, width=2)
+        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=TARGET, width=2)
     for mark in found:
         left, top, right, bottom = _corners(mark.box, scale)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK, width=4)
         pen.rectangle((left, top, right, bottom), outline=FOUND, width=2)
-    for mark in truth if with_words else ():
+    for mark in targets if with_words else ():
         left, _, _, bottom = _corners(mark.box, scale)
-        _label(drawn, (left - 3, bottom + 3), mark.words, TRUTH)
+        _label(drawn, (left - 3, bottom + 3), mark.words, TARGET)
     for mark in found if with_words else ():
         left, top, _, _ = _corners(mark.box, scale)
         _label(drawn, (left, top - LABEL), mark.words, FOUND)
@@ -160,7 +160,7 @@ def _label(panel: Image.Image, place: tuple[float, float], words: str, colour: s
 
 
 def _words(text: str, *, colour: str = BLACK, bold: bool = False, mark: str | None = None) -> Image.Image:
-    """Text in lines of the sheet's width, behind a box in the colour `mark`, if any."""
+    """Text in lines of the grid's width, behind a box in the colour `mark`, if any."""
     font = ImageFont.load_default(TYPE)
     height = round(1.45 * TYPE)
     indent = 2 * TYPE if mark else 0
@@ -190,8 +190,8 @@ def _stacked(images: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def _jpeg(sheet: Image.Image, quality: int) -> bytes:
+def _jpeg(grid: Image.Image, quality: int) -> bytes:
     """Colours at full resolution, or thin lines lose theirs."""
     file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True, dpi=(DPI, DPI))
+    grid.save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True, dpi=(DPI, DPI))
     return file.getvalue()

@@ -17,7 +17,7 @@ from tune_cmx.evaluation import coco_truth, to_detections
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.examples import examples_section
 from tune_cmx.evidence.report.write import write_report
-from tune_cmx.evidence.results.image_scores import frame_f1
+from tune_cmx.evidence.results.image_scores import Images, drawn_runs, image_f1, scored_arm
 from tune_cmx.evidence.results.reading import read_study
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def opened(folder: Path) -> list[np.ndarray[Any, Any]]:
 
 
 def picked(text: str) -> dict[str, list[str]]:
-    """Frames by what they are picked as."""
+    """Images by what they are picked as."""
     kinds: dict[str, list[str]] = {}
     for id, cells in rows(text).items():
         for kind in cells[3].split("; "):
@@ -133,36 +133,36 @@ def picked(text: str) -> dict[str, list[str]]:
     return kinds
 
 
-def test_f1_of_a_frame_counts_boxes_found_missed_and_made_up() -> None:
-    found = frame_f1(detections(BASELINE), truth())
+def test_f1_of_an_image_counts_boxes_found_missed_and_made_up() -> None:
+    found = image_f1(detections(BASELINE), truth())
     assert found[:-1] == pytest.approx(list(F1_BASELINE.values()), abs=0.005)
     assert np.isnan(found[-1])
 
 
 def test_a_box_found_as_another_class_is_missed_and_made_up() -> None:
     content = coco_truth([(0, "a", ROWS, COLUMNS)], [BOXES], [[1, 2]], ["person", "car"])
-    assert frame_f1(to_detections(0, BOXES, [0.9, 0.8], [1, 1]), content)[0] == pytest.approx(0.5)
+    assert image_f1(to_detections(0, BOXES, [0.9, 0.8], [1, 1]), content)[0] == pytest.approx(0.5)
 
 
-def test_the_extremes_of_both_arms_are_picked_each_frame_once_with_all_that_it_stands_for(study: Maker) -> None:
+def test_the_extremes_of_both_sides_are_picked_each_image_once_with_all_that_it_stands_for(study: Maker) -> None:
     text = section(study())
     assert picked(text) == {
         "baseline highest": ["f0", "f1"],
         "baseline lowest": ["f5", "f6"],
-        "finalist highest": ["f3", "f4"],
-        "finalist lowest": ["f0", "f6"],
-        "finalist furthest above": ["f5", "f3"],
-        "finalist furthest below": ["f0", "f1"],
+        "selected highest": ["f3", "f4"],
+        "selected lowest": ["f6", "f2"],
+        "selected furthest above": ["f3", "f5"],
+        "selected furthest below": ["f0", "f1"],
     }
     for id, cells in rows(text).items():
         assert cells[4:7] == ["2", f"{F1_BASELINE[id]:.2f}", f"{F1_FINALIST[id]:.2f}"]
     assert rows(text)["f0"][7] == "-0.60"
     assert text.count("| f0 ") == 1
-    assert "prove nothing; no claim rests on them" in text
-    assert "Considered are 7 frames; of those without boxes, 1, F1 is not defined" in text
+    assert "no claim rests on them" in text
+    assert "7 images were considered; 1 without boxes have no F1" in text
 
 
-def test_a_frame_goes_by_the_mean_over_the_runs_of_an_arm(study: Maker) -> None:
+def test_an_image_goes_by_the_mean_over_the_runs_of_an_arm(study: Maker) -> None:
     cells = rows(section(study(baseline=(BASELINE, FINALIST))))
     assert cells["f0"][5] == "0.70"
 
@@ -186,16 +186,31 @@ def test_detections_that_score_low_neither_count_nor_are_drawn(study: Maker) -> 
     assert [path.read_bytes() for path in pictures(folder)] == drawn
 
 
-def test_of_equal_frames_those_of_another_sequence_are_shown_and_the_others_counted(study: Maker) -> None:
+def test_of_equal_images_those_of_another_sequence_are_shown_and_the_others_counted(study: Maker) -> None:
     same = dict.fromkeys(BASELINE, (2, 0))
     folder = study((same,), (same,), {id: "a" if id < "f4" else "b" for id in IDS})
     text = section(folder)
-    assert set(picked(text)) == {"baseline highest", "baseline lowest", "finalist highest", "finalist lowest"}
-    assert "- baseline highest: 5 further frames with the same figure as the last one shown." in text
+    assert set(picked(text)) == {"baseline highest", "selected highest"}
+    assert "- baseline highest: 5 further images with the same figure as the last one shown." in text
     assert [cells[2] for cells in rows(text).values()] == ["a", "b"]
 
 
-def test_pictures_show_every_frame_on_every_band_in_colours_told_apart(study: Maker) -> None:
+def test_an_image_whose_drawn_run_finds_nothing_is_no_example_of_a_gain(study: Maker) -> None:
+    """One of three runs finds both boxes: the mean F1 is 0.33, and the run nearest to it finds nothing."""
+    nothing, lucky = dict.fromkeys(BASELINE, (0, 0)), {**dict.fromkeys(BASELINE, (0, 0)), "f3": (2, 0)}
+    text = section(study((nothing, nothing, nothing), (nothing, lucky, nothing)))
+    assert set(picked(text)) == {"selected highest", "baseline lowest", "selected lowest"}
+
+
+def test_the_run_nearest_to_the_means_is_drawn(study: Maker) -> None:
+    low, high = dict.fromkeys(BASELINE, (0, 0)), dict.fromkeys(BASELINE, (2, 0))
+    images = Images.of(truth())
+    records = read_study(study((low, high, high), (low, high, high)))
+    arms = [scored_arm(records, arm, arm, images)[0] for arm in ("baseline", "stages-1")]
+    assert [run.seed for run in drawn_runs([arm for arm in arms if arm is not None], 0)] == [101, 101]
+
+
+def test_pictures_show_every_image_on_every_band_in_colours_told_apart(study: Maker) -> None:
     folder = study()
     text = section(folder)
     shown = opened(folder)
@@ -207,7 +222,7 @@ def test_pictures_show_every_frame_on_every_band_in_colours_told_apart(study: Ma
         near = [(np.abs(picture - colour).max(axis=2) < 30) for picture in shown]
         for first in (0, 324):
             assert all(found[:, first : first + 320].sum() > 200 for found in near)
-    assert text.count("baseline above the finalist") == len(shown)
+    assert text.count("baseline above the selected configuration") == len(shown)
 
 
 def test_what_no_figure_may_stand_without_is_written_into_each_picture(study: Maker) -> None:
@@ -227,7 +242,7 @@ def test_without_the_images_the_table_stands_and_pictures_of_an_earlier_report_g
     shutil.rmtree(frames)
     text = section(folder)
     assert rows(text) == before
-    assert "There are no pictures, for the images cannot be read where the study left them" in text
+    assert "No pictures: the images cannot be read where the study found them" in text
     assert str(frames) in text
     assert pictures(folder) == []
 
@@ -250,7 +265,7 @@ def test_an_image_that_changed_is_named_and_the_others_are_drawn(
     assert "f0" in rows(text)
 
 
-def test_a_frame_that_went_is_named(study: Maker, frames: Path) -> None:
+def test_a_missing_image_is_named(study: Maker, frames: Path) -> None:
     folder = study()
     for modality in ("rgb", "thermal"):
         (frames / modality / "f1.png").unlink()
@@ -277,7 +292,7 @@ def test_a_study_without_confirmation_says_so(study: Maker) -> None:
     folder = study()
     shutil.copy(folder / "data" / "ground_truth_test.json.gz", folder / "data" / "ground_truth_val.json.gz")
     shutil.rmtree(folder / "trials")
-    assert "no confirmation run of baseline or finalist has detections" in section(folder)
+    assert "no confirmation run of baseline or finalists has usable detections" in section(folder)
 
 
 def test_the_report_ends_with_them_and_its_page_holds_the_pictures(study: Maker) -> None:
