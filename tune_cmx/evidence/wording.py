@@ -109,3 +109,10 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def sentence(words: str) -> str:
+    """A clause with a full stop and a capital; names such as mAP and model.drop_path keep their first letter."""
+    first = words.split(maxsplit=1)[0]
+    start = words[:1].upper() if len(first) > 1 and first.isalpha() and first.islower() else words[:1]
+    return f"{start}{words[1:]}{'' if words.endswith('.') else '.'}"

@@ -17,7 +17,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from tune_cmx.evidence.report.inline import inline_parser
-from tune_cmx.evidence.report.page_parts import Heading, Image, Part, Table, anchors
+from tune_cmx.evidence.report.page_parts import Contents, Heading, Image, Part, Table, anchors
 
 COLOURS = {
     "supported": ("SUPPORTED", "EQUIVALENT"),
@@ -90,7 +90,10 @@ def html_text(title: str, parts: Iterable[Part], place: Path) -> str:
     environment.filters["kind"] = lambda part: type(part).__name__.lower()
     environment.filters["column_classes"] = _column_classes
     template = environment.get_template("report.html.jinja")
-    return template.render(title=title, sections=_sections(parts), long_table=LONG_TABLE)
+    sections = _sections(parts)
+    with_contents = [place for place, one in enumerate(sections) if Contents() in one.parts]
+    contents_in = with_contents[0] if with_contents else 0
+    return template.render(title=title, sections=sections, contents_in=contents_in, long_table=LONG_TABLE)
 
 
 def _column_classes(table: Table) -> list[str]:

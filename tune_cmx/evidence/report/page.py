@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tune_cmx.evidence.report.page_parts import Bullets, Heading, Image, Paragraph, Part, Table
+from tune_cmx.evidence.report.page_parts import Bullets, Contents, Heading, Image, Paragraph, Part, Table, anchors
 
 
 @dataclass
@@ -32,6 +32,10 @@ class Page:
         """Add a picture that lies beside the page."""
         self.parts.append(Image(path, text))
 
+    def contents(self) -> None:
+        """Add the list of contents."""
+        self.parts.append(Contents())
+
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, in_paper: bool = True) -> None:
         """Add a table; the first `left` columns hold words, the others numbers, set to the right.
 
@@ -42,10 +46,10 @@ class Page:
 
     def text(self) -> str:
         """The page as Markdown."""
-        return "\n\n".join(_markdown(part) for part in self.parts) + "\n"
+        return "\n\n".join(text for part in self.parts if (text := _markdown(part, self.parts))) + "\n"
 
 
-def _markdown(part: Part) -> str:
+def _markdown(part: Part, parts: Sequence[Part]) -> str:
     match part:
         case Heading(text, level):
             return f"{'#' * level} {text}"
@@ -55,8 +59,21 @@ def _markdown(part: Part) -> str:
             return "\n".join(f"{f'{place}.' if numbered else '-'} {item}" for place, item in enumerate(items, 1))
         case Image(path, text):
             return f"![{text}]({path})"
+        case Contents():
+            return f"Contents: {', '.join(_contents(parts))}."
         case Table():
             return "\n\n".join([*(f"> **{stamp}**" for stamp in part.stamps), _table(part)])
+
+
+def _contents(parts: Sequence[Part]) -> list[str]:
+    """Links to the headings of level 2 below the contents."""
+    anchor, found, is_below = anchors(), [], False
+    for part in parts:
+        is_below = is_below or isinstance(part, Contents)
+        if isinstance(part, Heading):
+            name = anchor(part.text)
+            found += [f"[{part.text}](#{name})"] if is_below and part.level == 2 else []
+    return found
 
 
 def _table(table: Table) -> str:

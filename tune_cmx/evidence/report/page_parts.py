@@ -61,7 +61,12 @@ class Image:
     text: str
 
 
-Part = Heading | Paragraph | Bullets | Table | Image
+@dataclass(frozen=True)
+class Contents:
+    """The place of the list of contents: the headings of level 2 that follow it."""
+
+
+Part = Heading | Paragraph | Bullets | Table | Image | Contents
 
 
 def anchors() -> Callable[[str], str]:

@@ -1,4 +1,4 @@
-"""The report's pictures of arms and of learning curves, legible on a narrow screen and on paper."""
+"""The forest plot and the learning curves, legible on a narrow screen and on paper."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tune_cmx.evidence.report.figures import BLACK, BLUE, ORANGE, finish, panels
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import unit
 
@@ -20,7 +21,7 @@ DASHES = ("solid", (0, (4, 1.5)))
 BASELINE_COLOUR = BLACK
 OTHER_COLOUR = "#a8a8a8"
 NAMED = len(COLOURS) * len(DASHES)
-"""Arms that can be told apart beside the baseline; of more, only finalists are named."""
+"""Configurations that can be told apart beside the baseline; of more, only finalists are named."""
 TIME_LABELS = {"epoch": "epoch", "fraction": "fraction of the schedule", "gpu_seconds": "training time, GPU-seconds"}
 WIDTH = 5.4
 """Inches. Shown 360 pixels wide, type of 9.5 points is then 9 pixels high."""
@@ -50,7 +51,7 @@ def arm_looks(records: StudyResults) -> dict[str, Look]:
 
 
 def plot_arms(records: StudyResults, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
-    """Each arm's difference from the baseline with its 95 % interval; False where there is none to draw."""
+    """Each difference from the baseline with its 95 % interval; False where there is none to draw."""
     drawn = table[table["difference"].notna()].iloc[::-1].to_dict("records")
     if not drawn:
         return False
@@ -73,7 +74,7 @@ def plot_arms(records: StudyResults, table: pd.DataFrame, stamps: Sequence[str],
     axes.set_yticks([])
     axes.set_ylim(-0.5, len(drawn) - 0.2)
     axes.margins(x=0.08)
-    axes.set_xlabel(f"{metric}: difference from the baseline,{unit(metric)}", fontsize=TYPE)
+    axes.set_xlabel(f"{title(metric)}: difference from the baseline,{unit(metric)}", fontsize=TYPE)
     axes.spines["left"].set_visible(False)
     finish(figure, stamps, path, size=SMALL_TYPE)
     return True
@@ -93,7 +94,7 @@ def plot_curves(records: StudyResults, stamps: Sequence[str], path: Path) -> boo
     axes.set_xlabel(TIME_LABELS.get(clock, "epoch"), fontsize=TYPE)
     if clock == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(f"{metric},{unit(metric)}", fontsize=TYPE)
+    axes.set_ylabel(f"{title(metric)},{unit(metric)}", fontsize=TYPE)
     _legend(figure, axes, records, [trial.arm for trial in drawn], looks)
     finish(figure, stamps, path, size=SMALL_TYPE)
     return True
@@ -137,9 +138,11 @@ def _legend(figure: Figure, axes: Axes, records: StudyResults, arms: Sequence[st
             names[arm] = records.label(arm)
             axes.plot([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8, label=names[arm])
     if any(not looks[arm].named for arm in arms):
-        axes.plot([], [], color=OTHER_COLOUR, linewidth=0.8, label=f"{len(set(arms) - set(names))} other arms")
+        axes.plot(
+            [], [], color=OTHER_COLOUR, linewidth=0.8, label=f"{len(set(arms) - set(names))} other configurations"
+        )
     axes.plot([], [], "x", color="#404040", markeredgewidth=1.8, label="stopped at a rung")
-    axes.plot([], [], "o", color="#404040", label="went on to the end of the search")
+    axes.plot([], [], "o", color="#404040", label="trained to the end of the search")
     columns = 1 if max(map(len, [*names.values(), ""])) > 32 else 2
     rows = math.ceil(len(axes.get_legend_handles_labels()[1]) / columns)
     figure.set_figheight(HEIGHT + 0.19 * rows)

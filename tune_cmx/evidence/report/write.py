@@ -1,43 +1,44 @@
-"""A study's report, made from its folder; the data are asked for example frames alone."""
+"""A study's report, made from its folder; the data are read only for example images."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from tune_cmx.evidence.report.first_screen.answer import answer_text
-from tune_cmx.evidence.report.first_screen.statements import claims_section
+from tune_cmx.evidence.report.first_screen.configurations import configurations_section, unranked_configurations
+from tune_cmx.evidence.report.first_screen.detectable import detectable_section
+from tune_cmx.evidence.report.first_screen.facts import facts_line
+from tune_cmx.evidence.report.first_screen.next_step import next_section
+from tune_cmx.evidence.report.first_screen.nothing_learnt import causes_section
+from tune_cmx.evidence.report.first_screen.statements import statements_section
 from tune_cmx.evidence.report.html import html_text
 from tune_cmx.evidence.report.imported import imported_page, is_imported
 from tune_cmx.evidence.report.latex import latex_tables
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.plots import plot_arms, plot_curves
 from tune_cmx.evidence.report.sections.by_class import by_class_section
 from tune_cmx.evidence.report.sections.by_factor import factors_section
 from tune_cmx.evidence.report.sections.cost import cost_section
 from tune_cmx.evidence.report.sections.examples import examples_section
 from tune_cmx.evidence.report.sections.importance import importance_section
-from tune_cmx.evidence.report.sections.main_result import arms_section, side_by_side
 from tune_cmx.evidence.report.sections.modality_loss import robustness_section
 from tune_cmx.evidence.report.sections.object_sizes import sizes_section
-from tune_cmx.evidence.report.sections.pareto import front_section
-from tune_cmx.evidence.report.sections.run_details import (
-    confirmation_section,
-    failures_section,
-    protocol_section,
-)
+from tune_cmx.evidence.report.sections.pareto import pareto_section
+from tune_cmx.evidence.report.sections.run_details import confirmation_section, failures_section, protocol_section
 from tune_cmx.evidence.report.sections.search_phases import phases_section
 from tune_cmx.evidence.report.sections.search_trials import search_section
-from tune_cmx.evidence.report.sections.test_set_interval import data_interval_section
+from tune_cmx.evidence.report.sections.selected import selected_section
+from tune_cmx.evidence.report.sections.test_set_interval import test_set_interval_section
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.report.warnings.every import warnings
+from tune_cmx.evidence.report.warnings.warning import Warning
 from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claims
 from tune_cmx.evidence.results.study_results import StudyResults, trials_table
-from tune_cmx.evidence.wording import count
 
-ARMS_PLOT = "arms.png"
-CURVES_PLOT = "curves.png"
+ALL_WARNINGS = "All warnings"
+GRAVEST = 2
 
 
 def write_report(study_folder: Path) -> Path:
@@ -46,7 +47,7 @@ def write_report(study_folder: Path) -> Path:
     An unfinished study has a report too; it says what is missing.
 
     Returns:
-        The path of `report.md`; the other files lie beside it.
+        The path of `report.md`; the other files are beside it.
 
     Raises:
         DataError: The folder holds no study.
@@ -72,45 +73,66 @@ def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) ->
         arms: Its arms as `compare_arms` gives them.
         place: The report's folder, which receives the pictures; None: without them, and without example detections.
     """
-    claims = evaluate_study_claims(records)
+    learnt = learning(records)
+    found = warnings(records, learnt)
     page = Page(stamps=stamps(records))
-    page.heading(_title(records), level=1)
-    if records.study.question:
-        page.paragraph(records.study.question)
-    if records.study.status != "complete":
-        page.paragraph(f"**The study is not complete (status: {records.study.status or 'unknown'}).**")
-    page.heading("Answer")
-    page.paragraph(answer_text(records, arms, claims))
-    found = warnings(records)
-    if found:
-        page.paragraph(f"{count(len(found), 'warning')} to read with it: [Warnings](#warnings).")
-    _results(page, records, arms, place)
-    claims_section(page, records, arms, claims)
+    _first_screen(page, records, arms, learnt, found, place)
+    page.contents()
+    if learnt.nothing:
+        robustness_section(page, records, arms)
+    else:
+        _results(page, records, arms, place)
+    search_section(page, records, place, ranked=not learnt.nothing)
+    phases_section(page, records)
+    importance_section(page, records)
+    confirmation_section(page, records)
+    cost_section(page, records, place)
     failures_section(page, records)
-    page.heading("Warnings")
-    page.bullets(map(str, found) if found else ["None."])
+    if len(found) > GRAVEST:
+        page.heading(ALL_WARNINGS)
+        page.bullets(map(str, found))
     protocol_section(page, records)
-    if place is not None:
+    if place is not None and records.confirmed and not learnt.nothing:
         examples_section(page, records, place)
     return page
 
 
+def _first_screen(
+    page: Page, records: StudyResults, arms: pd.DataFrame, learnt: Learning, found: list[Warning], place: Path | None
+) -> None:
+    """All that most readers need."""
+    page.heading(_title(records), level=1)
+    if records.study.question:
+        page.paragraph(records.study.question)
+    page.paragraph(facts_line(records))
+    if records.study.status != "complete":
+        page.paragraph(f"**The study is not complete (status: {records.study.status or 'unknown'}).**")
+    page.heading("Answer")
+    page.paragraph(answer_text(records, arms, learnt))
+    if learnt.nothing:
+        unranked_configurations(page, records, arms, learnt)
+        causes_section(page, records, learnt)
+    else:
+        if not arms.empty:
+            configurations_section(page, records, arms, place)
+        statements_section(page, records, arms, evaluate_study_claims(records))
+        detectable_section(page, records, arms)
+    if found:
+        page.heading("Gravest warnings" if len(found) > GRAVEST else "Warnings")
+        page.bullets(map(str, found[:GRAVEST]))
+    if len(found) > GRAVEST:
+        page.paragraph(f"{len(found) - GRAVEST} more: [{ALL_WARNINGS}](#all-warnings).")
+    next_section(page, records, arms, learnt)
+
+
 def _results(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
-    drawn = place is not None and plot_arms(records, arms, page.stamps, place / ARMS_PLOT)
-    arms_section(page, records, arms, ARMS_PLOT if drawn else None)
-    side_by_side(page, records, arms)
-    data_interval_section(page, records)
+    selected_section(page, records, arms)
+    test_set_interval_section(page, records)
     factors_section(page, records, arms, place)
     by_class_section(page, records, arms)
     sizes_section(page, records, arms)
     robustness_section(page, records, arms)
-    cost_section(page, records, place)
-    drawn = place is not None and plot_curves(records, page.stamps, place / CURVES_PLOT)
-    search_section(page, records, CURVES_PLOT if drawn else None)
-    phases_section(page, records)
-    confirmation_section(page, records)
-    front_section(page, records, place)
-    importance_section(page, records, place)
+    pareto_section(page, records, place)
 
 
 def _title(records: StudyResults) -> str:

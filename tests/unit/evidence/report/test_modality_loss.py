@@ -101,7 +101,7 @@ def test_it_stands_in_every_form_of_the_report(undecided: StudyWriter) -> None:
     page = Page()
     records = read_study(undecided.folder)
     robustness_section(page, records, compare_arms(records))
-    assert "On test, mAP in points" in latex_tables(page.parts)
+    assert "On test, means over seeds" in latex_tables(page.parts)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_value_that_cannot_be_and_other_data_are_named(undecided: StudyWriter)
     measured(undecided, "confirm-baseline-101", 31.0, (MISSING, 20.0), split_hash="another")
     text = section(undecided)
     assert "mAP: Input should be less than or equal to 100: confirm-baseline-100" in text
-    assert "split_hash of test is another and on record 5p1175p1175p: confirm-baseline-101" in text
+    assert "split_hash of test is another, of the run 5p1175p1175p: confirm-baseline-101" in text
     assert rows(text) == []
 
 
@@ -150,8 +150,8 @@ def test_undefined_values_are_no_numbers(undecided: StudyWriter) -> None:
 def test_another_split_has_a_table_of_its_own(undecided: StudyWriter) -> None:
     measured(undecided, "confirm-baseline-100", 29.0, (MISSING, 20.0), split="val")
     text = section(undecided)
-    assert "On val (the split that chose), mAP in points" in text
-    assert "On test, mAP" not in text
+    assert "On val, the split that selected, means over seeds" in text
+    assert "On test, means" not in text
 
 
 def test_the_table_has_a_row_a_run_and_corruption(undecided: StudyWriter) -> None:

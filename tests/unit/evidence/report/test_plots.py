@@ -60,12 +60,12 @@ def test_curves_show_rungs_stops_and_a_legend_beside_them(
     (axes,) = figure.axes
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        *("baseline", "stages 1", "stages 4", "stopped at a rung", "went on to the end of the search"),
+        *("baseline", "stages 1", "stages 4", "stopped at a rung", "trained to the end of the search"),
     ]
     assert [text.get_text() for text in axes.texts] == ["rung 2"]
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert [(line.get_xdata()[0], round(line.get_ydata()[0], 2)) for line in crosses] == [(2, 9.67)]
-    assert axes.get_ylabel() == "val/mAP, points"
+    assert axes.get_ylabel() == "val mAP, points"
     assert legend.get_window_extent().y1 <= axes.get_window_extent().y0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.pareto import front, front_section, points
+from tune_cmx.evidence.report.sections.pareto import front, pareto_section, points
 from tune_cmx.evidence.report.write import study_page, write_report
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
@@ -28,7 +28,7 @@ def report_of(writer: StudyWriter) -> str:
 
 def front_of(writer: StudyWriter) -> str:
     page = Page()
-    front_section(page, read_study(writer.write()), writer.folder)
+    pareto_section(page, read_study(writer.write()), writer.folder)
     return page.text()
 
 
@@ -102,18 +102,18 @@ def several(writer: StudyWriter) -> StudyWriter:
 def test_the_promoting_variant_is_named(promoting: StudyWriter) -> None:
     text = section(report_of(promoting), SEARCH)
     assert "Searcher: grid." in text
-    assert "promoting variant: a trial pauses at a rung" in text
+    assert "The promoting variant pauses a trial at each rung" in text
     assert "bracket" not in text
 
 
-def test_a_paused_trial_that_goes_on_or_stops_counts_once(promoting: StudyWriter) -> None:
+def test_a_paused_trial_that_is_resumed_or_stopped_counts_once(promoting: StudyWriter) -> None:
     text = section(report_of(promoting), SEARCH)
     _, rungs = cells(text)
     assert rungs == [
-        ["rung", "trials reached", "went on", "paused", "stopped", "lowest that went on", "highest that did not"],
+        ["rung", "trials reached", "resumed", "paused", "stopped", "lowest value resumed", "highest value not resumed"],
         ["2", "4", "1", "1", "2", "12.00", "10.00"],
     ]
-    assert "a paused trial may still go on" in text
+    assert "A paused trial may still be resumed" in text
 
 
 def test_a_paused_trial_of_an_unfinished_study(promoting: StudyWriter) -> None:
@@ -130,7 +130,7 @@ def test_the_stopping_variant_is_named_also_in_studies_older_than_the_key(
 ) -> None:
     if variant:
         undecided.study["early_stopping"]["variant"] = variant
-    assert "stopping variant: a trial below the upper 1/3" in section(report_of(undecided), SEARCH)
+    assert "The stopping variant ends a trial that is not in the upper 1/3" in section(report_of(undecided), SEARCH)
 
 
 def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) -> None:
@@ -143,7 +143,7 @@ def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) 
     (promoting.folder / "search").rmdir()
     promoting.rungs(*lines)
     text = section(report_of(promoting), SEARCH)
-    assert "rungs 2, 6; 2 brackets, the later ones from rung 6 on; promoting" in text
+    assert "rungs 2, 6, 2 brackets, the later ones from rung 6 on. The promoting" in text
     assert [row[:3] for row in cells(text)[1]] == [
         ["bracket", "rung", "trials reached"],
         ["0", "2", "1"],
@@ -158,12 +158,12 @@ def test_a_stop_without_a_cutoff_shows_its_value(writer: StudyWriter) -> None:
     assert cells(section(report_of(writer), SEARCH))[0][1][2] == "rung 2: 9.50"
 
 
-def test_search_tables_stand_by_phase(phased: StudyWriter) -> None:
+def test_search_tables_are_by_phase(phased: StudyWriter) -> None:
     text = section(report_of(phased), SEARCH)
     first, second = text.split("### Phase placement")[1].split("### Phase threshold")
     assert [row[0] for row in cells(first)[0]][1:] == ["[stages 4](../trials/s-4/)", "[stages 1](../trials/s-1/)"]
     assert {row[0].partition("]")[0] for row in cells(second)[0]} == {
-        "arm",
+        "configuration",
         "[stages 4, threshold 0.3",
         "[stages 4, threshold 0.7",
     }
@@ -178,7 +178,7 @@ def test_phases_say_what_they_varied_kept_and_cost(phased: StudyWriter) -> None:
         ["threshold", f"{THRESHOLD} (3 values)", "stages 4, threshold 0.3; stages 4", "3", "2", "12", "2.0 min"],
         ["all", "-", "-", "4", "4", "20", "3.3 min"],
     ]
-    assert "would have 6 arms, 36 epochs in full on one seed; the phases have 4" in text
+    assert "would have 6 configurations, 36 epochs in full on one seed; the phases have 4" in text
 
 
 def test_the_phase_that_is_not_over_holds_the_trials_of_none(phased: StudyWriter) -> None:
@@ -211,34 +211,34 @@ def test_one_search_has_no_section_of_phases(undecided: StudyWriter) -> None:
 
 def test_tpe_says_what_it_drew_and_began_with(several: StudyWriter) -> None:
     text = section(report_of(several), SEARCH)
-    assert "Searcher: TPE, 5 of 6 trials drawn, the first 3 at random, for val/mAP, parameters at once" in text
-    assert f"1 prior observation, no replicate of any arm: {THRESHOLD} 0.5 gave 31.25." in text
+    assert "Searcher: TPE, 5 of 6 trials drawn. It has several objectives: val/mAP, parameters." in text
+    assert f"It began with 1 prior observation: {THRESHOLD} 0.5 gave 31.25." in text
     several.study["searcher"].update(priors=[], continues="runs/earlier")
     assert "began with the finished trials of runs/earlier." in section(report_of(several), SEARCH)
 
 
 def test_front_of_two_objectives(several: StudyWriter) -> None:
-    text = section(front_of(several), "Front of the objectives")
+    text = section(front_of(several), "Pareto front of the objectives")
     assert cells(text)[0] == [
-        ["no.", "arm", "val/mAP", "parameters"],
+        ["no.", "configuration", "val/mAP", "parameters"],
         ["1", "[stages 4](../trials/s-a/)", "33.00", "64,000,000"],
         ["2", "[stages 4](../trials/s-b/)", "31.00", "60,000,000"],
         ["3", "[stages 4](../trials/s-c/)", "29.00", "58,000,000"],
     ]
     assert "3 of 4 complete search trials" in text
-    assert "single runs on one seed" in text
+    assert "one run on one seed" in text
     assert "Milliseconds" not in text
 
 
 def test_front_of_three_objectives_may_keep_what_two_would_not(several: StudyWriter) -> None:
     """d has more parameters and less mAP than b, but is faster: 9 ms against 10."""
     several.study["searcher"]["objectives"].append("milliseconds")
-    text = section(front_of(several), "Front of the objectives")
+    text = section(front_of(several), "Pareto front of the objectives")
     assert [row[1][-4:-2] for row in cells(text)[0][1:]] == ["-a", "-b", "-d", "-c"]
-    assert "Milliseconds are those of the machine" in text
+    assert "Milliseconds include the machine's other load" in text
 
 
-def test_equal_trials_stand_on_the_front_together(several: StudyWriter) -> None:
+def test_equal_trials_are_on_the_pareto_front_together(several: StudyWriter) -> None:
     several.trial("s-f", "stages-1", "search", val=31.0, parameters={"total": 60_000_000, "active": 1})
     names = ("val/mAP", "parameters")
     assert len(front(points(read_study(several.write())), names)) == 4
@@ -252,12 +252,12 @@ def test_a_trial_without_an_objective_is_no_point_of_the_front(several: StudyWri
 @pytest.mark.parametrize("objectives", [["val/mAP", "parameters"], ["val/mAP", "parameters", "milliseconds"]])
 def test_the_front_is_drawn(several: StudyWriter, objectives: list[str]) -> None:
     several.study["searcher"]["objectives"] = objectives
-    (picture,) = re.findall(r"the front numbered as in the table\]\((.+)\)", front_of(several))
+    (picture,) = re.findall(r"the Pareto front has the numbers of the table\]\((.+)\)", front_of(several))
     assert (several.folder / picture).read_bytes().startswith(PNG)
 
 
 def test_one_objective_has_no_front(undecided: StudyWriter) -> None:
-    assert "Front of the objectives" not in front_of(undecided)
+    assert "Pareto front of the objectives" not in front_of(undecided)
 
 
 def test_allowed_differences_are_named_with_the_arms_that_have_them(undecided: StudyWriter) -> None:
@@ -269,14 +269,14 @@ def test_allowed_differences_are_named_with_the_arms_that_have_them(undecided: S
     assert "- schedule.batch_size: 2 in the baseline; 4 in stages 4\n" in protocol
     assert "- model.drop_path: no arm differs in it from the baseline\n" in protocol
     assert "- code_version: 0.1.0+abc in the baseline; 0.1.0+abc / 0.2.0 in stages 1" in protocol
-    assert "arms may differ outside the factors in schedule, model.drop_path, code_version" in section(text, "Warnings")
+    assert "may differ outside the factors in schedule, model.drop_path, code_version" in section(text, "All warnings")
 
 
 def test_equivalent_are_warned_of_with_the_factor_that_does_nothing(undecided: StudyWriter) -> None:
     undecided.extra_arm("t3", "stages 4, threshold 0.3", {THRESHOLD: 0.3})
     undecided.extra_arm("t7", "stages 4, threshold 0.7", {THRESHOLD: 0.7})
     undecided.study["equivalent"] = [["stages-4", "t3"], ["stages-4", "t7"], ["baseline", "stages-1"]]
-    text = section(report_of(undecided), "Warnings")
+    text = section(report_of(undecided), "All warnings")
     assert (
         f"{THRESHOLD} has no effect between 'stages 4' and 'stages 4, threshold 0.3'; "
         "'stages 4' and 'stages 4, threshold 0.7': the built models are one function with the same parameters, so "
@@ -291,4 +291,4 @@ def test_keys_that_nobody_knows_break_nothing(promoting: StudyWriter) -> None:
     promoting.trial("s-x", "gone", "search", future=[1], imported_from="elsewhere")
     path = promoting.write() / "search" / "rungs.jsonl"
     path.write_text(path.read_text() + '{"trial": "s-x", "rung": 2, "value": 1.0, "decision": "later", "future": 1}\n')
-    assert "went on" in section(write_report(promoting.folder).read_text(encoding="utf-8"), SEARCH)
+    assert "resumed" in section(write_report(promoting.folder).read_text(encoding="utf-8"), SEARCH)

@@ -10,7 +10,7 @@ import pytest
 
 from tune_cmx.evaluation import coco_truth, evaluate, to_detections
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.test_set_interval import data_interval_section
+from tune_cmx.evidence.report.sections.test_set_interval import test_set_interval_section as interval_section
 from tune_cmx.evidence.results.reading import read_study
 
 FRAMES = 24
@@ -59,7 +59,7 @@ def study(writer: Any) -> Maker:
 
 def section(folder: Path) -> str:
     page = Page()
-    data_interval_section(page, read_study(folder))
+    interval_section(page, read_study(folder))
     return page.text()
 
 
@@ -72,14 +72,15 @@ def cells(text: str) -> list[str]:
 
 def test_an_arm_stands_with_its_runs_its_difference_and_the_interval_by_sequences(study: Maker) -> None:
     text = section(study())
-    label, runs, runs_of_the_baseline, difference, ends = cells(text)
-    assert (label, runs, runs_of_the_baseline) == ("stages 1", "2", "2")
+    label, runs, difference, ends = cells(text)
+    assert (label, runs) == ("stages 1", "2")
+    assert "The baseline has n = 2" in text
     expected = evaluate(detections(20), truth(None))["mAP"] - evaluate(detections(12), truth(None))["mAP"]
     assert float(difference) == pytest.approx(expected, abs=0.006)
     low, high = (float(end) for end in ends.split(" to "))
     assert 0 <= low < expected < high
-    assert "1,000 resamples of the 12 sequences of test" in text
-    assert "does not replace the run-to-run interval" in text
+    assert "1,000 resamples of the 12 test sequences" in text
+    assert "no verdict rests on it" in text
     assert "too narrow" not in text
 
 
@@ -90,29 +91,27 @@ def test_the_same_study_gives_the_same_section(study: Maker) -> None:
 
 def test_without_sequences_images_are_drawn_and_the_reader_is_warned(study: Maker) -> None:
     text = section(study(sequences=None))
-    assert "1,000 resamples of the 24 images of test" in text
+    assert "1,000 resamples of the 24 test images" in text
     assert "the interval is too narrow" in text
 
 
-def test_fewer_than_ten_sequences_give_a_difference_and_no_interval(study: Maker) -> None:
+def test_fewer_than_ten_sequences_give_one_sentence(study: Maker) -> None:
     text = section(study(sequences=9))
-    assert cells(text)[-1] == "-"
-    assert "There is no interval: test has 9 sequences" in text
-    assert "does not replace" not in text
+    assert text == "No test-set bootstrap interval: the test set has 9 sequences; at least 10 are needed.\n"
 
 
 def test_a_study_without_ground_truth_says_so_and_what_to_do(study: Maker) -> None:
     folder = study()
     (folder / "data" / "ground_truth_test.json.gz").unlink()
     text = section(folder)
-    assert "Cannot be computed: data/ground_truth_test.json.gz is missing" in text
+    assert "No test-set bootstrap interval: data/ground_truth_test.json.gz is missing" in text
     assert "--resume" in text
 
 
 def test_a_cut_ground_truth_is_named(study: Maker) -> None:
     path = study() / "data" / "ground_truth_test.json.gz"
     path.write_bytes(path.read_bytes()[:50])
-    assert "Cannot be computed: data/ground_truth_test.json.gz cannot be read" in section(path.parents[1])
+    assert "No test-set bootstrap interval: data/ground_truth_test.json.gz cannot be read" in section(path.parents[1])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_a_cut_ground_truth_is_named(study: Maker) -> None:
         ),
         (
             lambda place: (place / "detections.json.gz").write_bytes(packed(detections(3))),
-            "the detections give 12.87 and the record says 83.17",
+            "the detections give 12.87 and the run folder says 83.17",
         ),
         (
             lambda place: (place / "detections.json.gz").write_bytes(
@@ -142,7 +141,8 @@ def test_a_run_that_cannot_be_used_is_left_out_with_the_reason(
     folder = study()
     harm(folder / "trials" / "confirm-stages-1-100")
     text = section(folder)
-    assert cells(text)[1:3] == ["1", "2"]
+    assert cells(text)[1] == "1"
+    assert "The baseline has n = 2" in text
     assert f"- Left out, as {said}" in text
     assert text.count("confirm-stages-1-100") == 1
 
@@ -153,13 +153,13 @@ def test_records_of_other_data_than_the_ground_truth_are_left_out(study: Maker) 
         info = json.loads((place / "trial.json").read_text())
         (place / "trial.json").write_text(json.dumps({**info, "data_fingerprint": "0123"}))
     text = section(folder)
-    assert "Cannot be computed: no confirmation run of the baseline has detections that can be used" in text
+    assert "No test-set bootstrap interval: no run of the baseline has usable detections" in text
     assert "data_fingerprint is 0123 on the record and da7ada7ada7a in the ground truth" in text
     assert "confirm-baseline-100, confirm-baseline-101" in text
 
 
-def test_a_study_without_confirmation_says_so(writer: Any) -> None:
+def test_a_study_without_confirmation_has_no_section(writer: Any) -> None:
     writer.search()
     (writer.folder / "data").mkdir()
-    (writer.folder / "data" / "ground_truth_val.json.gz").write_bytes(packed(truth(None)))
-    assert "Cannot be computed: no confirmation run of the baseline" in section(writer.write())
+    (writer.folder / "data" / "truth_val.json.gz").write_bytes(packed(truth(None)))
+    assert section(writer.write()) == "\n"

@@ -1,4 +1,4 @@
-"""The report's claims: what the records allow to be said, what they do not, and what would change that."""
+"""What a reader may write on the strength of this study, what not, and what would change that."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,34 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.claims.parsed_claim import Answer
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_claims import resume_command
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.wording import count
+from tune_cmx.evidence.wording import interval, p_value, sentence, signed, unit
 
-CAN = "Can be claimed"
+MAY = "You may write"
 GROUPS = {
-    CAN: ("SUPPORTED", "EQUIVALENT"),
-    "Cannot be claimed": (
+    MAY: ("SUPPORTED", "EQUIVALENT"),
+    "You may not write": (
         *("CONTRADICTED", "NOT_COMPARABLE", "SELECTION_BIASED", "INSUFFICIENT_REPLICATION", "DESCRIPTIVE_ONLY"),
+        *("BLOCKED", "DATA_ERROR"),
     ),
-    "Open: these runs do not decide": ("INCONCLUSIVE",),
-    "Blocked": ("BLOCKED", "DATA_ERROR"),
+    "Undecided": ("INCONCLUSIVE",),
+}
+TO_UNBLOCK = {
+    "INCONCLUSIVE": "More seeds in a new confirmation may decide it; the next section says how many detect what.",
+    "INSUFFICIENT_REPLICATION": "To unblock it: `confirm: {seeds: N}` with N of 2 or more, then "
+    f"`{resume_command()}`.",
+    "SELECTION_BIASED": "To unblock it: confirm on fresh seeds (`confirm: {seeds: N}`), and compare on a split that "
+    "did "
+    "not choose.",
+    "NOT_COMPARABLE": "To unblock it: train both sides with these fields alike. If the claim is about the field, name "
+    "it "
+    "as its `factor`.",
+    "DESCRIPTIVE_ONLY": "To unblock it: two or more runs a side under one protocol. Until then, describe it; do not "
+    "claim it.",
+    "DATA_ERROR": f"To unblock it: remove or repair that run folder, then `{resume_command()}`.",
 }
 
 
@@ -32,81 +47,52 @@ class Statement:
     why: str
 
 
-def claims_section(page: Page, records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]) -> None:
-    """Each confirmed arm against the baseline, and each claim of the study, under what may be done with it."""
-    page.heading("Claims")
-    statements = [*_of_arms(records, arms), *(_of_study(text, found) for text, found in claims)]
+def statements_section(
+    page: Page, records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]
+) -> None:
+    """Each confirmed configuration against the baseline, and each claim of the study, by what may be done with it."""
+    page.heading("What you may write")
+    statements = [
+        *(_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "baseline"),
+        *(Statement(f"“{text}”", str(found["verdict"]), str(found["why"])) for text, found in claims),
+    ]
     if not statements:
         page.paragraph(
-            "Nothing can be claimed: no arm but the baseline has a confirmed run, and the study's file makes no "
-            f"claims. To go on: `{resume_command()}`."
+            "Nothing: no configuration except the baseline has a confirmed run, and the study's file makes no claims."
         )
         return
-    own = count(len(claims), "claim") if claims else "no claims"
-    page.paragraph(
-        f"Each confirmed arm against the baseline on {records.primary_metric}, and {own} of the study's own file, "
-        "in quotation marks."
-    )
-    said: dict[str, str] = {}
+    if claims:
+        page.paragraph("Claims of the study's own file are in quotation marks.")
     for heading, verdicts in GROUPS.items():
         members = [statement for statement in statements if statement.verdict in verdicts]
-        if members or heading == CAN:
+        if members or heading == MAY:
             page.heading(heading, level=3)
-            page.bullets([_words(statement, said) for statement in members] or ["Nothing yet."])
-
-
-def _of_arms(records: StudyResults, arms: pd.DataFrame) -> list[Statement]:
-    return [_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "baseline"]
+            page.bullets(_lines(members) or ["Nothing yet."])
 
 
 def _of_arm(records: StudyResults, row: Mapping[Hashable, Any]) -> Statement:
     """Below the baseline is as good a finding as above it, so it can be claimed too."""
-    verdict, subject = str(row["verdict"]), f"{row['label']} is above the baseline on {records.primary_metric}"
+    verdict, metric = str(row["verdict"]), title(records.primary_metric)
     if verdict == "CONTRADICTED":
-        below = f"{row['label']} is below the baseline on {records.primary_metric}"
-        return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED: {row['why']}")
-    return Statement(subject, verdict, str(row["why"]))
+        below = f"{row['label']} is below the baseline in {metric}"
+        return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED; {_figures(records, row)}")
+    why = _figures(records, row) if verdict in ("SUPPORTED", "INCONCLUSIVE") else str(row["why"])
+    return Statement(f"{row['label']} is above the baseline in {metric}", verdict, why)
 
 
-def _of_study(text: str, found: Answer) -> Statement:
-    return Statement(f"“{text}”", str(found["verdict"]), str(found["why"]))
+def _figures(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
+    """Those of the table, as a sentence of a paper has them."""
+    ends = interval((row["ci95_low"], row["ci95_high"]))
+    return (
+        f"difference {signed(row['difference'])}{unit(records.primary_metric)}, 95 % interval {ends}, adjusted p "
+        f"{p_value(row['adjusted_p'])}, n = {row['n']}"
+    )
 
 
-def _words(statement: Statement, said: dict[str, str]) -> str:
-    """The statement, its verdict and its reason; a reason that stands in `said` already is pointed to."""
-    if statement.why in said:
-        return f"{statement.text}: {statement.verdict}, for the reason given for {said[statement.why]}."
-    said[statement.why] = statement.text
-    unblock = _unblock(statement)
-    return f"{statement.text}: {statement.verdict}. {_sentence(statement.why)}{f' {unblock}' if unblock else ''}"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
-
-
-def _unblock(statement: Statement) -> str | None:
-    """What to run or change; None: nothing is missing, or the reason says it."""
-    match statement.verdict:
-        case "INCONCLUSIVE":
-            return "To settle it: a new confirmation with more seeds and another `seed`, if it can detect what matters."
-        case "INSUFFICIENT_REPLICATION":
-            return f"To unblock it: `confirm: {{seeds: N}}` with N of 2 or more, then `{resume_command()}`."
-        case "SELECTION_BIASED":
-            return (
-                "To unblock it: confirm the chosen arm on fresh seeds (`confirm: {seeds: N}`) and claim it on a split "
-                "that did not choose."
-            )
-        case "NOT_COMPARABLE":
-            return (
-                "To unblock it: train both sides with these fields alike, or name the field as the claim's `factor` if "
-                "the claim is about it."
-            )
-        case "DESCRIPTIVE_ONLY":
-            return "To unblock it: two or more runs a side under one protocol; until then it may be told, not claimed."
-        case "CONTRADICTED":
-            return "Nothing would unblock it: the records speak against it."
-        case "DATA_ERROR":
-            return f"To unblock it: remove or repair that record, then `{resume_command()}`."
-        case _:
-            return None
+def _lines(statements: Sequence[Statement]) -> list[str]:
+    """A line for each statement, with its reason; then what would change it, once."""
+    lines = []
+    for statement in statements:
+        why = " ".join(sentence(clause) for clause in statement.why.split("; "))
+        lines.append(f"{statement.text}: {statement.verdict}. {why}")
+    return [*lines, *dict.fromkeys(TO_UNBLOCK[one.verdict] for one in statements if one.verdict in TO_UNBLOCK)]

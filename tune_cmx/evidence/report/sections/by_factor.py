@@ -1,4 +1,4 @@
-"""The report's view by factor: what each value of what was searched gave, in the search and in the confirmation."""
+"""By factor: what each searched value gave, in the search and in the confirmation."""
 
 import re
 import statistics
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tune_cmx.evidence.report.figures import BLACK, BLUE, DIM, ORANGE, SMALL, finish, panels
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.searched_factors import (
@@ -24,17 +25,19 @@ from tune_cmx.evidence.results.searched_factors import (
     stopped_early,
 )
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, interval, number, signed, unit
+from tune_cmx.evidence.wording import UNKNOWN, count, number, unit
 
 Row = Mapping[Hashable, Any]
-ON, STOPPED, BASELINE = "went on", "stopped early", "baseline"
+ON, STOPPED, BASELINE = "not stopped", "stopped early", "baseline"
 MARKS = ((ON, "o", BLUE), (STOPPED, "x", ORANGE), (BASELINE, "s", BLACK))
 LONG_NAMES = 40
-"""Characters, were all values' names as long as the longest, beyond which they are set aslant."""
+"""Letters of all values' names, if all were as long as the longest, from which on they are slanted."""
 
 
 def factors_section(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
-    """For each factor a table and a picture: search trials by value, and the confirmed arms that have it.
+    """For each factor a table of the search trials by value, and a picture with the confirmed configurations.
+
+    Nothing where the search varied nothing.
 
     Args:
         page: Receives the section.
@@ -42,20 +45,21 @@ def factors_section(page: Page, records: StudyResults, arms: pd.DataFrame, place
         arms: As `compare_arms` gives them.
         place: The report's folder, which receives the pictures; None: none are drawn.
     """
-    page.heading("By factor")
     searched = [factor for factor in factors(records) if _differs(records, factor)]
     if not searched or not records.of_phase("search"):
-        page.paragraph("The search varied nothing on record.")
         return
+    page.heading("By factor")
     point = common_point(records)
     page.paragraph(_introduction(records, searched, point))
     confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "baseline"]
     for nth, factor in enumerate(searched, 1):
-        page.heading("Arms listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3)
-        _table(page, records, factor, point, confirmed, alone=len(searched) == 1)
+        page.heading(
+            "Configurations listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3
+        )
+        _table(page, records, factor, point, confirmed)
         picture = f"factor-{nth}-{re.sub(r'[^a-z0-9]+', '-', factor.name.lower()).strip('-')}.png"
         if place is not None and _plot(records, factor, point, confirmed, place / picture):
-            page.image(picture, f"Search trials, and differences of confirmed arms, by {factor.name}")
+            page.image(picture, f"Search trials, and differences of confirmed configurations, by {factor.name}")
 
 
 def _differs(records: StudyResults, factor: Factor) -> bool:
@@ -65,15 +69,16 @@ def _differs(records: StudyResults, factor: Factor) -> bool:
 
 def _introduction(records: StudyResults, searched: Sequence[Factor], point: CommonPoint | None) -> str:
     if point is None:
-        return f"The search varied {factors_words(searched)}; no trial has {records.selection_metric} on record yet."
-    missing = f" {count(point.unfinished, 'trial')} without an end are left out of it." if point.unfinished else ""
-    others = " A row's mean runs over whatever the other factors were in its trials." if len(searched) > 1 else ""
+        return f"The search varied {factors_words(searched)}. No trial has {title(records.selection_metric)} yet."
+    missing = f" {count(point.unfinished, 'trial')} did not end and are left out." if point.unfinished else ""
+    others = " A row's mean is over all values of the other factors." if len(searched) > 1 else ""
     return (
-        f"The search varied {factors_words(searched)}. Its figures are {records.selection_metric} in points, one run "
-        f"on one seed each, and carry no claim. All are taken at {point}, the last point that every trial that ended "
-        f'reached; a trial that was stopped early is not set against the later values of another. The column "at the '
-        f"search's end\" has only trials that the search trained to its end.{others}{missing} Differences of confirmed "
-        f"arms are from the baseline on {records.primary_metric}, with 95 % intervals over seeds."
+        f"The search varied {factors_words(searched)}. Figures are {title(records.selection_metric)} in points, one "
+        "run on "
+        f"one seed each; no claim rests on them. All trials are compared at {point}, the last point that every ended "
+        "trial "
+        f"reached.{others}{missing} In the pictures, differences of confirmed configurations are from the baseline in "
+        f"{title(records.primary_metric)}, with 95 % intervals over seeds."
     )
 
 
@@ -83,12 +88,11 @@ def _table(
     factor: Factor,
     point: CommonPoint | None,
     confirmed: Sequence[Row],
-    alone: bool,
 ) -> None:
     trials = records.of_phase("search")
-    by_arm = {str(row["arm"]): row for row in confirmed}
     rows = []
-    for text, members in _by_value(records, factor, [trial.arm for trial in trials] + list(by_arm)).items():
+    arms = [*(trial.arm for trial in trials), *(str(row["arm"]) for row in confirmed)]
+    for text, members in _by_value(records, factor, arms).items():
         own = [trial for trial in trials if trial.arm in members]
         there = [point.values[trial.name] for trial in own if point and trial.name in point.values]
         ends = [value for trial in own if trial.searched_to_the_end and (value := _end(records, trial)) is not None]
@@ -100,12 +104,12 @@ def _table(
                 number(statistics.fmean(there)) if there else UNKNOWN,
                 _span(there),
                 f"{_span(ends)} ({count(len(ends), 'trial')})" if ends else UNKNOWN,
-                "; ".join(_confirmed_words(by_arm[arm], alone) for arm in members if arm in by_arm) or UNKNOWN,
             ]
         )
     where = str(point) if point else "no common point"
-    header = ["value", "trials", "stopped early", f"mean at {where}", "lowest to highest", "at the search's end"]
-    page.table([*header, "confirmed: difference (95 % interval)"], rows)
+    page.table(
+        ["value", "trials", "stopped early", f"mean at {where}", "range there", "range at the search's end"], rows
+    )
 
 
 def _by_value(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
@@ -125,17 +129,10 @@ def _span(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _confirmed_words(row: Row, alone: bool) -> str:
-    ends = None if row["ci95_low"] is None else (row["ci95_low"], row["ci95_high"])
-    name = "" if alone else f"{row['label']}: "
-    gap = UNKNOWN if row["difference"] is None else f"{signed(row['difference'])} ({interval(ends)})"
-    return f"{name}{gap}, {row['verdict']}"
-
-
 def _plot(
     records: StudyResults, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path
 ) -> bool:
-    """Dots by trial, and beside them the differences of confirmed arms; False where there is nothing to draw."""
+    """Dots by trial, and beside them the differences of confirmed configurations; False: there is nothing to draw."""
     trials = [trial for trial in records.of_phase("search") if point and trial.name in point.values]
     rows = [row for row in confirmed if row["difference"] is not None]
     if point is None or not trials:
@@ -174,7 +171,7 @@ def _scale(axes: Axes, factor: Factor, names: Sequence[str]) -> None:
 
 
 def _places(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
-    """Where an arm stands on the axis: its value in a range, else the place of its value's name."""
+    """Where an arm is on the axis: its value in a range, else the place of its value's name."""
     if factor.is_range:
         values = {arm: factor.value(records, arm) for arm in arms}
         return {arm: float(value) for arm, value in values.items() if isinstance(value, int | float)}
@@ -198,7 +195,7 @@ def _draw_search(
         of_kind = [spot for spot, kind in zip(spots, kinds, strict=True) if kind == name]
         if of_kind or name != BASELINE:
             axes.plot([x for x, _ in of_kind], [y for _, y in of_kind], marker, color=colour, markersize=5, label=name)
-    axes.set_ylabel(f"{records.selection_metric} at {point},\npoints, one run each", fontsize=SMALL)
+    axes.set_ylabel(f"{title(records.selection_metric)} at {point},\npoints, one run each", fontsize=SMALL)
     axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
@@ -213,7 +210,7 @@ def _draw_confirmed(
         if row["ci95_low"] is not None:
             axes.plot([where, where], [row["ci95_low"], row["ci95_high"]], color=colour, linewidth=2)
     metric = records.primary_metric
-    axes.set_ylabel(f"confirmed: difference from the\ncontrol in {metric},{unit(metric)}, 95 %", fontsize=SMALL)
+    axes.set_ylabel(f"difference from the baseline\nin {title(metric)},{unit(metric)}, 95 %", fontsize=SMALL)
 
 
 def _side_by_side(places: Sequence[float], step: float) -> list[float]:

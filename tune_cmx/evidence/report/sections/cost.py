@@ -1,4 +1,4 @@
-"""What the arms cost, and what the study cost against the exhaustive grid."""
+"""What the configurations cost, and what the study cost against the exhaustive grid."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
 from tune_cmx.evidence.report.stamps import stamps
@@ -27,21 +28,20 @@ class Bill:
     trials: int
     epochs: int
     hours: float
-    """Of one device each: a trial over two GPUs counts twice its seconds."""
+    """Of one device each: a trial on two GPUs counts twice its seconds."""
 
 
 def cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    """Parameters, FLOPs and time by arm, then hours by phase against every arm in full.
+    """Parameters, FLOPs and time by configuration, then hours by phase against every configuration in full.
 
     Args:
         page: Receives the section.
         records: A study.
         place: The report's folder, which receives the picture; None: none is drawn.
     """
-    page.heading("Cost")
     if not any(trial.epochs for trial in records.trials):
-        page.paragraph("No trial has finished an epoch.")
         return
+    page.heading("Cost")
     _by_arm(page, records)
     _hours(page, records, place)
 
@@ -54,7 +54,7 @@ def milliseconds(trial: Trial) -> float | None:
 
 
 def gflops(trial: Trial) -> float | None:
-    """Of one forward of one image, a multiplication and an addition counted as two; None where not on record."""
+    """Of one forward of one image, a multiplication and an addition counted as two; None where it is not recorded."""
     found = trial.state.gflops
     return None if found is None else float(found)
 
@@ -65,7 +65,7 @@ def device_hours(trials: Sequence[Trial]) -> float:
 
 
 def hours_name(trials: Sequence[Trial]) -> str:
-    """GPU-hours or CPU-hours, after the devices on record."""
+    """GPU-hours or CPU-hours, by the recorded devices."""
     kinds = {trial.on_cpu for trial in trials if trial.seconds}
     if kinds == {True}:
         return "CPU-hours"
@@ -73,9 +73,9 @@ def hours_name(trials: Sequence[Trial]) -> str:
 
 
 def full_grid(records: StudyResults, seeds: int) -> Bill | None:
-    """Every arm on record in full on so many seeds; None where an arm's schedule is not on record.
+    """Every recorded arm in full on so many seeds; None where an arm's schedule is not recorded.
 
-    Hours are estimated: an arm's own seconds an epoch, and of an arm that was not trained the mean of those that were.
+    Hours are estimated from an arm's own seconds an epoch; an arm that was not trained takes the mean of the others.
     """
     trained = [trial for trial in records.trials if trial.epochs]
     overall = device_hours(trained) / sum(trial.epochs for trial in trained) if trained else 0.0
@@ -88,7 +88,7 @@ def full_grid(records: StudyResults, seeds: int) -> Bill | None:
         pace = device_hours(own) / sum(trial.epochs for trial in own) if own else overall
         epochs += int(length) * seeds
         hours += int(length) * seeds * pace
-    words = f"every arm in full, {count(seeds, 'seed')}"
+    words = f"every configuration in full, {count(seeds, 'seed')}"
     return Bill(words, len(records.arms) * seeds, epochs, hours) if records.arms else None
 
 
@@ -105,8 +105,8 @@ def lost_words(records: StudyResults) -> list[str]:
         found.append(f"{count(sum(again.values()), 'epoch')} trained more than once: {listed(again)}")
     if resumed:
         found.append(
-            f"{count(len(resumed), 'trial')} taken up after an interruption; what a session spent on an epoch that it "
-            "did not finish is not on record"
+            f"{count(len(resumed), 'trial')} resumed after an interruption; the time of unfinished epochs is not "
+            "recorded"
         )
     return found
 
@@ -116,7 +116,10 @@ def _by_arm(page: Page, records: StudyResults) -> None:
     known = list(dict.fromkeys(trial.arm for trial in trained))
     arms = sorted(known, key=lambda arm: (arm != records.baseline, records.label(arm)))
     flops = any(gflops(trial) is not None for trial in trained)
-    header = ["arm", "parameters", "active", *(["GFLOPs"] if flops else []), "ms an image", "s an epoch", "full run"]
+    header = [
+        *("configuration", title("params_total"), title("params_active"), *([title("gflops")] if flops else [])),
+        *("ms an image", "s an epoch", "full run"),
+    ]
     rows = []
     for arm in arms:
         own = [trial for trial in trained if trial.arm == arm]
@@ -135,14 +138,15 @@ def _by_arm(page: Page, records: StudyResults) -> None:
             ]
         )
     operations_words = (
-        "GFLOPs: one forward of one image, a multiplication and an addition counted as two. "
+        "FLOPs are of one forward pass of one image; a multiplication and an addition count as two. "
         if flops
-        else "FLOPs are not on record; `tune-cmx describe` gives them. "
+        else "FLOPs are not recorded; `tune-cmx describe` gives them. "
     )
     page.paragraph(
-        f"Active parameters are those that receive a gradient. {operations_words}Milliseconds: of validation, the "
-        "median over epochs, mean over runs; they and all times hold the machine's other load. Full run: confirmed "
-        "runs, mean ± sd."
+        f"Active parameters receive a gradient. {operations_words}Milliseconds are of validation: the median over "
+        "epochs, "
+        "then the mean over runs. A full run is the mean ± sd of confirmed runs. All times include the machine's other "
+        "load, so do not compare them between configurations."
     )
     page.table(header, rows)
 
@@ -155,9 +159,9 @@ def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
     unit = hours_name(records.trials)
     bills = [*spent, *([whole] if len(spent) > 1 else []), *grids]
     page.table(
-        ["what", "trials", "epochs", unit, "of all trials here"],
+        ["phase", "trials", "epochs", unit, "share of all trials"],
         [
-            [bill.name, str(bill.trials), str(bill.epochs), _hours_text(bill.hours), _share(whole, bill)]
+            [bill.name, str(bill.trials), str(bill.epochs), hours_text(bill.hours), _share(whole, bill)]
             for bill in bills
         ],
     )
@@ -167,31 +171,32 @@ def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
         page.bullets(losses)
     if grids and place is not None:
         _plot(records, [*spent, *grids], unit, place / PLOT)
-        page.image(PLOT, f"{unit} spent by phase, and those of every arm in full")
+        page.image(PLOT, f"{unit} by phase, and those of every configuration in full")
 
 
 def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
     kind = records.study.searcher.kind or "grid"
-    grid = "the exhaustive grid" if kind == "grid" and not has_phases(records) else "every arm that was drawn"
+    whole_grid = kind == "grid" and not has_phases(records)
+    grid = "the exhaustive grid" if whole_grid else "every configuration that was drawn"
     words = []
     if grids:
         last = grids[-1]
         words.append(
-            f"Against {grid}, baseline included, {last.name.partition(', ')[2]}: {whole.epochs} of {last.epochs} "
-            f"epochs, {number(100 * whole.epochs / last.epochs, 0)} %. Its hours are an estimate, from the seconds an "
-            "epoch of the runs on record."
+            f"The study took {whole.epochs} epochs. That is {number(100 * whole.epochs / last.epochs, 0)} % of the "
+            f"{last.epochs} epochs of {grid} with the baseline, {last.name.partition(', ')[2]}. Hours of "
+            "configurations in full are estimates, from the seconds an epoch of the runs here."
         )
     else:
-        words.append("What every arm in full would take is unknown: schedules are not on record.")
+        words.append("The cost of every configuration in full is unknown, because schedules are not recorded.")
     if kind != "grid":
         name = SEARCHERS[kind].title if kind in SEARCHERS else kind
-        words.append(f"A {name} search has no grid; arms that it did not draw are not in it.")
+        words.append(f"A {name} search has no grid; configurations that it did not draw are not counted.")
     if unit == "CPU-hours":
-        words.append("These are hours of one CPU process each, whatever its threads; they say nothing of a GPU.")
+        words.append("CPU-hours count one process, whatever its threads; they do not predict GPU-hours.")
     elif unit == "device-hours":
-        words.append("The trials ran on CPU and GPU, or on devices not on record: their hours are not of one kind.")
+        words.append("Some trials ran on CPUs and some on GPUs or unknown devices, so their hours are not of one kind.")
     else:
-        words.append("A trial that shared a GPU counts as if it had it alone.")
+        words.append("A trial that shared a GPU counts as if it had the GPU alone.")
     wall = records.study.seconds
     if wall:
         words.append(f"Wall clock of the study: {duration(wall)}. Failed trials are counted throughout.")
@@ -206,7 +211,8 @@ def _share(whole: Bill, bill: Bill) -> str:
     return f"{number(100 * bill.hours / whole.hours, 0)} %" if whole.hours else UNKNOWN
 
 
-def _hours_text(hours: float) -> str:
+def hours_text(hours: float) -> str:
+    """Three decimals below one hour, one from there on."""
     return number(hours, 3 if hours < 1 else 1)
 
 
@@ -232,7 +238,7 @@ def _spread(seconds: Sequence[float]) -> str:
 def _plot(records: StudyResults, bills: Sequence[Bill], unit: str, path: Path) -> None:
     figure, ((axes,),) = panels(1, 6.5, 0.9 + 0.35 * len(bills))
     drawn = list(reversed(bills))
-    colours = [GREY if bill.name.startswith("every arm") else BLUE for bill in drawn]
+    colours = [GREY if bill.name.startswith("every configuration") else BLUE for bill in drawn]
     axes.barh(range(len(drawn)), [bill.hours for bill in drawn], color=colours, height=0.6)
     axes.set_yticks(range(len(drawn)), [bill.name for bill in drawn])
     axes.set_xlabel(f"{unit} (grey: estimated)", fontsize=SMALL)

@@ -7,13 +7,11 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_cmx import ties
-from tune_cmx.evidence.report.figures import BLACK, BLUE, SMALL, finish, panels
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.searched_factors import (
     ARMS,
     CommonPoint,
@@ -25,18 +23,17 @@ from tune_cmx.evidence.results.searched_factors import (
     value_there,
 )
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import count, number
+from tune_cmx.evidence.wording import count, listed, number, sentence
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-PLOT = "importance.png"
 COUNTED_UP_TO = 300
 """Ways to choose the upper trials that are counted one by one; of more, `SHUFFLES` are drawn."""
 SHUFFLES = 100
 TRIALS_PER_FACTOR = 10
-"""Below this the figures are called what they are: chance."""
+"""Below this the figures are called unreliable."""
 FEWEST_TRIALS = 4
 
 
@@ -59,50 +56,26 @@ class Importance:
     """How many were scored: all there are, or `SHUFFLES`."""
 
 
-def importance_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    """Importance of the factors as a table and a picture, under what limits it; words alone where there is none.
-
-    Args:
-        page: Receives the section.
-        records: A study.
-        place: The report's folder, which receives the picture; None: none is drawn.
-    """
-    page.heading("Importance of factors")
+def importance_section(page: Page, records: StudyResults) -> None:
+    """A sentence on the factors, with what limits it; nothing where there are no two factors to compare."""
     varied = _varied(records)
     point = common_point(records)
-    if any(factor.path == ARMS for factor in factors(records)):
-        page.paragraph("The file lists its arms one by one: there are no factors to weigh against each other.")
+    lists_arms = any(factor.path == ARMS for factor in factors(records))
+    if lists_arms or len(varied) < 2 or point is None or len(point.values) < FEWEST_TRIALS:
         return
-    if len(varied) < 2:
-        page.paragraph("Fewer than two factors were varied: there is nothing to weigh against each other.")
-        return
-    if point is None or len(point.values) < FEWEST_TRIALS:
-        page.paragraph(f"Fewer than {FEWEST_TRIALS} trials can be compared: nothing can be weighed.")
-        return
+    page.heading("Importance of factors")
     found = importances(records, point, varied)
     counted = found[0].choices != SHUFFLES
-    ways = f"all {found[0].choices} ways to choose the upper trials" if counted else f"{SHUFFLES} random shuffles"
-    page.paragraph(
-        f"PED-ANOVA (optuna's default) on {records.selection_metric} at {point}, "
-        f"{count(len(point.values), 'trial')}: how much the values of a factor among the upper trials differ from "
-        f"those among all. The shares always add up to 100 %. Last column: in how many of {ways} the factor scores at "
-        "least as high. Where that share is large, the factor cannot be told from one without effect."
-    )
-    page.bullets(limits(records, point, varied))
-    rows = [
-        [
-            one.factor.name,
-            str(one.values),
-            str(one.trials),
-            f"{number(100 * one.share, 0)} %",
-            f"{number(100 * one.chance, 0)} %",
-        ]
+    ways = f"{found[0].choices} ways to choose the upper trials" if counted else f"{SHUFFLES} random shuffles"
+    shares = [
+        f"{one.factor.name} {number(100 * one.share, 0)} % (as high by chance: {number(100 * one.chance, 0)} %)"
         for one in found
     ]
-    page.table(["factor", "values", "trials", "share", "as high by chance"], rows, in_paper=False)
-    if place is not None:
-        _plot(records, found, place / PLOT)
-        page.image(PLOT, "Importance of factors, and what chance reaches")
+    page.paragraph(
+        f"PED-ANOVA on {title(records.selection_metric)} at {point}: {listed(shares)}. "
+        f"By chance: the share of {ways} in which the factor scores at least as high."
+    )
+    page.bullets(sentence(limit) for limit in limits(records, point, varied))
 
 
 def importances(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
@@ -145,14 +118,14 @@ def limits(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) 
     found = []
     if len(trials) < TRIALS_PER_FACTOR * len(varied):
         found.append(
-            f"{count(len(trials), 'trial')} for {count(len(varied), 'factor')}: fewer than {TRIALS_PER_FACTOR} a "
-            "factor, so the order below is not to be relied on"
+            f"Unreliable: {count(len(trials), 'trial')} for {count(len(varied), 'factor')}; at least "
+            f"{TRIALS_PER_FACTOR} a factor are needed"
         )
     early = sum(map(stopped_early, trials))
     if early:
         found.append(
-            f"{early} of {count(len(trials), 'trial')} stopped early, so all are taken at {point}: what matters at the "
-            "end of training may be another factor"
+            f"{early} of {count(len(trials), 'trial')} stopped early, so all are compared at {point}; at the end of "
+            "training another factor may matter"
         )
     found.append(_noise_words(records, point))
     return found
@@ -174,13 +147,13 @@ def run_to_run_sd(records: StudyResults, point: CommonPoint) -> float | None:
 
 def _noise_words(records: StudyResults, point: CommonPoint) -> str:
     noise, spread = run_to_run_sd(records, point), statistics.stdev(point.values.values())
-    alone = "one run on one seed a trial: noise counts as importance"
+    alone = "each trial is one run on one seed, so noise counts as importance"
     if noise is None:
-        return f"{alone}, and no confirmed arm has two runs to tell how much there is"
+        return f"{alone}; no confirmed configuration has two runs to measure it"
     share = number(100 * (noise / spread) ** 2, 0) if noise < spread else "100"
     return (
-        f"{alone}. Confirmed runs of one arm differ by sd {number(noise)} at {point}, the trials by sd "
-        f"{number(spread)}: noise would make up about {share} % of their variance"
+        f"{alone}. Confirmed runs of one configuration differ by sd {number(noise)} at {point}, the trials by sd "
+        f"{number(spread)}: noise is about {share} % of their variance"
     )
 
 
@@ -259,16 +232,3 @@ class _Scores:
             return -float(trial.number in upper)  # the evaluator takes low values for the upper trials
 
         return self._evaluator.evaluate(self._study, target=target)
-
-
-def _plot(records: StudyResults, found: Sequence[Importance], path: Path) -> None:
-    figure, ((axes,),) = panels(1, 6.5, 1.2 + 0.35 * len(found))
-    drawn = list(reversed(found))
-    axes.barh(range(len(drawn)), [100 * one.share for one in drawn], color=BLUE, height=0.6)
-    for place, one in enumerate(drawn):
-        axes.plot([100 * one.chance_reach] * 2, [place - 0.36, place + 0.36], color=BLACK, linewidth=1.5)
-    axes.plot([], [], color=BLACK, linewidth=1.5, label="95 % of what chance gives stays below")
-    axes.set_yticks(range(len(drawn)), [one.factor.name for one in drawn])
-    axes.set_xlabel("share of importance, %", fontsize=SMALL)
-    axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    finish(figure, stamps(records), path)

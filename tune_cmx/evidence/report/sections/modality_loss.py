@@ -18,7 +18,7 @@ from tune_cmx.metrics import SPLITS, scored
 LARGEST_GAP = 0.05
 """Points between a run's recorded mAP and that of the same weights clean; GPUs and numbers of threads round
 differently, which moves a match here and there."""
-HEADER = ("arm", "modality", "corruption", "seeds", "mAP", "loss")
+HEADER = ("configuration", "modality", "corruption", "n", "mAP, points", "loss, points")
 LEFT = 3
 """Columns of words."""
 
@@ -43,22 +43,22 @@ class Corrupted:
 
 
 def stored_robustness(trial: Trial) -> dict[str, OnSplit]:
-    """By split what a record holds; empty where nothing was measured.
+    """By split what a run folder has; empty where nothing was measured.
 
     Raises:
-        DataError: The file is damaged, or is of other data than the record.
+        DataError: The file is damaged, or is of other data than the run.
     """
     found = read_robustness(trial.folder)
     for split, one in {} if found is None else found.splits.items():
         for key in ("split_hash", "data_fingerprint"):
             here, recorded = getattr(one.basis, key), getattr(trial.state, key)
             if here != recorded:
-                raise DataError(f"{ROBUSTNESS} is of other data: {key} of {split} is {here} and on record {recorded}")
+                raise DataError(f"{ROBUSTNESS} is of other data: {key} of {split} is {here}, of the run {recorded}")
     return {} if found is None else dict(found.splits.items())
 
 
 def gap_words(trial: Trial, split: str, found: OnSplit) -> str | None:
-    """A sentence where the weights, clean, do not give what the record says; else None."""
+    """A sentence where the weights, on clean images, do not give the recorded mAP; else None."""
     recorded, here = trial.result(f"{split}/mAP"), found.clean.get("mAP")
     if recorded is None or here is None or abs(recorded - here) <= LARGEST_GAP:
         return None
@@ -122,7 +122,7 @@ def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
-    """mAP and loss of the confirmed arms with one modality corrupted; nothing where no record holds that.
+    """mAP and loss of the confirmed arms with one modality corrupted; nothing where no run has that.
 
     Args:
         page: Receives the section.
@@ -134,20 +134,21 @@ def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) ->
         return
     page.heading("When a modality fails")
     page.paragraph(
-        "The confirmed runs' own weights, on images with one modality missing (its mean over the training "
-        "images), shifted, or delayed (its image from some frames before in the same sequence); the boxes stay. "
-        "This describes these runs: nothing here is tested, and no verdict rests on it. An arm that finds less has "
-        "less to lose: read the loss beside the mAP that is left."
+        "The confirmed runs' own weights, on images with one modality missing (its mean over the training images), "
+        "shifted, "
+        "or delayed (its image from some frames before in the same sequence). The boxes stay. "
+        "Nothing here is tested, and no verdict rests on it. A configuration that finds less has less to lose, so read "
+        "the "
+        "loss beside the mAP."
     )
     first = records.primary_metric.partition("/")[0]
     notes: list[str] = []
     for split in sorted(SPLITS, key=lambda split: split != first):
         rows, lacking = corrupted_arms(runs, split)
         if rows:
-            chosen = " (the split that chose)" if split == records.selection_split else ""
+            chosen = ", the split that selected" if split == records.selection_split else ""
             page.paragraph(
-                f"On {split}{chosen}, mAP in points, and the points lost against the same weights clean, means "
-                "over seeds ± sd:"
+                f"On {split}{chosen}, means over seeds ± sd. The loss is against the same weights on clean images:"
             )
             page.table(HEADER, [row.cells(records.label(row.arm)) for row in rows], left=LEFT)
             notes += _gaps(runs, split)

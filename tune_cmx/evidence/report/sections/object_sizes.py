@@ -1,4 +1,4 @@
-"""The report's view by object size: what each arm reaches there, and how many boxes that rests on."""
+"""mAP by object size, and the number of boxes that it rests on."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import listed, mean_sd, signed
+from tune_cmx.evidence.wording import count, listed, mean_sd, signed
 
-SIZE_METRICS = {"small": "mAP_small", "medium": "mAP_medium", "large": "mAP_large"}
+SIZES = ("small", "medium", "large")
 BOUNDS_PX2 = (32**2, 96**2)
-"""Of a box's area: small lies below the first, large from the second on, as COCO has it."""
+"""Areas of a box: small is below the first, large from the second on, as in COCO."""
 FEW_BOXES = 100
 """Below this, one box moves recall by more than a point."""
 
@@ -34,31 +34,30 @@ def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
 
 
 def sizes_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
-    """mAP by object size of baseline and confirmed arms, on the split that the arms are compared on.
+    """mAP by object size, on the split that configurations are compared on; nothing without results there.
 
     Args:
         page: Receives the section.
         records: A study.
         arms: As `compare_arms` gives them.
     """
-    page.heading("Object sizes")
     split = records.primary_metric.partition("/")[0]
     runs = {str(arm): [trial for trial in records.confirmed if trial.arm == arm] for arm in arms["arm"]}
     if not any(trial.results.get(split) for trials in runs.values() for trial in trials):
-        page.paragraph("No confirmed run has results by object size.")
         return
+    page.heading("Object sizes")
     counts = size_counts(records, split)
     page.paragraph(_introduction(split, counts))
     baseline = runs.get(str(records.baseline), [])
-    header = ["arm", "n"]
-    for size in SIZE_METRICS:
-        mark = " (not to be read)" if counts and counts[size] < FEW_BOXES else ""
-        header += [f"{size}{mark}", f"difference, {size}{mark}"]
-    rows = [["boxes", "", *(cell for size in SIZE_METRICS for cell in (_boxes(counts, size), ""))]]
+    header = ["configuration", "n"]
+    for size in SIZES:
+        few = f" (unreliable: {count(counts[size], 'box')})" if counts and counts[size] < FEW_BOXES else ""
+        header += [f"{size}{few}", f"difference, {size}"]
+    rows = [["boxes", "", *(cell for size in SIZES for cell in (_boxes(counts, size), ""))]]
     for arm, trials in runs.items():
         cells = [records.label(arm), str(len(trials))]
-        for name in SIZE_METRICS.values():
-            metric = f"{split}/{name}"
+        for size in SIZES:
+            metric = f"{split}/mAP_{size}"
             gap = None if arm == records.baseline else _gap(trials, baseline, metric)
             cells += [mean_sd(_known(trials, metric)), signed(gap)]
         rows.append(cells)
@@ -66,7 +65,7 @@ def sizes_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None
 
 
 def few_boxes_words(records: StudyResults, split: str) -> str | None:
-    """The sizes that too few boxes stand for; None where there are none, or the counts are not known."""
+    """The sizes with too few boxes; None where there are none, or the counts are not known."""
     counts = size_counts(records, split)
     few = [f"{size} ({boxes})" for size, boxes in (counts or {}).items() if 0 < boxes < FEW_BOXES]
     return listed(few) if few else None
@@ -74,14 +73,13 @@ def few_boxes_words(records: StudyResults, split: str) -> str | None:
 
 def _introduction(split: str, counts: dict[str, int] | None) -> str:
     known = (
-        f"A size with fewer than {FEW_BOXES} boxes is marked: one box moves recall there by more than a point."
+        f"A size with fewer than {FEW_BOXES} boxes is unreliable: one box changes recall there by more than a point."
         if counts
-        else f"How many boxes of each size {split} has is unknown: data/ground_truth_{split}.json.gz is not in the "
-        "study's folder or cannot be read."
+        else f"How many boxes each size has is unknown: data/ground_truth_{split}.json.gz is missing or damaged."
     )
     return (
-        f"mAP on {split} in points by area of the box: small below 32×32 pixels, large from 96×96 on; means over seeds "
-        f"± sd. Differences are of the means, from the baseline; they are not tested and carry no claim. {known}"
+        f"{split} mAP in points, means over seeds ± sd. Small boxes have an area below 32×32 pixels, large ones from "
+        f"96×96 on. Differences are from the baseline and are not tested. {known}"
     )
 
 

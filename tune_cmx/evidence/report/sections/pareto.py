@@ -1,4 +1,4 @@
-"""Merit against cost: the arms and trials that no other on record surpasses in all of several figures at once."""
+"""Merit against cost: Pareto fronts of confirmed configurations and of search trials."""
 
 import math
 import statistics
@@ -11,23 +11,17 @@ from matplotlib.axes import Axes
 
 from tune_cmx import ties
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.cost import milliseconds
 from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, listed, number
 
-TIME = "median milliseconds"
-"""Over a run's epochs; as an objective of the search, milliseconds are those of the last epoch."""
-LOWER_IS_BETTER = frozenset({"parameters", "milliseconds", TIME, "seconds"})
-OBJECTIVES_PLOT, COST_PLOT = "front.png", "pareto.png"
-AXES = {
-    "parameters": (1e-6, "parameters, millions"),
-    "milliseconds": (1.0, "milliseconds an image"),
-    TIME: (1.0, "milliseconds an image"),
-    "seconds": (1 / 3600, "hours of a full run"),
-}
+PARAMETERS = "parameters"
+LOWER_IS_BETTER = frozenset({PARAMETERS, "milliseconds"})
+OBJECTIVES_PLOT, COST_PLOT = "objectives.png", "pareto.png"
+AXES = {PARAMETERS: (1e-6, "parameters, millions"), "milliseconds": (1.0, "milliseconds an image")}
 """Factor and words of an axis; every other figure is a metric, in points."""
 
 
@@ -41,11 +35,11 @@ class Point:
 
 @dataclass(frozen=True)
 class ArmPoint:
-    """A confirmed arm: what it reaches over its runs, and what it costs."""
+    """A confirmed configuration: what it reaches over its runs, and what it costs."""
 
     arm: str
     values: tuple[float, ...]
-    """The mean of the metric, then costs."""
+    """The mean of the metric, then parameters."""
     sd: float | None
     n: int
 
@@ -92,8 +86,10 @@ def surpassing(point: P, candidates: Sequence[P], names: Sequence[str]) -> list[
     ]
 
 
-def front_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    """mAP against parameters and against time; then the front of the search's objectives, where it had several.
+def pareto_section(page: Page, records: StudyResults, place: Path | None) -> None:
+    """mAP against parameters; then the Pareto front of the search's objectives, where it had several.
+
+    Training times include the machine's load, so they are no axis here.
 
     Args:
         page: Receives the section.
@@ -104,119 +100,97 @@ def front_section(page: Page, records: StudyResults, place: Path | None) -> None
     _objectives_section(page, records, place)
 
 
-def confirmed_points(records: StudyResults) -> tuple[list[ArmPoint], tuple[str, ...]]:
-    """The confirmed arms, the baseline first, and the names of their figures.
-
-    Time is milliseconds an image; where an arm has none on record, seconds of a full run.
-    """
+def confirmed_points(records: StudyResults) -> list[ArmPoint]:
+    """The confirmed configurations with their mean and parameters, the baseline first."""
     runs: dict[str, list[Trial]] = {}
     for trial in records.confirmed:
         if trial.result(records.primary_metric) is not None and trial.parameters("total") is not None:
             runs.setdefault(trial.arm, []).append(trial)
-    timed = all(milliseconds(trial) is not None for own in runs.values() for trial in own)
     found = []
     for arm in sorted(runs, key=lambda arm: (arm != records.baseline, records.label(arm))):
         values = [float(trial.result(records.primary_metric) or 0.0) for trial in runs[arm]]
-        times = [float(milliseconds(trial) or 0.0) if timed else trial.seconds for trial in runs[arm]]
-        cost = (float(runs[arm][0].parameters("total") or 0), statistics.fmean(times))
         sd = statistics.stdev(values) if len(values) > 1 else None
-        found.append(ArmPoint(arm, (statistics.fmean(values), *cost), sd, len(values)))
-    return found, (records.primary_metric, "parameters", TIME if timed else "seconds")
+        cost = float(runs[arm][0].parameters("total") or 0)
+        found.append(ArmPoint(arm, (statistics.fmean(values), cost), sd, len(values)))
+    return found
 
 
 def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    page.heading("mAP against parameters and time")
-    arms, names = confirmed_points(records)
-    searched_names = (records.selection_metric, *names[1:])
-    trials = points(records, searched_names)
+    arms, names = confirmed_points(records), (records.primary_metric, PARAMETERS)
+    pair = (records.selection_metric, PARAMETERS)
+    trials = points(records, pair)
     if not arms and not trials:
-        page.paragraph("No arm has a result, its parameters and its time on record.")
         return
-    page.paragraph(
-        "By means over seeds, or by single runs of the search: neither is a verdict, and a spread that reaches over "
-        'its neighbour\'s leaves their order open. "none": no arm on record is above it at fewer parameters, or in '
-        "less time, or at as much. Times are those of the machine that trained, with its load."
-    )
+    page.heading("mAP against parameters")
+    page.paragraph("Observed means are no verdicts: where spreads overlap, the order is open.")
     if arms:
-        metric = names[0]
         rows = [
             [
                 str(nth),
                 records.label(point.arm),
-                *(_above_words(records, point, arms, names, cost) for cost in names[1:]),
+                listed(records.label(other.arm) for other in surpassing(point, arms, names)) or "none",
                 str(point.n),
                 number(point.values[0]) + ("" if point.sd is None else f" ± {number(point.sd)}"),
-                *(_cost_text(*pair) for pair in zip(names[1:], point.values[1:], strict=True)),
+                _text(PARAMETERS, point.values[1]),
             ]
             for nth, point in enumerate(arms, 1)
         ]
-        header = ["no.", "arm", "higher mean at fewer parameters", "higher mean in less time", "n", f"{metric} ± sd"]
-        page.table([*header, *(_cost_name(name) for name in names[1:])], rows, left=4)
-    for cost in searched_names[1:] if trials else ():
-        pair = (searched_names[0], cost)
-        ahead = front(points(records, pair), pair)
+        header = ["no.", "configuration", "higher mean, no more parameters", "n", f"{title(names[0])} ± sd, points"]
+        page.table([*header, title("params_total")], rows, left=3)
+    if trials:
+        ahead = listed(records.label(point.trial.arm) for point in front(trials, pair))
         page.paragraph(
-            f"Of {count(len(trials), 'search trial')} that reached the search's end, single runs, no other on record "
-            f"is above these {'at fewer parameters' if cost == 'parameters' else 'in less time'}: "
-            f"{listed(records.label(point.trial.arm) for point in ahead)}."
+            f"Pareto front of {count(len(trials), 'search trial')} with one run each, {title(pair[0])} against "
+            f"parameters: {ahead}."
         )
     if place is not None:
-        _plot_costs(records, arms, names, place / COST_PLOT)
-        page.image(COST_PLOT, "mAP against parameters and time; grey: surpassed")
+        figure, axes = panels(int(bool(arms)) + int(bool(trials)), 8.2 if arms and trials else 5.0, 3.1)
+        if arms:
+            _draw_arms(axes[0][0], records, arms, names)
+        if trials:
+            _draw(axes[0][-1], pair, 1, trials, front(trials, pair))
+        finish(figure, stamps(records), place / COST_PLOT)
+        page.image(COST_PLOT, "mAP against parameters. Grey: not on the Pareto front. Square: the baseline.")
 
 
 def _objectives_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    """The front as a table, above its picture; nothing where the search had one objective."""
+    """The Pareto front as a table, above its picture; nothing where the search had one objective."""
     names = objectives(records)
     if not names:
         return
-    page.heading("Front of the objectives")
+    page.heading("Pareto front of the objectives")
     candidates = points(records)
     chosen = front(candidates, names)
     if not chosen:
-        page.paragraph(f"No complete search trial has all of {listed(names)} on record yet.")
+        page.paragraph(f"No complete search trial has all of {listed(names)} yet.")
         return
-    timed = " Milliseconds are those of the machine that trained, with its load." if "milliseconds" in names else ""
+    timed = " Milliseconds include the machine's other load." if "milliseconds" in names else ""
     page.paragraph(
-        f"{len(chosen)} of {count(len(candidates), 'complete search trial')}: no other surpasses them in "
-        f"{listed(names)} together, at their last epoch. These are single runs on one seed: a place on the front holds "
-        f"the luck of that run, and no verdict rests on it.{timed}"
+        f"{len(chosen)} of {count(len(candidates), 'complete search trial')} are on the Pareto front of "
+        f"{listed(names)}, at "
+        "their last epoch. Each is one run on one seed, so its place contains the luck of that run, and no verdict "
+        "rests "
+        f"on it.{timed}"
     )
     rows = [
         [str(nth), link(point.trial, records), *(_text(*pair) for pair in zip(names, point.values, strict=True))]
         for nth, point in enumerate(chosen, 1)
     ]
-    page.table(["no.", "arm", *names], rows, left=2, in_paper=False)
+    page.table(["no.", "configuration", *names], rows, left=2, in_paper=False)
     if place is not None:
         figure, (axes,) = panels(len(names) - 1, 1.5 + 4.6 * (len(names) - 1), 4.2)
         for other, panel in enumerate(axes, 1):
             _draw(panel, names, other, candidates, chosen, numbered=True, line=len(names) == 2)
         finish(figure, stamps(records), place / OBJECTIVES_PLOT)
-        page.image(OBJECTIVES_PLOT, "Complete search trials by objective, the front numbered as in the table")
+        page.image(
+            OBJECTIVES_PLOT, "Complete search trials by objective; the Pareto front has the numbers of the table"
+        )
 
 
-def _plot_costs(records: StudyResults, arms: Sequence[ArmPoint], names: Sequence[str], path: Path) -> None:
-    """Confirmed arms with their spread above, search trials below, where there are any of each."""
-    searched = [(records.selection_metric, cost) for cost in names[1:]]
-    trials = [points(records, pair) for pair in searched]
-    above = 1 if arms else 0
-    rows = above + (1 if any(trials) else 0)
-    figure, axes = panels(2, 8.2, 3.1 * rows, rows)
-    for column in (0, 1):
-        pair = (names[0], names[column + 1])
-        if arms:
-            _draw_arms(axes[0][column], records, arms, pair, column + 1)
-        if any(trials):
-            found = trials[column]
-            _draw(axes[above][column], searched[column], 1, found, front(found, searched[column]))
-    finish(figure, stamps(records), path)
-
-
-def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], pair: tuple[str, str], cost: int) -> None:
-    flat = [ArmPoint(point.arm, (point.values[0], point.values[cost]), point.sd, point.n) for point in arms]
-    scale, label = AXES[pair[1]]
-    for nth, point in enumerate(flat, 1):
-        colour = GREY if surpassing(point, flat, pair) else BLUE
+def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], names: tuple[str, str]) -> None:
+    scale, label = AXES[names[1]]
+    for nth, point in enumerate(arms, 1):
+        colour = GREY if surpassing(point, arms, names) else BLUE
         where = point.values[1] * scale
         marker = "s" if point.arm == records.baseline else "o"
         axes.errorbar(
@@ -226,8 +200,8 @@ def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], pair
             str(nth), (where, point.values[0]), (5, 4), textcoords="offset points", fontsize=SMALL, color=colour
         )
     axes.margins(0.15)
-    axes.set_xlabel(f"{label} (square: baseline; grey: surpassed)", fontsize=SMALL)
-    axes.set_ylabel(f"{pair[0]}, points, mean ± sd over seeds", fontsize=SMALL)
+    axes.set_xlabel(label, fontsize=SMALL)
+    axes.set_ylabel(f"{title(names[0])}, points, mean ± sd over seeds", fontsize=SMALL)
 
 
 def _draw(
@@ -241,14 +215,14 @@ def _draw(
     line: bool = True,
 ) -> None:
     """Search trials by the leading figure and one other; of three a panel shows two, and no line parts them."""
-    scale, label = AXES.get(names[other], (1.0, f"{names[other]}, points"))
+    scale, label = AXES.get(names[other], (1.0, f"{title(names[other])}, points"))
     lower = names[other] in LOWER_IS_BETTER
     behind = [(point.values[other] * scale, point.values[0]) for point in candidates if point not in chosen]
     ahead = [(point.values[other] * scale, point.values[0]) for point in chosen]
     if behind:
         axes.plot(*zip(*behind, strict=True), "o", color=GREY, markersize=5, label="surpassed")
     if ahead:
-        axes.plot(*zip(*ahead, strict=True), "o", color=BLUE, markersize=6, label="front")
+        axes.plot(*zip(*ahead, strict=True), "o", color=BLUE, markersize=6, label="Pareto front")
     if line and ahead:
         axes.step(*zip(*sorted(ahead), strict=True), color=BLUE, linewidth=1, where="post" if lower else "pre")
     for nth, spot in enumerate(ahead if numbered else [], 1):
@@ -256,41 +230,20 @@ def _draw(
         axes.annotate(str(nth), spot, (side, 4), textcoords="offset points", ha=anchor, fontsize=SMALL, color=BLUE)
     axes.margins(0.12)
     axes.set_xlabel(label, fontsize=SMALL)
-    axes.set_ylabel(f"{names[0]}, points, one search run each", fontsize=SMALL)
+    axes.set_ylabel(f"{title(names[0])}, points, one search run each", fontsize=SMALL)
     axes.legend(fontsize=7, frameon=False, loc="best")
 
 
 def _merits(point: Point | ArmPoint, names: Sequence[str]) -> tuple[float, ...]:
-    """Values, those turned round of which less is more, to 12 digits."""
+    """Values to 12 digits, with the sign changed where lower is better."""
     return tuple(ties.key(-v if name in LOWER_IS_BETTER else v) for name, v in zip(names, point.values, strict=True))
 
 
-def _above_words(
-    records: StudyResults, point: ArmPoint, arms: Sequence[ArmPoint], names: Sequence[str], cost: str
-) -> str:
-    place = names.index(cost)
-    flat = [ArmPoint(other.arm, (other.values[0], other.values[place]), other.sd, other.n) for other in arms]
-    own = next(other for other in flat if other.arm == point.arm)
-    return listed(records.label(other.arm) for other in surpassing(own, flat, (names[0], cost))) or "none"
-
-
 def _value(trial: Trial, name: str) -> float | None:
-    if name == "parameters":
+    if name == PARAMETERS:
         return trial.parameters("total")
-    if name == "seconds":
-        return trial.seconds
-    if name == TIME:
-        return milliseconds(trial)
     return trial.last("val/milliseconds" if name == "milliseconds" else name)
 
 
-def _cost_name(name: str) -> str:
-    return {TIME: "ms an image", "seconds": "full run, h"}.get(name, name)
-
-
-def _cost_text(name: str, value: float) -> str:
-    return number(value / 3600, 3) if name == "seconds" else _text(name, value)
-
-
 def _text(name: str, value: float) -> str:
-    return f"{value:,.0f}" if name == "parameters" else number(value)
+    return f"{value:,.0f}" if name == PARAMETERS else number(value)

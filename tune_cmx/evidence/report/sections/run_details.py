@@ -1,8 +1,9 @@
-"""The parts of the report about how the study was run: confirmation, failures, protocol."""
+"""How the study was run: confirmation runs, failures, protocol."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.undeclared_differences import allowed_differences
@@ -22,22 +23,21 @@ def failures_section(page: Page, records: StudyResults) -> None:
             link(trial, records),
             trial.phase,
             trial.status,
-            str(trial.state.reason or WITHOUT_REASON.get(trial.status, "no reason on record")),
+            str(trial.state.reason or WITHOUT_REASON.get(trial.status, "no reason recorded")),
             value_text(trial.seed),
             f"{trial.epochs} of {value_text(trial.epochs_planned)}",
         ]
         for trial in unfinished
     ]
-    page.table(["arm", "phase", "status", "reason", "seed", "epochs"], rows, left=4, in_paper=False)
+    page.table(["configuration", "phase", "status", "reason", "seed", "epochs"], rows, left=4, in_paper=False)
 
 
 def confirmation_section(page: Page, records: StudyResults) -> None:
-    """Each confirmed run behind the arms' means."""
-    page.heading("Confirmation runs")
+    """Each confirmed run behind the means; nothing where there are none."""
     trials = records.of_phase("confirm")
     if not trials:
-        page.paragraph("None are on record.")
         return
+    page.heading("Confirmation runs")
     metrics = [f"{split}/{records.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
     rows = [
         [
@@ -50,17 +50,22 @@ def confirmation_section(page: Page, records: StudyResults) -> None:
         ]
         for trial in sorted(trials, key=lambda trial: (trial.arm != records.baseline, trial.arm, trial.seed or 0))
     ]
-    page.table(["arm", "status", "seed", "epochs", *metrics, "time"], rows, left=2, in_paper=False)
+    page.table(
+        ["configuration", "status", "seed", "epochs", *(f"{title(metric)}, points" for metric in metrics), "time"],
+        rows,
+        left=2,
+        in_paper=False,
+    )
 
 
 def protocol_section(page: Page, records: StudyResults) -> None:
-    """What every arm shares."""
+    """What all configurations share."""
     study = records.study
     split, data = study.split, study.data
     page.heading("Protocol")
     page.paragraph(
         f"Hash {study.protocol_hash or 'unknown'}. Factors: {_listed(study.factors)}. "
-        f"Differences allowed besides: {_listed(study.allow_differences)}."
+        f"Other differences that the file allows: {_listed(study.allow_differences)}."
     )
     differences = allowed_differences(records)
     if differences:
@@ -79,13 +84,13 @@ def protocol_section(page: Page, records: StudyResults) -> None:
     settings = [
         [str(path), "none" if value is None else value_text(value)]
         for path, value in sorted(study.protocol.items())
-        if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # said above
+        if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # in the rows above
     ]
     page.table(["field", "value"], [*facts, *settings], left=2)
 
 
 def link(trial: Trial, records: StudyResults) -> str:
-    """The trial's arm as a link to its record, from the report's folder."""
+    """The trial's configuration as a link to its run folder, from the report's folder."""
     return f"[{records.label(trial.arm)}](../{trial.folder.parent.name}/{trial.name}/)"
 
 

@@ -9,12 +9,12 @@ from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, value_text
 
-NO_PHASE = "of no phase on record"
+NO_PHASE = "of no recorded phase"
 
 
 @dataclass(frozen=True)
 class SearchPhase:
-    """One search of a study. An arm that an earlier phase trained counts there."""
+    """One search of a study. A configuration that an earlier phase trained counts there."""
 
     name: str
     arms: tuple[str, ...]
@@ -70,18 +70,20 @@ def phases_section(page: Page, records: StudyResults) -> None:
         ["all", UNKNOWN, UNKNOWN, str(len(arms)), *_cost([trial for phase in phases for trial in phase.trials])]
     )
     page.paragraph(
-        "Each phase starts from the arms that the one before it kept. An arm that an earlier phase has trained is not "
-        "trained again; its cost stands there."
+        "Each phase starts from the configurations that the one before it kept. A configuration is trained once; its "
+        "cost "
+        "counts in the first phase that trained it."
     )
-    page.table(["phase", "varied", "kept", "arms", "trained", "epochs", "training time"], rows, left=3)
+    page.table(["phase", "varied", "kept", "configurations", "trained", "epochs", "training time"], rows, left=3)
     crossed = _crossed(records)
     if crossed is not None:
         lengths = {trial.epochs_planned for phase in phases for trial in phase.trials}
         length = lengths.pop() if len(lengths) == 1 else None
         in_full = f", {crossed * length} epochs in full on one seed" if length else ""
         page.paragraph(
-            f"A single search over everything that the phases vary would have {count(crossed, 'arm')}{in_full}; the "
-            f"phases have {len(arms)}. What they leave out are combinations with arms that were not kept."
+            "A single search over everything that the phases vary would have "
+            f"{count(crossed, 'configuration')}{in_full}; "
+            f"the phases have {len(arms)}. They leave out combinations with configurations that were not kept."
         )
 
 
@@ -104,7 +106,7 @@ def _domain_words(domain: Mapping[str, Any]) -> str:
 
 
 def _crossed(records: StudyResults) -> int | None:
-    """Arms of one grid over all phases' choices; None: a range, or a field that hangs on another."""
+    """Configurations of one grid over all phases' choices; None: a range, or a field that depends on another."""
     merged: dict[str, set[str]] = {}
     for domains in records.study.space.values():
         for path, domain in domains.items():

@@ -1,71 +1,84 @@
 """The part of the report about the search: how trials were drawn and stopped, and what each gave."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.imported import warm_start_words
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.plots import plot_curves
 from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.sections.search_phases import search_phases
 from tune_cmx.evidence.results.searched_factors import stopped_early
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, value_text
+from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, sentence, value_text
 from tune_cmx.state.study_state import EarlyStoppingState
 
 VARIANTS = {
-    "promote": "promoting variant: a trial pauses at a rung, and goes on once it is in the upper 1/{factor} there",
-    "stop": "stopping variant: a trial below the upper 1/{factor} of those that came before it ends there, so what is "
-    "kept hangs on the order of arrival",
+    "promote": "The promoting variant pauses a trial at each rung and resumes it once it is in the upper 1/{factor}.",
+    "stop": "The stopping variant ends a trial that is not in the upper 1/{factor} of those that came before it. What "
+    "it keeps depends on the order of arrival.",
 }
 
 
-def search_section(page: Page, records: StudyResults, curves: str | None) -> None:
-    """The learning curves, then every search trial, the highest first, and what was stopped when; phase by phase.
+CURVES = "curves.png"
 
-    `curves` is the picture's file name, where there is one.
+
+def search_section(page: Page, records: StudyResults, place: Path | None, *, ranked: bool = True) -> None:
+    """The learning curves, then every search trial, and what each rung decided; phase by phase.
+
+    Args:
+        page: Receives the section.
+        records: A study; without search trials there is no section.
+        place: The report's folder, which receives the picture; None: none is drawn.
+        ranked: Whether the highest trial comes first and finalists are named; else trials are in the order of names.
     """
-    page.heading("Search and learning curves")
     trials = records.of_phase("search")
     if not trials:
-        page.paragraph("No search trials are on record.")
         return
+    page.heading("Search and learning curves")
     stopping = records.study.early_stopping
     stopped = sum(map(stopped_early, trials))
     paused = sum(trial.status == "paused" for trial in trials)
     waiting = f", {paused} paused" if paused else ""
-    page.paragraph(
-        f"{_searcher_words(records.study.searcher.as_json(), len(trials))} "
-        f"Early stopping: {_stopping_words(stopping)}. "
-        f"{count(len(trials), 'trial')}, {stopped} stopped early{waiting}. "
-        f"Single runs that served to choose; none is a replicate in the tables above. "
-        f"Finalists, in order: {listed(records.label(arm) for arm in records.finalists) or 'none yet'}."
-    )
-    if curves:
-        page.image(curves, "Learning curves of the search; a cross marks a stop at a rung")
+    finalists = listed(records.label(arm) for arm in records.finalists) or "none yet"
+    words = [
+        *_searcher_words(records.study.searcher.as_json(), len(trials)),
+        *_stopping_words(stopping),
+        f"{count(len(trials), 'trial')}, {stopped} stopped early{waiting}, one seed each.",
+        "They served to choose, so no claim rests on them.",
+        *([f"Finalists, in order: {finalists}."] if ranked else []),
+    ]
+    page.paragraph(" ".join(words))
+    if place is not None and plot_curves(records, page.stamps, place / CURVES):
+        page.image(CURVES, "Learning curves of the search. A cross marks a stop at a rung.")
     for phase in search_phases(records):
         if phase.name:
             page.heading(f"Phase {phase.name}", level=3)
         if phase.trials:
-            _trials(page, records, phase.trials, stopping)
+            _trials(page, records, phase.trials, stopping, ranked)
         _rungs(page, phase.rungs, stopping)
 
 
-def _trials(page: Page, records: StudyResults, trials: Iterable[Trial], stopping: EarlyStoppingState) -> None:
+def _trials(
+    page: Page, records: StudyResults, trials: Iterable[Trial], stopping: EarlyStoppingState, ranked: bool
+) -> None:
     metric, smooth = records.selection_metric, stopping.smooth_epochs or 1
-    mean_of = f"mean of last {smooth}" if smooth > 1 else "last value"
-    header = ["arm", "status", "stopped at", "seed", "epochs", f"last {metric}", mean_of]
+    several = [f"mean of last {smooth} epochs"] if smooth > 1 else []
+    header = ["configuration", "status", "stopped at", "seed", "epochs", f"last {title(metric)}, points", *several]
     rows = [
         [
             link(trial, records),
-            "to the end" if trial.status == "stopped" and trial.searched_to_the_end else trial.status,
+            "complete" if trial.status == "stopped" and trial.searched_to_the_end else trial.status,
             _stop_words(trial, stopping),
             value_text(trial.seed),
             f"{trial.epochs} of {value_text(trial.epochs_planned)}",
             number(trial.last(metric)),
-            number(trial.last(metric, smooth)),
+            *([number(trial.last(metric, smooth))] if several else []),
         ]
-        for trial in sorted(trials, key=lambda trial: -_value(trial, metric, smooth))
+        for trial in sorted(trials, key=lambda trial: -_value(trial, metric, smooth) if ranked else 0)
     ]
     page.table(header, rows, left=3, in_paper=False)
 
@@ -75,25 +88,23 @@ def _value(trial: Trial, metric: str, smooth: int) -> float:
     return float("-inf") if value is None else value
 
 
-def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> str:
+def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> list[str]:
+    """Sentences on how the configurations were drawn."""
     kind, wanted = str(searcher.get("kind") or "unknown"), searcher.get("trials")
-    model = SEARCHERS.get(kind)
-    if model is None or "trials" not in model.model_fields:
-        return f"Searcher: {kind}."
-    words = f"Searcher: {model.title}, {drawn} of {value_text(wanted)} trials drawn"
-    if "startup_trials" not in model.model_fields:
-        return f"{words}."
-    words += f", the first {searcher.get('startup_trials', 'ones')} at random"
+    name = SEARCHERS[kind].title if kind in SEARCHERS else kind
+    if wanted is None:
+        return [f"Searcher: {name}."]
+    words = [f"Searcher: {name}, {drawn} of {value_text(wanted)} trials drawn."]
     if searcher.get("objectives"):
-        words += f", for {listed(searcher['objectives'])} at once"
+        words.append(f"It has several objectives: {listed(searcher['objectives'])}.")
     priors = [_prior_words(prior) for prior in searcher.get("priors") or []]
     if priors:
-        words += f"; it began with {count(len(priors), 'prior observation')}, no replicate of any arm: {listed(priors)}"
+        words.append(f"It began with {count(len(priors), 'prior observation')}: {listed(priors)}.")
     if searcher.get("continues"):
-        words += f"; it began with the finished trials of {searcher['continues']}"
+        words.append(f"It began with the finished trials of {searcher['continues']}.")
     if warm_start_words(searcher):
-        words += f"; {warm_start_words(searcher)}"
-    return f"{words}."
+        words.append(sentence(warm_start_words(searcher)))
+    return words
 
 
 def _prior_words(prior: Mapping[str, Any]) -> str:
@@ -101,21 +112,24 @@ def _prior_words(prior: Mapping[str, Any]) -> str:
     return f"{values} gave {value_text(prior.get('value'))}"
 
 
-def _stopping_words(stopping: EarlyStoppingState) -> str:
+def _stopping_words(stopping: EarlyStoppingState) -> list[str]:
+    """Sentences on early stopping."""
     kind = stopping.kind or "none"
     if kind == "none":
-        return "none"
+        return ["No early stopping."]
     points = stopping.rungs
-    metric, clock = stopping.metric or "val/mAP", stopping.compare_at or "epoch"
+    metric, clock = title(stopping.metric or "val/mAP"), stopping.compare_at or "epoch"
     factor, brackets = value_text(stopping.reduction_factor or "unknown"), stopping.brackets or 1
-    variant = VARIANTS.get(stopping.variant or "stop", str(stopping.variant)).format(factor=factor)
+    variant = stopping.variant or "stop"
     later = points[1:brackets]
     begins = f", the later ones from rung {listed(value_text(point) for point in later)} on" if later else ""
-    dealt = f"; {brackets} brackets{begins}" if brackets > 1 else ""
-    return (
-        f"{kind.upper()} on {metric}, compared at equal {clock}, reduction factor {factor}, "
-        f"rungs {', '.join(value_text(point) for point in points) or 'unknown'}{dealt}; {variant}"
-    )
+    dealt = f", {brackets} brackets{begins}" if brackets > 1 else ""
+    rungs = ", ".join(value_text(point) for point in points) or "unknown"
+    how = f"{kind.upper()} on {metric} at equal {clock}, reduction factor {factor}, rungs {rungs}{dealt}"
+    return [
+        f"Early stopping: {how}.",
+        *([VARIANTS[variant].format(factor=factor)] if variant in VARIANTS else []),
+    ]
 
 
 def _stop_words(trial: Trial, stopping: EarlyStoppingState) -> str:
@@ -138,7 +152,7 @@ def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: EarlyStop
     for entry in entries:
         by_rung.setdefault((entry.get("bracket") if several else None, entry["rung"]), []).append(entry)
     promoting = stopping.variant == "promote"
-    header = ["went on", "paused", "stopped", "lowest that went on", "highest that did not"]
+    header = ["resumed", "paused", "stopped", "lowest value resumed", "highest value not resumed"]
     if not promoting:
         header = ["stopped", "cutoff"]
     rows = [
@@ -150,10 +164,10 @@ def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: EarlyStop
         ]
         for (bracket, rung), group in sorted(by_rung.items(), key=lambda item: (str(item[0][0]), item[0][1]))
     ]
-    words = "What each rung decided; its cutoff moves as trials arrive:"
+    words = "What each rung decided. Its cutoff moves as trials arrive:"
     if promoting:
         waiting = _deciding(entries, "pause")
-        words = f"What each rung decided{' so far; a paused trial may still go on' if waiting else ''}:"
+        words = f"What each rung decided{' so far. A paused trial may still be resumed' if waiting else ''}:"
     page.paragraph(words)
     page.table([*(["bracket"] if several else []), "rung", "trials reached", *header], rows)
 

@@ -1,4 +1,4 @@
-"""The section of the report on the interval of the data: what the differences would be on other images."""
+"""The test-set bootstrap interval: what the differences would be on other images."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tune_cmx.errors import DataError
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, left_out, stored_detections, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
@@ -15,68 +16,62 @@ from tune_cmx.evidence.statistics.coco_matches import Matched, match
 from tune_cmx.evidence.wording import count, interval, number, signed
 
 LARGEST_GAP = 1.0
-"""Points between a run's recorded value and the one from its stored detections. Their boxes are rounded to a hundredth
-of a pixel and their scores to five digits, which moves a match here and there; more says that the boxes are others."""
+"""Points between a run's recorded value and the one from its stored detections. Older studies store boxes to a
+hundredth of a pixel, which changes a match here and there. A larger gap means that the boxes are others."""
 
 
-def data_interval_section(page: Page, records: StudyResults) -> None:
-    """Each confirmed arm's difference from the baseline on the primary metric, with the interval of the data."""
-    page.heading("Interval of the data")
+def test_set_interval_section(page: Page, records: StudyResults) -> None:
+    """The difference of each configuration from the baseline with its interval; one sentence where there is none."""
+    if not records.confirmed:
+        return
     try:
         truth = stored_truth(records)
     except DataError as error:
-        page.paragraph(f"Cannot be computed: {error}.")
+        page.paragraph(f"No test-set bootstrap interval: {error}.")
         return
     runs, missing = _runs(records, truth)
     baseline = str(records.baseline)
-    others = [arm for arm in runs if arm != baseline]
-    if baseline not in runs or not others:
-        lacking = "any arm but the baseline" if baseline in runs else "the baseline"
-        page.paragraph(f"Cannot be computed: no confirmation run of {lacking} has detections that can be used.")
+    found = paired_bootstrap(runs, baseline, _sequences(truth)) if baseline in runs and len(runs) > 1 else {}
+    one = next(iter(found.values()), None)
+    if one is None:
+        lacking = "any other configuration" if baseline in runs else "the baseline"
+        page.paragraph(f"No test-set bootstrap interval: no run of {lacking} has usable detections.")
+    elif one.ci95 is None:
+        split = records.primary_metric.partition("/")[0]
+        few = f"the {split} set has {count(one.units, one.unit[:-1])}; at least {FEWEST_UNITS} are needed"
+        page.paragraph(f"No test-set bootstrap interval: {few}.")
     else:
-        found = paired_bootstrap(runs, baseline, _sequences(truth))
+        page.heading("Test-set bootstrap interval")
         _table(page, records, {arm: len(runs[arm]) for arm in runs}, found)
     if missing:
         page.bullets(missing)
 
 
 def _table(page: Page, records: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
-    header = ["arm", "runs", "runs of the baseline", "difference", "95 % interval of the data"]
     rows = [
-        [
-            records.label(arm),
-            str(runs[arm]),
-            str(runs[str(records.baseline)]),
-            signed(one.difference),
-            interval(one.ci95),
-        ]
+        [records.label(arm), str(runs[arm]), signed(one.difference), interval(one.ci95)]
         for arm, one in sorted(found.items(), key=lambda entry: -entry[1].difference)
     ]
-    one = next(iter(found.values()))
-    page.paragraph(f"{records.primary_metric} in points, from the stored detections. {_how(records, one)}")
-    page.table(header, rows)
-    if one.ci95 is not None:
-        page.paragraph(
-            "This interval is the spread over images while the runs are held fixed: how far the difference would move "
-            "on other images of this kind. It says nothing of other seeds and does not replace the run-to-run interval "
-            "in the table of arms, on which the verdicts rest."
-        )
+    page.paragraph(
+        f"How far a difference in {title(records.primary_metric)} (points) would move on other images of this kind, "
+        "with "
+        f"the runs held fixed. It does not cover other seeds, and no verdict rests on it. "
+        f"{_how(records, next(iter(found.values())))}"
+    )
+    page.paragraph(f"The baseline has n = {runs[str(records.baseline)]}:")
+    page.table(["configuration", "n", "difference", "95 % interval over images"], rows)
 
 
 def _how(records: StudyResults, one: DataInterval) -> str:
-    """How the images were drawn, or why they were not."""
+    """How the images were drawn."""
     split, _, metric = records.primary_metric.partition("/")
-    if one.units < FEWEST_UNITS:
-        few = f"{split} has {count(one.units, one.unit[:-1])}, and from fewer than {FEWEST_UNITS} none is drawn"
-        return f"There is no interval: {few}."
     words = (
-        f"Paired bootstrap, percentile interval: {one.resamples:,} resamples of the {one.units:,} {one.unit} of "
-        f"{split}, with replacement, the same for all runs."
+        f"Paired bootstrap, percentile interval: {one.resamples:,} resamples of the {one.units:,} {split} {one.unit}."
     )
     if one.unit == "images":
-        words += " Sequences are not known; where frames of one video are alike, the interval is too narrow."
+        words += " Sequences are not known. Where images of one video are alike, the interval is too narrow."
     if one.undefined:
-        words += f" {one.undefined:,} resamples without a box that {metric} counts are left out."
+        words += f" {one.undefined:,} resamples have no box that {metric} counts and are left out."
     return words
 
 
@@ -101,7 +96,7 @@ def _runs(records: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, li
 
 
 def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Matched:
-    """One run's stored detections set against the truth.
+    """One run's stored detections matched with the ground truth.
 
     Raises:
         DataError: They are missing, damaged, of another split or other data.
@@ -116,8 +111,9 @@ def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Match
         raise DataError(f"{records.primary_metric} is not defined")
     if abs(value - recorded) > LARGEST_GAP:
         raise DataError(
-            f"the detections give {number(value)} and the record says {number(recorded)}; the boxes are not those of "
-            "the run"
+            f"the detections give {number(value)} and the run folder says {number(recorded)}, so the boxes are not "
+            "those "
+            "of the run"
         )
     return matched
 

@@ -1,12 +1,43 @@
 """All warnings of a study, the gravest first."""
 
+from collections.abc import Iterator
+
+from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.warnings.of_data import of_data
 from tune_cmx.evidence.report.warnings.of_runs import of_runs
-from tune_cmx.evidence.report.warnings.warning import Warning
+from tune_cmx.evidence.report.warnings.warning import Severity, Warning
+from tune_cmx.evidence.results.floor import Learning
 from tune_cmx.evidence.results.study_results import StudyResults
+from tune_cmx.evidence.results.training_curves import divergence_words
+from tune_cmx.evidence.wording import listed, number
 
 
-def warnings(records: StudyResults) -> list[Warning]:
-    """Everything that limits what can be said, each once, by severity."""
-    found = dict.fromkeys([*of_data(records), *of_runs(records)])
-    return sorted(found, key=lambda warning: warning.severity)
+def warnings(records: StudyResults, learning: Learning | None = None) -> list[Warning]:
+    """Everything that limits what can be said, each once, by severity.
+
+    Args:
+        records: A study.
+        learning: Its configurations against the floor; None: not looked at.
+    """
+    found = [*of_data(records), *of_runs(records), *_of_curves(records)]
+    found += _of_learning(records, learning) if learning is not None else []
+    return sorted(dict.fromkeys(found), key=lambda warning: warning.severity)
+
+
+def _of_curves(records: StudyResults) -> Iterator[Warning]:
+    confirmed = [trial for trial in records.trials if trial.phase != "search"]
+    for runs, severity in ((confirmed, Severity.INVALID), (records.of_phase("search"), Severity.LIMITED)):
+        words = divergence_words(runs)
+        if words:
+            yield Warning("diverged", severity, words, "Lower `schedule.lr` or set `schedule.clip_norm`, and run again")
+
+
+def _of_learning(records: StudyResults, learning: Learning) -> Iterator[Warning]:
+    """Where all are at the floor, that is the answer and no warning."""
+    idle = [records.label(arm) for arm in learning.intervals if not learning.has_learnt(arm)]
+    if idle and not learning.nothing:
+        fact = (
+            f"No interval above the floor of {number(learning.floor)} points of {title(records.primary_metric)}: "
+            f"{listed(idle)} may have learnt nothing"
+        )
+        yield Warning("floor", Severity.INVALID, fact, "Look at its curves before you compare it with others")

@@ -55,7 +55,7 @@ def _leaks(records: StudyResults) -> Iterator[Warning]:
 
 def _few(records: StudyResults) -> Iterator[Warning]:
     split = records.study.split
-    for part in ("val", "test"):
+    for part in ("test", "val"):
         boxes = split.counts.get(part, {}).get("boxes")
         if boxes is not None and boxes < FEW_BOXES:
             fact = f"Only {count(boxes, 'box')} in {part}: its figures are coarse"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tune_cmx.evidence.wording import sentence
+
 
 class Severity(IntEnum):
     """How much of a report a warning concerns; the lowest number is the gravest."""
@@ -28,11 +30,4 @@ class Warning:
     """Another one."""
 
     def __str__(self) -> str:
-        return f"{_sentence(self.fact)} {_sentence(self.advice)}"
-
-
-def _sentence(words: str) -> str:
-    """With a capital, except names such as mAP and model.drop_path, and a full stop."""
-    first = words.split(maxsplit=1)[0]
-    start = words[:1].upper() if len(first) > 1 and first.isalpha() and first.islower() else words[:1]
-    return f"{start}{words[1:]}{'' if words.endswith('.') else '.'}"
+        return f"{sentence(self.fact)} {sentence(self.advice)}"
