@@ -1,4 +1,4 @@
-"""Waiting for storage that fails for a while: a disk, a network file system, an object store."""
+"""Retry reads and writes while storage fails for a while: a disk, a network file system, an object store."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ from typing import TypeVar
 from tune_cmx.errors import TrialError
 
 RETRY_S = 600.0
-"""How long a request or a write is tried again: a file server that restarts or fails over is back by then."""
+"""Seconds of retries: a file server that restarts or fails over is back by then."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 PASSING = FULL | {
@@ -31,14 +31,14 @@ PASSING = FULL | {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
-"""Errors of a disk or a network file system that may pass; EROFS is how some mount themselves after an error."""
+"""Errors of a disk or network file system that may pass; some mount themselves read-only (EROFS) after an error."""
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 _jitter = random.SystemRandom()  # a trial's own random state must stay as it is
 
 
-def patiently(
+def with_retry(
     attempt: Callable[[], Result],
     place: str,
     *,
@@ -46,14 +46,14 @@ def patiently(
     passes: Callable[[OSError], bool],
     failure: Callable[[OSError, float], Exception],
 ) -> Result:
-    """Try again, waiting longer each time, while the error is one that may pass.
+    """Try an action again, with longer and longer waits, while its error may pass.
 
     Args:
-        attempt: Must be repeatable after it has failed anywhere.
+        attempt: The action; it must be repeatable after a failure at any point.
         place: What is read or written, for the log.
-        retry_s: How long in all; at 0 there is one attempt.
-        passes: Whether an error may pass by itself.
-        failure: What to raise in the end, from the last error and the seconds spent.
+        retry_s: Seconds in all; 0: one attempt.
+        passes: Whether an error may pass.
+        failure: Makes the exception to raise in the end, from the last error and the seconds spent.
     """
     began = time.monotonic()
     wait_s = FIRST_WAIT_S
@@ -75,28 +75,28 @@ def patiently(
 
 
 def on_disk(path: Path, attempt: Callable[[], Result], retry_s: float | None = None) -> Result:
-    """Read or write a file of a run folder, and wait for a disk that is full or away.
+    """Read or write a file of a run folder, with retries while the disk is full or unavailable.
 
     Args:
-        path: What is read or written, for the error.
-        attempt: Must be repeatable after it has failed anywhere.
-        retry_s: None: `RETRY_S`.
+        path: Of the file, for the message.
+        attempt: The action; it must be repeatable after a failure at any point.
+        retry_s: Seconds of retries; None: `RETRY_S`.
 
     Raises:
         TrialError: The disk still fails after that time.
-        OSError: One that does not pass by waiting, such as a file that is not there.
+        OSError: An error that waiting does not help, such as a missing file.
     """
 
     def failure(error: OSError, spent_s: float) -> Exception:
         if error.errno not in PASSING:
             return error
-        fix = "free some space there" if error.errno in FULL else "see that this storage works again"
+        fix = "free some space there" if error.errno in FULL else "make this storage available again"
         return TrialError(
-            f"{path}: {error.strerror} for {spent_s:.0f} s; {fix}, then go on from the last checkpoint with "
+            f"{path}: {error.strerror} for {spent_s:.0f} s; {fix}, then resume from the last checkpoint with "
             "--resume --retry-failed"
         )
 
-    return patiently(
+    return with_retry(
         attempt,
         str(path),
         retry_s=RETRY_S if retry_s is None else retry_s,

@@ -29,6 +29,19 @@ class Flaky:
         return "done"
 
 
+class Clock:
+    """Time that passes only in sleep, so that a busy machine changes nothing."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def sleep(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
@@ -52,12 +65,13 @@ def test_errors_that_pass(caplog: pytest.LogCaptureFixture) -> None:
     [
         (errno.ENOSPC, "ENOSPC for 0 s; free some space there"),
         (errno.EDQUOT, "EDQUOT for 0 s; free some space there"),
-        (errno.ESTALE, "ESTALE for 0 s; see that this storage works again"),
+        (errno.ESTALE, "ESTALE for 0 s; make this storage available again"),
     ],
 )
-def test_errors_that_stay(number: int, words: str) -> None:
+def test_errors_that_stay(number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "time", Clock())
     attempt = Flaky(*[number] * 1000)
-    again = "then go on from the last checkpoint with --resume --retry-failed"
+    again = "then resume from the last checkpoint with --resume --retry-failed"
     with pytest.raises(TrialError, match=f"^runs/a/metrics.csv: {words}, {again}$"):
         on_disk(PLACE, attempt, retry_s=0.02)
     assert 3 <= attempt.calls <= 10
@@ -71,7 +85,7 @@ def test_errors_that_no_waiting_helps_are_raised_at_once(number: int) -> None:
     assert (attempt.calls, caught.value.errno) == (1, number)
 
 
-def test_no_patience_is_one_attempt() -> None:
+def test_without_retries_there_is_one_attempt() -> None:
     attempt = Flaky(errno.EIO)
     with pytest.raises(TrialError):
         on_disk(PLACE, attempt, retry_s=0)

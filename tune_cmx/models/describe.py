@@ -1,4 +1,4 @@
-"""What a detector is made of, what it costs, and what in it cannot learn."""
+"""A detector's parameters by part, its FLOPs, and its parts that cannot learn."""
 
 import copy
 import math
@@ -21,15 +21,18 @@ _ROIS = 16  # proposals an image; enough to reach every parameter of the box hea
 
 
 def parameters_by_part(detector: Detector) -> dict[str, int]:
-    """Parameters of `stream.rgb` and `stream.aux` (or `stream.single`), `fusion.1`.., `fpn`, `rpn`, `box_head`,
-    `predictor`, and their `total`. Counts only; the detector may be on the meta device."""
+    """The number of parameters by part, and their `total`.
+
+    Parts are `stream.rgb` and `stream.aux` (or `stream.single`), `fusion.1`.., `fpn`, `rpn`, `box_head`, `predictor`.
+    The detector may be on the meta device.
+    """
     parts = {name: sum(p.numel() for p in module.parameters()) for name, module in _parts(detector).items()}
     return parts | {"total": sum(p.numel() for p in detector.parameters())}
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one training step on noise shows of a detector."""
+    """The result of one training step on noise."""
 
     parameters: dict[str, int]
     """`parameters_by_part`, and `active`: those that received a gradient."""
@@ -38,14 +41,13 @@ class Inspection:
 
 
 def inspected(detector: Detector, image_size: int = 96) -> Inspection:
-    """Count and audit a detector.
+    """Count a detector's parameters, and find those that get no gradient.
 
-    The step is made on a copy, on the CPU: the detector, its gradients and buffers, its mode, and torch's default
-    generator stay as they were.
+    The training step runs on a copy on the CPU: the detector and torch's default generator do not change.
 
     Args:
-        detector: Weights and all; it may be on any device.
-        image_size: Side of the square images, in pixels.
+        detector: With weights, on any device.
+        image_size: Height and width of the images, in pixels.
     """
     stepped, notes = _step(detector, detector.backbone.encoder.bands, image_size)
     active = sum(p.numel() for p in stepped.parameters() if p.grad is not None)
@@ -59,7 +61,7 @@ def inspected(detector: Detector, image_size: int = 96) -> Inspection:
 
 
 def network_size(detector: DetectorConfig, height: float, width: float) -> tuple[int, int]:
-    """Height and width of a frame as the network receives it, resized and padded to multiples of 32."""
+    """Height and width of an image (in pixels) once resized and padded to multiples of 32 for the network."""
     scale = min(detector.image_size / min(height, width), detector.max_size / max(height, width))
     return math.ceil(height * scale / 32) * 32, math.ceil(width * scale / 32) * 32
 
@@ -68,7 +70,7 @@ def flops(detector: Detector, height: int, width: int) -> float:
     """GFLOPs of one forward of one image in training, by shapes alone; a training step costs about three times that.
 
     A multiplication and an addition count as two. The box head is counted at `rois_per_image` proposals; anchors,
-    non-maximum suppression and RoI pooling are not counted. Nothing is computed, so that large models cost nothing.
+    non-maximum suppression and RoI pooling are not counted. Nothing is computed, so large models are as fast.
 
     Args:
         detector: On any device.

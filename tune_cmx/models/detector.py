@@ -40,8 +40,10 @@ class Backbone(nn.Module):
 
 
 class _Predictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's, in float32 whatever comes before it: in bfloat16 a box would move in steps of a hundredth of its
-    side. It is a thousandth of the work."""
+    """torchvision's predictor, always in float32.
+
+    In bfloat16 a box would move in steps of a hundredth of its side. The predictor is a thousandth of the work.
+    """
 
     def forward(self, rois_NC: Tensor) -> tuple[Tensor, Tensor]:
         with without_autocast(rois_NC):
@@ -86,7 +88,7 @@ class Detector(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
         return found
 
     def _truth(self, image_BCHW: Tensor, targets: list[dict[str, Tensor]] | None) -> Truth | None:
-        """What fusions may learn from: the boxes as resized with the images; nothing in evaluation mode."""
+        """The boxes, resized with the images, for fusions to learn from; None in evaluation mode."""
         if not self.training or targets is None:
             return None
         return Truth.of([target["boxes"] for target in targets], *image_BCHW.shape[-2:])
@@ -101,7 +103,7 @@ def build_detector(
     std: Sequence[float],
     batched: bool = True,
 ) -> Detector:
-    """A detector with fresh weights from torch's default generator.
+    """A detector with random weights from torch's default generator.
 
     Args:
         config: The model's part of a trial's configuration.
@@ -123,7 +125,7 @@ def build_detector(
     encoder = Encoder(config, bands)
     detector = Detector(
         backbone=Backbone(encoder, part.fpn_channels),
-        num_classes=None,  # the predictor below knows it
+        num_classes=None,  # the predictor below has it
         min_size=part.image_size,
         max_size=part.max_size,
         image_mean=list(mean),
@@ -162,7 +164,7 @@ def build_detector(
 
 
 def compute_as(detector: Detector, config: ComputeConfig) -> Detector:
-    """The same detector, set to compute as told."""
+    """The same detector, set to precision, memory format and compilation of the configuration."""
     detector.bf16 = config.precision == "bf16"
     if config.channels_last:
         detector.to(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ from tune_cmx.models.streams import StreamShape, build_stream, stream_shape
 
 
 class Encoder(nn.Module):
-    """From an image of all bands to four maps for the pyramid.
+    """Turns an image of all bands into four maps for the pyramid.
 
     Two streams are called `rgb` and `aux`, whatever their modalities; one alone is called `single` and has no fusion:
     its own maps go to the pyramid.
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
 
         Args:
             image_BCHW: All bands, in the order of the streams.
-            truth: Where the objects are, for fusions that learn from it; given in training alone.
+            truth: The boxes of the objects, for fusions that learn from them; only in training.
 
         Returns:
             The maps of stages 1..4, fused where there are two streams, by the names "0".."3"; and the fusions' own
@@ -89,14 +89,14 @@ class Encoder(nn.Module):
     # Its count of images would be compiled in, and everything again for each new count.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _note(self, stage: int, statistics: Mapping[str, Tensor]) -> None:
-        """Add to the sums, where the maps are: nothing waits for them."""
+        """Add to the sums on the maps' device, so that the host does not wait."""
         for name, values_B in statistics.items():
             key = f"stage{stage}_{name}"
             total, images = self._noted.get(key, (0, 0))
             self._noted[key] = total + values_B.double().sum(), images + len(values_B)
 
     def take_statistics(self) -> dict[str, float]:
-        """What the fusions said of themselves in evaluation mode since this was last asked.
+        """The statistics of the fusions in evaluation mode since the last call.
 
         Returns:
             Means over the images, fractions 0..1, by names such as `stage1_from_aux`.
@@ -111,8 +111,8 @@ class Encoder(nn.Module):
 def _fusions(config: ModelConfig, shape: StreamShape) -> list[Fusion]:
     """One fusion a stage, or none for a single stream; the configuration is checked in either case.
 
-    They draw their weights apart from torch's default generator, which is left as if there were no fusion at all: arms
-    of one seed that differ in their fusions start with the same streams, pyramid and heads.
+    Fusions draw their weights from a generator of their own. So arms of one seed that differ in their fusions start
+    with the same streams, pyramid and heads.
     """
     stages = list(zip(config.fusion.stage_fusions(), shape.widths, shape.heads, strict=True))
     for fusion, _, _ in stages:

@@ -1,4 +1,4 @@
-"""Weights at the start, as the Mix Transformer's and CMX's authors draw them."""
+"""Random initial weights, drawn as the authors of the Mix Transformer and CMX do."""
 
 import math
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 def init_weights(module: nn.Module) -> None:
-    """Draw one module's own weights; `parent.apply(init_weights)` does a whole tree.
+    """Draw one module's own weights; `parent.apply(init_weights)` initialises a whole tree.
 
     Linear: normal of deviation 0.02, cut at 2. 2-D convolution: normal of variance 2 / fan-out. Biases 0. Normalisation
-    layers and whatever else keep PyTorch's start (for LayerNorm and BatchNorm weight 1, bias 0).
+    layers and all others keep PyTorch's initial weights (LayerNorm and BatchNorm: weight 1, bias 0).
 
     Source: SegFormer, arXiv:2105.15203, authors' code; CMX does the same in its fusion modules.
     """

@@ -1,4 +1,4 @@
-"""First weights of the streams, from files of the Mix Transformer's authors or Hugging Face's, or from timm.
+"""Pretrained weights of the streams, from files of the Mix Transformer's authors or of Hugging Face, or from timm.
 
 Axes of a convolution's weight: O channels out, I channels in, H W rows and columns.
 """
@@ -23,28 +23,29 @@ from tune_cmx.models.streams import build_stream
 from tune_cmx.models.timm_stream import TimmStream, published_tag
 
 _NAMED = 8
-"""Names in one list of a record."""
+"""Most names in one list of `trial.json`."""
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of one stream's weights; names are those of the stream's state."""
+    """Which of one stream's weights were loaded; names are those of the stream's state dict."""
 
     stream: str
     source: str
     """The file, or timm's model with its tag; `random` where the configuration names none for this stream."""
     sha256: str | None
-    """Of the file's content."""
+    """Hash of the file's content."""
     loaded: tuple[str, ...]
+    """Loaded as they are."""
     adapted: Mapping[str, str]
-    """What was loaded in another shape, and how."""
+    """Loaded in another shape, and how."""
     random: tuple[str, ...]
-    """What keeps the weights that were drawn."""
+    """Not in the file; these keep their random weights."""
     unused: tuple[str, ...]
-    """What the file holds besides, by its own names, such as a classifier."""
+    """In the file but not in the stream, such as a classifier, by the file's names."""
 
     def short(self) -> dict[str, Any]:
-        """As a trial's record has it: counts, and the names that matter."""
+        """The form in `trial.json`: counts, and the first names."""
         return {
             "stream": self.stream,
             "source": self.source,
@@ -60,7 +61,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class _File:
-    """A file's encoder in the stream's names."""
+    """The encoder's weights of a file, by the stream's names."""
 
     path: str
     sha256: str
@@ -69,7 +70,7 @@ class _File:
 
 
 def load_pretrained(encoder: Encoder, config: ModelConfig) -> list[Transfer]:
-    """Give the streams the first weights that the configuration names; fusions keep theirs.
+    """Load the pretrained weights that the configuration names into the streams; fusions keep their random weights.
 
     The first convolution's filters are copied where the file's bands are as many as the stream's. Otherwise each band
     gets their mean, scaled by the file's bands over the stream's: the rule of temporal segment networks
@@ -83,8 +84,8 @@ def load_pretrained(encoder: Encoder, config: ModelConfig) -> list[Transfer]:
         One report a stream; none where the configuration names no weights.
 
     Raises:
-        ConfigError: A file cannot be read, has another content than the configuration says, or most of it does not
-            fit; or timm's weights cannot be fetched.
+        ConfigError: A file cannot be read, its content is not the configuration's, most of it does not fit, or timm's
+            weights cannot be fetched.
     """
     if config.pretrained is None:
         return []
@@ -109,7 +110,7 @@ def load_pretrained(encoder: Encoder, config: ModelConfig) -> list[Transfer]:
 
 
 def check_pretrained(config: ModelConfig, bands: Sequence[int]) -> None:
-    """Find out whether what the configuration names can be loaded; nothing is fetched, each file is read once.
+    """Check that the weights the configuration names can be loaded; nothing is fetched, each file is read once.
 
     Args:
         config: The model's part of a trial's configuration.
@@ -136,7 +137,7 @@ def _check_file(given: WeightsFile, backbone: str, stream: str, bands: int) -> N
 
 
 def _read(given: WeightsFile) -> _File:
-    """The file's encoder, its content as the configuration says."""
+    """The encoder's weights of a file whose content has the configuration's hash."""
     path = Path(given.path)
     if not path.is_file():
         raise ConfigError(f"model.pretrained: {path}: no such file of weights; put it back, or correct the path")
@@ -152,7 +153,7 @@ def _read(given: WeightsFile) -> _File:
 
 
 def _fit(file: _File, stream: str, state: Weights, backbone: str) -> tuple[dict[str, Tensor], Transfer]:
-    """What of a file a stream can take, by the stream's shapes."""
+    """The weights of a file that fit a stream's shapes."""
     fitted: dict[str, Tensor] = {}
     adapted: dict[str, str] = {}
     for name, own in state.items():
@@ -177,7 +178,7 @@ def _to_bands(weight_OIHW: Tensor, bands: int) -> Tensor:
 
 
 def _refuse_other(file: _File, state: Weights, fitted: Weights, backbone: str) -> None:
-    """A file of another size, or one most of which does not fit, is a mistake."""
+    """Raise ConfigError for a file of another backbone, or one most of which does not fit."""
     size = size_of(file.weights)
     if size is not None and size != backbone:
         fix = f"the file is of {size}: set model.backbone: {size}, or take the file of {backbone}"

@@ -1,7 +1,7 @@
-"""Which backbones a stream can have: Mix Transformers by their own names, timm's hierarchies as `timm/NAME`.
+"""The backbones of a stream: Mix Transformers by their names, timm's hierarchies as `timm/NAME`.
 
-A stream is a module with `forward_stage(stage, x_BCHW)`, which gives the map of one stage of 1..4 from that
-of the stage before, or from the image; and with `channels` and `strides` of those four maps.
+A stream is a module with `forward_stage(stage, x_BCHW)` for the stages 1..4. It turns the map of the stage before, or
+the image, into the map of this stage. `channels` and `strides` are those of the four maps.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,22 @@ _HEAD_WIDTH = 64
 
 @dataclass(frozen=True)
 class StreamShape:
-    """What fusions and pyramid must know of a backbone, an entry for each of the stages 1..4."""
+    """What fusions and pyramid need to know of a backbone; one entry for each of the stages 1..4."""
 
     widths: tuple[int, ...]
+    """Channels of each map."""
     heads: tuple[int, ...]
-    """Of the attention in FFM; they divide the widths. A Mix Transformer's are its own."""
+    """Attention heads in FFM; they divide the widths. For a Mix Transformer, those of its own blocks."""
 
 
 def stream_shape(backbone: str) -> StreamShape:
     """The shape of a backbone. No weights are drawn.
 
-    timm's hierarchies get the Mix Transformer's rule in place of heads of their own, which convolutions lack: a head
-    for 64 channels (`pvt_v2_b1`: 1, 2, 5, 8), or the nearest number below that divides the width, at least 1.
+    For timm's hierarchies the number of heads follows the Mix Transformer's rule, because convolutions have no heads: a
+    head for 64 channels (`pvt_v2_b1`: 1, 2, 5, 8), or the next lower number that divides the width, at least 1.
 
     Raises:
-        ConfigError: The backbone is unknown, or none whose stages can be fused one by one.
+        ConfigError: The backbone is unknown, or its stages cannot be fused one by one.
     """
     if backbone.startswith(TIMM):
         widths = timm_widths(backbone.removeprefix(TIMM))
@@ -48,10 +49,15 @@ def stream_shape(backbone: str) -> StreamShape:
 
 
 def build_stream(backbone: str, bands: int, drop_path: float) -> Stream:
-    """One stream with fresh weights from torch's default generator.
+    """One stream with random weights from torch's default generator.
+
+    Args:
+        backbone: Its name.
+        bands: Input channels.
+        drop_path: Largest probability of stochastic depth.
 
     Raises:
-        ConfigError: As `stream_shape`, or a timm model that has no drop path where one is asked for.
+        ConfigError: As for `stream_shape`, or a timm model without drop path gets one above 0.
     """
     stream_shape(backbone)
     if backbone.startswith(TIMM):

@@ -1,31 +1,31 @@
-"""Where this machine keeps copies of what lies on storage."""
+"""The folders in which this machine keeps copies of files on storage."""
 
 import hashlib
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """In the home folder of whoever runs the process."""
+    """In the home folder of the user who runs the process."""
     return Path.home() / ".cache" / "tune_cmx"
 
 
 def driver_folder(uri: str) -> Path:
-    """A study's copy at its driver."""
+    """The driver's copy of a study."""
     return cache_folder() / "studies" / _short(uri)
 
 
 def worker_folder(uri: str) -> Path:
-    """A study's copy at its workers: another one than the driver's, also on one machine, for each must pull its own."""
+    """The workers' copy of a study; not the driver's, also on one machine, because each pulls its own."""
     return cache_folder() / "workers" / _short(uri)
 
 
 def reader_folder(uri: str) -> Path:
-    """A study's copy for who only reads it."""
+    """The copy of a study for commands that only read it."""
     return cache_folder() / "read" / _short(uri)
 
 
 def data_folder() -> Path:
-    """Data sets, each in a folder of its own."""
+    """The folder of data sets, each in a folder of its own."""
     return cache_folder() / "data"
 
 

@@ -15,20 +15,20 @@ _AT_ONCE = 8
 
 
 def fetch_data(uri: str, cache: Path, *, retry_s: float = RETRY_S) -> Path:
-    """Download a data set, unless this machine has it; processes that ask at the same time wait for the first.
+    """Download a data set, unless this machine has it; processes that need it at the same time wait for the first.
 
-    A download that broke off is continued. Data that changed on the storage are downloaded anew, beside the old.
+    An interrupted download continues. Data that changed on the storage are downloaded again, beside the old copy.
 
     Args:
         uri: The data set's folder.
         cache: A folder of this machine, with room for the data set.
-        retry_s: How long one request is tried again.
+        retry_s: Seconds for which one request is tried again.
 
     Returns:
-        The data set's folder below `cache`; it is there only when it is whole.
+        The data set's folder below `cache`; it exists only once it is complete.
 
     Raises:
-        StorageError: Nothing is there, or the storage did not come back in time.
+        StorageError: The folder is empty, or the storage did not answer in time.
     """
     store = Store(uri, retry_s)
     files = store.files("")

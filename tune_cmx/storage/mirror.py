@@ -1,4 +1,4 @@
-"""A local folder of records and other files, and its copy on storage."""
+"""A local folder of run folders and other files, and its copy on storage."""
 
 import posixpath
 import shutil
@@ -14,18 +14,18 @@ from tune_cmx.storage.store import Store, hidden
 _CONFIG, _STATE, _METRICS = "config.json", "trial.json", "metrics.csv"
 _CHECKPOINTS, _MARKER = "checkpoint", "history.json"
 _TRIES = 5
-"""How often a checkpoint is looked for that a writer replaces meanwhile."""
+"""Attempts to read a checkpoint while a writer replaces it."""
 
 
 class Mirror:
-    """A local folder and its copy on storage. Every method waits for storage that fails, then raises StorageError."""
+    """A local folder and its copy on storage. Methods retry while the storage fails, then raise StorageError."""
 
     def __init__(self, local: Path, uri: str, *, retry_s: float = RETRY_S) -> None:
         """
         Args:
             local: This process's own folder; made when needed.
-            uri: The storage's, of the same folder.
-            retry_s: How long one request is tried again.
+            uri: Of the folder on storage.
+            retry_s: Seconds for which one request is tried again.
         """
         self.local, self.uri = local, uri
         self._store = Store(uri, retry_s)
@@ -36,13 +36,13 @@ class Mirror:
         return bool(self._store.kind(relative) != FileType.NotFound)
 
     def names(self, relative: str = "") -> list[str]:
-        """What a folder on the storage holds, in order; empty if it is not there."""
+        """The sorted names in a folder on the storage; empty if there is no such folder."""
         return sorted(name for name in self._store.entries(relative, recursive=False) if not hidden(name))
 
     def push(self, relative: str = "") -> None:
-        """Upload what changed in a file, a record's folder, or a folder with any of these in it.
+        """Upload the changes of a file, of a run folder, or of a folder with any of these in it.
 
-        Nothing is removed from the storage but a record's checkpoints older than the newest, and what the newest lost.
+        From the storage only a run's checkpoints older than the newest are removed, and files that the newest lost.
         """
         path = self.local / relative
         if path.is_file():
@@ -55,15 +55,15 @@ class Mirror:
                     self.push(self._relative(entry))
 
     def pull(self, relative: str = "", *, checkpoints: bool = True) -> None:
-        """Download a file, a record's folder, or a folder with any of these in it.
+        """Download a file, a run folder, or a folder with any of these in it.
 
         Args:
-            relative: Its path below both places.
-            checkpoints: Take each record's newest complete checkpoint too, and make the local record what the storage
-                has: an epoch that was not pushed is dropped. Otherwise local checkpoints are left alone.
+            relative: Its path in both folders.
+            checkpoints: Also take each run's newest complete checkpoint, and make the local run folder equal to that
+                on storage: an epoch that was not pushed is dropped. Otherwise local checkpoints stay.
 
         Raises:
-            StorageError: It is not there, or the storage did not come back in time.
+            StorageError: It does not exist, or the storage did not answer in time.
         """
         if self._store.kind(relative) == FileType.File:
             files = [relative] if self._get(relative, self.local / relative) else []
@@ -81,7 +81,7 @@ class Mirror:
             self._pull_record(record, checkpoints)
 
     def pull_all(self) -> None:
-        """Download everything but checkpoints: what a driver or a report needs."""
+        """Download everything except checkpoints: what a driver or a report needs."""
         self.pull(checkpoints=False)
 
     def _relative(self, path: Path) -> str:
@@ -126,7 +126,7 @@ class Mirror:
         self._put(marker)
 
     def _remove_beside(self, newest: Path) -> None:
-        """Remove other checkpoints from the storage, each with its marker first, and what the newest no longer has."""
+        """Remove other checkpoints from the storage, each with its marker first, and files that the newest lost."""
         parent = self._relative(newest.parent)
         for name in self.names(parent):
             if name != newest.name:
@@ -137,7 +137,7 @@ class Mirror:
                 self._store.remove(f"{parent}/{newest.name}/{name}")
 
     def _pull_record(self, record: str, checkpoints: bool) -> None:
-        """Download in the opposite order of a push, and put in place in that of a push."""
+        """Download in the opposite order of a push, and put the files in place in the order of a push."""
         folder = self.local / record
         held = posixpath.join(record, _CHECKPOINTS)
         state, metrics = posixpath.join(record, _STATE), posixpath.join(record, _METRICS)
@@ -145,7 +145,7 @@ class Mirror:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as made:
             place = Path(made)
             taken = [state] if self._fetch(state, place) else []
-            # only now, as the state may tell of files that were not there before
+            # only now: the state may name files that did not exist before
             there = [posixpath.join(record, name) for name in self._store.files(record)]
             others = [name for name in there if name != state and not _below(name, held)]
             taken += [name for name in sorted(others, key=lambda name: name != metrics) if self._fetch(name, place)]
@@ -200,6 +200,6 @@ def _below(name: str, folder: str) -> bool:
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
-    """Another one for every content: files are replaced by a rename, or grow."""
+    """Differs for every content: files are replaced by a rename, or grow."""
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns

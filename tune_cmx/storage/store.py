@@ -14,7 +14,7 @@ import pyarrow
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from tune_cmx.errors import StorageError
-from tune_cmx.retry import Result, patiently
+from tune_cmx.retry import Result, with_retry
 
 _CHUNK = 64 * 2**20
 _WHOLE = ("s3", "gcs", "abfs")
@@ -63,7 +63,7 @@ class Store:
             )
 
         place = f"{self.name}: {relative}"
-        return patiently(request, place, retry_s=self._retry_s, passes=_may_pass, failure=failure)
+        return with_retry(request, place, retry_s=self._retry_s, passes=_may_pass, failure=failure)
 
     def put(self, file: Path, relative: str) -> None:
         """Upload a file; a reader sees the old content or the new."""
