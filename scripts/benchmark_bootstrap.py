@@ -34,7 +34,7 @@ class Scene:
         counts = self._draw.poisson(boxes_per_image, images)
         self.boxes = [self._corners(count) for count in counts]
         self.labels = [self._draw.integers(1, classes + 1, count) for count in counts]
-        described = [(number, f"frame {number}", HEIGHT_PX, WIDTH_PX) for number in range(images)]
+        described = [(number, f"image {number}", HEIGHT_PX, WIDTH_PX) for number in range(images)]
         self.truth = coco_truth(described, self.boxes, self.labels, [f"class {n}" for n in range(classes)])
 
     def detections(self, off: float, per_image: float) -> list[dict[str, Any]]:

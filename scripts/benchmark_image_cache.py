@@ -1,4 +1,4 @@
-"""What it takes to read an epoch of frames, from the files and from memory that the trials of a machine share.
+"""Time to read an epoch of images, from the files and from the memory that the trials of a machine share.
 
 python scripts/benchmark_image_cache.py --date 2026-11-26
 """
@@ -28,12 +28,12 @@ FORMS = ("png", "jpg", "npy")
 MODALITIES = {"rgb": slice(0, 3), "thermal": slice(3, 4), "event": slice(4, 5)}
 
 
-def write_set(root: Path, form: str, frames: int) -> PairedData:
+def write_set(root: Path, form: str, images: int) -> PairedData:
     """Frames of smooth shapes under sensor noise, which a file compresses about as well as a camera's."""
     draw = np.random.default_rng(0)
     (root / "labels").mkdir(parents=True)
     (root / "classes.txt").write_text("person\n")
-    for number in range(frames):
+    for number in range(images):
         coarse = draw.integers(40, 200, (HEIGHT_PX // 64, WIDTH_PX // 64, BANDS), dtype=np.uint8)
         smooth = [
             np.asarray(Image.fromarray(coarse[:, :, band]).resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BICUBIC))
@@ -41,12 +41,12 @@ def write_set(root: Path, form: str, frames: int) -> PairedData:
         ]
         noise = draw.normal(0, 4, (HEIGHT_PX, WIDTH_PX, BANDS))
         pixels = np.clip(np.stack(smooth, axis=2) + noise, 0, 255).astype(np.uint8)
-        _write_frame(root, form, f"f{number:05d}", pixels)
+        _write_image(root, form, f"f{number:05d}", pixels)
         (root / "labels" / f"f{number:05d}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     return open_data(root)
 
 
-def _write_frame(root: Path, form: str, id: str, pixels_HWC: NDArray[np.uint8]) -> None:
+def _write_image(root: Path, form: str, id: str, pixels_HWC: NDArray[np.uint8]) -> None:
     if form == "npy":
         (root / "images").mkdir(exist_ok=True)
         np.save(root / "images" / f"{id}.npy", pixels_HWC)
@@ -57,16 +57,16 @@ def _write_frame(root: Path, form: str, id: str, pixels_HWC: NDArray[np.uint8]) 
         Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(root / modality / f"{id}.{form}")
 
 
-def epoch_s(data: PairedData, frames: SharedImages | None, *, workers: int, augment: bool) -> float:
+def epoch_s(data: PairedData, shared: SharedImages | None, *, workers: int, augment: bool) -> float:
     """Seconds for an epoch of batches, with a cache of the process's own left out: it holds a first part of a set."""
     dataset = PairedDataset(
         data,
-        [frame.id for frame in data.images],
+        [image.id for image in data.images],
         list(data.bands),
         augment=AugmentConfig() if augment else None,
         seed=0,
         cache_mib=0,
-        shared=frames,
+        shared=shared,
     )
     began = time.perf_counter()
     for _ in build_loader(dataset, batch_size=16, shuffle=True, seed=0, epoch=0, workers=workers):
@@ -78,24 +78,24 @@ def measured(form: str, arguments: argparse.Namespace) -> list[list[str]]:
     """The table's rows of one form of files: without augmentation, and with."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        data = write_set(Path(folder), form, arguments.frames)
+        data = write_set(Path(folder), form, arguments.images)
         found = audit(data)
         began = time.perf_counter()
-        with shared_images(data, found) as frames:
-            if frames is None:
-                raise SystemExit("the frames do not fit into shared memory; take fewer with --frames")
+        with shared_images(data, found) as shared:
+            if shared is None:
+                raise SystemExit("the images do not fit into shared memory; use fewer with --images")
             built_s = time.perf_counter() - began
             for augment in (False, True):
                 turns = [
-                    [epoch_s(data, source, workers=arguments.workers, augment=augment) for source in (None, frames)]
+                    [epoch_s(data, source, workers=arguments.workers, augment=augment) for source in (None, shared)]
                     for _ in range(arguments.rounds)
                 ]
                 files_ms, shared_ms = (
-                    1000 * statistics.median(turn) / arguments.frames for turn in zip(*turns, strict=True)
+                    1000 * statistics.median(turn) / arguments.images for turn in zip(*turns, strict=True)
                 )
                 ratio = statistics.median(files_s / shared_s for files_s, shared_s in turns)
                 cells = [f"{built_s:.1f}", f"{files_ms:.1f}", f"{shared_ms:.1f}", f"{ratio:.1f}"]
-                rows.append([form, "yes" if augment else "no", f"{frames.nbytes / 2**20:.0f}", *cells])
+                rows.append([form, "yes" if augment else "no", f"{shared.nbytes / 2**20:.0f}", *cells])
                 print(*rows[-1], flush=True)
     return rows
 
@@ -103,7 +103,7 @@ def measured(form: str, arguments: argparse.Namespace) -> list[list[str]]:
 def main() -> None:
     """Read in turns, and write `benchmarks/image_cache.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median is told")
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
     parser.add_argument("--date", required=True)
@@ -113,15 +113,15 @@ def main() -> None:
     load = os.getloadavg()[0]
     rows = [row for form in FORMS for row in measured(form, arguments)]
     page = Page()
-    page.heading("Reading an epoch of frames", level=1)
+    page.heading("Reading an epoch of images", level=1)
     how = setting(("torch", "numpy", "pillow"), f"load {load:.1f} before", f"{arguments.workers} loader processes")
     page.paragraph(
-        f"{how} {arguments.frames} made-up frames of {WIDTH_PX}×{HEIGHT_PX} pixels "
+        f"{how} {arguments.images} synthetic images of {WIDTH_PX}×{HEIGHT_PX} pixels "
         f"and {BANDS} bands as batches of samples; files in the system's cache, none decoded before. Medians of "
         f"{arguments.rounds} turns in one process."
     )
     page.table(
-        ["files", "augmented", "MiB", "decoded once, s", "from files, ms a frame", "from memory, ms", "times"],
+        ["files", "augmented", "MiB", "decoded once, s", "from files, ms an image", "from memory, ms", "times"],
         rows,
         left=2,
     )

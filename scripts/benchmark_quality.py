@@ -87,7 +87,7 @@ def write(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespac
     page.heading("Final mAP: the plain path and ours", level=1)
     page.paragraph(setting(("torch", "torchvision", "timm"), threads))
     page.paragraph(
-        f"{config.model.backbone}, FRM+FFM, RGB and thermal, 240 synthetic frames of 96 pixels, {arguments.epochs} "
+        f"{config.model.backbone}, FRM+FFM, RGB and thermal, 240 synthetic images of 96 pixels, {arguments.epochs} "
         f"epochs; {arguments.seeds} seeds, the same for both; test split, points. Plain: float32, attention unfused, "
         "channels first, optimizer weight by weight, torchvision's heads. Ours: bfloat16 and the rest of the defaults."
     )

@@ -25,12 +25,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NATIVE_PX = (300, 400)
-"""Of the frames, as the published study's are."""
+"""Of the images, as the published study's are."""
 LONGER_PX = {800: 1333, 320: 416}
 WARM_UP = 2
 """Steps that are not timed."""
 TRAIN_SHARE = 0.6
-"""Of the frames, at the least, that the split gives to training."""
+"""Of the images, at the least, that the split gives to training."""
 LIMITS_MS = {
     ("A100", "fp32", 800): 82.7,
     ("A100", "fp32", 320): 12.2,
@@ -68,8 +68,8 @@ CASES = (
     replace(OURS, name="ours, channels first", channels_last=False),
     replace(OURS, name="ours, optimizer weight by weight", fused_optimizer=False),
     replace(OURS, name="ours, torchvision's heads", batched_heads=False),
-    replace(OURS, name="ours, frames read in the training process", workers=False),
-    replace(OURS, name="ours, frames decoded every time", shared_cache=False),
+    replace(OURS, name="ours, images read in the training process", workers=False),
+    replace(OURS, name="ours, images decoded every time", shared_cache=False),
     replace(OURS, name="ours, compiled", compile=True),
 )
 
@@ -109,7 +109,7 @@ def measure_all(arguments: argparse.Namespace) -> None:
     found: dict[tuple[int, str], list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         needed = arguments.batch * (WARM_UP + arguments.steps) / TRAIN_SHARE  # so that no loader begins anew meanwhile
-        data = frames(Path(folder) / "set", max(96, math.ceil(needed)))
+        data = synthetic_images(Path(folder) / "set", max(96, math.ceil(needed)))
         for _ in range(arguments.rounds):
             for size in arguments.sizes:
                 for case in cases:
@@ -120,8 +120,8 @@ def measure_all(arguments: argparse.Namespace) -> None:
     write(rows, arguments)
 
 
-def frames(folder: Path, count: int) -> Path:
-    """Synthetic frames of the published study's size; labels are shares of the sides, and stay true."""
+def synthetic_images(folder: Path, count: int) -> Path:
+    """Synthetic images of the published study's size; labels are fractions of the sides, so they stay valid."""
     from PIL import Image
 
     from tune_cmx.data.synthetic import synthesize
@@ -188,10 +188,10 @@ def measure_one(arguments: argparse.Namespace) -> None:
         cache = shared_images(prepared.data, prepared.audit) if case.shared_cache else nullcontext()
         with attention, cache as shared:
             if case.shared_cache and shared is None:
-                raise SystemExit("the frames do not fit into shared memory: leave the cases with a shared cache out")
+                raise SystemExit("the images do not fit into shared memory: leave the cases with a shared cache out")
             data = TrialData(config, prepared, arguments.workers if case.workers else 0, rank, shared)
             if len(prepared.split.train) < arguments.batch * (WARM_UP + arguments.steps):
-                raise SystemExit(f"{len(prepared.split.train)} training frames are too few for so many steps")
+                raise SystemExit(f"{len(prepared.split.train)} training images are too few for so many steps")
             seconds = timed(trainer, iter(data.batches(1)), arguments.steps)
     on_gpu = device.type == "cuda"
     row = {
@@ -264,9 +264,9 @@ def write(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     page.heading("Training: images per second and peak memory", level=1)
     page.paragraph(setting(packages, device))
     page.paragraph(
-        f"{arguments.backbone}, FRM+FFM, batch {arguments.batch}, frames of {NATIVE_PX[0]} x {NATIVE_PX[1]} pixels, "
+        f"{arguments.backbone}, FRM+FFM, batch {arguments.batch}, images of {NATIVE_PX[0]} x {NATIVE_PX[1]} pixels, "
         f"reading included; {arguments.steps} steps a turn, {arguments.rounds} turns, medians. Plain: float32, "
-        "attention unfused, channels first, optimizer weight by weight, torchvision's heads, frames read in the "
+        "attention unfused, channels first, optimizer weight by weight, torchvision's heads, images read in the "
         "training process. Limit: what the GPU can train at most, eager, by counting operations and traffic."
     )
     plain = {row["size_px"]: row["images_per_second"] for row in rows if row["case"] == PLAIN.name}

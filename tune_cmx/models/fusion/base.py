@@ -60,7 +60,7 @@ class Truth:
     """Where the objects of a batch are, for fusions that learn from it; known in training alone."""
 
     boxes_BN4: Tensor
-    """In pixels of the batch, resized and padded. Rows of nan stand in images that have fewer than others."""
+    """In pixels of the batch, resized and padded. Images with fewer boxes than others have rows of nan."""
     height: int
     """Of the batch, in pixels."""
     width: int

@@ -24,7 +24,7 @@ def numbers(values: Any, device: torch.device, dtype: torch.dtype = torch.float3
 
 
 class Padding:
-    """Where each element of a list of tensors stands in the padded one.
+    """The position of each element of a list of tensors in the padded tensor.
 
     Attributes:
         sizes: The lengths of the lists.
