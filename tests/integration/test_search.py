@@ -124,7 +124,7 @@ def test_a_study_to_its_report(alone: Tiny) -> None:
     assert len({state.protocol_hash for state in states.values()}) == 1
     last = alone.log().strip().splitlines()[-1]
     assert last == f"report: {alone.folder / 'tiny' / 'report' / 'report.html'}"
-    assert "stages 1" in Path(last.removeprefix("report: ")).read_text()
+    assert "CSSA at stage 1" in Path(last.removeprefix("report: ")).read_text()
 
 
 def test_stopped_trials_are_those_of_the_rungs(alone: Tiny) -> None:
