@@ -15,7 +15,7 @@ from tune_cmx.evidence.claims.form import NEEDS
 EXAMPLE = Path(__file__).parents[1] / "docs" / "reference" / "examples" / "claims.json"
 INTRO = """# Claims
 
-A claim is a sentence about configurations, written so that it can be tested. It stands in three places:
+A claim is a sentence about configurations, written so that it can be tested. Three places take claims:
 
 - under `claims` of a search space: `tune-cmx search` confirms what it names, and the report answers it;
 - in a JSON file with the rows of any table of results: `tune-cmx claims FILE` prints an answer for each;
@@ -30,8 +30,8 @@ where its kind depends on it.
 ## A whole claims file
 
 `cases` is a list; each case has a claim and its rows, one row for each run. `results` names columns that are
-results, so that they may differ between runs; `protocol` names columns in which compared runs must agree. Both may
-also stand in a case.
+results, so that they may differ between runs; `protocol` names columns in which compared runs must agree. A case may
+have both keys too.
 """
 VERDICTS = """
 ## Verdicts

@@ -26,7 +26,7 @@ A search space is one YAML file for one question. It fixes some fields of a tria
 baseline with which every configuration is compared. `tune-cmx check FILE` finds its errors in minutes on a CPU;
 `tune-cmx plan FILE` tells what it costs. The folder `search_spaces/` holds fifteen.
 
-Files are read strictly. An unknown key, a key that stands twice, a wrong type or a number out of range is an error
+Files are read strictly. An unknown key, a key that is given twice, a wrong type or a number out of range is an error
 with file and line. Numbers and truth values are those of YAML 1.2: `1e-4` is a number, and `no` is a text.
 
 In the tables below, `-` as a default means: see the meaning.
@@ -47,7 +47,7 @@ The rules of a fair comparison:
 PATHS = """
 ## Fields of a trial
 
-A trial field stands under `fixed` (nested or as a dotted path), under `search` and `baseline` (as a dotted path,
+Give a trial field under `fixed` (nested or as a dotted path), under `search` and `baseline` (as a dotted path,
 with a domain or a value), or on the command line, as in `--set schedule.epochs=5`. The `config.json` of a run
 folder has the same fields; `tune-cmx train --config FILE` runs it again.
 """

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from reference_tables import allowed_text, table
 
 from tune_cmx.metrics import METRICS, scored
+from tune_cmx.state.study_state import StudyState
 from tune_cmx.state.trial_state import TrialState
 
 METRICS_INTRO = """# Metrics
@@ -27,7 +28,7 @@ images and safetensors.
 """
 STUDY_FILES = {
     "space.yaml": "The search space as it was given.",
-    "study.json": "The study: question, configurations, factors, claims, status, finalists, seeds.",
+    "study.json": "State of the study; its fields are below.",
     "trials/NAME/": "Run folder of a trial. NAME is its phase, configuration and seed, as in `search-stages-4-s0`.",
     "data/split.json": "Images of train, val and test, and how they were split.",
     "data/audit.json": "What the check of the data found: sizes, pixel statistics, warnings.",
@@ -103,7 +104,7 @@ def records_page() -> str:
 
 def state_files() -> dict[str, type[BaseModel]]:
     """The typed files."""
-    return {"trial.json": TrialState}
+    return {"study.json": StudyState, "trial.json": TrialState}
 
 
 def _files(files: dict[str, str]) -> str:
