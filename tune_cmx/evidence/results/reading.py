@@ -127,10 +127,13 @@ def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
     if "epoch" not in table:
         problems.append(f"{place} has no column epoch")
         return pd.DataFrame()
-    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce")
-    if (numbers.isna() & table.notna()).any(axis=None):
-        problems.append(f"{place} has cells that are no numbers; they are left out")
-    table = numbers.dropna(subset=["epoch"])
+    if any(kind.kind not in "if" for kind in table.dtypes):  # a whole table needs none of this, and is read often
+        numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce")
+        if (numbers.isna() & table.notna()).any(axis=None):
+            problems.append(f"{place} has cells that are no numbers; they are left out")
+        table = numbers
+    if table["epoch"].hasnans:
+        table = table.dropna(subset=["epoch"])
     if table["epoch"].duplicated().any():
         problems.append(f"{place} has epochs more than once; the later rows are used")
         table = table.drop_duplicates("epoch", keep="last")
