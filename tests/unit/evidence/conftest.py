@@ -2,12 +2,14 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tune_cmx.config.trial import FusionConfig, ModelConfig, ScheduleConfig, TrialConfig
 
@@ -234,6 +236,22 @@ def points(value: float) -> Mapping[str, float | None]:
         "mAP_medium": value + 1,
         "mAP_large": value + 2,
     }
+
+
+RENDERED = ("test_plots", "test_by_factor", "test_cost", "test_pareto", "test_examples", "test_study_report")
+"""Files of tests whose pictures are rendered."""
+
+
+@pytest.fixture(autouse=True)
+def _pictures_elsewhere_are_blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering takes two thirds of a report's time. All tests build figures; only those about figures render them."""
+    if request.path.stem not in RENDERED and "matplotlib.figure" in sys.modules:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", _blank)
+
+
+def _blank(figure: Any, path: Path) -> None:
+    width, height = figure.get_size_inches() * figure.dpi
+    Image.new("1", (int(width), int(height))).save(path)
 
 
 @pytest.fixture
