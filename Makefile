@@ -12,8 +12,9 @@ demo: $(READY)
 	$(BIN)/tune-cmx data synth runs/synthetic --images 120 --sequences 12
 	$(BIN)/tune-cmx search $(STUDY) --data runs/synthetic --output-dir runs
 
+# Compiled tests are kept, whatever the environment says: compiling them again takes each process some seconds.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow" $(FAST)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(FAST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" tests/integration
 
 slow: $(READY)
