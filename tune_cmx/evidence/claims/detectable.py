@@ -106,7 +106,7 @@ def of_ratio(case: Case, ratios: Comparison) -> Found:
 
 def _without_spread(paired: bool, alpha: float) -> Found:
     seeds = seeds_without_spread(paired, alpha)
-    words = f"without any spread only the exact test decides, and it needs at least {count(seeds, 'seed')}"
+    words = f"without any spread only the exact test decides; it needs at least {count(seeds, 'seed')}"
     return {"detectable": []}, words
 
 

@@ -1,7 +1,7 @@
-"""A claim and the rows of runs: a verdict, the numbers behind it, and why.
+"""A claim and the rows of runs give a verdict, its numbers, and the reason.
 
-The checks of `checks.CHECKS` speak first, in their order; the test of `verdicts.TESTS` speaks last. Nothing here
-knows an arm by its name.
+The checks of `validity.CHECKS` come first, in their order; then the test of `verdicts.TESTS`, or the comparison of
+`exact_metrics.EXACT`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,21 +27,21 @@ def evaluate_claim(
     results: Iterable[str] = (),
     protocol: Iterable[str] = (),
 ) -> Answer:
-    """What the rows allow to be said of the claim.
+    """Answer a claim from the rows.
 
     Args:
         claim: `kind`, `metric`, `treatment` and what the kind needs besides.
-        rows: One row a run; fields that are neither results nor bookkeeping are the protocol. A `Table` of them
-            serves many claims without being read again.
-        baseline: The arm that the word `baseline` stands for in the claim.
-        factor: Fields, or sections, in which arms may differ where the claim names no factor of its own.
+        rows: One row a run. `columns.read_columns` says which columns are protocol. A `Table` of the rows is read once
+            for many claims.
+        baseline: The configuration that the word `baseline` stands for in the claim.
+        factor: Fields, or sections, in which configurations may differ where the claim names no factor.
         pilot: Seeds of a pilot that fixed the number of seeds; differences keep its spread and degrees of freedom
             (Stein's two-stage rule). Empty: the number was given.
         results: Columns that are results, besides those of the table of metrics. A `Table` has its own.
         protocol: Columns that are protocol whatever they look like. A `Table` has its own.
 
     Returns:
-        `verdict`, `numbers` (percent points for mAP; `n_per_arm` is the smallest) and `why`, a sentence.
+        `verdict`, `numbers` (mAP in points; `n_per_arm` is the smallest) and `why`, a sentence.
 
     Raises:
         ConfigError: The claim itself cannot be read.

@@ -78,9 +78,8 @@ def check_form(claim: Mapping[str, Any]) -> None:
         raise ConfigError(f"claim of kind {kind}: value must be a number; got {claim['value']!r}")
     for side in ("treatment", "baseline"):
         if claim.get(side) is not None and not isinstance(claim[side], Mapping | str):
-            raise ConfigError(
-                f"claim of kind {kind}: {side} must be an arm's name or field: value pairs; got {claim[side]!r}"
-            )
+            wanted = "the name of a configuration, or field: value pairs"
+            raise ConfigError(f"claim of kind {kind}: {side} must be {wanted}; got {claim[side]!r}")
 
 
 def direction_of(claim: Mapping[str, Any]) -> metrics.Direction | None:

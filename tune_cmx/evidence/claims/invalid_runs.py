@@ -1,4 +1,4 @@
-"""Records that must not be counted: partial, without the number, counted twice, or timed over a part only."""
+"""Runs that must not be counted: partial, without a value, counted twice, or timed over a part only."""
 
 import math
 import re
@@ -18,13 +18,13 @@ def is_full_run(row: Row, metric: str) -> bool:
 
 
 def row_damage(row: Row, metric: str) -> str | None:
-    """What is wrong with this record for this metric; None: nothing."""
+    """What is wrong with this run for this metric; None: nothing."""
     status = row.get("status")
     if status not in (None, "complete"):
         return f"its status is '{status}', and only complete runs count"
     value = row.get(metric)
     if value is None:
-        return f"it has no {metric}"
+        return f"it has no value of {metric}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return f"its {metric} is not a finite number: {value!r}"
     known = metrics.find(metric)
@@ -34,7 +34,7 @@ def row_damage(row: Row, metric: str) -> str | None:
 
 
 def counted_twice(rows: Iterable[Row], metric: str, columns: Columns) -> Row | None:
-    """A row that repeats an earlier one of its arm: the same run_id, or the same configuration, seed and value."""
+    """A row that repeats an earlier one: the same run_id, or the same configuration, seed and value."""
     seen: set[object] = set()
     for row in rows:
         configuration = frozenset(columns.protocol(row).items())

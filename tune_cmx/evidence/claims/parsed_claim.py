@@ -137,7 +137,7 @@ def read_case(
     if baseline_of is not None and not baseline_rows:
         missing.append(side_name(baseline_of))
     if kind == "best" and not rivals:
-        missing.append("any arm to compare with")
+        missing.append("any configuration to compare with")
     chosen_from = [group for side, group in ((treatment_of, treatment), (baseline_of, baseline_rows)) if _chooses(side)]
     return Case(
         kind=kind,

@@ -1,6 +1,6 @@
-"""What stands before the test: each check returns an answer, or None where it has nothing to object.
+"""The checks before the test. Each returns an answer, or None where it has no objection.
 
-`CHECKS` holds them in the order in which they speak.
+`CHECKS` holds them in their order; the first objection is the answer.
 """
 
 import re
@@ -17,7 +17,7 @@ from tune_cmx.evidence.wording import count, figure, listed, number
 
 
 def missing_arm(case: Case) -> Answer | None:
-    """BLOCKED: an arm without rows."""
+    """BLOCKED: a configuration without runs."""
     if not case.missing:
         return None
     why = f"no run of {listed(case.missing)}; to run it: {train_command(case)}"
@@ -25,7 +25,7 @@ def missing_arm(case: Case) -> Answer | None:
 
 
 def damaged_record(case: Case) -> Answer | None:
-    """DATA_ERROR: a record that is partial, without the metric, or there twice."""
+    """DATA_ERROR: a run that is partial, has no value of the metric, or is counted twice."""
     for row in case.compared:
         damage = row_damage(row, case.metric)
         if damage is not None:
@@ -35,14 +35,16 @@ def damaged_record(case: Case) -> Answer | None:
         if known is not None and known[0] == "hours" and isinstance(cumulative, int | float):
             hours = cumulative / 3600
             if ties.above(abs(row[case.metric] - hours), 0.01 * hours):
-                why = f"{_run(row)}: its hours are {number(row['hours'])}, its cumulative seconds {number(hours)} hours"
+                stated = f"its {case.metric} is {number(row[case.metric])}"
+                why = f"{_run(row)}: {stated}, but its cumulative_seconds are {number(hours)} hours"
                 return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
         if case.kind == "ratio" and row[case.metric] <= 0:
-            why = f"{_run(row)}: a ratio needs numbers above 0; its {case.metric} is {row[case.metric]}"
+            why = f"{_run(row)}: a ratio needs values above 0; its {case.metric} is {row[case.metric]}"
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
     twice = counted_twice(case.compared, case.metric, case.table.columns)
     if twice is not None:
-        why = f"{_run(twice)} is in the table twice (the same run, or the same configuration, seed and value)"
+        same = "the same run, or the same configuration, seed and value"
+        why = f"{_run(twice)} appears twice in the table ({same}); keep one row"
         return answer("DATA_ERROR", {"offending_arm": arm_of(twice)}, why)
     return unequal_counts(case)
 
@@ -66,7 +68,10 @@ def unequal_counts(case: Case) -> Answer | None:
 
 
 def refuted_by_one_run(case: Case) -> Answer | None:
-    """CONTRADICTED: one run is called the best, and another arm's one run lies beyond it, whatever its protocol."""
+    """CONTRADICTED: a single run is called the best, and the single run of another configuration is better.
+
+    The protocol does not matter here.
+    """
     if case.kind != "best" or len(case.treatment) != 1:
         return None
     sign = case.sign
@@ -85,19 +90,19 @@ def refuted_by_one_run(case: Case) -> Answer | None:
 
 
 def ratio_of_single_runs(case: Case) -> Answer | None:
-    """DESCRIPTIVE_ONLY: one run over another is arithmetic; the fields that differ are confounded with it."""
+    """DESCRIPTIVE_ONLY: a ratio of two single runs cannot be tested; the answer names the fields that differ."""
     if case.kind != "ratio" or case.exact or len(case.treatment) != 1 or len(case.baseline) != 1:
         return None
     ratio = case.treatment[0][case.metric] / case.baseline[0][case.metric]
     fields = _differing(case)
     claimed = f" (claimed: {number(case.value, 3)})" if case.value is not None else ""
     confound = f"; the runs also differ in {listed(fields)}" if fields else ""
-    why = f"one run over one run is {number(ratio, 3)}{claimed}{confound}"
+    why = f"the ratio of two single runs is {number(ratio, 3)}{claimed}{confound}"
     return answer("DESCRIPTIVE_ONLY", {"ratio": ratio, "mismatched_fields": fields, "n_per_arm": 1}, why)
 
 
 def different_protocol(case: Case) -> Answer | None:
-    """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes arms."""
+    """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes configurations."""
     fields = _differing(case)
     if fields:
         of_filter = [field for field in fields if any(field in name for name in case.names)]
@@ -113,18 +118,18 @@ def different_protocol(case: Case) -> Answer | None:
         allowed = {case.metric, *case.factor} - {*case.own_factor}
         fields = differing_columns(case.table.columns, rows, allowed) if case.own_factor else []
         if len(arms) > 1:
-            mixed = f"'{name}' covers {len(arms)} arms ({listed(arms)})"
+            mixed = f"'{name}' covers {count(len(arms), 'configuration')} ({listed(arms)})"
         elif fields:
             mixed = f"the runs of '{name}' differ in {_with_values(rows, fields)}"
         else:
             continue
-        why = f"{mixed}, so they are no replicates: name one arm, or match on what differs"
+        why = f"{mixed}, so they are not replicates: name one configuration, or pair the runs with `match_on`"
         return answer("NOT_COMPARABLE", {"mismatched_fields": fields or ["arm"], **_gaps(case)}, why)
     return None
 
 
 def chosen_where_reported(case: Case) -> Answer | None:
-    """SELECTION_BIASED: chosen on the split that is reported, or the top of several."""
+    """SELECTION_BIASED: chosen on the split that is reported, or the best of several."""
     for row in case.compared:
         reported = reported_split(row, case.metric)
         if reported is not None and _selection_split(row) == reported:
@@ -134,20 +139,23 @@ def chosen_where_reported(case: Case) -> Answer | None:
                 for arm, runs in case.table.arms.items()
             )
             why = (
-                f"{arm_of(row)} was chosen on {reported} and is reported on {reported}, among {count(n, 'arm')}: "
-                "the figure holds the luck of the choice; report on a split that did not choose"
+                f"{arm_of(row)} was selected on {reported} among {count(n, 'configuration')} and is reported on "
+                f"{reported}, so its value is too high by the luck of the selection; report it on another split"
             )
             numbers = {"selected_on": reported, "n_candidates": n, **_gaps(case)}
             return answer("SELECTION_BIASED", numbers, why)
     if case.candidates > 1 and not case.exact:
         n = case.candidates
-        why = f"the top of {n} arms against one holds the luck of {n} draws; run the chosen arm on fresh seeds"
+        why = (
+            f"the best of {n} configurations is compared with one, so its value is too high by the luck of the "
+            "selection; train the selected configuration on fresh seeds"
+        )
         return answer("SELECTION_BIASED", {"n_candidates": n, **_gaps(case)}, why)
     return None
 
 
 def too_few_runs(case: Case) -> Answer | None:
-    """INSUFFICIENT_REPLICATION: an arm with one run, or a single matched pair, has no spread to judge by."""
+    """INSUFFICIENT_REPLICATION: a single run, or a single pair, has no spread to test with."""
     if case.paired_by_pilot:
         n = _fewest_pairs(case, ("seed",), case.pilot)
         what = f"{count(n, 'pilot seed')} with a run on both sides"
@@ -159,7 +167,7 @@ def too_few_runs(case: Case) -> Answer | None:
         what = f"{listed(name for name, rows in case.groups.items() if len(rows) < 2)} with a single run"
     if n >= (1 if case.exact else 2):
         return None
-    why = f"{what}: run-to-run spread is unknown, n = {n}: no claim"
+    why = f"{what} (n = {n}): the run-to-run spread is unknown, so nothing can be claimed; at least 2 runs are needed"
     return answer("INSUFFICIENT_REPLICATION", {"n_per_arm": n, **_gaps(case)}, why)
 
 
@@ -175,7 +183,7 @@ CHECKS: tuple[Callable[[Case], Answer | None], ...] = (
 
 
 def reported_split(row: Row, metric: str) -> str | None:
-    """The split that the metric was taken on: its prefix, or what the row says; None: times and sizes are of none."""
+    """The split that the metric was measured on: its prefix, or what the row says; None for times and counts."""
     split, _, name = metric.rpartition("/")
     if split:
         return split
@@ -208,24 +216,24 @@ def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
 
 
 def protocol_flags(row: Row) -> str:
-    """What of a row's protocol `tune-cmx train` takes as flags, with a space before each."""
+    """The row's protocol as flags of `tune-cmx train`, with a space before each."""
     flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
     return "".join(f" {flag} {row[field]}" for field, flag in flags.items() if row.get(field) is not None)
 
 
 def train_command(case: Case) -> str:
-    """The command that would train the first missing arm under the protocol of the rows at hand."""
+    """The command that trains the first missing configuration under the protocol of the rows."""
     given = protocol_flags(case.compared[0] if case.compared else {})
     arm = case.missing[0]
     config = f"--config with the config.json of '{arm}'"
     if not re.fullmatch(r"[\w-]+", arm):
         return f"tune-cmx train {config}, on at least two seeds"
     flags_form = f"tune-cmx train --data IMAGES --labels LABELS{given} --fusion-type {arm} --output-dir DIR"
-    return f"{flags_form} (where '{arm}' is no fusion: {config}), on at least two seeds"
+    return f"{flags_form} (if '{arm}' is not a fusion: {config}), on at least two seeds"
 
 
 def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | None = None) -> int:
-    """Pairs that agree in the fields; of these seeds alone, where they are given."""
+    """The number of pairs that agree in the fields; with `seeds`, only of these seeds."""
     keys = [
         {pair_key(row, fields) for row in rows if seeds is None or row.get("seed") in seeds} - {None}
         for rows in case.groups.values()
@@ -234,7 +242,7 @@ def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | No
 
 
 def _gaps(case: Case) -> dict[str, Any]:
-    """What can be said of the means without a test; of a `best_of`, the top arm's mean."""
+    """Differences of means, without a test; of a `best_of`, the mean of the best configuration."""
     sign = case.sign
     means = [_mean(rows, case.metric) for rows in case.groups.values()]
     if case.candidates > 1:

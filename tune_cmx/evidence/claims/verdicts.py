@@ -38,7 +38,7 @@ def decide_superiority(case: Case) -> Answer:
 
 
 def decide_equivalence(case: Case) -> Answer:
-    """The 90 % interval inside the margin (two one-sided tests), wholly outside, or across it."""
+    """EQUIVALENT: the 90 % interval is inside the margin (two one-sided tests); CONTRADICTED: it is wholly outside."""
     own, others = _against_baseline(case)
     assert case.margin is not None
     comparisons = 1 + len(others)
@@ -55,7 +55,7 @@ def decide_equivalence(case: Case) -> Answer:
 
 
 def decide_best(case: Case) -> Answer:
-    """The treatment against every other arm, Holm's correction over all of them; the rival that decides is named."""
+    """The treatment against every rival, Holm's correction over the rivals; the answer names the one that decides."""
     sign = case.sign
     against = {name: compare_in(case, case.treatment, rows) for name, rows in case.rivals.items()}
     compared = {name: outcome for name, outcome in against.items() if outcome is not None}
@@ -74,10 +74,10 @@ def decide_best(case: Case) -> Answer:
     if beaten_by:
         return answer("CONTRADICTED", numbers, why)
     if not open_rivals:
-        return answer("SUPPORTED", numbers, f"above every one of {count(len(compared), 'other arm')}; nearest, {why}")
+        return answer("SUPPORTED", numbers, f"better than {_rivals_words(case, len(compared))}; nearest rival: {why}")
     more, words = of_difference(case, own, len(compared), (case.treatment, case.rivals[rival]))
-    not_told = f"not told apart from {count(len(open_rivals), 'arm')} of {len(compared)}"
-    return answer("INCONCLUSIVE", {**numbers, **more}, f"{not_told}; {why}; {words}")
+    undecided = f"no significant difference from {len(open_rivals)} of {_rivals_words(case, len(compared))}"
+    return answer("INCONCLUSIVE", {**numbers, **more}, f"{undecided}; {why}; {words}")
 
 
 def decide_ratio(case: Case) -> Answer:
@@ -114,8 +114,8 @@ TESTS: dict[str, Callable[[Case], Answer]] = {
 def compare_in(case: Case, treatment: Sequence[Row], baseline: Sequence[Row]) -> Comparison | None:
     """The test that the case asks for; None: fewer than two runs, or pairs.
 
-    By Stein's two-stage rule over the seeds that both sides have, where a pilot fixed their number; else paired where
-    `match_on` or the seeds allow it; else by Welch.
+    Stein's two-stage rule over the seeds of both sides, where a pilot fixed their number. Otherwise paired, where
+    `match_on` or the seeds allow it. Otherwise Welch.
     """
     key = (case.match_on, case.pilot, tuple(map(id, treatment)), tuple(map(id, baseline)))  # the table keeps its rows
     return case.table.remembered(key, lambda: _compare(case, treatment, baseline))
@@ -174,7 +174,7 @@ def _values_by_key(rows: Sequence[Row], metric: str, fields: Sequence[str]) -> d
 
 
 def _against_baseline(case: Case) -> tuple[Comparison, list[Comparison]]:
-    """The case's own comparison, and those of every other arm in the table with two full runs or more."""
+    """The case's own comparison, and those of all other configurations with two full runs or more."""
     own = compare_in(case, case.treatment, case.baseline)
     assert own is not None, "too_few_runs lets no such case through"
     named = {arm_of(row) for row in case.compared}
@@ -192,9 +192,9 @@ def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbe
         return answer("DESCRIPTIVE_ONLY", numbers, f"{why}; the claim names no value to test")
     if case.tolerance is None:
         if not (ties.at_least(case.value, ci95[0]) and ties.at_least(ci95[1], case.value)):
-            return answer("CONTRADICTED", numbers, f"{why}, which leaves out {case.value:g}")
+            return answer("CONTRADICTED", numbers, f"{why}, which does not contain {case.value:g}")
         return answer(
-            "INCONCLUSIVE", numbers, f"{why}, which holds {case.value:g}; only with a tolerance can it be shown"
+            "INCONCLUSIVE", numbers, f"{why}, which contains {case.value:g}; add a `tolerance` so that it can be shown"
         )
     low, high = case.value - case.tolerance, case.value + case.tolerance
     why = f"{found}, 90 % interval {interval(ci90, 3)}, claimed {low:g} to {high:g}"
@@ -227,10 +227,10 @@ def _sentence(outcome: Comparison, case: Case, adjusted: float, comparisons: int
         f"{p_value(adjusted)} after Holm over {count(comparisons, 'comparison')}"
     )
     if outcome.no_spread:
-        words += "; the runs show no spread, so the interval has no width: do the seeds take effect?"
+        words += "; the runs have no spread, so the interval has no width; check that the seed changes the training"
     if case.match_on:
         left_out = len(case.compared) - len(_with_partner(case))
-        words += f"; {count(left_out, 'run')} without a partner left out" if left_out else ""
+        words += f"; {count(left_out, 'run')} left out: no partner" if left_out else ""
     return words
 
 
@@ -241,8 +241,8 @@ def _test_words(outcome: Comparison) -> str:
     if outcome.pilot_pairs is None or outcome.freedom is None:
         return pairs
     if outcome.freedom == outcome.pilot_pairs - 1:
-        return f"{pairs}, sd {number(outcome.sd)} of the {outcome.pilot_pairs} in the pilot"
-    return f"{pairs}, sd {number(outcome.sd)} of them all, as the {outcome.pilot_pairs} in the pilot show no spread"
+        return f"{pairs}, sd {number(outcome.sd)} of the {outcome.pilot_pairs} pilot pairs"
+    return f"{pairs}, sd {number(outcome.sd)} of all pairs, as the {outcome.pilot_pairs} pilot pairs have no spread"
 
 
 def _with_partner(case: Case) -> list[Row]:
@@ -252,6 +252,10 @@ def _with_partner(case: Case) -> list[Row]:
 
 def _fewest(case: Case) -> int:
     return min(len(rows) for rows in case.groups.values())
+
+
+def _rivals_words(case: Case, n: int) -> str:
+    return f"all {n} rivals" if n > 1 else f"the only rival, {next(iter(case.rivals))}"
 
 
 def _significant(p: float) -> bool:

@@ -1,4 +1,4 @@
-"""Every confirmed arm of a study against the baseline."""
+"""Each confirmed configuration of a study against the baseline."""
 
 import statistics
 
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def compare_arms(records: StudyResults) -> pd.DataFrame:
-    """One row an arm with confirmed runs, the baseline first, then by mean on the primary metric, the highest first.
+    """One row a confirmed configuration: the baseline first, then by the mean of the primary metric, highest first.
 
     Returns:
         The columns of `COLUMNS`. p is of the two-sided t test (paired where the arm shares all seeds with the

@@ -1,4 +1,4 @@
-"""How many seeds a study confirms with, and what is said where a wanted precision fixed that number."""
+"""The number of confirmation seeds, and how a wanted interval width fixed it."""
 
 import pandas as pd
 
@@ -8,19 +8,19 @@ from tune_cmx.state.study_state import ArmPilotState, TwoStageState
 
 
 def pilot_seeds(records: StudyResults) -> tuple[int, ...]:
-    """Seeds of the pilot that fixed the number of all; empty: that number was given, or is not fixed yet."""
+    """Seeds of the pilot that fixed the number of seeds; empty: the number was given, or is not fixed yet."""
     return _fixed(records).pilot_seeds
 
 
 def seeds_planned(records: StudyResults) -> int | None:
-    """Confirmation seeds of an arm: as fixed by the pilot, as given, or as the planned trials have them."""
+    """Confirmation seeds of a configuration: as the pilot fixed them, as given, or as planned."""
     given = _fixed(records).seeds or records.study.confirm.seeds
     planned = {trial.seed for trial in records.of_phase("confirm")}
     return given or len(planned) or None
 
 
 def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
-    """How the number of seeds came about; None where it was given.
+    """How the number of seeds was fixed; None where it was given.
 
     Args:
         records: A study.
@@ -32,12 +32,12 @@ def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
     fixed = records.study.two_stage
     if fixed is None:
         return (
-            f"The number of seeds will follow from the precision wanted, a 95 % interval of ± {half_width:g} points: "
-            "the pilot is not finished, and these figures are of its runs so far."
+            f"The pilot fixes the number of seeds, for a 95 % interval of ± {half_width:g} points. "
+            "The pilot is not finished: these figures are of its runs so far."
         )
     pilots = [f"{records.label(arm)} {_pilot_text(found)}" for arm, found in fixed.by_arm.items()]
     words = (
-        f"The number of seeds, {fixed.seeds}, was fixed once, by Stein's two-stage rule, for a 95 % interval of "
+        f"Stein's two-stage rule fixed the number of seeds once, at {fixed.seeds}, for a 95 % interval of "
         f"± {half_width:g} points on {fixed.metric}. "
         f"The pilot's {count(len(pilot_seeds(records)), 'seed')} gave {listed(pilots) or 'no sd'}. "
         f"Intervals and p keep the pilot's sd and its degrees of freedom."
@@ -49,17 +49,17 @@ def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
 
 
 def precision_missed(records: StudyResults) -> list[str]:
-    """A sentence where the maximum of seeds, or lost runs, left the wanted precision out of reach."""
+    """A sentence where the maximum of seeds, or failed runs, left the interval wider than wanted."""
     half_width, fixed = _wanted_width(records), records.study.two_stage
     if half_width is None or fixed is None:
         return []
     aim = f"an interval of ± {half_width:g}{unit(str(fixed.metric))}"
     wanted, seeds = fixed.wanted, fixed.seeds or 0
     if wanted is None:
-        return [f"No arm's pilot has two pairs with the baseline, so the seeds that {aim} takes are not known."]
+        return [f"No pilot has two pairs with the baseline, so the number of seeds for {aim} is not known."]
     if wanted > seeds:
-        missed = f"The wanted precision was not reached: {aim} takes {wanted} seeds, and max_seeds allowed {seeds}"
-        return [f"{missed}; the wider interval is reported."]
+        missed = f"The interval is wider than wanted: {aim} needs {wanted} seeds, and max_seeds allowed {seeds}"
+        return [f"{missed}."]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Where arms differ although the factors do not say so, and where they do not differ although the factors do."""
+"""Differences that the factors do not name, and factors that make no difference."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def allowed_differences(records: StudyResults) -> list[str]:
         own = by_arm.pop(str(records.baseline), {})
         fields = sorted({field for values in by_arm.values() for field in values if values[field] != own.get(field)})
         if not fields:
-            found.append(f"{allowed}: no arm differs in it from the baseline")
+            found.append(f"{allowed}: no configuration differs from the baseline in it")
         found.extend(_field_words(records, field, own, by_arm) for field in fields)
     return found
 
@@ -33,9 +33,9 @@ def equivalent_warnings(records: StudyResults) -> list[str]:
             " and ".join(f"'{records.label(arm)}'" for arm in arms)
         )
     return [
-        f"{fields or 'what they vary'} has no effect between {'; '.join(sets[:8])}"
+        f"{fields or 'what the search varies'} has no effect between {'; '.join(sets[:8])}"
         f"{f' and {len(sets) - 8} more' if len(sets) > 8 else ''}: "
-        "the built models are one function with the same parameters, so differences between their results are noise"
+        "the built models are equivalent (the same function and parameters), so differences in their results are noise"
         for fields, sets in by_fields.items()
     ]
 

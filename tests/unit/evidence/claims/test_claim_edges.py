@@ -349,5 +349,7 @@ def test_hours_that_contradict_their_cumulative_seconds() -> None:
     rows = [*arm("a", 4.0, metric="hours"), *arm("b", 0.88, metric="hours", resumed=True, cumulative_seconds=14652)]
     found = evaluate_claim(claim("ratio", "hours"), rows)
     assert (found["verdict"], found["numbers"]) == ("DATA_ERROR", {"offending_arm": "b"})
+    named = [{**row, "total_time_hours": row["hours"], "hours": None} for row in rows]
+    assert evaluate_claim(claim("ratio", "total_time_hours"), named)["verdict"] == "DATA_ERROR"
     rows[1]["hours"] = 4.07
     assert evaluate_claim(claim("ratio", "hours"), rows)["verdict"] == "DESCRIPTIVE_ONLY"

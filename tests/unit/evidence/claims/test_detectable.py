@@ -207,7 +207,7 @@ def test_an_unknown_metric_is_counted_in_its_own_measure() -> None:
 def test_without_spread_no_difference_is_promised() -> None:
     found = evaluate_claim(SUPERIORITY, [*arm("a", [83.0] * 3, True), *arm("b", [82.0] * 3, True)])
     assert (found["verdict"], found["numbers"]["detectable"]) == ("INCONCLUSIVE", [])
-    assert "only the exact test decides, and it needs at least 6 seeds" in found["why"]
+    assert "only the exact test decides; it needs at least 6 seeds" in found["why"]
 
 
 def test_two_runs_that_differ_widely_detect_nothing() -> None:

@@ -121,7 +121,7 @@ def test_match_on_leaves_out_what_has_no_partner_and_says_so() -> None:
     more += [*runs("B", [80], stages=1), *runs("B", [81], stages=2, run_id="z")]
     found = evaluate_claim(claim, more)
     assert found["numbers"]["n_pairs"] == 2
-    assert "1 run without a partner" in found["why"]
+    assert "1 run left out: no partner" in found["why"]
 
 
 def test_runs_of_several_arms_are_no_replicates() -> None:

@@ -267,7 +267,7 @@ def test_allowed_differences_are_named_with_the_arms_that_have_them(undecided: S
     text = report_of(undecided)
     protocol = section(text, "Protocol")
     assert "- schedule.batch_size: 2 in the baseline; 4 in stages 4\n" in protocol
-    assert "- model.drop_path: no arm differs in it from the baseline\n" in protocol
+    assert "- model.drop_path: no configuration differs from the baseline in it\n" in protocol
     assert "- code_version: 0.1.0+abc in the baseline; 0.1.0+abc / 0.2.0 in stages 1" in protocol
     assert "may differ outside the factors in schedule, model.drop_path, code_version" in section(text, "All warnings")
 
@@ -279,8 +279,8 @@ def test_equivalent_are_warned_of_with_the_factor_that_does_nothing(undecided: S
     text = section(report_of(undecided), "All warnings")
     assert (
         f"{THRESHOLD} has no effect between 'stages 4' and 'stages 4, threshold 0.3'; "
-        "'stages 4' and 'stages 4, threshold 0.7': the built models are one function with the same parameters, so "
-        "differences between their results are noise"
+        "'stages 4' and 'stages 4, threshold 0.7': the built models are equivalent (the same function and "
+        "parameters), so differences in their results are noise"
     ) in text
     assert re.search(r"model\.fusion\.kind.* has no effect between 'baseline' and 'stages 1'", text)
 

@@ -83,7 +83,7 @@ def test_without_a_pilot_on_record_everything_stays(confirmed: StudyWriter) -> N
     usual = compare_paired([*SPREAD, *LATER])
     assert [row["ci95_low"], row["ci95_high"]] == pytest.approx(list(usual.ci95), abs=1e-4)
     assert row["pilot_pairs"] is None
-    assert "the pilot is not finished" in section(report_of(confirmed), "Confirmed configurations")
+    assert "The pilot is not finished" in section(report_of(confirmed), "Confirmed configurations")
 
 
 def test_seeds_that_one_side_lost_are_left_out(confirmed: StudyWriter) -> None:
@@ -107,7 +107,7 @@ def test_a_configuration_with_one_pilot_pair_makes_no_claim(confirmed: StudyWrit
 def test_the_report_says_how_the_number_came_about(confirmed: StudyWriter) -> None:
     text = section(report_of(confirmed), "Confirmed configurations")
     assert "by Stein's two-stage t over shared seeds" in text
-    assert "The number of seeds, 6, was fixed once" in text
+    assert "Stein's two-stage rule fixed the number of seeds once, at 6" in text
     assert "95 % interval of ± 0.45 points on test/mAP" in text
     assert "The pilot's 4 seeds gave stages 1 sd 0.33 (5 seeds wanted), stages 4 no sd (runs failed)" in text
     assert "The widest interval in the table is ± 0.42." in text
@@ -118,16 +118,14 @@ def test_the_report_says_that_the_maximum_bound(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(wanted=23, half_width=0.2)
     confirmed.study["confirm"].update(max_seeds=6, half_width=0.2)
     text = report_of(confirmed)
-    sentence = (
-        "The wanted precision was not reached: an interval of ± 0.2 points takes 23 seeds, and max_seeds allowed 6"
-    )
+    sentence = "The interval is wider than wanted: an interval of ± 0.2 points needs 23 seeds, and max_seeds allowed 6"
     assert sentence in section(text, "Confirmed configurations")
     assert sentence in warned(text)
 
 
 def test_a_pilot_that_told_nothing_is_said(confirmed: StudyWriter) -> None:
     confirmed.study["two_stage"].update(wanted=None, by_arm={})
-    assert "No arm's pilot has two pairs with the baseline" in warned(report_of(confirmed))
+    assert "No pilot has two pairs with the baseline" in warned(report_of(confirmed))
 
 
 def test_runs_short_of_the_number_are_warned_of(confirmed: StudyWriter) -> None:
@@ -152,7 +150,7 @@ def test_a_pilot_without_spread_is_said_where_later_runs_have_some() -> None:
     table = [*rows("A", [30.5] * 4 + [31.0, 29.0]), *rows("B", baseline)]
     found = evaluate_claim(SUPERIORITY, table, pilot=PILOT)
     assert found["verdict"] == "INCONCLUSIVE"
-    assert "of them all, as the 4 in the pilot show no spread" in found["why"]
+    assert "of all pairs, as the 4 pilot pairs have no spread" in found["why"]
 
 
 def test_claims_that_match_on_other_fields_keep_their_own_pairs() -> None:
