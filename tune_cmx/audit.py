@@ -40,7 +40,7 @@ class AuditWarning:
             DataError: It is neither a sentence nor an object with the fields of this class.
         """
         if isinstance(entry, str):
-            return cls(entry, "no_gradient" if "no gradient" in entry else "note")
+            return cls._of_sentence(entry)
         fits = (
             isinstance(entry, Mapping)
             and entry.keys() <= cls.__dataclass_fields__.keys()
@@ -53,6 +53,16 @@ class AuditWarning:
             needs = "an entry needs text, kind, part, module, stage and share"
             raise DataError(f"audit_warnings: {needs}; got {entry!r:.80}")
         return cls(**entry)
+
+    @classmethod
+    def _of_sentence(cls, sentence: str) -> "AuditWarning":
+        """Version 0.1.0 wrote `fusion stage 2 (CssaFusion): what was found`, and other parts by their names."""
+        kind: Literal["note", "no_gradient"] = "no_gradient" if "no gradient" in sentence else "note"
+        place, _, text = sentence.partition(": ")
+        words = place.split()
+        if len(words) == 4 and words[:2] == ["fusion", "stage"] and words[2].isdigit():
+            return cls(text, kind, "fusion", words[3].strip("()"), int(words[2]))
+        return cls(sentence, kind)
 
 
 def merged(found: Iterable[tuple[str, AuditWarning]]) -> list[str]:

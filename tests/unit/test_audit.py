@@ -27,7 +27,11 @@ def test_the_run_folder_gives_back_what_was_found() -> None:
 
 
 def test_a_sentence_of_an_older_study_keeps_its_words() -> None:
-    assert AuditWarning.read("fusion stage 1: no gradient").kind == "no_gradient"
+    sentence = "fusion stage 1 (CssaFusion): gate 'hard' gives eca no gradient: it stays as drawn"
+    found = AuditWarning.read(sentence)
+    assert (found.kind, found.part, found.module, found.stage) == ("no_gradient", "fusion", "CssaFusion", 1)
+    assert str(found) == sentence
+    assert str(AuditWarning.read("stream aux: no gradient")) == "stream aux: no gradient"
 
 
 @pytest.mark.parametrize("entry", [None, 3, {}, {"text": 1}, {"text": "a", "kind": "odd"}, {"text": "a", "more": 1}])

@@ -8,7 +8,7 @@ from tune_cmx.evidence.report.inline import inline_tokens
 from tune_cmx.evidence.report.page_parts import Heading, Paragraph, Part, Table, anchors
 
 HEAD = "% Needs \\usepackage{booktabs}.\n"
-EMPTY = "% No table here: those of this report are of single runs, and stand in report.html and trials.csv.\n"
+EMPTY = "% No table here: those of this report are of single runs; see report.html and trials.csv.\n"
 NAMED = dict(zip("\\~^<>|", ("backslash", "asciitilde", "asciicircum", "less", "greater", "bar"), strict=True))
 SIGNS = {"±": r"\pm", "×": r"\times", "·": r"\cdot", "−": "-", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx"}
 OTHER_SIGNS = {"≠": r"\neq", "†": r"\dagger", "→": r"\to", "∞": r"\infty", "°": r"^\circ", "²": "^2", "³": "^3"}

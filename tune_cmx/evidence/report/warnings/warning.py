@@ -14,7 +14,7 @@ class Severity(IntEnum):
     UNDECIDED = 1
     """A comparison lacks runs, or has runs that differ in more than the factors."""
     LIMITED = 2
-    """The figures hold, but for less than a reader may think."""
+    """The figures hold for less than a reader may think."""
     NOTE = 3
 
 
