@@ -24,6 +24,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "conservative": {"epochs": 25, "batch_size": 2, "lr": 0.005, "optimizer": "sgd", "momentum": 0.9},
 }
 
+_PLAIN: Mapping[str, str] = {
+    "Input should be a valid tuple": "must be a list, as in [1, 2]",
+    "Input should be": "must be",
+    "String should match pattern": "must match the pattern",
+    "String should have": "must have",
+    "Dictionary should have": "must have",
+}
+"""Words of pydantic's messages, and what they say in a configuration file."""
+
 Model = TypeVar("Model", bound=BaseModel)
 Lines = dict[str, int]
 """Line in the file by dotted key."""
@@ -154,7 +163,8 @@ def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None 
     plain = _plain(content)
     schedule = plain.get("schedule")
     if isinstance(schedule, dict) and schedule.get("preset") is not None:
-        preset = lookup(PRESETS, str(schedule["preset"]), f"{source}: schedule.preset: unknown preset")
+        place = place_of("schedule.preset", source, lines or {})
+        preset = lookup(PRESETS, str(schedule["preset"]), f"{place}: unknown preset")
         plain["schedule"] = {**preset, **schedule}
     return validate(TrialConfig, plain, source=source, lines=lines)
 
@@ -192,6 +202,8 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
     if item["type"] == "missing":
         return f"{place}: is missing"
     text = item["msg"].removeprefix("Value error, ")
+    for technical, plain in _PLAIN.items():
+        text = text.replace(technical, plain)
     return f"{place}: {text}" if item["type"] == "value_error" else f"{place}: {text}; got {item['input']!r}"
 
 

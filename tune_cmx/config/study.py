@@ -31,6 +31,7 @@ from tune_cmx.config.study_rules import (
 )
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
+from tune_cmx.registry import suggestion
 
 CONFIRM_SEED_OFFSET = 1000
 """Confirmation seeds start this far above the search's, so that no finalist is judged on the run that chose it."""
@@ -133,9 +134,15 @@ class Study:
                 found = self._matching(side)
                 if side is not None and not found and not self.grows:
                     place = place_of(f"claims.{number}", self.source, self.lines)
-                    raise ConfigError(f"{place}: no configuration of the study matches {side}")
+                    raise ConfigError(f"{place}: no configuration of the study matches {side}.{self._misnamed(side)}")
                 named += found
         return tuple(name for name in dict.fromkeys(named) if name != BASELINE)
+
+    def _misnamed(self, side: Any) -> str:
+        """The first field of a claim's side that no configuration has, and the nearest that one has; or nothing."""
+        known = {"arm", "best_of", *(path for arm in self.arms.values() for path in _fields(arm))}
+        unknown = [path for path in side if path not in known] if isinstance(side, Mapping) else []
+        return f" There is no field '{unknown[0]}'.{suggestion(unknown[0], known)}" if unknown else ""
 
     def _matching(self, side: Any) -> list[str]:
         if side == BASELINE:
@@ -146,7 +153,7 @@ class Study:
             return [name for name in self.searched if fnmatch.fnmatch(name, str(side["best_of"]))]
 
         def fits(arm: Arm) -> bool:
-            fields = {"arm": arm.id, **flatten(dump(arm.config)), **arm.values}
+            fields = {"arm": arm.id, **_fields(arm)}
             return all(path in fields and fields[path] == value for path, value in side.items())
 
         return [name for name, arm in self.arms.items() if fits(arm)]
@@ -221,6 +228,11 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
     refuse_unequal_epochs(file.early_stopping, study.lengths(), source, lines)
     refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source, lines)
     return study
+
+
+def _fields(arm: Arm) -> dict[str, Any]:
+    """The fields that a claim can name, by dotted path."""
+    return {**flatten(dump(arm.config)), **arm.values}
 
 
 def _question(path: Path) -> str:

@@ -127,7 +127,7 @@ def test_a_wrong_type_names_line_and_value(written: Any) -> None:
     path = written("schedule:\n  epochs: many\n")
     with pytest.raises(ConfigError) as caught:
         read_trial(path)
-    assert str(caught.value) == f"{path}:2: schedule.epochs: Input should be a valid integer; got 'many'"
+    assert str(caught.value) == f"{path}:2: schedule.epochs: must be a valid integer; got 'many'"
 
 
 def test_nothing_is_converted_in_silence() -> None:
@@ -138,7 +138,7 @@ def test_nothing_is_converted_in_silence() -> None:
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan")])
 def test_a_rate_that_is_no_finite_number_is_refused(number: float) -> None:
-    with pytest.raises(ConfigError, match=r"schedule\.lr: Input should be a finite number"):
+    with pytest.raises(ConfigError, match=r"schedule\.lr: must be a finite number"):
         parse_trial({"schedule": {"lr": number}}, source="test")
 
 

@@ -288,6 +288,13 @@ def test_a_claim_that_matches_no_arm_is_refused(treatment: Any, read: Reader) ->
         read(claims=[claim({"arm": "stages-1"}), claim(treatment)])
 
 
+def test_a_claim_on_a_field_that_does_not_exist_names_the_nearest(read: Reader) -> None:
+    with pytest.raises(
+        ConfigError, match=r"There is no field 'fusion\.stages'\. Did you mean 'model\.fusion\.stages'\?"
+    ):
+        read(claims=[claim({"fusion.stages": [1]})])
+
+
 def test_fixed_values_can_be_set_from_outside(read: Reader) -> None:
     study = read({"schedule.epochs": 9, "data.root": "/data"})
     assert {arm.config.schedule.epochs for arm in study.arms.values()} == {9}

@@ -134,7 +134,7 @@ def test_modality_dropout_is_off_unless_asked_for() -> None:
     ("probability", "streams", "said"),
     [
         (0.2, "thermal", r"modality_dropout must be 0 where .*; got 0.2 with model.streams 'thermal'. Leave it"),
-        (1.5, "rgb | event", r"data\.augment\.modality_dropout: Input should be less than or equal to 1; got 1.5"),
+        (1.5, "rgb | event", r"data\.augment\.modality_dropout: must be less than or equal to 1; got 1.5"),
         (-0.1, "rgb | event", "greater than or equal to 0"),
     ],
 )
@@ -153,11 +153,11 @@ def test_a_process_has_its_share_of_a_batch_at_once_or_a_micro_batch() -> None:
     [
         (
             {"schedule": {"epochs": 10**9}},
-            "schedule.epochs: Input should be less than or equal to 10000; got 1000000000",
+            "schedule.epochs: must be less than or equal to 10000; got 1000000000",
         ),
-        ({"schedule": {"lr": -0.1}}, "schedule.lr: Input should be greater than 0; got -0.1"),
+        ({"schedule": {"lr": -0.1}}, "schedule.lr: must be greater than 0; got -0.1"),
         ({"schedule": {"batch_size": 10**6}}, "less than or equal to 4096"),
-        ({"seed": 2**70}, "seed: Input should be less than 4294967296"),
+        ({"seed": 2**70}, "seed: must be less than 4294967296"),
         ({"data": {"split_seed": -1}}, "greater than or equal to 0; got -1"),
         ({"model": {"detector": {"image_size": 100_000}}}, "less than or equal to 4096; got 100000"),
         ({"model": {"detector": {"anchor_sizes": [1, 2, 3, 4, 10**6]}}}, "five positive numbers of at most 4096"),
