@@ -131,7 +131,7 @@ def two_stage_page(replications: int, seed: int, date: str) -> str:
         f"Normal paired differences with sd {SD:g} points, a pilot of {PILOT} seeds, and the half-width of the 95 % "
         f"interval that is wanted. Coverage is the share of {replications:,} simulated studies whose interval holds "
         f"the true difference; it should be 95 % (± {2 * error:.1f} of chance). The first two rules run the shipped "
-        "`tune_cmx/two_stage.py`; the last two are what it avoids."
+        "`tune_cmx/stein.py`; the last two are the usual ways that it avoids."
     )
     header = ["half-width", "max seeds", "rule", "coverage, %", "seeds, mean", "seeds, 95th percentile", "reached, %"]
     page.table(header, two_stage_rows(replications, seed), left=3)

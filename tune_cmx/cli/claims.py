@@ -135,7 +135,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key '{twice}' stands twice in one object, of keys {', '.join(found)}")
+        raise ValueError(f"key '{twice}' appears twice in one object with the keys {', '.join(found)}")
     return found
 
 

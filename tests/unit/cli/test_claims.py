@@ -83,7 +83,7 @@ def test_the_other_cases_are_answered(file: Path, run: Run) -> None:
     [
         ("{", "cases.json: not valid JSON"),
         ("[" * 100_000, "cases.json: not valid JSON"),
-        ('[{"claim": 1, "claim": 2}]', "key 'claim' stands twice in one object"),
+        ('[{"claim": 1, "claim": 2}]', "key 'claim' appears twice in one object"),
         ('{"claim": {}, "rows": []}', "needs a list of cases, or an object with `cases`"),
         ("5", "each case with `claim` and `rows`; got 5"),
         ("[5]", "case 1: needs an object with `claim` and `rows`; got 5"),

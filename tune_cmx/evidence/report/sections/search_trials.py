@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune_cmx import ties
 from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.imported import warm_start_words
 from tune_cmx.evidence.report.metric_text import title
@@ -78,7 +79,7 @@ def _trials(
             number(trial.last(metric)),
             *([number(trial.last(metric, smooth))] if several else []),
         ]
-        for trial in sorted(trials, key=lambda trial: -_value(trial, metric, smooth) if ranked else 0)
+        for trial in sorted(trials, key=lambda trial: ties.key(-_value(trial, metric, smooth)) if ranked else 0)
     ]
     page.table(header, rows, left=3, in_paper=False)
 

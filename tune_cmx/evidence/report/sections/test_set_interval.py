@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_cmx import ties
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
@@ -50,7 +51,7 @@ def test_set_interval_section(page: Page, records: StudyResults) -> None:
 def _table(page: Page, records: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
     rows = [
         [records.label(arm), str(runs[arm]), signed(one.difference), interval(one.ci95)]
-        for arm, one in sorted(found.items(), key=lambda entry: -entry[1].difference)
+        for arm, one in sorted(found.items(), key=lambda entry: ties.key(-entry[1].difference))
     ]
     page.paragraph(
         f"How far a difference in {title(records.primary_metric)} (points) would move on other images of this kind, "
