@@ -196,19 +196,43 @@ class Study:
         return tuple(range(first, first + count))
 
 
-def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Study:
-    """Parse a search-space file and draw its arms.
+@dataclass(frozen=True)
+class Space:
+    """A search-space file whose keys are checked; its configurations are not drawn yet."""
+
+    path: Path
+    file: StudyFile
+    lines: Lines
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.file.study
+
+
+def read_space(path: Path) -> Space:
+    """Parse a search-space file.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key in it is unknown, doubled or not allowed.
+    """
+    content, lines = load_mapping(path)
+    return Space(path, validate(StudyFile, content, source=str(path), lines=lines), lines)
+
+
+def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Draw the configurations of a search-space file.
 
     Args:
-        path: The file.
+        space: The file, or what `read_space` made of it.
         overrides: Fixed values by dotted path that the command line sets, such as `data.root`.
 
     Raises:
         ConfigError: Anything in the file is unknown, doubled, both fixed and searched, or not allowed.
     """
-    content, lines = load_mapping(path)
-    source = str(path)
-    file = validate(StudyFile, content, source=source, lines=lines)
+    if isinstance(space, Path):
+        space = read_space(space)
+    file, lines, source = space.file, space.lines, str(space.path)
     fixed = read_fixed(file.fixed, source)
     phases = read_phases(file, fixed, source, lines)
     for key, value in (overrides or {}).items():
@@ -216,7 +240,7 @@ def read_study(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Stu
         put(fixed, key, value)
     baseline = _config(fixed, file.baseline, file.seed, source, _lines_below(lines, "fixed", "baseline"))
     arms = Arms(baseline_arm(file.baseline, baseline))
-    study = Study(file, _question(path), arms, source, fixed, phases, lines)
+    study = Study(file, _question(space.path), arms, source, fixed, phases, lines)
     if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
             f"{source}: every configuration that the search draws is the baseline itself; there is nothing to compare"

@@ -215,7 +215,7 @@ def test_a_search_that_is_taken_up_begins_with_what_it_began_with(published: Pat
     assert searcher_of(warm_started(parse(), [published], before)) == searcher
     with pytest.raises(ConfigError, match="the search began with"):
         warm_started(parse(), [published / "trials"], before)
-    with pytest.raises(ConfigError, match="has begun without it"):
+    with pytest.raises(ConfigError, match="began without earlier trials"):
         warm_started(parse(), [published], StudyState(study="some"))
 
 

@@ -23,7 +23,7 @@ def test_a_search_that_failed_on_its_data_starts_when_they_are_mended(
 
     from tune_cmx.search import cluster, runner
 
-    monkeypatch.setattr(cluster, "ray_cluster", contextlib.nullcontext)
+    monkeypatch.setattr(cluster, "ray_cluster", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(runner, "run_study", begin)
     label = data / "labels" / "f03.txt"
     sound = label.read_text()

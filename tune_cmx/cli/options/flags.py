@@ -12,48 +12,106 @@ from tune_cmx.machine import cores_here
 MOST_LOADERS = 8
 """Beyond that a trial's own process, which takes what they read, is the bottleneck."""
 
-Space = Annotated[Path, typer.Argument(help="A search-space file, as in `search_spaces/`.", show_default=False)]
+DATA, MODEL, SCHEDULE, CONFIGURATION = "Data", "Model", "Schedule", "Configuration"
+RESOURCES, RESUME, OUTPUT = "Resources", "Resume", "Output"
+"""Groups of flags in the help."""
+
+Space = Annotated[Path, typer.Argument(help="Search-space file, as in `search_spaces/demo.yaml`.", show_default=False)]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="Folder of rgb/, thermal/, event/, or of .npy files; or s3://bucket/folder."),
+    typer.Option(
+        "--data",
+        help="Folder with rgb/, thermal/, event/ or with .npy files, or s3://bucket/folder. Default: data.root of the "
+        "configuration.",
+        rich_help_panel=DATA,
+    ),
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--labels", help="Folder of YOLO labels; else `labels/` beside the images.")
+    Path | None,
+    typer.Option("--labels", help="Folder of YOLO labels. Default: `labels/` beside the images.", rich_help_panel=DATA),
 ]
 Split = Annotated[
-    Path | None, typer.Option("--split", help="JSON with image ids under train, val, test; taken as it is.")
+    Path | None,
+    typer.Option(
+        "--split",
+        help="JSON file with image ids under train, val and test. Default: a new split, by --split-by.",
+        rich_help_panel=DATA,
+    ),
 ]
 SplitBy = Annotated[
     str | None,
-    typer.Option("--split-by", help="sequence | block | frame; `frame` leaks and is stamped on every table."),
+    typer.Option(
+        "--split-by",
+        help="Unit of the split: sequence, block or frame. `frame` leaks between neighbouring images, and every table "
+        "says so. Default: sequence where sequences are known, otherwise block.",
+        rich_help_panel=DATA,
+    ),
 ]
-Classes = Annotated[str | None, typer.Option("--classes", help="Class names, comma-separated; else classes.txt.")]
+Classes = Annotated[
+    str | None,
+    typer.Option("--classes", help="Class names, comma-separated. Default: classes.txt.", rich_help_panel=DATA),
+]
 Sequences = Annotated[
     str | None,
-    typer.Option("--sequences", help="CSV (id, sequence), or a regular expression with `(?P<sequence>...)`."),
+    typer.Option(
+        "--sequences",
+        help="CSV file with columns id and sequence, or a regular expression with `(?P<sequence>...)` for image names. "
+        "Default: sequences.csv, if there is one.",
+        rich_help_panel=DATA,
+    ),
 ]
 Bands = Annotated[
-    str | None, typer.Option("--bands", help="Channels of .npy files by modality: `rgb=0,1,2 thermal=3 event=4`.")
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Channels of .npy files by modality. Default: `rgb=0,1,2 thermal=3 event=4`.",
+        rich_help_panel=DATA,
+    ),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="`path=value` of the configuration; may be repeated.")]
-Device = Annotated[str | None, typer.Option("--device", help="As torch names it; else cuda where there is one.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Set a field of the configuration, as in `schedule.epochs=3`. Repeatable.",
+        metavar="PATH=VALUE",
+        rich_help_panel=CONFIGURATION,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device that computes: cpu, cuda or cuda:1. Default: cuda if there is a GPU, otherwise cpu.",
+        rich_help_panel=RESOURCES,
+    ),
+]
 SharedCache = Annotated[
     bool,
     typer.Option(
         "--shared-cache/--no-shared-cache",
-        help="Keep decoded images in memory that the trials of a machine share. This does not change any result.",
+        help="Keep decoded images in memory that all trials of a machine share. This does not change any result.",
+        rich_help_panel=RESOURCES,
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="torch's threads on the CPU.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="Number of torch threads on the CPU. Default: one a core.", rich_help_panel=RESOURCES
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
         "--workers",
         min=0,
-        help="Loader processes of each process that trains; 0 loads in that one. Else one a core of the trial on a GPU "
-        f"({MOST_LOADERS} at most), none on the CPU.",
+        help="Number of loader processes of each training process (0 = it loads its images itself). Default: on a GPU "
+        f"one a core of the trial, at most {MOST_LOADERS}; on the CPU 0.",
+        rich_help_panel=RESOURCES,
     ),
 ]
+GPUS_PER_TRIAL = (
+    "GPU share of each trial, from 0 to 1: 0.5 puts two trials on a GPU, `auto` as many as fit into its memory. "
+)
 
 
 def data_settings(

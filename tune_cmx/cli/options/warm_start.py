@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tune_cmx.cli.options.flags import CONFIGURATION
 from tune_cmx.cli.output import counted, say, warn, warn_each
 from tune_cmx.config.parse import validate
 from tune_cmx.config.study import Study
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 WarmStarts = Annotated[
     list[Path] | None,
-    typer.Option("--warm-start", help="Folder of an import or a study, whose trials TPE begins with; repeatable."),
+    typer.Option(
+        "--warm-start",
+        help="Begin the search with the trials of this import or study; for searcher tpe. Repeatable.",
+        rich_help_panel=CONFIGURATION,
+    ),
 ]
 
 
@@ -29,10 +34,10 @@ def warm_started(study: Study, folders: Sequence[Path] | None, before: StudyStat
     Args:
         study: Parsed.
         folders: Of imports and studies; none: the search begins with what it began with before.
-        before: The study's `study.json` where the search is taken up: what it says is used, and no folder read again.
+        before: The study's `study.json` if the study is resumed. What it says is used, and no folder is read again.
 
     Raises:
-        ConfigError: The searcher takes no observations, or a search that is taken up began with other folders.
+        ConfigError: The searcher takes no observations, or the study that is resumed began with other folders.
     """
     from tune_cmx.search.warm_start import WarmStart, begun_with, choose, refuse_cold
 
@@ -42,16 +47,16 @@ def warm_started(study: Study, folders: Sequence[Path] | None, before: StudyStat
         warm = validate(WarmStart, kept, source="study.json", lines={}, prefix="searcher.warm_start")
         if named and named != list(warm.folders):
             raise ConfigError(
-                f"--warm-start: the search began with {', '.join(warm.folders)}; leave it out, or start a new study "
-                "with another --output-dir"
+                f"--warm-start: the search began with {', '.join(warm.folders)}; leave --warm-start out, or start a "
+                "new study with another --output-dir"
             )
         return begun_with(study, warm)
     if not named:
         return study
     if before is not None:
         raise ConfigError(
-            "--warm-start: the search has begun without it; leave it out, or start a new study with another "
-            "--output-dir"
+            "--warm-start: the search began without earlier trials; leave --warm-start out, or start a new study with "
+            "another --output-dir"
         )
     refuse_cold(study)
     warm = choose(study, named, list(_candidates(named, study)))
