@@ -24,7 +24,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     with pytest.raises(SystemExit, match="0"):
         main(["plan", str(space), "--data", str(tiny.data), "--gpus", "0"])
     lines = text.getvalue().splitlines()
-    assert any(line.startswith("seconds: a probe of ") and line.endswith("on this CPU") for line in lines)
+    assert any(line.startswith("times: a probe of ") and line.endswith("on this CPU") for line in lines)
     baseline = next(line for line in lines if line.startswith("probe: FRM+FFM (baseline): "))
     ((step_s, peak_gib),) = re.findall(r"([\d.e-]+) s a step of 4 images, ([\d.e-]+) GiB at its peak", baseline)
     assert 0 < float(step_s) < 60
@@ -32,7 +32,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     assert any(
         re.match(r"memory: \d+ trials like the largest fit into 90% of the [\d.]+ GiB of this", line) for line in lines
     )
-    found = re.search(r"epochs of the confirmation +(\d+) .*epochs in all +(\d+) ", text.getvalue(), re.DOTALL)
+    found = re.search(r"epochs of the confirmation +(\d+) .*epochs in total +(\d+) ", text.getvalue(), re.DOTALL)
     assert found is not None
     planned_confirmation, planned = map(int, found.groups())
     assert tiny.search(space) == 0

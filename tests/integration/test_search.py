@@ -174,7 +174,7 @@ def test_a_killed_worker(tiny: Tiny, alone: Tiny) -> None:
         assert process.wait(400) == 0, tiny.log()
     finally:
         process.kill()
-    assert "its worker was lost, it goes on from its checkpoint" in tiny.log()
+    assert "its worker was lost; it will resume from its checkpoint" in tiny.log()
     _assert_no_epoch_twice(record, rows)
     _assert_same(tiny, alone)
     assert _last_decisions(tiny) == _last_decisions(alone)  # the next trial may come to the rung before the lost one

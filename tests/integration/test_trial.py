@@ -161,10 +161,10 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
         said, _ = process.communicate(timeout=60)
     reached = record.state().epochs
     assert process.returncode == 130
-    assert said.splitlines()[-1] == f"interrupted after epoch {reached}; the same command takes it up"
+    assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
     assert set(Path("/dev/shm").glob("tune-cmx-*")) == before
     again = subprocess.run(command, **options, timeout=120, check=True).stdout
-    assert f"ended: taken up after epoch {reached} of 3" in again
+    assert f"ended: resumed after epoch {reached} of 3" in again
     assert tiny.numbers(record) == tiny.numbers(whole)
 
 

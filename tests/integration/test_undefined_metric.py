@@ -1,4 +1,4 @@
-"""A metric that the validation frames do not define is an error of the trial, never a free pass."""
+"""A metric that the validation images do not define is an error of the trial, never a free pass."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_search_without_validation_boxes_is_refused_and_its_trials_would_fail(
     tiny = replace(tiny, data=data)
     space = tiny.space(search={"model.fusion.stages": {"choice": [[1], [2]]}})
     assert tiny.search(space, "--split", str(split)) == 2
-    assert "no validation frame has a box, so val/mAP is not defined" in " ".join(tiny.log().split())
+    assert "no validation image has a box, so val/mAP is not defined" in " ".join(tiny.log().split())
     assert not tiny.records()
     study = read_study(space, overrides={"data.root": str(data), "data.split": str(split)})
     prepared = prepare(study.baseline.config.data, tiny.folder / "tiny" / "data")
@@ -49,4 +49,4 @@ def test_a_search_without_validation_boxes_is_refused_and_its_trials_would_fail(
     assert set(states) == {"search-stages-1-s0", "search-stages-2-s0"}
     for state in states.values():
         assert (state.status, state.epochs) == ("failed", 1)
-        assert "val/mAP is nan at epoch 1: the validation frames do not define it" in state.reason
+        assert "val/mAP is nan at epoch 1: the validation images do not define it" in state.reason

@@ -102,5 +102,5 @@ def test_only_losses_without_an_epoch_in_between_make_a_trial_given_up(chaos: Mo
     assert states[steady]["status"] == "complete"
     assert len(states[steady]["lineage"]) == 6
     assert states[stuck]["status"] == "failed"
-    assert states[stuck]["reason"].startswith("its worker ended 4 times without an epoch in between")
+    assert states[stuck]["reason"].startswith("its worker ended 4 times without a new epoch in between")
     assert {state.status for name, state in states.items() if name != stuck} == {"complete"}

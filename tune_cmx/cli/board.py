@@ -1,4 +1,4 @@
-"""`tune-cmx board`: TensorBoard on a study's records."""
+"""`tune-cmx board`: TensorBoard on a study's run folders."""
 
 from pathlib import Path
 from threading import Event
@@ -17,15 +17,20 @@ _MARKS = ("study.json", "trial.json")
 
 
 def board(
-    study: Annotated[str, typer.Argument(help="A study's folder, a folder of studies, or a study's URI.")],
+    study: Annotated[
+        str, typer.Argument(help="Folder of a study, of several studies or of one run; or a study's URI.")
+    ],
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Else 6006, or the next that is free; 0: any.")
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Port to listen on (0 = any). Default: 6006 or the next free one."
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in, with no password.")
+        str, typer.Option(help="Address to listen on. 0.0.0.0 admits other machines, without a password.")
     ] = "127.0.0.1",
 ) -> None:
-    """Start TensorBoard: curves, the table of factors, precision against recall, pictures. Ctrl-C ends it.
+    """Show a study in TensorBoard: curves, factors, precision-recall curves, images. Ctrl-C ends it.
 
     Example: `tune-cmx board runs/demo`
     """
@@ -42,15 +47,18 @@ def board(
         place = f"--host {host}" if port is None else f"--port {port}, --host {host}"
         # where the address is none of this machine, werkzeug prints why and exits
         reason = "see above" if isinstance(error, SystemExit) else " ".join(str(error).split())
-        raise ConfigError(f"{place}: TensorBoard cannot listen there: {reason}; take another") from error
+        raise ConfigError(f"{place}: TensorBoard cannot listen there: {reason}; choose another") from error
     try:
         if "://" in study:
-            out.print("a copy, as the storage is now; start it again for what comes later", soft_wrap=True)
+            out.print(
+                "this is a copy of the storage; start the command again to see later results",
+                soft_wrap=True,
+            )
         said = f"[bold]TensorBoard of {escape(str(logdir))}: {escape(address)}[/bold]  (Ctrl-C ends it)"
         out.print(said, soft_wrap=True)
         Event().wait()
     except KeyboardInterrupt:
-        out.print("ended")
+        out.print("TensorBoard ended")
 
 
 def logdir_of(folder: Path) -> Path:

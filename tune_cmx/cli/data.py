@@ -9,19 +9,19 @@ from rich.markup import escape
 from tune_cmx.cli.output import out
 from tune_cmx.data.readers import READERS
 
-app = typer.Typer(no_args_is_help=True, help="Data sets.")
+app = typer.Typer(no_args_is_help=True, help="Make data sets.")
 
 
 @app.command()
 def synth(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
-    images: Annotated[int, typer.Option(min=3)] = 240,
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made if absent.")],
+    images: Annotated[int, typer.Option(min=3, help="Number of images.")] = 240,
     size: Annotated[int, typer.Option(min=32, help="Height and width of the images in pixels.")] = 96,
-    sequences: Annotated[int, typer.Option(min=3)] = 24,
-    seed: Annotated[int, typer.Option()] = 0,
+    sequences: Annotated[int, typer.Option(min=3, help="Number of sequences.")] = 24,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     form: Annotated[str, typer.Option(help=f"Form of the image files: {' | '.join(READERS)}.")] = next(iter(READERS)),
 ) -> None:
-    """Make a small RGB + thermal + event set in which a third of the objects shows in one modality only.
+    """Make a small synthetic RGB + thermal + event data set. One modality alone shows a third of the objects.
 
     Example: `tune-cmx data synth runs/synthetic`
     """

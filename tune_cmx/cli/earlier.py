@@ -1,4 +1,4 @@
-"""What lies in --output-dir from before, and whether a command may go on from it."""
+"""What --output-dir holds from before, and whether a command may resume it."""
 
 import shutil
 from pathlib import Path
@@ -51,17 +51,21 @@ def study_copy(uri: str) -> tuple[Path, "Mirror"]:
 
 
 def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> StudyState | None:
-    """The study's file from before; needed to resume, in the way of a new one, either with `resume_or_start`."""
+    """The `study.json` of an earlier session; None if there is none.
+
+    Raises:
+        ConfigError: There is no study to resume, or a study in the way of a new one.
+    """
     path = folder / STUDY_FILE
     there = path.exists()
     if resume and not there:
-        raise ConfigError(f"{folder}: no study to resume; leave --resume out, or name its --output-dir")
+        raise ConfigError(f"{folder}: no study to resume; leave --resume out, or give its --output-dir")
     if not there:
         return None
     study = json_object(path, path.read_bytes())
     refuse_resume(folder, study)
     if not (resume or resume_or_start):
-        raise ConfigError(f"{folder}: a study of that name is there; add --resume, or take another --output-dir")
+        raise ConfigError(f"{folder}: a study of that name exists; add --resume, or choose another --output-dir")
     return parsed(StudyState, study, path)
 
 
@@ -75,19 +79,23 @@ def data_of_session(session: StudyState) -> dict[str, Any]:
 
 
 def earlier_trial(folder: Path, config: TrialConfig) -> bool:
-    """Whether the trial was begun before; another one, or one that failed, is in the way."""
+    """Whether the trial was begun before.
+
+    Raises:
+        ConfigError: The folder holds another trial, or this one failed.
+    """
     if not (folder / "trial.json").exists():
         return False
     kept = read_trial(folder / "config.json")
-    there = f"{folder}: holds another trial:"
+    there = f"{folder}: this folder holds another trial:"
     if kept.seed != config.seed:
-        raise ConfigError(f"{there} its seed is {kept.seed}, not {config.seed}; take another --output-dir")
+        raise ConfigError(f"{there} its seed is {kept.seed}, not {config.seed}; choose another --output-dir")
     if kept.placeless() != config.placeless():
         changed = differing(kept, config)
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         then, here = (flatten(dump(each)).get(changed[0]) for each in (kept, config))
-        raise ConfigError(f"{there} its {changed[0]} is {then}, not {here}{more}; take another --output-dir")
+        raise ConfigError(f"{there} its {changed[0]} is {then}, not {here}{more}; choose another --output-dir")
     state = read_trial_state(folder / TRIAL_FILE)
     if state.status == "failed":
-        raise ConfigError(f"{folder}: this trial failed: {state.reason}; delete it, or take another --output-dir")
+        raise ConfigError(f"{folder}: this trial failed: {state.reason}; delete it, or choose another --output-dir")
     return True

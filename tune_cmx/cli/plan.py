@@ -10,7 +10,9 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.options.flags import (
+    GPUS_PER_TRIAL,
     MEASURED,
+    RESOURCES,
     Bands,
     Classes,
     Data,
@@ -40,22 +42,51 @@ def plan(
     space: Space,
     data: Data = None,
     gpus: Annotated[
-        int | None, typer.Option("--gpus", min=0, help="GPUs of the study; 0: it runs on the CPU. Else those here.")
+        int | None,
+        typer.Option(
+            "--gpus",
+            min=0,
+            metavar="N",
+            help="Number of GPUs for the study (0 = CPU). Default: all GPUs of this machine.",
+            rich_help_panel=RESOURCES,
+        ),
     ] = None,
     gpus_per_trial: Annotated[
-        str | None,
-        typer.Option(help="0.5 puts two trials on a GPU, `auto` as many as fit the memory of the one here; else 1."),
+        str | None, typer.Option(metavar="SHARE", help=f"{GPUS_PER_TRIAL}Default: 1.", rich_help_panel=RESOURCES)
     ] = None,
     cpus_per_trial: Annotated[
-        float, typer.Option(min=0.01, help="Without GPUs: cores of a trial, and so trials at a time.")
+        float,
+        typer.Option(
+            min=0.01,
+            metavar="CORES",
+            help="Number of CPU cores of each trial; without GPUs.",
+            rich_help_panel=RESOURCES,
+        ),
     ] = 1,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
+    max_concurrent: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of trials at a time, at most. Default: as many as fit.",
+            rich_help_panel=RESOURCES,
+        ),
+    ] = None,
     earlier: Annotated[
         list[Path] | None,
-        typer.Option("--from", help="A study or records whose times hold here too; may be repeated."),
+        typer.Option(
+            "--from",
+            help="Take times from this folder of a study or of runs. Repeatable. Default: times are measured.",
+            rich_help_panel="Times",
+        ),
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="Time a few steps where no earlier records do.")
+        bool,
+        typer.Option(
+            "--probe/--no-probe",
+            help="Measure the time of a few training steps if --from gives none.",
+            rich_help_panel="Times",
+        ),
     ] = True,
     labels: Labels = None,
     split: Split = None,
@@ -66,7 +97,9 @@ def plan(
     workers: Workers = None,
     sets: Sets = None,
 ) -> None:
-    """Say what a study will take before it runs: trials, epochs, hours, disk; expected, at worst, and against the grid.
+    """Estimate trials, epochs, hours and disk of a study before it runs.
+
+    Three columns: what to expect, the worst case, and the whole grid trained in full.
 
     Examples:
 
@@ -107,14 +140,14 @@ def _places(
         fitting = int(cores_here() / share + 1e-9)
     elif gpus_per_trial == 0:
         raise ConfigError(
-            f"--gpus-per-trial 0 takes none of the {counted(count, 'GPU')}; leave it out, or take --gpus 0"
+            f"--gpus-per-trial 0: trials would use none of the {counted(count, 'GPU')}; leave it out, or set --gpus 0"
         )
     else:
         share = float(processes) if processes > 1 else gpus_per_trial or 1.0
         fitting = int(count / share + 1e-9) if share >= 1 else count * int(1 / share + 1e-9)
     if fitting < 1:
         have, flag = (counted(count, "GPU"), "--gpus") if count else ("the cores here", "--cpus-per-trial")
-        raise ConfigError(f"{flag}: a trial takes {share:g} of {have}; not one can run")
+        raise ConfigError(f"{flag}: a trial needs {share:g} of {have}, so none can run; lower what a trial needs")
     return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
 
 
@@ -123,8 +156,8 @@ def _refuse_without_gpu() -> None:
 
     if not torch.cuda.is_available():
         raise ConfigError(
-            f"--gpus-per-trial {MEASURED}: there is no GPU here to measure the memory on; name a share, as in 0.5, or "
-            "leave it out"
+            f"--gpus-per-trial {MEASURED}: this machine has no GPU to measure the memory on; give a share, as in "
+            "--gpus-per-trial 0.5, or leave it out"
         )
 
 
@@ -154,12 +187,15 @@ def _costs(
         raise ConfigError(f"--no-probe: no {trials}; name one with --from, or leave --no-probe out")
     if times is None:
         if left_out:
-            warn(f"--from: no trial says how long an epoch takes: {left_out}; a probe does")
+            warn(f"--from: no trial says how long an epoch takes: {left_out}. A probe measures it instead.")
         if places.gpu and not torch.cuda.is_available():
-            warn("no GPU here to probe: the hours are this CPU's, and far too long; name records of a GPU with --from")
+            warn(
+                "this machine has no GPU to probe. The hours are those of this CPU, far more than on a GPU; name a "
+                "study that ran on a GPU with --from"
+            )
         here = "cuda" if places.gpu and torch.cuda.is_available() else "cpu"
         beside = max(1, int(1 / places.share + 1e-9)) if places.gpu else min(places.count, 4)
-        say("probe: a few steps of the baseline and of the arms that compute most and least")
+        say("probe: a few training steps of the baseline and of the largest and smallest configuration")
         times = probed_times(
             configs,
             prepared,
@@ -179,7 +215,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     from tune_cmx.search.planning.study_size import rungs_text
 
     unit = "GPU-hours" if places.gpu else "core-hours"
-    columns = {"expected": found.expected, "at worst": found.worst, "the whole grid": found.grid}
+    columns = {"expected": found.expected, "worst case": found.worst, "whole grid": found.grid}
     shown = {name: amount for name, amount in columns.items() if amount is not None}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
@@ -189,9 +225,9 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
         "trials": lambda amount: f"{amount.search_trials + amount.confirm_trials:.0f}",
         "epochs of the search": lambda amount: "-" if amount is found.grid else f"{amount.search_epochs:.0f}",
         "epochs of the confirmation": lambda amount: "-" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
-        "epochs in all": lambda amount: f"{amount.epochs:.0f}",
+        "epochs in total": lambda amount: f"{amount.epochs:.0f}",
         unit: lambda amount: hours_text(amount.busy_s * places.share),
-        f"time, {counted(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),
+        f"wall time, {counted(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),
         "disk": lambda amount: bytes_text(amount.disk_bytes),
     }
     for heading, text in rows.items():
@@ -199,7 +235,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     say(rungs_text(study))
-    say(f"seconds: {escape(times.source)}")
+    say(f"times: {escape(times.source)}")
     for line in _probed_lines(study, times.probed, gpu=places.gpu):
         say(escape(line))
     say(_sum_up(study, found, places, unit))
@@ -217,13 +253,13 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     for one in probed:
         name = next((arm.label for arm in study.arms.values() if arm.config == one.config), "an end of a range")
         images = counted(one.config.schedule.batch_size, "image")
-        lines.append(f"probe: {name}: {one.step_s:.3g} s a step of {images}, {one.peak / _GIB:.3g} GiB at its peak")
+        lines.append(f"probe: {name}: {one.step_s:.3g} s per step of {images}, peak memory {one.peak / _GIB:.3g} GiB")
     here = "cuda" if gpu and torch.cuda.is_available() else "cpu"
     if gpu and here == "cpu":
-        return [*lines, "memory: by this CPU; what fits a GPU is known where there is one"]
+        return [*lines, "memory: measured on this CPU; run plan on a machine with a GPU to see how many trials fit one"]
     total = gpu_total(here)
     fitting = math.floor(USABLE * total / max(one.peak for one in probed))
-    place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one gpu' if here == 'cuda' else 'this machine'}"
+    place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one GPU' if here == 'cuda' else 'this machine'}"
     return [*lines, f"memory: {counted(fitting, 'trial')} like the largest fit into {place}"]
 
 
@@ -233,12 +269,12 @@ def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
     against = ""
     if grid is not None:
         seeds = counted(study.file.confirm.first_seeds, "seed")
-        against = f", {expected.busy_s / grid.busy_s:.0%} of what every arm in full on {seeds} would take"
+        against = f", {expected.busy_s / grid.busy_s:.0%} of the whole grid on {seeds}"
     span = f"{expected.epochs:.0f} epochs" if low == high else f"{expected.epochs:.0f} epochs ({low} to {high})"
     return (
         f"[bold]plan: {study.file.study} takes about {span} and {time_text(expected.wall_s)}, "
-        f"{counted(places.count, 'trial')} at a time, {hours_text(expected.busy_s * places.share)} {unit}{against}; "
-        f"at worst {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)} {unit}[/bold]"
+        f"{counted(places.count, 'trial')} at a time: {hours_text(expected.busy_s * places.share)} {unit}{against}. "
+        f"Worst case: {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)} {unit}[/bold]"
     )
 
 

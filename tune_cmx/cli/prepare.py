@@ -1,4 +1,4 @@
-"""The data, audited and split before a command goes on."""
+"""The data, audited and split before a command uses them."""
 
 import shutil
 import tempfile

@@ -15,6 +15,8 @@ from rich.table import Table
 from tune_cmx.cli.earlier import study_copy
 from tune_cmx.cli.options.corruptions import asked_corruptions, refuse_unseen, refuse_without_sequences
 from tune_cmx.cli.options.flags import (
+    CORRUPTIONS,
+    DATA,
     Data,
     Device,
     Labels,
@@ -50,29 +52,44 @@ class _Place:
     data: Path
     """The folder that holds the split and the audit."""
     study: bool
-    """False: a single record."""
+    """False: a single run folder."""
     mirror: "Mirror | None" = None
 
 
 def robustness(
     study: Annotated[
-        str, typer.Argument(help="A study's folder or URI, for all its confirmed runs; or the folder of one record.")
+        str, typer.Argument(help="Folder or URI of a study, for all its confirmation runs; or one run folder.")
     ],
     missing: Annotated[
-        list[str] | None, typer.Option("--missing", help="A modality that shows nothing, as in `thermal`; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--missing", help="Remove this modality, as in `thermal`. Repeatable.", rich_help_panel=CORRUPTIONS
+        ),
     ] = None,
     shifted: Annotated[
         list[str] | None,
         typer.Option(
             "--shifted",
-            help="Modality, and pixels of the stored image to the right and down: `thermal=4,0`; repeatable.",
+            help="Shift this modality by pixels of the stored image, right and down, as in `thermal=4,0`. Repeatable.",
+            rich_help_panel=CORRUPTIONS,
         ),
     ] = None,
     delayed: Annotated[
         list[str] | None,
-        typer.Option("--delayed", help="Modality, and its delay in video frames, as in `event=2`; repeatable."),
+        typer.Option(
+            "--delayed",
+            help="Delay this modality by video frames, as in `event=2`. Repeatable.",
+            rich_help_panel=CORRUPTIONS,
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="val | test; else what the record reports on.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Split to score on: val or test. Default: the split of the reported results.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     data: Data = None,
     labels: Labels = None,
     sequences: Sequences = None,
@@ -80,10 +97,10 @@ def robustness(
     threads: Threads = None,
     workers: Workers = None,
 ) -> None:
-    """Measure what trained detectors lose when one modality is missing, shifted or delayed; the boxes stay.
+    """Measure what trained detectors lose when one modality is missing, shifted or delayed. The boxes do not move.
 
-    Without `--missing`, `--shifted` and `--delayed`, each modality of the model is removed, then shifted by 2, 4, 8 and
-    16 pixels to the right and, where sequences are known, delayed by 1, 2 and 4 frames. Stored results are reused.
+    Default corruptions: each modality of the model is removed, then shifted right by 2, 4, 8 and 16 pixels. Where
+    sequences are known, it is also delayed by 1, 2 and 4 frames. Stored results are reused.
 
     Examples:
 
@@ -113,7 +130,9 @@ def robustness(
     try:
         failed = _measure(place, configs, parts, prepared, asked, chosen, loaders(workers, chosen))
     except KeyboardInterrupt as error:
-        out.print("[yellow]interrupted[/yellow]; what was measured is kept, the same command goes on", soft_wrap=True)
+        out.print(
+            "[yellow]interrupted[/yellow]; what was measured is kept; run the same command to resume", soft_wrap=True
+        )
         raise typer.Exit(130) from error
     _show(place, parts, failed)
     _write(place)
@@ -127,7 +146,7 @@ def _place(text: str) -> _Place:
     """What the argument names.
 
     Raises:
-        ConfigError: It is neither a study nor a record, or holds nothing that was trained to its end.
+        ConfigError: It is neither a study nor a run folder, or holds no complete run.
     """
     from tune_cmx.evidence.results.reading import read_record, read_study
     from tune_cmx.training.corruption_scores import refuse_unfinished
@@ -140,7 +159,7 @@ def _place(text: str) -> _Place:
         if not records.confirmed:
             raise ConfigError(
                 f"{folder}: no confirmation run is complete; let the search end (tune-cmx search SPACE --resume), or "
-                "name the folder of one record"
+                "name one run folder"
             )
         left = [trial.name for trial in records.of_phase("confirm") if trial.status != "complete"]
         if left:
@@ -148,7 +167,7 @@ def _place(text: str) -> _Place:
         return _Place(folder, records.confirmed, records.label, folder / "data", study=True, mirror=mirror)
     if not (folder / "trial.json").is_file():
         what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
-        raise ConfigError(f"{folder}: {what}; name a study's folder, as in runs/demo, or that of one record")
+        raise ConfigError(f"{folder}: {what}; name a study folder, as in runs/demo, or one run folder")
     problems: list[str] = []
     trial = read_record(folder, problems)
     if trial is None:
@@ -175,7 +194,7 @@ def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> An
         DataError: The data are not there, or are others.
     """
     if not (place.data / "split.json").is_file():
-        raise ConfigError(f"{place.data}: no split.json, so what the training saw is not known; restore that folder")
+        raise ConfigError(f"{place.data}: no split.json, so the training images are not known; restore that folder")
     update = {path.removeprefix("data."): value for path, value in moved.items()}
     return prepare_data(config.model_copy(update={**update, "split": None}), place.data)
 

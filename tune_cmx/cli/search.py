@@ -58,12 +58,14 @@ def search(
     sets: Sets = None,
     warm_start: WarmStarts = None,
     gpus_per_trial: Annotated[
-        str | None, typer.Option(help=f"{GPUS_PER_TRIAL}Default: 1, or 0 on the CPU.", rich_help_panel=RESOURCES)
+        str | None,
+        typer.Option(metavar="SHARE", help=f"{GPUS_PER_TRIAL}Default: 1, or 0 on the CPU.", rich_help_panel=RESOURCES),
     ] = None,
     cpus_per_trial: Annotated[
         float,
         typer.Option(
             min=0.01,
+            metavar="CORES",
             help="Number of CPU cores of each trial; rounded down, also its torch threads.",
             rich_help_panel=RESOURCES,
         ),
@@ -72,6 +74,7 @@ def search(
         int | None,
         typer.Option(
             min=1,
+            metavar="N",
             help="Number of trials at a time, at most. Default: as many as fit.",
             rich_help_panel=RESOURCES,
         ),
@@ -91,6 +94,7 @@ def search(
         float,
         typer.Option(
             min=0,
+            metavar="MINUTES",
             help="Minutes to wait for a node that can hold a trial. Needs --address.",
             rich_help_panel=RESOURCES,
         ),

@@ -42,7 +42,7 @@ def check(
     bands: Bands = None,
     sets: Sets = None,
 ) -> None:
-    """Build every arm's model on the CPU, set it against the baseline, audit the data: before GPU time is spent.
+    """Find what would fail, before it costs GPU time: build every model on the CPU and audit the data.
 
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
@@ -53,12 +53,12 @@ def check(
         prepared = None if settings.root is None else prepare_data(settings, Path(folder))
         show_check(study, begin_check(study, prepared, ask)())
     drawn = study.file.searcher.one_by_one is not None
-    arms = "each choice and range end" if drawn else counted(len(study.searched), "arm")
+    arms = "each choice and range end" if drawn else counted(len(study.searched), "configuration")
     say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
 
 
 def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
-    """Have every arm's model built; what waits for `search.check.Checked`.
+    """Start to build every configuration's model; call the result to wait for `search.check.Checked`.
 
     Args:
         study: Parsed.
@@ -66,7 +66,7 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
         ask: Where the models are built.
 
     Raises:
-        DataError: No validation frame has a box.
+        DataError: No validation image has a box.
         ConfigError: What the search begins with cannot be read, or a model cannot be built.
     """
     searcher = study.file.searcher
@@ -76,14 +76,14 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
         observations_of(searcher, study.phases[0].domains, searcher.optimised(study.file.early_stopping.metric))
     if prepared is not None and not prepared.summary()["counts"]["val"]["boxes"]:
         raise DataError(
-            f"{prepared.data.root}: no validation frame has a box, so {study.file.early_stopping.metric} is not "
-            "defined there and no trial could be judged; divide the frames otherwise, with --split FILE or --split-by"
+            f"{prepared.data.root}: no validation image has a box, so {study.file.early_stopping.metric} is not "
+            "defined; split the images in another way, with --split FILE or --split-by"
         )
     return ask(checked_study, study, prepared)
 
 
 def show_check(study: Study, checked: Any) -> None:
-    """Say what was found."""
+    """Print what the check found."""
     from rich.table import Table
 
     from tune_cmx.audit import merged
@@ -103,20 +103,20 @@ def show_check(study: Study, checked: Any) -> None:
     for warning in (*merged(warnings), *checked.equivalent_texts):
         warn(warning)
     if study.file.confirm.first_seeds == 1:
-        warn("confirm.seeds is 1: without replicates no difference can be tested, and no claim made")
+        warn("confirm.seeds is 1: one run a configuration allows no test and no claim; set confirm.seeds to 3 or more")
     for text in (size_text(study), rungs_text(study)):
         say(text)
 
 
 def checked_study(study: Study, prepared: Any) -> Any:
-    """What `search.check.check_study` finds; it is named here so that only who asks loads torch."""
+    """What `search.check.check_study` finds; named here so that only the process that builds models loads torch."""
     from tune_cmx.search.check import check_study
 
     return check_study(study, prepared)
 
 
-def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `runs/demo`, or its URI.")]) -> None:
-    """Write a study's report again, from its records alone.
+def report(study: Annotated[str, typer.Argument(help="Study folder, as in `runs/demo`, or its URI.")]) -> None:
+    """Write the report of a study again, from its folder.
 
     Example: `tune-cmx report runs/demo`
     """
@@ -124,16 +124,16 @@ def report(study: Annotated[str, typer.Argument(help="A study's folder, as in `r
 
 
 def show_report(folder: Path, mirror: Any) -> None:
-    """Write the report, and say where it and the curves are; `mirror` brings it to storage, where there is one."""
+    """Write the report, and say where it and the curves are; `mirror` copies it to storage."""
     from tune_cmx.evidence.report.write import write_report
 
     path = write_report(folder)
     failed = sum('"status": "failed"' in file.read_text() for file in trials_folder(folder).glob("*/trial.json"))
     if failed:
-        say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; tracebacks in error.txt of each")
-        say("to let them go on from their last checkpoint: the same command with --resume --retry-failed")
+        say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; see error.txt in each run folder")
+        say("to resume them from their last checkpoints: run the same command with --resume --retry-failed")
     if mirror is not None:
         mirror.push("report")
-        say(f"copied to {escape(mirror.uri.partition('?')[0])}/report; here:")
+        say(f"report copied to {escape(mirror.uri.partition('?')[0])}/report; on this machine:")
     out.print(f"curves: tune-cmx board {escape(str(folder))}", soft_wrap=True)
     out.print(f"[bold]report: {escape(str(path.with_suffix('.html')))}[/bold]", soft_wrap=True)

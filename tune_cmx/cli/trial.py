@@ -10,6 +10,10 @@ from rich.markup import escape
 
 from tune_cmx.cli.earlier import earlier_trial
 from tune_cmx.cli.options.flags import (
+    CONFIGURATION,
+    MODEL,
+    OUTPUT,
+    SCHEDULE,
     Bands,
     Classes,
     Data,
@@ -35,38 +39,70 @@ from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup
 
-Config = Annotated[Path | None, typer.Option("--config", help="A trial's config.json; other flags go before it.")]
-Backbone = Annotated[str | None, typer.Option(help="mit_b0 .. mit_b5, mit_nano, or timm/NAME.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="File to start from, such as a trial's config.json; flags override it.",
+        rich_help_panel=CONFIGURATION,
+    ),
+]
+Backbone = Annotated[
+    str | None,
+    typer.Option(help="Encoder: mit_b0 to mit_b5, mit_nano, or timm/NAME. Default: mit_b1.", rich_help_panel=MODEL),
+]
 FusionType = Annotated[
     str | None,
-    typer.Option("--fusion-type", help="frm_ffm, cssa, se_gated (here also gaff), add, concat; guided gaff: --config."),
+    typer.Option(
+        "--fusion-type",
+        help="Fusion: frm_ffm, cssa, se_gated, add or concat. `gaff` means se_gated here; for the guided one use "
+        "--config. Default: frm_ffm.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Stages = Annotated[str | None, typer.Option(help="Where the fusion stands, as in 2,3; frm_ffm elsewhere.")]
-Threshold = Annotated[float | None, typer.Option(help="CSSA's switching threshold.")]
-NoCssa = Annotated[bool, typer.Option("--no-cssa", help="States that no CSSA is in the model.")]
-Streams = Annotated[str | None, typer.Option(help="Modalities of the two streams, or of one: 'rgb | thermal+event'.")]
+Stages = Annotated[
+    str | None,
+    typer.Option(
+        help="Encoder stages of the fusion, as in 2,3; frm_ffm at the others. Default: all four.", rich_help_panel=MODEL
+    ),
+]
+Threshold = Annotated[float | None, typer.Option(help="Switching threshold of CSSA.", rich_help_panel=MODEL)]
+NoCssa = Annotated[
+    bool, typer.Option("--no-cssa", help="Refuse to start if CSSA is in the model.", rich_help_panel=MODEL)
+]
+Streams = Annotated[
+    str | None,
+    typer.Option(
+        help="Modalities of the two streams, or of one. Default: `rgb | thermal+event`.", rich_help_panel=MODEL
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Shorter side of the resized images in pixels.", rich_help_panel=MODEL),
+]
 
 
 def train(
     config: Config = None,
-    data: Data = None,
-    labels: Labels = None,
-    output_dir: Annotated[
-        Path, typer.Option("--output-dir", help="The trial's record; taken up where it is unfinished.")
-    ] = Path("runs/trial"),
+    sets: Sets = None,
     backbone: Backbone = None,
-    epochs: Annotated[int | None, typer.Option(help="Length of the schedule.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Frames a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    preset: Annotated[str | None, typer.Option(help=f"Schedule: {' | '.join(PRESETS)}.")] = None,
     fusion_type: FusionType = None,
     stages: Stages = None,
     threshold: Threshold = None,
     no_cssa: NoCssa = False,
     streams: Streams = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Shorter side in pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    test: Annotated[bool, typer.Option("--test", help="Report on test in place of val, once, at the end.")] = False,
+    image_size: ImageSize = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.", rich_help_panel=SCHEDULE)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Number of images in a step.", rich_help_panel=SCHEDULE)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=SCHEDULE)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"Named schedule: {' or '.join(PRESETS)}.", rich_help_panel=SCHEDULE)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.", rich_help_panel=SCHEDULE)] = None,
+    data: Data = None,
+    labels: Labels = None,
     split: Split = None,
     split_by: SplitBy = None,
     classes: Classes = None,
@@ -76,9 +112,22 @@ def train(
     threads: Threads = None,
     workers: Workers = None,
     shared_cache: SharedCache = False,
-    sets: Sets = None,
+    output_dir: Annotated[
+        Path,
+        typer.Option(
+            "--output-dir",
+            help="Run folder of the trial; an unfinished trial there is resumed.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("runs/trial"),
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test", help="Report on the test split, once, at the end. Default: val.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
 ) -> None:
-    """Train one configuration without Ray; a record that is unfinished goes on from its last epoch.
+    """Train one configuration without Ray. An unfinished trial is resumed from its last epoch.
 
     Examples:
 
@@ -128,7 +177,7 @@ def train(
     reading = loaders(workers, chosen, processes=parsed.schedule.processes)
     done = record.state().epochs
     if done:
-        what = "complete" if record.over else f"taken up after epoch {done} of {parsed.schedule.epochs}"
+        what = "complete" if record.over else f"resumed after epoch {done} of {parsed.schedule.epochs}"
         out.print(f"{escape(str(folder))}: {what}", soft_wrap=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as clusters end a job: it shall leave nothing
     try:
@@ -137,7 +186,7 @@ def train(
                 _show_epoch(epoch)
     except KeyboardInterrupt as error:
         reached = record.state().epochs
-        out.print(f"[yellow]interrupted after epoch {reached}[/yellow]; the same command takes it up", soft_wrap=True)
+        out.print(f"[yellow]interrupted after epoch {reached}[/yellow]; run the same command to resume", soft_wrap=True)
         raise typer.Exit(130) from error
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -157,12 +206,19 @@ def describe(
     stages: Stages = None,
     threshold: Threshold = None,
     streams: Streams = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Shorter side in pixels.")] = None,
-    frame: Annotated[str, typer.Option(help="Rows x columns that the FLOPs are counted for.")] = "320x416",
-    num_classes: Annotated[int, typer.Option("--num-classes", min=1)] = 1,
+    image_size: ImageSize = None,
+    input_size: Annotated[
+        str,
+        typer.Option(
+            "--input-size", help="Rows x columns of the image for which FLOPs are counted.", rich_help_panel=MODEL
+        ),
+    ] = "320x416",
+    num_classes: Annotated[
+        int, typer.Option("--num-classes", min=1, help="Number of classes.", rich_help_panel=MODEL)
+    ] = 1,
     sets: Sets = None,
 ) -> None:
-    """Parameters by part, counted from the built model, FLOPs, and an audit of one training step.
+    """Print a model's parameters by part, its FLOPs, and warnings from one training step.
 
     Examples:
 
@@ -180,7 +236,7 @@ def describe(
     from tune_cmx.models.describe import flops, inspected
     from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
 
-    height, width = _frame(frame)
+    height, width = _input_size(input_size)
     detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)
     model = parsed.model
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
@@ -198,13 +254,13 @@ def _classes(number: int) -> str:
     return "1 class" if number == 1 else f"{number} classes"
 
 
-def _frame(text: str) -> tuple[int, int]:
+def _input_size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
-        raise ConfigError(f"--frame: needs rows x columns, as in 320x416; got '{text}'") from error
+        raise ConfigError(f"--input-size: needs rows x columns, as in 320x416; got '{text}'") from error
     if height % 32 or width % 32 or min(height, width) < 32:
-        raise ConfigError(f"--frame: both sides must be multiples of 32, as the network pads them; got '{text}'")
+        raise ConfigError(f"--input-size: both sides must be multiples of 32, to which the network pads; got '{text}'")
     return height, width
 
 
@@ -218,7 +274,7 @@ def trial_config(
     threshold: float | None = None,
     no_cssa: bool = False,
 ) -> TrialConfig:
-    """A trial from a file and flags; a flag goes before the file."""
+    """A trial from a file and flags; a flag overrides the file."""
     content, lines = load_trial(config) if config else ({}, {})
     given = {
         **({} if preset is None else {f"schedule.{key}": value for key, value in _preset(preset).items()}),
@@ -244,14 +300,14 @@ def _fusion(fusion_type: str | None, stages: str | None, threshold: float | None
     """The flags about fusion as a configuration path."""
     if fusion_type is None:
         if stages is not None or threshold is not None:
-            raise ConfigError("--stages and --threshold go with --fusion-type, as in --fusion-type cssa --stages 2,3")
+            raise ConfigError("--stages and --threshold need --fusion-type, as in --fusion-type cssa --stages 2,3")
         return {}
     fusion: dict[str, Any] = {"kind": "se_gated" if fusion_type == "gaff" else fusion_type}
     if stages is not None:
         fusion |= {"stages": _stages(stages), "elsewhere": "frm_ffm"}
     if threshold is not None:
         if fusion_type != "cssa":
-            raise ConfigError(f"--threshold is CSSA's; --fusion-type is {fusion_type}")
+            raise ConfigError(f"--threshold needs --fusion-type cssa; got --fusion-type {fusion_type}")
         fusion |= {"options": {"switching_threshold": threshold}}
     return {"model.fusion": fusion}
 

@@ -1,4 +1,4 @@
-"""What the driver sees of the trials, put on the screen and on their records."""
+"""Ray callbacks: what the driver sees of the trials goes to the screen and to the run folders."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ _ASK_AGAIN_S = 2.0
 
 
 class ClusterWatch(tune.Callback):
-    """Ends a study whose cluster on this machine has died, as Ctrl-C does: Ray would wait for a node for ever."""
+    """Ends a study like Ctrl-C if its cluster on this machine has died. Ray would wait for a node for ever."""
 
     def __init__(self) -> None:
         self._asked, self._ended = time.monotonic(), False
@@ -36,15 +36,15 @@ class ClusterWatch(tune.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-class RecordKeeper(tune.Callback):
-    """Shows each report, and puts on the records what a trial cannot write itself: that it was stopped or lost.
+class StudyCallback(tune.Callback):
+    """Shows each report, and notes in run folders what a trial cannot write itself: that it was stopped or lost.
 
     Args:
         opened: The study's folder.
         console: The screen.
         scheduler: What stops and pauses trials, if anything does.
         metric: The name in the reports of what is shown.
-        losses: How often a trial whose worker was lost is taken up again without an epoch in between.
+        losses: How often Ray restarts a trial whose worker was lost, without a new epoch in between.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RecordKeeper(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """A worker takes the trial up."""
+        """A worker starts or resumes the trial."""
         self._console.begin(trial_facts(trial)["name"])
 
     def on_trial_result(
@@ -79,9 +79,9 @@ class RecordKeeper(tune.Callback):
         self._console.epoch(name, result["epoch"], result[self._metric], result["seconds"])
         if result["epoch"] > self._furthest.get(name, 0):
             self._furthest[name] = result["epoch"]
-            trial.run_metadata.num_failures = 0  # what goes forward is not given up, however often nodes are lost
+            trial.run_metadata.num_failures = 0  # a trial that makes progress is not given up
         found = self._decided(name)
-        if found is None or result["epoch"] != record.state().epochs:  # it reports again what the record knows
+        if found is None or result["epoch"] != record.state().epochs:  # it reports an epoch of an earlier session again
             return
         self._opened.publish_memory()
         if found.decision == PAUSE:
@@ -103,13 +103,14 @@ class RecordKeeper(tune.Callback):
         self._console.end(name, state.status, state.reason or "")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Its worker was lost; Ray starts it again, and it goes on from its own checkpoint."""
-        self._console.end(trial_facts(trial)["name"], "planned", "its worker was lost, it goes on from its checkpoint")
+        """Its worker was lost. Ray restarts it, and it resumes from its own checkpoint."""
+        note = "its worker was lost; it will resume from its checkpoint"
+        self._console.end(trial_facts(trial)["name"], "planned", note)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its worker was lost too often."""
         name, record = self._record(trial)
-        times = f"{self._losses + 1} times without an epoch in between"
+        times = f"{self._losses + 1} times without a new epoch in between"
         self._fail(record, f"its worker ended {times}; see Ray's error.txt")
         self._console.end(name, "failed", record.state().reason or "")
 

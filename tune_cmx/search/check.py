@@ -46,7 +46,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
             raise ConfigError(
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
-                "training frames; lower it"
+                "training images; lower it"
             )
         key = as_text(dump(arm.config.model))
         if key not in seen:

@@ -39,7 +39,7 @@ class Resources:
     workers: int
     """Loader processes of a trial."""
     shared_cache: bool = False
-    """Whether the trials of a node read frames from memory that they share."""
+    """Whether the trials of a node read images from memory that they share."""
     processes: int = 1
     """Of a trial; each takes a whole GPU, where it has several."""
     measure_share: bool = False
@@ -49,7 +49,7 @@ class Resources:
 
     @property
     def cpus_here(self) -> int | None:
-        """CPUs that a cluster of this machine alone is told of, so that it holds as many trials as are wanted.
+        """CPUs that a cluster of this machine alone offers, so that it holds as many trials as are wanted.
 
         None: all that it has, as no lower limit is set, or it is none of whole CPUs.
         """

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, a line an event elsewhere."""
+"""What a person sees while a study runs: a live table on a terminal, otherwise a line for each event."""
 
 import datetime
 import time
@@ -76,7 +76,7 @@ class StudyConsole:
         """A trial joins the phase.
 
         Args:
-            name: Of its record.
+            name: Of its run folder.
             label: For people.
             epochs: Of its schedule.
             known: How many of them an earlier session trained.
@@ -84,13 +84,13 @@ class StudyConsole:
         self._rows[name] = _Row(label, epochs, known=known)
 
     def begin(self, name: str) -> None:
-        """A worker takes the trial up."""
+        """A worker starts or resumes the trial."""
         row = self._rows[name]
         row.status, row.note = "running", ""
-        self._event(f"{row.label}: {'goes on' if row.known else 'started'}")
+        self._event(f"{row.label}: {'resumed' if row.known else 'started'}")
 
     def epoch(self, name: str, epoch: int, value: float, seconds: float) -> None:
-        """A trial finished an epoch; one that the record held already is no event, nor counted for the time left."""
+        """A trial finished an epoch. One of an earlier session is no event and does not count for the time left."""
         row = self._rows[name]
         row.epoch, row.value, row.seconds, row.status = epoch, value, seconds, "running"
         if epoch > row.known:

@@ -23,7 +23,7 @@ from tune_cmx.errors import ConfigError, TrialError
 LIMIT_S = 300
 """How long Ray may take to start."""
 _SLOW_S = 10.0
-"""After this long the user is told that Ray is still starting."""
+"""After this long a line says that Ray is still starting."""
 _ASK_AGAIN_S = 0.5
 _AGENT_PORTS = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 _ENVIRONMENT = {

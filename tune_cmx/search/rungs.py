@@ -23,8 +23,8 @@ FIRST_EPOCH = 2
 class Decision:
     """What ASHA decided about one trial at one rung; a line of `rungs.jsonl`.
 
-    A trial has one line at a rung, and a second one if it was paused there: `go on` when it is taken up again, `stop`
-    at the end of the search.
+    A trial has one line at a rung, and a second one if it was paused there: `continue` when it is resumed, `stop` at
+    the end of the search.
     """
 
     trial: str
@@ -72,7 +72,7 @@ def stops(decisions: Sequence[Decision]) -> dict[str, Decision]:
 
 
 def place_in_rung(value: float, trial: str) -> tuple[float, str]:
-    """Sorts trials by value, the highest first; values that are equal but for rounding by the trial's name."""
+    """Sorts trials by value, the highest first; values that differ only by rounding are sorted by the trial's name."""
     return -ties.key(value), trial
 
 
@@ -141,7 +141,7 @@ class RungMemory:
         return [decision for decision in read_decisions(self._log) if decision.phase == self._phase]
 
     def at(self, result: Mapping[str, Any]) -> float:
-        """Where a report stands in the unit of the rungs."""
+        """The place of a report in the unit of the rungs."""
         return float(result[self._time])
 
     def due(self, trial: str, result: Mapping[str, Any]) -> tuple[int, float] | None:

@@ -1,7 +1,7 @@
-"""A study from its planned trials to its confirmed arms, on Ray Tune.
+"""A study from its planned trials to its confirmation runs, on Ray Tune.
 
-Records are the truth: what a record says is over is not run again, and a trial that is not over goes on from its own
-checkpoint. So a search is taken up by planning the same trials again, without Ray's snapshots.
+Run folders are the truth: a trial that is over is not run again, and any other trial resumes from its own checkpoint.
+So a search is resumed by planning the same trials again, without Ray's snapshots.
 """
 
 import json
@@ -50,7 +50,7 @@ def run_study(
         trainable: What a worker runs; scripts/benchmark.py has one that trains nothing.
 
     Returns:
-        Whether all is done; False after an interruption, and the study can be taken up again.
+        Whether all is done; False after an interruption, and the study can be resumed.
     """
     with opened.alone():
         return _run(opened, resources, console, before_s, trainable)
@@ -250,7 +250,7 @@ def _result(record: RunFolder, metric: str) -> SearchResult | None:
 
 
 def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
-    """What a searcher that draws one by one is told of a trial."""
+    """What a searcher that draws one by one learns of a trial."""
     state, rows = record.state(), record.rows()
     last = {**rows[-1], "milliseconds": rows[-1]["val/milliseconds"]} if rows else {}
     last["parameters"] = float(state.parameters.total) if state.parameters else math.nan

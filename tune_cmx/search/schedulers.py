@@ -2,7 +2,7 @@
 
 Ray's own ASHAScheduler decides as the stopping one does (a test holds the two together), but Ray saves no scheduler: a
 restored search judges by empty rungs (ray-project/ray#30838). Here each decision is appended to `rungs.jsonl` beside
-the records as it is made, and a search that is taken up again starts from there. Ray has no promoting variant
+the run folders as it is made, and a resumed search starts from there. Ray has no promoting variant
 (ray-project/ray#32634).
 """
 
@@ -23,7 +23,7 @@ from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, Decision, RungMemory, p
 
 
 def trial_facts(trial: Trial) -> Mapping[str, Any]:
-    """What the runner told Ray about a trial: its name, arm and record."""
+    """What the runner told Ray about a trial: its name, configuration and run folder."""
     facts: Mapping[str, Any] = trial.config["trial"]
     return facts
 
@@ -90,8 +90,9 @@ class _ASHA(FIFOScheduler):
 class RecordedASHA(_ASHA):
     """Stop a trial at a rung whose value is below the upper 1/reduction_factor of those that came before.
 
-    The stopping variant of ASHA (Li et al., arXiv:1810.05934), as in Ray: the first to arrive goes on, nothing is
-    taken up again. What it keeps hangs on the order of arrival. A report that says `failed` enters no rung.
+    The stopping variant of ASHA (Li et al., arXiv:1810.05934), as in Ray: the first to arrive continues, and
+    no stopped trial is resumed. Which trials it keeps depends on the order of arrival. A report that says `failed`
+    enters no rung.
     """
 
     def on_trial_result(self, _controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
@@ -110,17 +111,17 @@ class RecordedASHA(_ASHA):
 
 
 class PromotingASHA(_ASHA):
-    """Pause each trial at a rung, and take it up again when it is among the upper 1/reduction_factor of the rung.
+    """Pause each trial at a rung, and resume it when it is among the best 1/reduction_factor of the rung.
 
     The promoting variant of ASHA (Li et al., arXiv:1810.05934, algorithm 2). With `first: promotion`, as published,
-    what is promotable at the highest rung comes first, then a new trial; with `first: new`, the other way round: those
-    that Ray has are all begun before one goes on, and hardly anything hangs on the order in which they came. When all
-    have come and none can be promoted, the paused rest is stopped; a rung too small for anyone to be promoted, as in a
-    small study, lets its best one go on. At the rung where the search ends every trial is stopped.
+    a promotable trial of the highest rung comes first, then a new trial. With `first: new`, all new trials start before
+    one is resumed, so the order of arrival hardly matters. When no trial is new and none can be promoted, the paused
+    rest is stopped. A rung too small for a promotion, as in a small study, promotes its best trial. At the rung where
+    the search ends every trial is stopped.
 
-    Every trial is held as paused from the moment it is added, for Ray starts what is pending by itself, in the order
-    of adding. A trial that is taken up again reports its earlier epochs once more, from its record; they change
-    nothing. A report that says `failed` enters no rung.
+    Every trial is held as paused from the moment it is added, because Ray starts pending trials by itself, in the
+    order of adding. A resumed trial reports its earlier epochs once more, from its run folder; they change nothing.
+    A report that says `failed` enters no rung.
     """
 
     def __init__(self, config: EarlyStopping, *, slots: Callable[[], int] | None = None, **search: Any) -> None:
@@ -129,7 +130,7 @@ class PromotingASHA(_ASHA):
         self._known: set[str] = set()
         self._new: deque[Trial] = deque()
         self._interrupted: deque[Trial] = deque()
-        """Allowed to go on by an earlier session, which ended before they did."""
+        """Promoted by an earlier session, which ended before they did."""
         self._waiting: dict[tuple[int, float], list[tuple[float, str]]] = {
             place: [] for place in sorted(self._memory.rungs, key=lambda place: -place[1])
         }
@@ -178,10 +179,10 @@ class PromotingASHA(_ASHA):
         upper = rung.upper(memory.config.reduction_factor)
         promotable = rung.rank(name) < upper and not (self._new and memory.config.first == "new")
         over = result["fraction"] >= 1  # a rung over GPU-seconds may lie behind the last epoch: nothing is left to do
-        goes_on = promotable or over
-        decision = memory.decision(trial_facts(trial), place, result, rung.nth(upper), CONTINUE if goes_on else PAUSE)
+        continues = promotable or over
+        decision = memory.decision(trial_facts(trial), place, result, rung.nth(upper), CONTINUE if continues else PAUSE)
         memory.decide(decision)
-        if goes_on:
+        if continues:
             return str(TrialScheduler.CONTINUE)
         self._pause(trial, decision)
         _tell_searcher(controller, trial, paused=True)
@@ -253,7 +254,7 @@ class PromotingASHA(_ASHA):
         return None
 
     def _next(self, waiting: Trial | None) -> Trial | None:
-        """What a free place goes to; `waiting` has been chosen before and could take over a worker just freed."""
+        """The trial that gets a free place; `waiting` was chosen before and could use a worker just freed."""
         if self._memory.config.first == "new":
             return _held(self._interrupted) or waiting or _held(self._new) or self._promotable()
         return _held(self._interrupted) or self._promotable() or waiting or _held(self._new)
@@ -282,7 +283,7 @@ def _held(queue: deque[Trial]) -> Trial | None:
 
 
 def _tell_searcher(controller: Any, trial: Trial, *, paused: bool) -> None:
-    """A searcher that draws as it goes gives a paused trial's place to another."""
+    """A searcher that draws one by one gives a paused trial's place to another."""
     searcher = getattr(getattr(controller, "search_alg", None), "searcher", None)
     if searcher is not None:
         (searcher.on_pause if paused else searcher.on_unpause)(trial.trial_id)

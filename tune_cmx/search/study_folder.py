@@ -131,7 +131,7 @@ class StudyFolder:
             yield RunFolder(file.parent)
 
     def restore_arms(self) -> None:
-        """Restore the arms that the search of an earlier session added."""
+        """Restore the configurations that the search of an earlier session added."""
         for record in self.records():
             state = record.state()
             if state.arm not in self.study.arms:
@@ -311,7 +311,7 @@ def _refuse_change(opened: StudyFolder) -> None:
         what = _change(changed[0], before.get(changed[0]), here.get(changed[0]))
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
         raise ConfigError(
-            f"{opened.folder}: the study is not the one that it began as: {what}{more}; "
+            f"{opened.folder}: the study has changed since it began: {what}{more}; "
             "repeat the --set that it was started with, or start a new study with another --output-dir"
         )
 

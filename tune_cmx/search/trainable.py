@@ -43,7 +43,7 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
 
     Args:
         config: Ray's; it holds nothing else.
-        run: What stands in for `run_trial` where nothing is to be trained.
+        run: What replaces `run_trial` where nothing is to be trained.
     """
     import torch  # the driver, which names this function to Ray, needs no torch
 
@@ -134,5 +134,5 @@ def _judged(report: "EpochReport", metric: str) -> float:
     """The metric that the trial is stopped and selected on; without it, the trial would be judged by nothing."""
     value = report.metrics.get(metric, math.nan)
     if not math.isfinite(value):
-        raise TrialError(f"{metric} is {value} at epoch {report.epoch}: the validation frames do not define it")
+        raise TrialError(f"{metric} is {value} at epoch {report.epoch}: the validation images do not define it")
     return value

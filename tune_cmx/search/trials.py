@@ -1,4 +1,4 @@
-"""Planned records as Ray trials, each taken up where its record ends."""
+"""Planned trials as Ray trials; each resumes where its run folder ends."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import BasicVariantGenerator
 
 from tune_cmx.errors import TuneCmxError
-from tune_cmx.search.callbacks import ClusterWatch, RecordKeeper
+from tune_cmx.search.callbacks import ClusterWatch, StudyCallback
 from tune_cmx.search.cluster import ClusterSlots, Resources, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.optuna.tpe import TpeSearch
@@ -24,7 +24,7 @@ from tune_cmx.search.trainable import Trainable, smooth_name, train
 from tune_cmx.training.run_folder import RunFolder
 
 WORKER_LOSSES = 3
-"""How often a trial whose worker or node was lost is taken up again."""
+"""How often Ray restarts a trial whose worker or node was lost."""
 
 Facts = dict[str, Any]
 """What a worker must know of a trial."""
@@ -133,7 +133,7 @@ class TrialRunner:
             )
         promotes = scheduler is not None and study.file.early_stopping.variant == "promote"
         most = None if promotes else self.resources.at_most  # Ray counts paused trials as running
-        keeper = RecordKeeper(self.opened, self.console, scheduler, study.file.early_stopping.metric, WORKER_LOSSES)
+        callback = StudyCallback(self.opened, self.console, scheduler, study.file.early_stopping.metric, WORKER_LOSSES)
         storage = self.opened.folder.resolve() / "search" / "ray"
         sessions = len(list(storage.glob(f"{phase}-*"))) if storage.exists() else 0
         tuner = tune.Tuner(
@@ -151,7 +151,7 @@ class TrialRunner:
             run_config=tune.RunConfig(
                 name=f"{phase}-{sessions + 1:02d}",
                 storage_path=str(storage),
-                callbacks=[keeper] if self.resources.address else [keeper, ClusterWatch()],
+                callbacks=[callback] if self.resources.address else [callback, ClusterWatch()],
                 failure_config=tune.FailureConfig(max_failures=WORKER_LOSSES),
                 verbose=0,
             ),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ("study: tiny", "study: [tiny", "not valid YAML"),
         ("early_stopping: {kind: none}", "early_stopping: {grace: 3}", "must be below the 3 epochs"),
         ("rgb | thermal,", "rgb | event,", "needs event; the data have rgb, thermal"),
-        ("batch_size: 2", "batch_size: 99", "is more than the 4 training frames"),
+        ("batch_size: 2", "batch_size: 99", "is more than the 4 training images"),
     ],
 )
 def test_a_bad_file_gets_one_message_and_can_be_mended(
@@ -45,10 +45,11 @@ def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -
     assert "Which fusion?" in lines
     assert any(line.startswith("FRM+FFM (baseline) ") for line in lines)
     sentence = (
-        "search: 1 trial, 3 epochs if none is stopped; confirmation: baseline, 1 finalist on 6 fresh seeds, 36 epochs"
+        "search: 1 trial, 3 epochs if no trial is stopped early; "
+        "confirmation: baseline, 1 finalist on 6 fresh seeds, 36 epochs"
     )
     assert sentence in lines
-    assert lines[-1].endswith("space.yaml: the baseline and 1 arm can be built and compared")
+    assert lines[-1].endswith("space.yaml: the baseline and 1 configuration can be built and compared")
 
 
 def test_check_says_the_same_each_time(run: "Run", space: Path) -> None:

@@ -27,15 +27,15 @@ def test_a_plan_by_earlier_records_says_trials_epochs_hours_and_disk(
     assert (code, error) == (0, "")
     table = " ".join(output.split())
     assert "trials 13 13 12" in table
-    assert "epochs of the search 3 3 - epochs of the confirmation 36 36 - epochs in all 39 39 36 " in table
+    assert "epochs of the search 3 3 - epochs of the confirmation 36 36 - epochs in total 39 39 36 " in table
     lines = output.splitlines()
     assert "Which fusion?" in lines
-    assert any(line.startswith("time, 1 trial at a time ") for line in lines)
+    assert any(line.startswith("wall time, 1 trial at a time ") for line in lines)
     assert any(line.startswith("disk ") for line in lines)
     assert "early stopping: none" in lines
-    assert "seconds: 1 earlier trial on the CPU" in lines
+    assert "times: 1 earlier trial on the CPU" in lines
     assert lines[-1].startswith("plan: tiny takes about 39 epochs and ")
-    assert "of what every arm in full on 6 seeds would take; at worst " in lines[-1]
+    assert "of the whole grid on 6 seeds. Worst case: " in lines[-1]
     assert not (tmp_path / "runs").exists(), "nothing is begun"
 
 
@@ -57,7 +57,7 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
     flags = ("--data", data, "--from", tmp_path / "earlier", "--gpus", 0, "--set", "compute.precision=fp32")
     code, output, _ = run("plan", space, *flags)
     assert code == 0
-    said = "--from: no trial says how long an epoch takes: 1 (computed in another way); a probe does"
+    said = "--from: no trial says how long an epoch takes: 1 (computed in another way). A probe measures it instead."
     assert said in " ".join(output.split())
 
 
@@ -68,12 +68,12 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
         (["--gpus", "0", "--gpus-per-trial", "0.5"], "--gpus-per-trial 0.5 needs GPUs: name them with --gpus"),
         (
             ["--gpus", "2", "--gpus-per-trial", "auto"],
-            "--gpus-per-trial auto: there is no GPU here to measure the memory",
+            "--gpus-per-trial auto: this machine has no GPU to measure the memory",
         ),
-        (["--gpus", "2", "--gpus-per-trial", "0"], "--gpus-per-trial 0 takes none of the 2 GPUs"),
+        (["--gpus", "2", "--gpus-per-trial", "0"], "--gpus-per-trial 0: trials would use none of the 2 GPUs"),
         (["--gpus", "2", "--gpus-per-trial", "2"], "--gpus-per-trial: from 0 to 1"),
-        (["--gpus", "0", "--cpus-per-trial", "9999"], "--cpus-per-trial: a trial takes 9999 of "),
-        (["--gpus", "1", "--set", "schedule.processes=2"], "--gpus: a trial takes 2 of 1 GPU"),
+        (["--gpus", "0", "--cpus-per-trial", "9999"], "--cpus-per-trial: a trial needs 9999 of "),
+        (["--gpus", "1", "--set", "schedule.processes=2"], "--gpus: a trial needs 2 of 1 GPU"),
         (["--gpus", "0", "--from", "nowhere"], "--from: nowhere holds no records"),
         (["--set", "schedule.epoch=3"], "unknown key"),
     ],

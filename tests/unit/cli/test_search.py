@@ -46,7 +46,7 @@ def test_a_study_that_is_there_is_not_started_again_nor_one_resumed_that_is_not(
     (tmp_path / "runs/tiny").mkdir(parents=True)
     (tmp_path / "runs/tiny/study.json").write_text('{"form": 2}')
     message = refusal("search", space, "--data", data)
-    assert "a study of that name is there; add --resume, or take another --output-dir" in message
+    assert "a study of that name exists; add --resume, or choose another --output-dir" in message
 
 
 def test_a_study_file_that_was_spoilt_is_named(refusal: "Refusal", data: Path, space: Path, tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ def test_train_says_what_it_did_and_what_is_in_its_way(
 
     code, again, _ = run(*train)
     assert (code, again.splitlines()[-2:]) == (0, [f"{record}: complete", output.splitlines()[-1]])
-    assert "its schedule.epochs is 1, not 2; take another --output-dir" in refusal(*train, "--epochs", 2)
+    assert "its schedule.epochs is 1, not 2; choose another --output-dir" in refusal(*train, "--epochs", 2)
     assert "its seed is 0, not 2" in refusal(*train, "--seed", 2)
 
     state = json.loads((record / "trial.json").read_text())
     (record / "trial.json").write_text(json.dumps({**state, "status": "failed", "reason": "loss is nan"}))
-    assert "this trial failed: loss is nan; delete it, or take another --output-dir" in refusal(*train)
+    assert "this trial failed: loss is nan; delete it, or choose another --output-dir" in refusal(*train)
 
 
 def test_train_with_a_model_that_cannot_be_leaves_nothing(

@@ -10,10 +10,10 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.machine import cores_here
 
 MOST_LOADERS = 8
-"""Beyond that a trial's own process, which takes what they read, is the bottleneck."""
+"""With more of them the trial's own process, which takes what they read, is the bottleneck."""
 
 DATA, MODEL, SCHEDULE, CONFIGURATION = "Data", "Model", "Schedule", "Configuration"
-RESOURCES, RESUME, OUTPUT = "Resources", "Resume", "Output"
+RESOURCES, RESUME, OUTPUT, CORRUPTIONS = "Resources", "Resume", "Output", "Corruptions"
 """Groups of flags in the help."""
 
 Space = Annotated[Path, typer.Argument(help="Search-space file, as in `search_spaces/demo.yaml`.", show_default=False)]
@@ -88,7 +88,7 @@ Device = Annotated[
 SharedCache = Annotated[
     bool,
     typer.Option(
-        "--shared-cache/--no-shared-cache",
+        "--shared-cache",
         help="Keep decoded images in memory that all trials of a machine share. This does not change any result.",
         rich_help_panel=RESOURCES,
     ),
@@ -96,7 +96,11 @@ SharedCache = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="Number of torch threads on the CPU. Default: one a core.", rich_help_panel=RESOURCES
+        "--threads",
+        min=1,
+        metavar="N",
+        help="Number of torch threads on the CPU. Default: one a core.",
+        rich_help_panel=RESOURCES,
     ),
 ]
 Workers = Annotated[
@@ -104,6 +108,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=0,
+        metavar="N",
         help="Number of loader processes of each training process (0 = it loads its images itself). Default: on a GPU "
         f"one a core of the trial, at most {MOST_LOADERS}; on the CPU 0.",
         rich_help_panel=RESOURCES,

@@ -7,6 +7,7 @@ from tune_cmx.errors import ConfigError
 RENAMED_FLAGS = {
     "--blank": "--missing",
     "--delay": "--delayed",
+    "--frame": "--input-size",
     "--frames": "--images",
     "--go-on": "--resume-or-start",
     "--shift": "--shifted",

@@ -23,7 +23,7 @@ class History:
         """By a trial's number: its id here, and its state when it was copied last."""
 
     def follow(self, trial: FrozenTrial) -> None:
-        """Take over a trial that is new, or has ended since."""
+        """Copy a trial that is new or has ended since."""
         stored, state = self._known.get(trial.number, (None, None))
         if state == trial.state:
             return

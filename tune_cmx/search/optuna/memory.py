@@ -1,12 +1,12 @@
-"""A search's trials in optuna's storage, which says of each what its record says.
+"""A search's trials in optuna's storage, with the state that each run folder has.
 
-| record | optuna |
+| run folder | optuna |
 |---|---|
 | complete | COMPLETE with its values |
 | stopped by ASHA | PRUNED: below every finished trial, the longer trained above the others |
 | failed, or complete without a finite value | PRUNED and infeasible: below all others, so that its region is avoided |
 | not over, as when paused | RUNNING |
-| none, for its values were refused | FAIL, of which TPE takes no notice |
+| none, because its values were refused | FAIL, which TPE ignores |
 """
 
 import math
@@ -48,7 +48,7 @@ class Outcome:
 
 
 class TpeMemory:
-    """Outlives the processes of a search; each trial stands in it before it is trained.
+    """Outlives the processes of a search; each trial is stored before it is trained.
 
     Args:
         domains: The space.
@@ -97,8 +97,8 @@ class TpeMemory:
         """The searched values of all trials that this search asked for, over all its sessions, in their order."""
         return [trial.user_attrs[VALUES] for trial in self.own() if trial.state != TrialState.FAIL]
 
-    def taken_up(self) -> Iterator[FrozenTrial]:
-        """The trials of earlier sessions that are not over; optuna is told of those that ended since."""
+    def unfinished(self) -> Iterator[FrozenTrial]:
+        """The trials of earlier sessions that are not over; those that ended since are reported to optuna."""
         for trial in self.own():
             name = trial.user_attrs.get(RECORD)
             if trial.state == TrialState.RUNNING:
@@ -157,7 +157,7 @@ class TpeMemory:
         return True
 
     def _begin(self, searcher: TpeSearcher, storage: Path, seed: int) -> None:
-        """Add priors to a new search; see that one that is taken up is the one that it was."""
+        """Add priors to a new search; refuse to resume a search whose terms have changed."""
         terms: dict[str, Any] = {
             "search": {path: dump(domain) for path, domain in self._domains.items()},
             "objectives": list(self._objectives),
@@ -168,7 +168,7 @@ class TpeMemory:
         for key, value in terms.items():
             if kept and kept[key] != value:
                 raise ConfigError(
-                    f"{storage}: the search is not the one that it began as: {key} was {kept[key]}, is {value}; "
+                    f"{storage}: the search has changed since it began: {key} was {kept[key]}, and is {value} now; "
                     "put it back, or start a new study with another --output-dir"
                 )
         if not kept:

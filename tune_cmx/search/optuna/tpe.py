@@ -2,10 +2,10 @@
 
 Ray's own OptunaSearch is not used. It tells optuna of a trial that ASHA stopped as of a finished one, with the value
 of its last epoch; ends the whole search where a report lacks the metric; never tells of a value that is not a number;
-is resumed from Ray's snapshots alone; and cannot plan a record before its trial.
+is resumed from Ray's snapshots alone; and cannot plan a run folder before its trial.
 
-Here the records are the truth, and optuna's storage is the searcher's memory of them. Each draw is made afresh from
-that memory and a seed of its own, so a search that is taken up draws what it would have drawn clean.
+Here the run folders are the truth, and optuna's storage is the searcher's memory of them. Each draw is made from that
+memory and a seed of its own, so a resumed search draws what it would have drawn without the interruption.
 """
 
 import copy
@@ -88,7 +88,7 @@ class TpeSearch(Searcher):
                 objectives=self._objectives,
                 outcome=outcome,
             )
-            self._waiting = deque(self._memory.taken_up())
+            self._waiting = deque(self._memory.unfinished())
         self.notes = list(self._memory.notes)
         """What the user should be told, in sentences."""
 
@@ -133,7 +133,7 @@ class TpeSearch(Searcher):
         self._paused.add(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """A paused trial goes on."""
+        """A paused trial resumes."""
         self._paused.discard(trial_id)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -168,7 +168,7 @@ class TpeSearch(Searcher):
         self.exhausted = True
         asked = len(self.asked())
         if asked < self._trials:
-            self.notes.append(f"searcher.trials asks for {self._trials}, but the space has only {asked} different ones")
+            self.notes.append(f"searcher.trials is {self._trials}, but the space has only {asked} different trials")
             _log.warning(self.notes[-1])
         return None
 

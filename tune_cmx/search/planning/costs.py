@@ -58,7 +58,7 @@ class Times:
 
     epochs: Sequence[EpochTime]
     frame_s: float
-    """To evaluate a frame."""
+    """To evaluate an image."""
     source: str
     """For people."""
     process_s: float = PROCESS_S
@@ -117,7 +117,7 @@ def _scaled(gflop: float, known: Mapping[float, float]) -> float:
 
 
 def way_text(config: TrialConfig, micro_batch: int | None) -> str:
-    """What the time and memory of a step hang on beside model and batch size, as a key.
+    """What the time and memory of a step depend on besides model and batch size, as a key.
 
     Args:
         config: The trial's.

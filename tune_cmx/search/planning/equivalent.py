@@ -148,7 +148,7 @@ def _truth() -> Truth:
 
 
 def _shadows(map_BCHW: Tensor) -> Tensor:
-    """Weighted sums of a map's values; the weights hang on its size alone."""
+    """Weighted sums of a map's values; the weights depend on its size alone."""
     noise = torch.Generator().manual_seed(1)
     weights = torch.randn(_SHADOWS, map_BCHW.numel(), generator=noise, dtype=map_BCHW.dtype)
     return weights @ map_BCHW.flatten()

@@ -1,7 +1,7 @@
-"""What a study will take, before it runs: its search and confirmation played through, often, with nothing trained.
+"""The cost of a study before it runs: its search and confirmation are simulated many times, and nothing is trained.
 
-The scheduler and the choice of finalists are the shipped ones; only the learning curves are made up. What is promoted
-hangs on them little, how many epochs that takes still less.
+The scheduler and the choice of finalists are the shipped ones; only the learning curves are simulated. The number of
+epochs depends on them very little.
 """
 
 import copy
@@ -35,7 +35,7 @@ _SPREAD = _HOPED = 0.7
 """Standard deviation of the arms' levels, in points; and by how much an arm that a claim names is hoped to be better:
 it is a finalist more often than another, and costs nothing more then."""
 _RECORD_BYTES, _FRAME_BYTES = 60_000, 2_000
-"""A record without its checkpoint, with what Ray keeps of the trial; the detections on a frame."""
+"""A run folder without its checkpoint, with what Ray keeps of the trial; the detections on an image."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class _Play:
             confirm_epochs=confirmed.epochs,
             busy_s=sum(part.busy_s for part in parts),
             wall_s=SESSION_S + checked_s + sum(part.wall_s + PHASE_S + process_s for part in parts),
-            # an unfinished checkpoint stands beside the one before it
+            # an unfinished checkpoint and the one before it
             disk_bytes=disk
             + seeds * sum(self._disk(arm, complete=True) for arm in arms)
             + 2 * self._places.count * largest,

@@ -43,7 +43,7 @@ class ModelSizes:
         self._fusions: dict[str, ModelSize] = {}
 
     def of(self, model: ModelConfig) -> ModelSize:
-        """Parameters, and operations for a frame of the usual size.
+        """Parameters, and operations for an image of the usual size.
 
         Raises:
             ConfigError: The model cannot be built, or the data lack a modality.

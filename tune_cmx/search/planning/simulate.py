@@ -1,6 +1,6 @@
 """The shipped scheduler over trials that nobody trains: an event loop in place of Ray's controller.
 
-What a search costs, and what it keeps, hangs on the order in which reports come; so time passes here as it would there.
+Cost and choice of a search depend on the order in which reports come. So time passes here as it would there.
 The scheduler is not copied: it is called through the interface that Ray calls it by. `tune-cmx plan` and
 scripts/replay.py rest on this.
 """
@@ -35,7 +35,7 @@ class Course:
     epoch_s: float = 1.0
     """Wall time of an epoch."""
     start_s: float = 0.0
-    """From a free place to the first epoch; once more when a paused trial is taken up."""
+    """From a free place to the first epoch; once more when a paused trial is resumed."""
     end_s: float = 0.0
     """From the last epoch of a trial that is not stopped to a free place."""
 

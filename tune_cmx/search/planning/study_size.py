@@ -30,7 +30,7 @@ def most_epochs(stopping: EarlyStopping, epochs: int) -> int:
 
 
 def size_text(study: Study) -> str:
-    """Trials and epochs of the search at most, and of the confirmation from the least to the most."""
+    """Most trials and epochs of the search, and fewest and most epochs of the confirmation."""
     trials = study.trials_planned()
     stopping = study.file.early_stopping
     longest = most_epochs(stopping, study.lengths()[-1])
@@ -39,7 +39,7 @@ def size_text(study: Study) -> str:
     epochs += sum(trials[1:]) * longest
     later = "".join(f", then up to {count} more" for count in trials[1:])
     return (
-        f"search: {_count(trials[0], 'trial')}{later}, {_count(epochs, 'epoch')} if none is stopped; "
+        f"search: {_count(trials[0], 'trial')}{later}, {_count(epochs, 'epoch')} if no trial is stopped early; "
         f"confirmation: {_confirmation_text(study)}"
     )
 
@@ -48,10 +48,10 @@ def _confirmation_text(study: Study) -> str:
     settings = study.file.confirm
     finalists = min(settings.finalists, max(study.trials_planned()))
     claimed = study.claimed()
-    named = f" and {_count(len(claimed), 'arm')} that the claims name" if claimed else ""
+    named = f" and {_count(len(claimed), 'configuration')} of the claims" if claimed else ""
     seeds = _count(settings.first_seeds, "fresh seed")
     if settings.half_width is not None:
-        seeds += f", up to {settings.max_seeds} if ±{settings.half_width:g} points ask for it"
+        seeds += f", up to {settings.max_seeds} if a half width of {settings.half_width:g} mAP points needs them"
     lengths = study.lengths()
     baseline = study.baseline.config.schedule.epochs
     least = baseline + max(finalists, len(claimed)) * lengths[0]
@@ -74,24 +74,23 @@ def rungs_text(study: Study) -> str:
     full = schedule_end(study)
     points = rungs(stopping, full)
     if not points:
-        return f"early stopping: none, for the schedule ends before the first rung, {stopping.grace:g}"
+        return f"early stopping: none, because the schedule ends before the first rung, {stopping.grace:g}"
     unit = {"epoch": "epochs", "fraction": "of the schedule", "gpu_seconds": "GPU-seconds"}[stopping.compare_at]
-    mean = f", mean of at most the last {stopping.smooth_epochs} epochs" if stopping.smooth_epochs > 1 else ""
-    upper = f"the upper 1/{stopping.reduction_factor:g}"
+    mean = f" (mean of at most the last {stopping.smooth_epochs} epochs)" if stopping.smooth_epochs > 1 else ""
+    best = f"the best 1/{stopping.reduction_factor:g}"
     what = {
-        "promote": f"every trial pauses there, {upper} goes on, {_FIRST[stopping.first]}",
-        "stop": f"what is below {upper} of those before it is stopped",
+        "promote": f"ASHA pauses trials at each rung and resumes {best}, {_FIRST[stopping.first]}",
+        "stop": f"ASHA stops a trial that is not among {best} of those that reached the rung before it",
     }[stopping.variant]
     end = f"; the search ends at {points[-1]:g}" if stopping.last < 1 and math.isfinite(full) else ""
-    dealt = f"; {stopping.brackets} brackets, each beginning one rung later" if stopping.brackets > 1 else ""
+    dealt = f"; {stopping.brackets} brackets, each starting one rung later" if stopping.brackets > 1 else ""
     return (
-        f"early stopping: ASHA ({stopping.variant}) on {stopping.metric}{mean}, "
-        f"{'a rung' if len(points) == 1 else 'rungs'} at {_points_text(points)} {unit}: "
-        f"{what}{end}{dealt}"
+        f"early stopping: {'a rung' if len(points) == 1 else 'rungs'} at {_points_text(points)} {unit}, compared by "
+        f"{stopping.metric}{mean}; {what}{end}{dealt}"
     )
 
 
-_FIRST = {"new": "new trials before it", "promotion": "before new trials"}
+_FIRST = {"new": "after all new trials have started", "promotion": "before new trials start"}
 
 
 def _points_text(points: Sequence[float]) -> str:

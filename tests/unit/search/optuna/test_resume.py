@@ -108,7 +108,7 @@ def test_a_search_on_other_terms_is_not_taken_up(bench: Bench) -> None:
     bench.open(trials=9)
     wider = {**TOY, "lr": {"loguniform": [1e-5, 1e-1]}}
     for changes in ({"space": wider}, {"seed": 1}, {"startup_trials": 3}, {"objectives": (METRIC, "milliseconds")}):
-        with pytest.raises(ConfigError, match="the search is not the one that it began as: "):
+        with pytest.raises(ConfigError, match="the search has changed since it began: "):
             bench.open(**changes)
 
 

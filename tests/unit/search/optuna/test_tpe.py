@@ -90,7 +90,7 @@ def test_no_arm_is_drawn_twice_and_a_space_that_is_used_up_ends_the_search(bench
     search = bench.open(SMALL, trials=10)
     drawn = bench.run(search, how=lambda _: ("failed", 0))
     assert sorted(values["threshold"] for values in drawn) == [0.3, 0.5, 0.7]
-    assert search.notes == ["searcher.trials asks for 10, but the space has only 3 different ones"]
+    assert search.notes == ["searcher.trials is 10, but the space has only 3 different trials"]
     assert len(search.asked()) == 3
     assert TrialState.FAIL in {trial.state for trial in bench.stored() if "record" not in trial.user_attrs}
 

@@ -113,7 +113,7 @@ def test_the_epochs_expected_hang_little_on_the_curves_made_up(
     assert max(found) < 1.05 * min(found)
     longest = most_epochs(study.file.early_stopping, EPOCHS)
     assert 8 * 2 < found[0] - 90 < 8 * longest
-    assert f"{8 * longest} epochs if none is stopped" in size_text(study)
+    assert f"{8 * longest} epochs if no trial is stopped early" in size_text(study)
 
 
 def test_a_promoted_part_is_counted_as_the_scheduler_counts_it(read: Reader, costs: Costs) -> None:
