@@ -140,7 +140,7 @@ def test_a_folder_of_studies_and_a_study_on_storage(tmp_path: Path) -> None:
         _study(tmp_path / "runs" / name)
     with _board(str(tmp_path / "runs"), tmp_path) as address:
         assert _runs(address, 4)[0] == "first/trials/baseline-s0"
-    for file in (tmp_path / "runs/first/records").iterdir():
+    for file in (tmp_path / "runs/first/trials").iterdir():
         (file / "trial.json").write_text("{}")
         (file / "config.json").write_text("{}")
     with _board(f"file://{tmp_path}/runs/first", tmp_path) as address:
