@@ -164,11 +164,11 @@ def test_settings_as_text(value: Any, text: str) -> None:
     assert setting_text(value) == text
 
 
-def test_seven_factors(writer: StudyWriter) -> None:
-    names = [f"schedule.f{n}" for n in range(7)]
+def test_three_factors_have_three_tables_and_pictures(writer: StudyWriter) -> None:
+    names = [f"schedule.f{n}" for n in range(3)]
     writer.study["space"] = {"search": {name: {"when": {}, "choice": [1, 2]} for name in names}}
     for arm in range(4):
         add(writer, f"a{arm}", {name: 1 + (arm >> n % 2 & 1) for n, name in enumerate(names)}, 30.0 + arm)
     text = section(writer, drawn=True)
-    assert text.count("\n### ") == 7
-    assert len(list(Path(writer.folder / "report").glob("factor-*.png"))) == 7
+    assert text.count("\n### ") == 3
+    assert len(list(Path(writer.folder / "report").glob("factor-*.png"))) == 3

@@ -76,6 +76,17 @@ def test_html_links_rows_to_records_and_contents_to_headings(page: Page, tmp_pat
     assert len(read.ids) == len(set(read.ids))
 
 
+def test_contents_are_where_the_page_has_them_and_list_what_follows(page: Page, tmp_path: Path) -> None:
+    page.contents()
+    page.heading("Runs")
+    page.paragraph("One.")
+    html = html_text("A study", page.parts, tmp_path)
+    assert [link for link in Reader(html).links if link.startswith("#")] == ["#runs"]
+    assert html.index('id="answer"') < html.index("<nav") < html.index('id="runs"')
+    assert "\n\nContents: [Runs](#runs).\n\n## Runs\n" in page.text()
+    assert "Contents" not in latex_tables(page.parts)
+
+
 def test_html_embeds_pictures_and_fetches_nothing(page: Page, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (650, 300), "white").save(tmp_path / "curves.png", dpi=(130, 130))
     page.image("curves.png", "Curves <of> trials")
