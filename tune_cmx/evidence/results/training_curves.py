@@ -25,13 +25,18 @@ class Cause:
     advice: str
 
 
-def diverged(trial: Trial) -> float | None:
-    """The largest training loss of a run that diverged; None: it did not."""
+def diverged(trial: Trial) -> str | None:
+    """What showed that a run diverged, such as `loss 1.4e+22 in epoch 3`; None: it did not.
+
+    Older studies did not note it, so their training loss is looked at as well.
+    """
+    if trial.state.divergence is not None:
+        return str(trial.state.divergence)
     losses = _losses(trial)
-    if not losses:
-        return None
-    largest = max(losses, key=lambda loss: loss if math.isfinite(loss) else math.inf)
-    return largest if not math.isfinite(largest) or largest > DIVERGED * max(abs(losses[0]), 1.0) else None
+    for epoch, loss in enumerate(losses, 1):
+        if not math.isfinite(loss) or loss > DIVERGED * max(abs(losses[0]), 1.0):
+            return f"loss {loss:.3g} in epoch {epoch}"
+    return None
 
 
 def likely_causes(records: StudyResults, floor: float) -> list[Cause]:
@@ -47,12 +52,8 @@ def likely_causes(records: StudyResults, floor: float) -> list[Cause]:
 
 def divergence_words(runs: Sequence[Trial]) -> str | None:
     """A clause on the runs that diverged; None where there are none."""
-    losses = {trial.name: loss for trial in runs if (loss := diverged(trial)) is not None}
-    if not losses:
-        return None
-    finite = [loss for loss in losses.values() if math.isfinite(loss)]
-    largest = f"up to {max(finite):.2g}" if len(finite) == len(losses) else "not finite"
-    return f"training diverged in {count(len(losses), 'run')} ({listed(losses)}): the training loss was {largest}"
+    found = [f"{trial.name} ({what})" for trial in runs if (what := diverged(trial)) is not None]
+    return f"training diverged in {count(len(found), 'run')}: {listed(found)}" if found else None
 
 
 def _no_boxes(records: StudyResults) -> Iterator[Cause]:

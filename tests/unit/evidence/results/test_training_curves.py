@@ -31,12 +31,17 @@ def facts(writer: StudyWriter, floor: float = 0.3) -> str:
 
 def test_a_loss_that_explodes_is_divergence(writer: StudyWriter) -> None:
     writer.trial("s-1", "stages-1", "search", val=0.0)
-    losses(writer, "s-1", [2.0, 1e22, 1.4e22, 5.0, 4.0, 3.0])
-    (trial,) = read_study(writer.write()).trials
-    assert diverged(trial) == 1.4e22
+    losses(writer, "s-1", [2.0, 1.5, 1.4e22, 5.0, 4.0, 3.0])
     (first, *_) = likely_causes(read_study(writer.write()), 0.3)
-    assert first.fact == "training diverged in 1 run (s-1): the training loss was up to 1.4e+22"
+    assert first.fact == "training diverged in 1 run: s-1 (loss 1.4e+22 in epoch 3)"
     assert "schedule.lr" in first.advice
+
+
+def test_what_the_run_folder_notes_comes_first(writer: StudyWriter) -> None:
+    note = {"epoch": 2, "what": "gradient norm", "value": None}
+    writer.trial("s-1", "stages-1", "search", val=0.0, divergence=note)
+    (trial,) = read_study(writer.write()).trials
+    assert diverged(trial) == "gradient norm not finite in epoch 2"
 
 
 def test_a_loss_that_falls_and_one_that_does_not(writer: StudyWriter) -> None:
