@@ -138,7 +138,8 @@ def _train(
         code_version=code_version(),
         packages=package_versions(),
     )
-    with contextlib.closing(TrialBoard(record.folder, config, history, record.state().values)) as board:
+    state = record.state()
+    with contextlib.closing(TrialBoard(record.folder, config, history, state.values, name=state.label)) as board:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
             validation = _Validation(data, trainer)

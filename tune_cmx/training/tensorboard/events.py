@@ -43,13 +43,21 @@ class TrialBoard:
         config: What it trains.
         history: Rows of the epochs so far; what an earlier session's files lack of them is written.
         values: The searched values of the trial's configuration by dotted path; none outside a study.
+        name: Of the configuration, for the HParams table; none outside a study.
     """
 
     def __init__(
-        self, folder: Path, config: TrialConfig, history: Sequence[Row], values: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        config: TrialConfig,
+        history: Sequence[Row],
+        values: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
         self._folder, self._history = folder, list(history)
-        self._columns = columns(config, values or {})
+        named: dict[str, str | float] = {"configuration": name} if name else {}
+        self._columns = {**named, **columns(config, values or {})}
         self._writer: SummaryWriter | None = None
         with self._patiently("the curves wait for the next epoch"):
             self._opened()

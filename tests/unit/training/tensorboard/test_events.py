@@ -83,8 +83,13 @@ def test_an_epoch_that_no_checkpoint_knows_is_taken_back(tmp_path: Path, config:
 
 
 def test_a_row_of_the_hparams_table_from_the_start(tmp_path: Path, config: TrialConfig) -> None:
-    TrialBoard(tmp_path, config, [], {"model.fusion.stages": [2, 3]}).close()
-    assert _hparams(tmp_path) == {"seed": "0", "fusion": "CSSA", "stages": "2, 3"}
+    TrialBoard(tmp_path, config, [], {"model.fusion.stages": [2, 3]}, name="CSSA at stages 2, 3").close()
+    assert _hparams(tmp_path) == {
+        "configuration": "CSSA at stages 2, 3",
+        "seed": "0",
+        "fusion": "CSSA",
+        "stages": "2, 3",
+    }
     experiment = plugin_data_pb2.HParamsPluginData.FromString(
         _read(tmp_path).SummaryMetadata("_hparams_/experiment").plugin_data.content
     ).experiment
