@@ -14,6 +14,9 @@ from tune_cmx.evaluation import evaluate
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults
 
+LEAST = 0.5
+"""Points. A detector below has learnt too little to be compared, even where the commonest box reaches nothing."""
+
 Interval = tuple[float, float]
 
 
@@ -22,9 +25,9 @@ class Learning:
     """The configurations of a study against the floor."""
 
     floor: float
-    """Points of the primary metric."""
-    knows_truth: bool
-    """Whether the floor is that of the commonest box; without stored ground truth it is 0."""
+    """Points of the primary metric: `LEAST`, or what the commonest box reaches, where that is more."""
+    commonest: float | None
+    """What the commonest box on each image reaches; None: the study has no ground truth."""
     intervals: Mapping[str, Interval]
     """By arm, of its mean, 95 %, with the standard deviation pooled over all arms; without one both ends are equal."""
 
@@ -71,15 +74,15 @@ def learning(records: StudyResults) -> Learning:
     """The confirmed configurations against the floor of the split that they are compared on."""
     metric = records.primary_metric
     try:
-        reached, known = floor(stored_truth(records), metric.rpartition("/")[2]), True
+        commonest = floor(stored_truth(records), metric.rpartition("/")[2])
     except (DataError, *READ_ERRORS):
-        reached, known = 0.0, False
+        commonest = None
     values: dict[str, list[float]] = {}
     for trial in records.confirmed:
         value = trial.result(metric)
         if value is not None:
             values.setdefault(trial.arm, []).append(value)
-    return Learning(reached, known, _intervals(values))
+    return Learning(max(LEAST, commonest or 0.0), commonest, _intervals(values))
 
 
 def _intervals(values: Mapping[str, list[float]]) -> dict[str, Interval]:

@@ -50,12 +50,6 @@ def likely_causes(records: StudyResults, floor: float) -> list[Cause]:
     return [*_no_boxes(records), *_divergence(runs), *_loss(runs), *_flat(records, runs, floor), *_short(records, runs)]
 
 
-def divergence_words(runs: Sequence[Trial]) -> str | None:
-    """A clause on the runs that diverged; None where there are none."""
-    found = [f"{trial.name} ({what})" for trial in runs if (what := diverged(trial)) is not None]
-    return f"training diverged in {count(len(found), 'run')}: {listed(found)}" if found else None
-
-
 def _no_boxes(records: StudyResults) -> Iterator[Cause]:
     counts = records.study.split.counts
     empty = [part for part in ("train", "val", "test") if part in counts and not counts[part].get("boxes")]
@@ -64,8 +58,9 @@ def _no_boxes(records: StudyResults) -> Iterator[Cause]:
 
 
 def _divergence(runs: Sequence[Trial]) -> Iterator[Cause]:
-    words = divergence_words(runs)
-    if words:
+    found = [f"{trial.name} ({what})" for trial in runs if (what := diverged(trial)) is not None]
+    if found:
+        words = f"training diverged in {count(len(found), 'run')}: {listed(found)}"
         rates = _rates_words([trial for trial in runs if diverged(trial) is not None])
         yield Cause(words, f"Lower `schedule.lr`{rates}, or set `schedule.clip_norm`")
 

@@ -115,8 +115,8 @@ def test_where_nothing_was_learnt_there_is_no_ranking_no_advice_and_no_example(
     writer.arm("stages-1", [0.02, 0.01, 0.03])
     text = write_report(writer.write()).read_text(encoding="utf-8")
     assert answer_of(text) == (
-        "Nothing was learnt: no configuration has a 95 % interval above 100.00 points of test mAP, the score of a "
-        "detector that returns the commonest box on each image."
+        "Nothing was learnt: no configuration has a 95 % interval above the floor of 100.00 points of test mAP. A "
+        "detector that returns the commonest box on each image reaches 100.00."
     )
     assert "The training loss fell" in section(text, "Likely causes")
     assert "Raise `schedule.epochs`" in section(text, "Likely causes")
@@ -130,7 +130,7 @@ def test_a_configuration_that_learnt_nothing_beside_one_that_did_is_the_gravest_
     writer.arm("baseline", [0.0, 0.0, 0.0])
     writer.arm("stages-1", [33.0, 34.1, 34.9])
     text = section(report_of(writer), "Gravest warnings")
-    assert "No interval above the floor of 0.00 points of test mAP: baseline may have learnt nothing." in text
+    assert "No interval above the floor of 0.50 points of test mAP: baseline may have learnt nothing." in text
 
 
 def test_a_metric_that_only_the_table_of_metrics_knows_is_shown(

@@ -239,13 +239,3 @@ def test_resumed_runs_are_named(undecided: StudyWriter) -> None:
     sessions = [{"first_epoch": 1, "last_epoch": 2}, {"first_epoch": 3, "last_epoch": 6}]
     undecided.trial("s-again", "stages-1", "search", lineage=sessions)
     assert found(undecided, "1 run resumed after an interruption: s-again")
-
-
-def test_a_complete_run_that_diverged_is_among_the_gravest(decided: StudyWriter) -> None:
-    note = {"epoch": 3, "what": "loss", "value": 1.4e22}
-    decided.trial("confirm-hot", "stages-1", seed=900, test=0.1, divergence=note)
-    (warning,) = [one for one in warnings(read_study(decided.write())) if one.kind == "diverged"]
-    assert warning.severity is Severity.INVALID
-    assert str(warning).startswith(
-        "Training diverged in 1 run: confirm-hot (loss 1.4e+22 in epoch 3). Lower `schedule.lr`"
-    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tune_cmx.evaluation import coco_truth
-from tune_cmx.evidence.results.floor import constant_detections, floor, learning
+from tune_cmx.evidence.results.floor import LEAST, constant_detections, floor, learning
 from tune_cmx.evidence.results.reading import read_study
 
 if TYPE_CHECKING:
@@ -62,12 +62,25 @@ def test_one_configuration_above_the_floor_is_enough(writer: StudyWriter) -> Non
     writer.arm("baseline", [0.0, 0.0, 0.0])
     writer.arm("stages-1", [30.0, 31.0, 32.0])
     found = learning(read_study(writer.write()))
-    assert (found.floor, found.knows_truth) == (0.0, False)
+    assert (found.floor, found.commonest) == (LEAST, None)
     assert not found.nothing
     assert not found.has_learnt("baseline")
     low, high = found.intervals["stages-1"]
     assert (low + high) / 2 == pytest.approx(31.0)
     assert (high - low) / 2 == pytest.approx(2.776 * (2 / 4) ** 0.5 / 3**0.5, rel=1e-3)
+
+
+def test_a_study_at_one_hundredth_of_a_point_has_learnt_nothing_though_the_commonest_box_finds_nothing(
+    writer: StudyWriter,
+) -> None:
+    """Four boxes in four corners: their median meets none of them."""
+    corners = [[0.0, 0.0], [0.0, 80.0], [80.0, 0.0], [80.0, 80.0]]
+    write_truth(writer, {"info": {}, **truth(*([[x, y, x + 20, y + 10]] for x, y in corners))})
+    writer.arm("baseline", [0.010, 0.011, 0.010])
+    writer.arm("stages-1", [0.012, 0.011, 0.011])
+    found = learning(read_study(writer.write()))
+    assert found.commonest == 0.0
+    assert found.nothing
 
 
 def test_single_runs_count_as_they_are(writer: StudyWriter) -> None:

@@ -50,11 +50,11 @@ def _nothing_confirmed(records: StudyResults) -> str:
 
 def _nothing_learnt(records: StudyResults, learning: Learning) -> str:
     metric = records.primary_metric
-    whose = "a detector that returns the commonest box on each image" if learning.knows_truth else "an empty detector"
-    return (
-        f"Nothing was learnt: no configuration has a 95 % interval above {number(learning.floor)}{unit(metric)} of "
-        f"{title(metric)}, the score of {whose}."
-    )
+    floor = f"{number(learning.floor)}{unit(metric)} of {title(metric)}"
+    answer = f"Nothing was learnt: no configuration has a 95 % interval above the floor of {floor}."
+    if learning.commonest is None:
+        return answer
+    return f"{answer} A detector that returns the commonest box on each image reaches {number(learning.commonest)}."
 
 
 def _about(records: StudyResults, row: Mapping[Hashable, Any]) -> str:

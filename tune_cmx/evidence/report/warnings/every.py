@@ -8,7 +8,6 @@ from tune_cmx.evidence.report.warnings.of_runs import of_runs
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
 from tune_cmx.evidence.results.floor import Learning
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.results.training_curves import divergence_words
 from tune_cmx.evidence.wording import listed, number
 
 
@@ -19,17 +18,9 @@ def warnings(records: StudyResults, learning: Learning | None = None) -> list[Wa
         records: A study.
         learning: Its configurations against the floor; None: not looked at.
     """
-    found = [*of_data(records), *of_runs(records), *_of_curves(records)]
+    found = [*of_data(records), *of_runs(records)]
     found += _of_learning(records, learning) if learning is not None else []
     return sorted(dict.fromkeys(found), key=lambda warning: warning.severity)
-
-
-def _of_curves(records: StudyResults) -> Iterator[Warning]:
-    confirmed = [trial for trial in records.trials if trial.phase != "search"]
-    for runs, severity in ((confirmed, Severity.INVALID), (records.of_phase("search"), Severity.LIMITED)):
-        words = divergence_words(runs)
-        if words:
-            yield Warning("diverged", severity, words, "Lower `schedule.lr` or set `schedule.clip_norm`, and run again")
 
 
 def _of_learning(records: StudyResults, learning: Learning) -> Iterator[Warning]:
