@@ -18,7 +18,7 @@ class ShapeError(TuneCmxError):
 
 
 class TrialError(TuneCmxError):
-    """One training run cannot go on; the search records the reason and goes on without it."""
+    """One training run failed; the search notes the reason and continues with the others."""
 
 
 class StorageError(TuneCmxError):

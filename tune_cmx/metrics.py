@@ -77,7 +77,7 @@ METRICS: dict[str, Metric] = {
         "",
         "lower",
         digits=4,
-        aliases=("loss", "final_train_loss", "val_loss"),
+        aliases=("loss", "final_train_loss"),
     ),
     "hours": Metric(
         "training time",
@@ -108,7 +108,11 @@ METRICS: dict[str, Metric] = {
         "lower",
         "exact",
         1,
-        ("gflop", "flops", "macs", "gmacs"),
+        ("gflop",),
+    ),
+    "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
+    "macs": Metric(
+        "MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0, ("gmacs",)
     ),
     "model_size_mb": Metric(
         "file size",

@@ -53,7 +53,7 @@ def current_study(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if not is_old(content):
         _refuse_unknown(content["form"], path)
         return dict(content)
-    study = _renamed(content, {_OLD_BASELINE: _BASELINE, "twins": "equivalent"})
+    study = _renamed(content, control=_BASELINE, twins="equivalent")
     if study.get("baseline") == _OLD_BASELINE:
         study["baseline"] = _BASELINE
     for key in _SECTIONS:
@@ -128,7 +128,8 @@ def _refuse_unknown(form: Any, path: Path) -> None:
         )
 
 
-def _renamed(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(content: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """The content with today's keys; a keyword is the key of version 0.1.0."""
     return {names.get(key, key): value for key, value in content.items()}
 
 
@@ -164,14 +165,14 @@ def _selection(selection: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _import(about: Mapping[str, Any]) -> dict[str, Any]:
-    return _renamed(about, {"controls": "baselines"})
+    return _renamed(about, controls="baselines")
 
 
 def _split(split: Mapping[str, Any]) -> dict[str, Any]:
     counts = split.get("counts")
     if not isinstance(counts, Mapping):
         return dict(split)
-    return {**split, "counts": {part: _renamed(about, {"frames": "images"}) for part, about in counts.items()}}
+    return {**split, "counts": {part: _renamed(about, frames="images") for part, about in counts.items()}}
 
 
 _SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import, "split": _split}
@@ -180,7 +181,7 @@ _SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import, "split
 def _claim(claim: Any) -> Any:
     if not isinstance(claim, Mapping):
         return claim
-    return {key: _side(value) for key, value in _renamed(claim, {_OLD_BASELINE: _BASELINE}).items()}
+    return {key: _side(value) for key, value in _renamed(claim, control=_BASELINE).items()}
 
 
 def _side(value: Any) -> Any:
@@ -192,14 +193,14 @@ def _side(value: Any) -> Any:
 def _robustness_of(part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
-    new = _renamed(part, {"undisturbed": "clean", "disturbed": "corrupted"})
+    new = _renamed(part, undisturbed="clean", disturbed="corrupted")
     if isinstance(new.get("corrupted"), list):
         new["corrupted"] = [_corrupted(one) if isinstance(one, Mapping) else one for one in new["corrupted"]]
     return new
 
 
 def _corrupted(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    new = _renamed(outcome, {"disturbance": "corruption"})
+    new = _renamed(outcome, disturbance="corruption")
     corruption = new.get("corruption")
     if isinstance(corruption, Mapping) and corruption.get("kind") in _OLD_KINDS:
         new["corruption"] = {**corruption, "kind": _OLD_KINDS[corruption["kind"]]}

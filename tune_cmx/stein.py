@@ -1,10 +1,10 @@
 """Stein's two-stage rule: how many seeds a wanted precision takes, and the interval that belongs to it.
 
-Seeds that are added until an interval is narrow enough stop where chance made the spread small, and the last interval
-covers too little. Stein fixes the number once, from a pilot, and keeps the pilot's standard deviation s and its n0 - 1
-degrees of freedom to the end: sqrt(N)·(mean of all N - true difference) / s then has Student's t distribution exactly,
-for N hangs on the pilot's spread alone, and that is independent of its mean. So it stays where one N serves several
-arms with one baseline, and where a maximum caps it: what N was computed from are spreads, whichever and however many.
+If seeds are added until an interval is narrow enough, they stop where chance made the spread small, and the last
+interval covers too little. Stein fixes the number once, from a pilot of n0 seeds, and keeps the pilot's standard
+deviation s and its n0 - 1 degrees of freedom. Then sqrt(N)·(mean of all N - true difference) / s has Student's t
+distribution exactly: N depends on the pilot's spread, which is independent of its mean. This also holds where one N
+serves several configurations with one baseline, and where a maximum limits N, because N is computed from spreads alone.
 
 Source: C. Stein, A two-sample test for a linear hypothesis whose power is independent of the variance, Annals of
 Mathematical Statistics 16 (1945). Exact for normal differences.

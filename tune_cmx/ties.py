@@ -1,4 +1,4 @@
-"""Comparisons of computed numbers, in which numbers that are equal but for rounding are equal.
+"""Comparisons of computed numbers that treat numbers as equal if they differ by rounding alone.
 
 Two sums of the same numbers in another order differ in the last bit. A raw `>=` then loses ties, and a sort puts equal
 things in an order that nobody chose. Every comparison of means, sums, differences and p values goes through this file.
@@ -61,5 +61,5 @@ def reach(values: NDArray[np.float64], bound: float, size: float) -> int:
 
 
 def no_spread(values: NDArray[np.float64]) -> bool:
-    """Whether all values agree but for rounding."""
+    """Whether all values agree up to rounding."""
     return bool(np.ptp(values) <= 1e-9 * float(np.abs(values).max()))

@@ -12,7 +12,7 @@ UNKNOWN = "-"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Fixed digits, never a negative zero; a hyphen where there is no number."""
+    """Fixed digits, never a negative zero; a hyphen for an unknown value."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     text = f"{round(value, 9):.{digits}f}"  # 3.025 and 3.0250000000000004 print alike
@@ -103,7 +103,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A setting as it stands in a configuration; a hyphen for none."""
+    """A setting as a configuration has it; a hyphen for none."""
     if value is None:
         return UNKNOWN
     if isinstance(value, float):

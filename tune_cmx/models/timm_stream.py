@@ -2,7 +2,7 @@
 
 timm's own feature interface (`features_only`) gives most hierarchies as a list of modules in the order in which data
 meet them, with the ends of the stages marked; a fusion can stand between two of those. Families that it gives as one
-whole with hooks (EfficientNet, MobileNet) or through getters (ViT, MViT, Twins) cannot be stepped, and are refused.
+whole with hooks (EfficientNet, MobileNet) or through getters (ViT, MViT) cannot be stepped, and are refused.
 
 Axes: B batch, C channels, H W rows and columns.
 """
