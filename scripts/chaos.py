@@ -219,7 +219,7 @@ def table(chaos: Chaos, alone: Study, alone_s: float) -> str:
         ["study", "wall time", "trials", "sessions of trials", "epochs"],
         [
             ["uninterrupted", f"{alone_s:.0f} s", str(len(alone.records())), str(sessions[0]), str(alone.epochs())],
-            ["corrupted", f"{total_s:.0f} s", str(len(study.records())), str(sessions[1]), str(study.epochs())],
+            ["killed", f"{total_s:.0f} s", str(len(study.records())), str(sessions[1]), str(study.epochs())],
         ],
     )
     return page.text()
@@ -231,7 +231,7 @@ def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
     space = space_file(folder / "space.yaml", arguments.variant, arguments.searcher)
     alone = Study(folder / "alone", space, data, arguments.at_a_time, ray)
     alone.folder.mkdir()
-    study = Study(folder / "corrupted", space, data, arguments.at_a_time, ray)
+    study = Study(folder / "killed", space, data, arguments.at_a_time, ray)
     try:
         start_s, epoch_s, alone_s = uninterrupted(alone)
         epochs = alone.epochs()
@@ -248,7 +248,7 @@ def run(arguments: argparse.Namespace, folder: Path, ray: Path) -> int:
             finally:
                 study.end()
                 if arguments.folder:
-                    shutil.copytree(study.folder, folder / "corrupted.kept", ignore=shutil.ignore_patterns(FILLER))
+                    shutil.copytree(study.folder, folder / "killed.kept", ignore=shutil.ignore_patterns(FILLER))
     finally:
         alone.end()
     for problem in problems:

@@ -5,8 +5,8 @@
 #   sbatch --account=ACCOUNT --partition=PARTITION scripts/cluster/slurm.sh \
 #       search_spaces/cssa_stages.yaml --data /shared/DATA --output-dir /shared/runs --gpus-per-trial 0.5
 #
-# Near its time limit, after preemption and after the loss of its first node the job is queued again, and the study goes
-# on where it was. `scancel JOB` ends it for good; the same sbatch line takes it up. See docs/cluster.md.
+# Near its time limit, after preemption and after the loss of its first node the job is queued again, and the study
+# resumes. `scancel JOB` ends it for good; the same sbatch line resumes it. See docs/cluster.md.
 
 #SBATCH --job-name=tune-cmx
 #SBATCH --nodes=2

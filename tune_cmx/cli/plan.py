@@ -205,7 +205,7 @@ def _costs(
             workers=loaders(workers, here, threads),
         )
     check_s = seconds_to_check(study.baseline.config.model, prepared)
-    return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test), check_s=check_s)
+    return Costs(ModelSizes(prepared), times, images=len(prepared.split.test), check_s=check_s)
 
 
 def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:

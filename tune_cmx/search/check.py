@@ -1,4 +1,4 @@
-"""What can be known of a study before it costs anything: every model built, every arm set against the baseline."""
+"""What can be known of a study before it costs anything: every model is built and compared with the baseline."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
 
 
 def check_study(study: Study, prepared: Prepared | None) -> Checked:
-    """Build every arm, and find those that are one function.
+    """Build every configuration, and find those that are one function.
 
     Raises:
         ConfigError: As `build_arms` does.
@@ -27,7 +27,7 @@ def check_study(study: Study, prepared: Prepared | None) -> Checked:
 
 
 def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
-    """Build every arm's model on the CPU, and step it once; one that several arms share only once.
+    """Build every configuration's model on the CPU and step it once; equal models are built once.
 
     Args:
         study: Parsed; random draws are built as drawn, and the ends of their ranges besides.

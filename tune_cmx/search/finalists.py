@@ -1,4 +1,4 @@
-"""Which arms a search ends with, and which of them wins once they are confirmed.
+"""Which configurations a search ends with, and which of them is selected once they are confirmed.
 
 Pure functions of validation metrics: the runner feeds them from records, scripts/replay.py from simulated curves.
 """
@@ -17,7 +17,7 @@ benchmarks/replay.md has the gain."""
 
 @dataclass(frozen=True)
 class SearchResult:
-    """How far the search trained an arm, and what it saw."""
+    """How far the search trained a configuration, and what it saw."""
 
     arm: str
     fraction: float
@@ -27,7 +27,7 @@ class SearchResult:
 
 
 def rank(results: Sequence[SearchResult], smooth_epochs: int) -> list[SearchResult]:
-    """The arms by merit: furthest trained first, then by the smoothed metric; ties stay in the order given.
+    """The configurations by merit: furthest trained first, then by the smoothed metric; ties stay in the order given.
 
     What was stopped at an early rung lost to those that went on, so a higher value there does not count. An undefined
     metric is below every other.
@@ -41,7 +41,7 @@ def rank(results: Sequence[SearchResult], smooth_epochs: int) -> list[SearchResu
 
 
 def finalists(results: Sequence[SearchResult], smooth_epochs: int, count: int) -> list[str]:
-    """The arms that the search ends with, the best first.
+    """The configurations that the search ends with, the best first.
 
     Args:
         results: Of each trial that did not fail, in the order in which they were drawn.

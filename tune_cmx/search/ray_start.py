@@ -53,7 +53,7 @@ def start_ray(address: str | None, cpus: int | None, *, say: Callable[[str], Non
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with _told_if_slow(say), _patient_node():
+    with _told_if_slow(say), _long_start():
         try:
             if address is None:
                 ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
@@ -80,7 +80,7 @@ def _told_if_slow(say: Callable[[str], None] | None) -> Iterator[None]:
 
 
 @contextmanager
-def _patient_node() -> Iterator[None]:
+def _long_start() -> Iterator[None]:
     """Let a new node take `LIMIT_S` to start."""
     ask: Callable[[str, str], Any] = services.get_node
     start: Callable[..., Any] = services.start_raylet

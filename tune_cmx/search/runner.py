@@ -104,7 +104,7 @@ class _Course:
     note: Callable[..., None]
 
     def search(self) -> list[str]:
-        """Run every phase; the arms that the search ends with."""
+        """Run every phase; the configurations that the search ends with."""
         study = self.opened.study
         self.note("searching", finalists=[], phases=[])
         searched: dict[str, RunFolder] = {}
@@ -233,7 +233,7 @@ class _Course:
         return winner(curves, searched, stopping.smooth_epochs)
 
     def _repeat(self, names: Sequence[str], seeds: Sequence[int], title: str) -> Mapping[str, list[RunFolder]]:
-        """Train arms on seeds, a seed of all arms after the other."""
+        """Train configurations on seeds: all of them on one seed, then all on the next."""
         arms = self.opened.study.arms
         records = [self.opened.plan(arms[name], seed, "confirm") for seed in seeds for name in names]
         if not self.runner.run("confirm", title, records, stopping=False):

@@ -1,4 +1,4 @@
-"""Trials of earlier studies, imported ones too, with which TPE begins: told as observations, never as replicates."""
+"""Trials of earlier studies and imports, with which TPE begins: they are observations, never replicates."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -75,12 +75,12 @@ def refuse_cold(study: Study) -> None:
     searcher = study.file.searcher
     if not isinstance(searcher, TpeSearcher):
         raise ConfigError(
-            f"--warm-start: searcher {searcher.kind} draws without regard to results; set searcher: {{kind: tpe, "
+            f"--warm-start: searcher {searcher.kind} does not learn from results; set searcher: {{kind: tpe, "
             f"trials: N}} in {study.source}, or leave --warm-start out"
         )
     if searcher.objectives:
         raise ConfigError(
-            "--warm-start gives one value a trial, and searcher.objectives names "
+            "--warm-start gives one value for each trial, and searcher.objectives has "
             f"{', '.join(searcher.objectives)}; leave --warm-start or the objectives out"
         )
 
@@ -108,7 +108,7 @@ def choose(study: Study, folders: Sequence[str], candidates: Sequence[Candidate]
                 unknown[path] = None
             else:
                 different.setdefault(f"{path} is {theirs} there and {ours} here", []).append(candidate.name)
-    said = [f"their protocol is another one: {what} ({len(names)} of {len(used)})" for what, names in different.items()]
+    said = [f"their protocol differs: {what} ({len(names)} of {len(used)})" for what, names in different.items()]
     if unknown:
         more = f" and {len(unknown) - 4} more fields" if len(unknown) > 4 else ""
         said.append(f"not known of them: {', '.join(list(unknown)[:4])}{more}")

@@ -52,7 +52,7 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
     run: "Run", data: Path, space: Path, tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
-    probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], frame_s=0.1, source="a probe")
+    probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], image_s=0.1, source="a probe")
     monkeypatch.setattr("tune_cmx.search.planning.costs.probed_times", lambda *_, **__: probed)
     flags = ("--data", data, "--from", tmp_path / "earlier", "--gpus", 0, "--set", "compute.precision=fp32")
     code, output, _ = run("plan", space, *flags)
@@ -74,7 +74,7 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
         (["--gpus", "2", "--gpus-per-trial", "2"], "--gpus-per-trial: from 0 to 1"),
         (["--gpus", "0", "--cpus-per-trial", "9999"], "--cpus-per-trial: a trial needs 9999 of "),
         (["--gpus", "1", "--set", "schedule.processes=2"], "--gpus: a trial needs 2 of 1 GPU"),
-        (["--gpus", "0", "--from", "nowhere"], "--from: nowhere holds no records"),
+        (["--gpus", "0", "--from", "nowhere"], "--from: nowhere holds no run folders"),
         (["--set", "schedule.epoch=3"], "unknown key"),
     ],
 )

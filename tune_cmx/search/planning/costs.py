@@ -1,4 +1,4 @@
-"""What a trial of an arm takes: seconds by earlier records or a probe, bytes and operations by the model's shapes."""
+"""The cost of a trial: seconds by earlier run folders or a probe, bytes and operations by the model's shapes."""
 
 import math
 import statistics
@@ -57,14 +57,14 @@ class Times:
     """What is known of the time that trials take, and from where."""
 
     epochs: Sequence[EpochTime]
-    frame_s: float
+    image_s: float
     """To evaluate an image."""
     source: str
     """For people."""
     process_s: float = PROCESS_S
     start_s: float = START_S
     probed: Sequence[Probed] = ()
-    """In the order of the arms; none where earlier records tell the time."""
+    """In the order of the configurations; none where earlier run folders give the times."""
 
 
 @dataclass
@@ -73,10 +73,10 @@ class Costs:
 
     sizes: ModelSizes
     times: Times
-    frames: int
+    images: int
     """That a trial is evaluated on at its end."""
     check_s: float = 0.0
-    """To build and audit an arm, before the start."""
+    """To build and audit a configuration, before the start."""
     _epoch_s: dict[str, float] = field(default_factory=dict)
 
     def epoch_s(self, config: TrialConfig) -> float:
@@ -136,7 +136,7 @@ def earlier_times(
     """The times of earlier trials of this data set and device, with the arms' image sizes and ways to compute.
 
     Args:
-        folders: Studies, or folders of records, or records.
+        folders: Study folders, folders of run folders, or run folders.
         prepared: The data set.
         configs: The arms', as far as they are known.
         device: `cpu` or `cuda`.
@@ -146,16 +146,16 @@ def earlier_times(
         `2 (another data set), 1 (another device)`.
 
     Raises:
-        ConfigError: A folder has no records at all.
+        ConfigError: A folder has no run folders at all.
     """
     sizes = ModelSizes(prepared)
     found: list[EpochTime] = []
-    frames: list[float] = []
+    image_times: list[float] = []
     other: Counter[str] = Counter()
     for folder in folders:
         files = sorted(folder.rglob("trial.json"))
         if not files:
-            raise ConfigError(f"--from: {folder} holds no records; name a study's folder, as in runs/demo")
+            raise ConfigError(f"--from: {folder} holds no run folders; name a study folder, as in runs/demo")
         for file in files:
             record = RunFolder(file.parent)
             reason, rows = _refusal(record, prepared, configs, device), record.rows()
@@ -166,16 +166,16 @@ def earlier_times(
             seconds = last["seconds"] / last["epoch"]
             gflop, way = sizes.of(config.model).gflop, _way_of(record, config)
             found.append(EpochTime(as_text(dump(config.model)), way, gflop, config.schedule.batch_size, seconds))
-            frames.append(last["val/milliseconds"] / 1000)
+            image_times.append(last["val/milliseconds"] / 1000)
     if found and not set(map(_planned_way, configs)) <= {epoch.way for epoch in found}:
-        other["computed as some arms are, and not the others"] += len(found)
+        other["computed as only some of the configurations are"] += len(found)
         found = []
     left_out = ", ".join(f"{count} ({why})" for why, count in other.items())
     if not found:
         return None, left_out
     trials = "1 earlier trial" if len(found) == 1 else f"{len(found)} earlier trials"
     source = f"{trials} on {'a GPU' if device == 'cuda' else 'the CPU'}" + (f"; left out: {left_out}" if other else "")
-    return Times(found, statistics.fmean(frames), source), left_out
+    return Times(found, statistics.fmean(image_times), source), left_out
 
 
 def _way_of(record: RunFolder, config: TrialConfig) -> str:
@@ -206,7 +206,7 @@ def _image_size(config: TrialConfig) -> tuple[int, int]:
 def probed_times(
     configs: Sequence[TrialConfig], prepared: Prepared, device: str, *, side_by_side: int, threads: int, workers: int
 ) -> Times:
-    """Train some steps of the baseline and of the arms that compute most and least, as many at a time as in the study.
+    """Train some steps of the baseline, the largest and the smallest configuration, as many at a time as in the study.
 
     Args:
         configs: The arms', the baseline's first.
@@ -230,7 +230,7 @@ def probed_times(
             batch, gflop, way = config.schedule.batch_size, sizes.of(config.model).gflop, _planned_way(config)
             epochs.append(EpochTime(as_text(dump(config.model)), way, gflop, batch, times.epoch_s(train, val, batch)))
             probed.setdefault(as_text(dump(config)), Probed(config, times.step_s, times.peak))
-    arms = "1 arm" if len(chosen) == 1 else f"{len(chosen)} arms"
+    arms = "1 configuration" if len(chosen) == 1 else f"{len(chosen)} configurations"
     beside = f", {side_by_side} at a time" if side_by_side > 1 else ""
     return Times(
         epochs,
@@ -243,7 +243,7 @@ def probed_times(
 
 
 def seconds_to_check(model: ModelConfig, prepared: Prepared) -> float:
-    """What `check` takes to build and audit an arm."""
+    """The time in which `check` builds and audits a configuration."""
     began = time.monotonic()
     detector = build_for(model, prepared)
     inspected(detector)

@@ -34,7 +34,7 @@ REPORT_S = 0.1
 _SPREAD = _HOPED = 0.7
 """Standard deviation of the arms' levels, in points; and by how much an arm that a claim names is hoped to be better:
 it is a finalist more often than another, and costs nothing more then."""
-_RECORD_BYTES, _FRAME_BYTES = 60_000, 2_000
+_RECORD_BYTES, _IMAGE_BYTES = 60_000, 2_000
 """A run folder without its checkpoint, with what Ray keeps of the trial; the detections on an image."""
 
 
@@ -210,7 +210,7 @@ class _Play:
             values=values[: most_epochs(self._stopping, epochs)] if most else values,
             epoch_s=costs.epoch_s(arm.config) + REPORT_S,
             start_s=costs.times.start_s + (costs.times.process_s if gpu else 0.0),  # on the CPU a process is kept
-            end_s=costs.times.frame_s * costs.frames,
+            end_s=costs.times.image_s * costs.images,
         )
 
     def _in_full_s(self, name: str) -> float:
@@ -227,7 +227,7 @@ class _Play:
         """What a trial leaves, or holds where it is not complete."""
         costs, config = self._costs, arm.config
         state = 0 if complete else costs.state_bytes(config)
-        return _RECORD_BYTES + costs.weights_bytes(config) + state + costs.frames * _FRAME_BYTES
+        return _RECORD_BYTES + costs.weights_bytes(config) + state + costs.images * _IMAGE_BYTES
 
     def _amount(self, searches: Sequence[Simulation], names: Sequence[str], seeds: int, disk: float) -> Amount:
         """The search's parts, the confirmation of these arms, and what is spent beside both."""

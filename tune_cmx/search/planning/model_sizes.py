@@ -38,7 +38,7 @@ class ModelSizes:
     def __init__(self, prepared: Prepared) -> None:
         self._bands = {name: len(found) for name, found in prepared.data.bands.items()}
         self._classes = len(prepared.data.classes)
-        self._frame = prepared.audit.usual_size
+        self._image = prepared.audit.usual_size
         self._detectors: dict[str, ModelSize] = {}
         self._fusions: dict[str, ModelSize] = {}
 
@@ -48,7 +48,7 @@ class ModelSizes:
         Raises:
             ConfigError: The model cannot be built, or the data lack a modality.
         """
-        height, width = network_size(model.detector, *self._frame)
+        height, width = network_size(model.detector, *self._image)
         plain = model.model_copy(update={"fusion": FusionConfig(kind="add"), "carry": "separate"})
         key = as_text(dump(plain))
         if key not in self._detectors:

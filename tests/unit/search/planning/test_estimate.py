@@ -82,7 +82,7 @@ def costs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Costs
         write_record(folder / "earlier" / arm.id, prepared, arm.config, 10.0)
     times, _ = earlier_times([folder / "earlier"], prepared, [study.baseline.config], "cpu")
     assert times is not None
-    return Costs(ModelSizes(prepared), times, frames=len(prepared.split.test))
+    return Costs(ModelSizes(prepared), times, images=len(prepared.split.test))
 
 
 def planned(study: Study, costs: Costs, places: int = 2, **options: Any) -> Estimate:
@@ -199,8 +199,8 @@ def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operation
     times, _ = earlier_times([tmp_path / "earlier"], prepared, [baseline], "cpu")
     assert times is not None
     assert times.source == "3 earlier trials on the CPU"
-    assert times.frame_s == pytest.approx(0.05)
-    costs = Costs(ModelSizes(prepared), times, frames=4)
+    assert times.image_s == pytest.approx(0.05)
+    costs = Costs(ModelSizes(prepared), times, images=4)
     assert costs.epoch_s(baseline) == 21.0
     assert costs.epoch_s(arm) == 10.0
     assert costs.epoch_s(other) < 21.0
@@ -227,7 +227,7 @@ def test_records_of_something_else_say_nothing(
     times, _ = earlier_times([tmp_path / "earlier"], prepared, [config], "cpu")
     assert times is not None
     assert times.source == f"1 earlier trial on the CPU; left out: {left_out}"
-    with pytest.raises(ConfigError, match=r"--from: .* holds no records"):
+    with pytest.raises(ConfigError, match=r"--from: .* holds no run folders"):
         earlier_times([tmp_path / "nowhere"], prepared, [config], "cpu")
 
 
@@ -242,7 +242,7 @@ def test_an_arm_has_the_time_of_records_that_compute_as_it_does(
     asked = [tmp_path / "earlier"], prepared
     times, _ = earlier_times(*asked, [rounded, exact], "cpu")
     assert times is not None
-    costs = Costs(ModelSizes(prepared), times, frames=4)
+    costs = Costs(ModelSizes(prepared), times, images=4)
     assert (costs.epoch_s(rounded), costs.epoch_s(exact)) == (10.0, 20.0)
-    nothing = None, "1 (computed in another way), 1 (computed as some arms are, and not the others)"
+    nothing = None, "1 (computed in another way), 1 (computed as only some of the configurations are)"
     assert earlier_times(*asked, [rounded, apart], "cpu") == nothing
