@@ -84,9 +84,10 @@ def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) ->
         _results(page, records, arms, place)
     search_section(page, records, place, ranked=not learnt.nothing)
     phases_section(page, records)
-    importance_section(page, records)
+    if not learnt.nothing:
+        importance_section(page, records)
     confirmation_section(page, records)
-    cost_section(page, records, place)
+    cost_section(page, records)
     failures_section(page, records)
     if len(found) > GRAVEST:
         page.heading(ALL_WARNINGS)

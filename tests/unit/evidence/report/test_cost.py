@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from conftest import StudyWriter
 
 
-def section(writer: StudyWriter, *, drawn: bool = False) -> str:
-    records = read_study(writer.write())
-    place = writer.folder / "report" if drawn else None
-    (writer.folder / "report").mkdir(exist_ok=True)
+def section(writer: StudyWriter) -> str:
     page = Page()
-    cost_section(page, records, place)
+    cost_section(page, read_study(writer.write()))
     return page.text()
 
 
@@ -31,7 +28,7 @@ def cells(text: str) -> dict[str, list[str]]:
 
 def test_hours_against_the_grid_with_one_seed_and_with_all(undecided: StudyWriter) -> None:
     """Search 6 + 6 + 2 epochs, confirmation 9 x 6, of 10 s each; the grid is 3 arms x 6 epochs, on 1 and on 3 seeds."""
-    text = section(undecided, drawn=True)
+    text = section(undecided)
     found = cells(text)
     assert found["search"] == ["3", "14", "0.039", "21 %"]
     assert found["confirm"] == ["9", "54", "0.150", "79 %"]
@@ -41,7 +38,6 @@ def test_hours_against_the_grid_with_one_seed_and_with_all(undecided: StudyWrite
         "The study took 68 epochs. That is 126 % of the 54 epochs of the exhaustive grid with the baseline, 3 seeds."
         in text
     )
-    assert (undecided.folder / "report" / "cost.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -106,16 +106,6 @@ def test_the_promoting_variant_is_named(promoting: StudyWriter) -> None:
     assert "bracket" not in text
 
 
-def test_a_paused_trial_that_is_resumed_or_stopped_counts_once(promoting: StudyWriter) -> None:
-    text = section(report_of(promoting), SEARCH)
-    _, rungs = cells(text)
-    assert rungs == [
-        ["rung", "trials reached", "resumed", "paused", "stopped", "lowest value resumed", "highest value not resumed"],
-        ["2", "4", "1", "1", "2", "12.00", "10.00"],
-    ]
-    assert "A paused trial may still be resumed" in text
-
-
 def test_a_paused_trial_of_an_unfinished_study(promoting: StudyWriter) -> None:
     promoting.trial("s-p", "stages-1", "search", epochs=2, status="paused")
     promoting.study["status"] = "interrupted"
@@ -133,7 +123,7 @@ def test_the_stopping_variant_is_named_also_in_studies_older_than_the_key(
     assert "The stopping variant ends a trial that is not in the upper 1/3" in section(report_of(undecided), SEARCH)
 
 
-def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) -> None:
+def test_brackets_are_named(promoting: StudyWriter) -> None:
     promoting.study["early_stopping"]["brackets"] = 2
     lines = [
         {"trial": name, "rung": rung, "value": 9.0, "decision": "continue", "bracket": bracket}
@@ -144,12 +134,6 @@ def test_brackets_are_named_and_have_rungs_of_their_own(promoting: StudyWriter) 
     promoting.rungs(*lines)
     text = section(report_of(promoting), SEARCH)
     assert "rungs 2, 6, 2 brackets, the later ones from rung 6 on. The promoting" in text
-    assert [row[:3] for row in cells(text)[1]] == [
-        ["bracket", "rung", "trials reached"],
-        ["0", "2", "1"],
-        ["0", "6", "1"],
-        ["1", "6", "1"],
-    ]
 
 
 def test_a_stop_without_a_cutoff_shows_its_value(writer: StudyWriter) -> None:
@@ -167,7 +151,6 @@ def test_search_tables_are_by_phase(phased: StudyWriter) -> None:
         "[stages 4, threshold 0.3",
         "[stages 4, threshold 0.7",
     }
-    assert [cells(part)[1][1][:2] for part in (first, second)] == [["2", "2"], ["2", "1"]]
 
 
 def test_phases_say_what_they_varied_kept_and_cost(phased: StudyWriter) -> None:
@@ -178,7 +161,6 @@ def test_phases_say_what_they_varied_kept_and_cost(phased: StudyWriter) -> None:
         ["threshold", f"{THRESHOLD} (3 values)", "stages 4, threshold 0.3; stages 4", "3", "2", "12", "2.0 min"],
         ["all", "-", "-", "4", "4", "20", "3.3 min"],
     ]
-    assert "would have 6 configurations, 36 epochs in full on one seed; the phases have 4" in text
 
 
 def test_the_phase_that_is_not_over_holds_the_trials_of_none(phased: StudyWriter) -> None:
@@ -192,14 +174,6 @@ def test_phases_without_the_space_on_record_name_the_fields_that_differ(phased: 
     del phased.study["space"]
     text = section(report_of(phased), "Phases")
     assert "model.fusion.stages (2 values)" in text
-    assert "A single search" not in text
-
-
-def test_a_conditional_space_is_not_multiplied_out(phased: StudyWriter) -> None:
-    phased.study["space"]["threshold"][THRESHOLD]["when"] = {"model.fusion.kind": "cssa"}
-    text = section(report_of(phased), "Phases")
-    assert f"{THRESHOLD} (3 values, where model.fusion.kind is cssa)" in text
-    assert "A single search" not in text
 
 
 def test_one_search_has_no_section_of_phases(undecided: StudyWriter) -> None:
@@ -291,4 +265,4 @@ def test_keys_that_nobody_knows_break_nothing(promoting: StudyWriter) -> None:
     promoting.trial("s-x", "gone", "search", future=[1], imported_from="elsewhere")
     path = promoting.write() / "search" / "rungs.jsonl"
     path.write_text(path.read_text() + '{"trial": "s-x", "rung": 2, "value": 1.0, "decision": "later", "future": 1}\n')
-    assert "resumed" in section(write_report(promoting.folder).read_text(encoding="utf-8"), SEARCH)
+    assert "[gone](../trials/s-x/)" in section(write_report(promoting.folder).read_text(encoding="utf-8"), SEARCH)

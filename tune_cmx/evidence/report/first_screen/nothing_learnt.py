@@ -18,5 +18,5 @@ def causes_section(page: Page, records: StudyResults, learning: Learning) -> Non
     page.paragraph(
         "You may not write that one configuration is above another, or that they are equal. "
         "This report has no differences, no selected configuration and no example images, because none would mean "
-        "anything."
+        "anything. It does not answer the claims of the study's file either."
     )

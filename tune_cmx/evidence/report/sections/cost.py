@@ -3,21 +3,17 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tune_cmx.config.searchers import SEARCHERS
-from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
-from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
 
 PHASES = ("search", "confirm", "single")
-PLOT = "cost.png"
 
 
 @dataclass(frozen=True)
@@ -31,19 +27,18 @@ class Bill:
     """Of one device each: a trial on two GPUs counts twice its seconds."""
 
 
-def cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
+def cost_section(page: Page, records: StudyResults) -> None:
     """Parameters, FLOPs and time by configuration, then hours by phase against every configuration in full.
 
     Args:
         page: Receives the section.
         records: A study.
-        place: The report's folder, which receives the picture; None: none is drawn.
     """
     if not any(trial.epochs for trial in records.trials):
         return
     page.heading("Cost")
     _by_arm(page, records)
-    _hours(page, records, place)
+    _hours(page, records)
 
 
 def milliseconds(trial: Trial) -> float | None:
@@ -151,7 +146,7 @@ def _by_arm(page: Page, records: StudyResults) -> None:
     page.table(header, rows)
 
 
-def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
+def _hours(page: Page, records: StudyResults) -> None:
     spent = [_bill(phase, found) for phase in PHASES if (found := records.of_phase(phase))]
     whole = _bill("all", records.trials)
     seeds = seeds_planned(records)
@@ -169,9 +164,6 @@ def _hours(page: Page, records: StudyResults, place: Path | None) -> None:
     losses = lost_words(records)
     if losses:
         page.bullets(losses)
-    if grids and place is not None:
-        _plot(records, [*spent, *grids], unit, place / PLOT)
-        page.image(PLOT, f"{unit} by phase, and those of every configuration in full")
 
 
 def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
@@ -233,13 +225,3 @@ def _spread(seconds: Sequence[float]) -> str:
         return UNKNOWN
     sd = f" ± {duration(statistics.stdev(seconds))}" if len(set(seconds)) > 1 else ""
     return f"{duration(statistics.fmean(seconds))}{sd}"
-
-
-def _plot(records: StudyResults, bills: Sequence[Bill], unit: str, path: Path) -> None:
-    figure, ((axes,),) = panels(1, 6.5, 0.9 + 0.35 * len(bills))
-    drawn = list(reversed(bills))
-    colours = [GREY if bill.name.startswith("every configuration") else BLUE for bill in drawn]
-    axes.barh(range(len(drawn)), [bill.hours for bill in drawn], color=colours, height=0.6)
-    axes.set_yticks(range(len(drawn)), [bill.name for bill in drawn])
-    axes.set_xlabel(f"{unit} (grey: estimated)", fontsize=SMALL)
-    finish(figure, stamps(records), path)

@@ -1,6 +1,5 @@
 """A search in several phases: what each varied, kept and cost."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,27 +19,24 @@ class SearchPhase:
     arms: tuple[str, ...]
     kept: tuple[str, ...]
     trials: tuple[Trial, ...]
-    rungs: tuple[Mapping[str, Any], ...]
 
 
 def search_phases(records: StudyResults) -> list[SearchPhase]:
     """The phases in their order, then what belongs to none; one phase without a name where there was one search."""
     trials, over = records.of_phase("search"), records.study.phases
     if not has_phases(records):
-        return [SearchPhase("", tuple(dict.fromkeys(trial.arm for trial in trials)), (), tuple(trials), records.rungs)]
+        return [SearchPhase("", tuple(dict.fromkeys(trial.arm for trial in trials)), (), tuple(trials))]
     found, seen = [], set[str]()
     for phase in over:
         name, arms = phase.name, phase.arms
         own = tuple(trial for trial in trials if trial.arm in arms and trial.arm not in seen)
-        rungs = tuple(entry for entry in records.rungs if entry.get("phase") == name)
-        found.append(SearchPhase(name, arms, phase.kept, own, rungs))
+        found.append(SearchPhase(name, arms, phase.kept, own))
         seen.update(arms)
     rest = tuple(trial for trial in trials if trial.arm not in seen)
     names = {phase.name for phase in found}
-    loose = tuple(entry for entry in records.rungs if entry.get("phase") not in names)
-    if rest or loose:  # of the phase that is not over yet: they come one after the other
+    if rest:  # of the phase that is not over yet: they come one after the other
         name = next((name for name in records.study.space if name not in names), NO_PHASE)
-        found.append(SearchPhase(name, tuple(dict.fromkeys(trial.arm for trial in rest)), (), rest, loose))
+        found.append(SearchPhase(name, tuple(dict.fromkeys(trial.arm for trial in rest)), (), rest))
     return found
 
 
@@ -70,21 +66,10 @@ def phases_section(page: Page, records: StudyResults) -> None:
         ["all", UNKNOWN, UNKNOWN, str(len(arms)), *_cost([trial for phase in phases for trial in phase.trials])]
     )
     page.paragraph(
-        "Each phase starts from the configurations that the one before it kept. A configuration is trained once; its "
-        "cost "
-        "counts in the first phase that trained it."
+        "Each phase starts from the configurations that the one before it kept. A configuration is trained once, and "
+        "its cost counts in the first phase that trained it."
     )
     page.table(["phase", "varied", "kept", "configurations", "trained", "epochs", "training time"], rows, left=3)
-    crossed = _crossed(records)
-    if crossed is not None:
-        lengths = {trial.epochs_planned for phase in phases for trial in phase.trials}
-        length = lengths.pop() if len(lengths) == 1 else None
-        in_full = f", {crossed * length} epochs in full on one seed" if length else ""
-        page.paragraph(
-            "A single search over everything that the phases vary would have "
-            f"{count(crossed, 'configuration')}{in_full}; "
-            f"the phases have {len(arms)}. They leave out combinations with configurations that were not kept."
-        )
 
 
 def _varied(records: StudyResults, phase: SearchPhase) -> list[str]:
@@ -103,17 +88,6 @@ def _domain_words(domain: Mapping[str, Any]) -> str:
     words = count(len(ends), "value") if kind == "choice" else f"{kind} {ends[0]:g} to {ends[1]:g}"
     when = " and ".join(f"{path} is {value_text(value)}" for path, value in (domain.get("when") or {}).items())
     return f"{words}, where {when}" if when else words
-
-
-def _crossed(records: StudyResults) -> int | None:
-    """Configurations of one grid over all phases' choices; None: a range, or a field that depends on another."""
-    merged: dict[str, set[str]] = {}
-    for domains in records.study.space.values():
-        for path, domain in domains.items():
-            if "choice" not in domain or domain.get("when"):
-                return None
-            merged.setdefault(path, set()).update(repr(value) for value in domain["choice"])
-    return math.prod(len(values) for values in merged.values()) if merged else None
 
 
 def _cost(trials: Sequence[Trial]) -> list[str]:

@@ -1,6 +1,6 @@
 """The part of the report about the search: how trials were drawn and stopped, and what each gave."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CURVES = "curves.png"
 
 
 def search_section(page: Page, records: StudyResults, place: Path | None, *, ranked: bool = True) -> None:
-    """The learning curves, then every search trial, and what each rung decided; phase by phase.
+    """The learning curves, then every search trial with the rung that stopped it; phase by phase.
 
     Args:
         page: Receives the section.
@@ -60,7 +60,6 @@ def search_section(page: Page, records: StudyResults, place: Path | None, *, ran
             page.heading(f"Phase {phase.name}", level=3)
         if phase.trials:
             _trials(page, records, phase.trials, stopping, ranked)
-        _rungs(page, phase.rungs, stopping)
 
 
 def _trials(
@@ -143,48 +142,3 @@ def _stop_words(trial: Trial, stopping: EarlyStoppingState) -> str:
         at += f" ({clock}), epoch {value_text(stop.epoch)}"
     below = f" < {number(stop.cutoff)}" if stop.cutoff is not None else ""
     return f"{at}: {number(stop.value)}{below}"
-
-
-def _rungs(page: Page, entries: Sequence[Mapping[str, Any]], stopping: EarlyStoppingState) -> None:
-    if not entries:
-        return
-    several = len({entry.get("bracket") for entry in entries}) > 1
-    by_rung: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        by_rung.setdefault((entry.get("bracket") if several else None, entry["rung"]), []).append(entry)
-    promoting = stopping.variant == "promote"
-    header = ["resumed", "paused", "stopped", "lowest value resumed", "highest value not resumed"]
-    if not promoting:
-        header = ["stopped", "cutoff"]
-    rows = [
-        [
-            *([value_text(bracket)] if several else []),
-            value_text(rung),
-            str(len(group)),
-            *(_promotions(group) if promoting else _stops(group)),
-        ]
-        for (bracket, rung), group in sorted(by_rung.items(), key=lambda item: (str(item[0][0]), item[0][1]))
-    ]
-    words = "What each rung decided. Its cutoff moves as trials arrive:"
-    if promoting:
-        waiting = _deciding(entries, "pause")
-        words = f"What each rung decided{' so far. A paused trial may still be resumed' if waiting else ''}:"
-    page.paragraph(words)
-    page.table([*(["bracket"] if several else []), "rung", "trials reached", *header], rows)
-
-
-def _stops(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    cutoffs = [entry["cutoff"] for entry in entries if entry.get("cutoff") is not None]
-    span = UNKNOWN if not cutoffs else f"{number(min(cutoffs))} to {number(max(cutoffs))}"
-    return [str(_deciding(entries, "stop")), span]
-
-
-def _promotions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    on = [entry["value"] for entry in entries if entry.get("decision") == "continue"]
-    left = [entry["value"] for entry in entries if entry.get("decision") != "continue"]
-    counts = [str(_deciding(entries, decision)) for decision in ("continue", "pause", "stop")]
-    return [*counts, number(min(on, default=None)), number(max(left, default=None))]
-
-
-def _deciding(entries: Sequence[Mapping[str, Any]], decision: str) -> int:
-    return sum(entry.get("decision") == decision for entry in entries)
