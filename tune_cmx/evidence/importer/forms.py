@@ -14,6 +14,8 @@ from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.importer.run_values import RunValues, typed
 from tune_cmx.evidence.importer.vocabulary import Names, fields_of
 from tune_cmx.metrics import METRICS, SPLITS, scored
+from tune_cmx.state.json_file import json_object, parsed
+from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
 RESULTS_FILE = "final_results.json"
 _KNOWN_BESIDE = (
@@ -127,19 +129,26 @@ def _results_of(names: Names, *sections: Any) -> dict[str, Any]:
 
 
 def _beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """What our own `trial.json` beside the file says of the same run."""
+    """What our own `trial.json` beside the file says of the same run.
+
+    Raises:
+        DataError: A value that its field does not allow.
+    """
+    file = path.parent / TRIAL_FILE
     try:
-        trial = json.loads((path.parent / "trial.json").read_bytes())
-    except (OSError, ValueError):
+        trial = json_object(file, file.read_bytes())
+    except (OSError, DataError):
         return {}
-    if not isinstance(trial, dict) or trial.get("id") != content.get("experiment_id"):
+    if trial.get("id") != content.get("experiment_id"):
         return {}
-    lineage = trial.get("lineage")
-    known = {key: trial[key] for key in _KNOWN_BESIDE if key in trial}
-    if not isinstance(lineage, list):
+    least = {"id": trial["id"], "arm": "", "phase": "single", "status": "unknown"}
+    stated = {key: trial[key] for key in (*_KNOWN_BESIDE, "seconds") if key in trial}
+    state = parsed(TrialState, {**least, **stated}, file)
+    known = {key: value for key, value in state.as_json().items() if key in trial and key in _KNOWN_BESIDE}
+    if not isinstance(trial.get("lineage"), list):
         return known
-    seconds = trial.get("seconds") or None
-    return {**known, "resumed": len(lineage) > 1, "seconds": seconds, "cumulative_seconds": seconds}
+    seconds = state.seconds or None
+    return {**known, "resumed": len(trial["lineage"]) > 1, "seconds": seconds, "cumulative_seconds": seconds}
 
 
 def table_run(cells: Mapping[str, str], place: str, unnamed: str, names: Names, fractions: bool) -> tuple[Run, bool]:

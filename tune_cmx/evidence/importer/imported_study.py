@@ -12,12 +12,15 @@ from typing import Any
 from tune_cmx.config.names import MOST_LETTERS, field_text, free_name, fusion_title, stages_text
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected
-from tune_cmx.evidence.importer.forms import Run
+from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run
 from tune_cmx.evidence.importer.imported_claims import answered
 from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, Names, config_of, is_fusion
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.metrics import scored
 from tune_cmx.old_form import FORM
+from tune_cmx.state.json_file import write_json
+from tune_cmx.state.study_state import STUDY_FILE, ArmState, new_study_state, write_study_state
+from tune_cmx.state.trial_state import TRIAL_FILE, TrialState, new_trial_state, write_trial_state
 
 _UNKNOWN = ("code_version", "packages", "split_hash", "split_how", "data_fingerprint", "device", "protocol_hash")
 
@@ -58,37 +61,39 @@ def refuse_existing(folder: Path) -> None:
 def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[str, Any]], columns: Names) -> None:
     varying = varying_fields(found.runs)
     arms = _arms(found.runs, varying)
-    names = _record_names(found.runs)
+    names = _folder_names(found.runs)
     for run in found.runs:
         place = folder / "trials" / names[id(run)]
         place.mkdir(parents=True)
         arm, about = arms[_likeness(run)]
-        _json(place / "config.json", config_of(run.fields) if not run.by_split else run.content)
-        _json(place / "trial.json", _trial(run, names[id(run)], arm, about["label"]))
-        _json(place / "final_results.json", _results(run))
+        write_json(place / "config.json", config_of(run.fields) if not run.by_split else run.content)
+        write_trial_state(place / TRIAL_FILE, _trial(run, names[id(run)], arm, about.label))
+        write_json(place / RESULTS_FILE, _results(run))
     baselines = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.baselines))
-    content = {
-        "form": FORM,
-        "study": name,
-        "question": None,
-        "factors": [PATHS.get(field, field) for field in varying],
-        "baseline": baselines[0] if len(baselines) == 1 else None,
-        "arms": dict(arms.values()),
-        "claims": [],
-        "status": IMPORTED,
-        IMPORTED: {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "sources": found.sources,
-            "baselines": baselines,
-            "refused": found.refused,
-            "repeated": [{"left_out": run.source, "same_as": other.source} for run, other in found.repeated],
-            "notes": found.notes,
-            "claims": [dict(claim) for claim in claims],
-            "columns": dict(columns.columns),
-            "protocol": sorted(columns.protocol),
-        },
+    about_import = {
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "sources": found.sources,
+        "baselines": baselines,
+        "refused": found.refused,
+        "repeated": [{"left_out": run.source, "same_as": other.source} for run, other in found.repeated],
+        "notes": found.notes,
+        "claims": json.loads(json.dumps([dict(claim) for claim in claims], default=str)),  # YAML has dates
+        "columns": dict(columns.columns),
+        "protocol": sorted(columns.protocol),
     }
-    _json(folder / "study.json", content)
+    state = new_study_state(
+        folder / STUDY_FILE,
+        form=FORM,
+        study=name,
+        question=None,
+        factors=[PATHS.get(field, field) for field in varying],
+        baseline=baselines[0] if len(baselines) == 1 else None,
+        arms={arm: about.as_json() for arm, about in arms.values()},
+        claims=[],
+        status=IMPORTED,
+        imported=about_import,
+    )
+    write_study_state(folder / STUDY_FILE, state)
 
 
 def varying_fields(runs: Sequence[Run]) -> list[str]:
@@ -98,12 +103,12 @@ def varying_fields(runs: Sequence[Run]) -> list[str]:
     return sorted(differ, key=lambda field: not is_fusion(field))
 
 
-def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, ArmState]]:
     """By configuration: the arm's name, which is its id too, and what study.json says of it.
 
     A table's column `arm` names the arms. Without it, runs with equal fields are one arm, named by what varies.
     """
-    arms: dict[str, tuple[str, dict[str, Any]]] = {}
+    arms: dict[str, tuple[str, ArmState]] = {}
     labels = {str(run.says["arm"]) for run in runs if "arm" in run.says}
     for run in runs:
         if _likeness(run) in arms:
@@ -112,7 +117,7 @@ def _arms(runs: Sequence[Run], varying: Sequence[str]) -> dict[str, tuple[str, d
         own = run.says.get("arm")
         label = str(own) if own else free_name(_label(run.fields, known), labels)
         labels.add(label)
-        about: dict[str, Any] = {"label": label, "values": known, "config": config_of(run.fields), "differs": []}
+        about = ArmState(label=label, values=known, config=config_of(run.fields), differs=())
         arms[_likeness(run)] = label, about
     return arms
 
@@ -137,17 +142,21 @@ def _likeness(run: Run) -> str:
     return json.dumps({field: run.fields[field] for field in sorted(run.fields)}, sort_keys=True, default=str)
 
 
-def _record_names(runs: Sequence[Run]) -> dict[int, str]:
+def _folder_names(runs: Sequence[Run]) -> dict[int, str]:
     taken: set[str] = set()
     return {id(run): _free(_slug(run.name), taken) for run in runs}
 
 
-def _trial(run: Run, name: str, arm: str, label: str) -> dict[str, Any]:
-    """What is not known is null; the seconds are the source's hours."""
+def _trial(run: Run, name: str, arm: str, label: str | None) -> TrialState:
+    """What is not known is null; the seconds are the source's hours.
+
+    Raises:
+        DataError: The source has a value that `trial.json` does not allow.
+    """
     says = dict(run.says)
     hours = run.figures.get("hours")
     own = {key: says.pop(key, None) for key in ("seed", "seconds", "epochs_planned", *_UNKNOWN)}
-    return {
+    fields = {
         "id": name,
         **own,
         "seconds": own["seconds"] or (None if hours is None else 3600 * hours),
@@ -161,7 +170,7 @@ def _trial(run: Run, name: str, arm: str, label: str) -> dict[str, Any]:
         "lineage": [],
         "stopped": None,
         "parameters": None,
-        IMPORTED: {
+        "imported": {
             "source": run.source,
             "name": run.name,
             "fields": dict(run.fields),
@@ -170,10 +179,11 @@ def _trial(run: Run, name: str, arm: str, label: str) -> dict[str, Any]:
             "says": says,
         },
     }
+    return new_trial_state(Path(run.source), **fields)
 
 
 def _results(run: Run) -> dict[str, Any]:
-    """The form of every record; the split stays null where the source names none."""
+    """The content of `final_results.json`; the split stays null where the source names none."""
     figures = run.figures
     millions = figures.get("params_M")
     return {
@@ -198,7 +208,3 @@ def _free(name: str, taken: set[str]) -> str:
         number += 1
     taken.add(found)
     return found
-
-
-def _json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")

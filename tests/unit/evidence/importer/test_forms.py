@@ -14,6 +14,8 @@ from tune_cmx.evidence.importer.vocabulary import Names, modalities_text, serves
 from tune_cmx.evidence.report.imported import imported_page
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
+from tune_cmx.state.study_state import read_study_state
+from tune_cmx.state.trial_state import read_trial_state
 
 CSSA = {"cssa_stages": [1], "threshold": 0.5, "kernel_size": 3}
 SCHEDULE = {"backbone": "mit_b1", "epochs": 15, "batch_size": 16, "lr": 0.02}
@@ -36,6 +38,9 @@ def results(folder: Path, config: dict[str, Any], mAP: float = 83.4, name: str =
 
 def imported(found: Collected, folder: Path) -> StudyResults:
     write_import(found, folder)
+    read_study_state(folder / "study.json")
+    for file in folder.glob("trials/*/trial.json"):
+        read_trial_state(file)
     return read_study(folder)
 
 
@@ -88,6 +93,16 @@ def test_a_record_of_our_own_keeps_what_it_knows(tmp_path: Path) -> None:
     row = run_row(read)
     assert (row["resumed"], row["cumulative_seconds"]) == (True, 13572.0)
     assert "‡" not in imported_page(read_study(tmp_path / "earlier")).text()
+
+
+def test_a_wrong_value_of_our_own_trial_file_is_named_and_the_run_left_out(tmp_path: Path) -> None:
+    path = results(tmp_path / "run", {**OWN, "seed": 7}, results_by_split={})
+    results(tmp_path / "good", {**CSSA, **SCHEDULE})
+    (path.parent / "trial.json").write_text(json.dumps({"id": "run", "seed": 7, "epochs_planned": "fifteen"}))
+    found = collect([tmp_path])
+    assert [run.name for run in found.runs] == ["good"]
+    wrong = f"{path.parent / 'trial.json'}: epochs_planned: Input should be a valid integer; got 'fifteen'"
+    assert found.refused == [wrong]
 
 
 def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> None:
