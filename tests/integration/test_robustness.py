@@ -117,7 +117,7 @@ def test_a_study_is_measured_and_taken_up(study: Path, run: Callable[..., Done])
     asked = ("--missing", "thermal", "--missing", "event", "--shifted", "thermal=4,-2", "--delayed", "event=2")
     done = run(study, *asked)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "uninterrupted, and the record says" not in done.stdout
+    assert "uninterrupted, and the run folder says" not in done.stdout
     assert done.stdout.splitlines()[-1] == f"results: {study / 'robustness.csv'}"
     found = rows(study)
     assert len(found) == 10

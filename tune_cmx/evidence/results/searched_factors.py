@@ -33,7 +33,7 @@ class Factor:
     @property
     def name(self) -> str:
         """The path's last part."""
-        return "arm" if self.path == ARMS else self.path.rpartition(".")[2]
+        return "configuration" if self.path == ARMS else self.path.rpartition(".")[2]
 
     @property
     def is_range(self) -> bool:

@@ -137,7 +137,7 @@ def test_weights_that_do_not_give_the_recorded_value_are_named(undecided: StudyW
     measured(undecided, "confirm-baseline-100", 29.0, (MISSING, 20.0))
     measured(undecided, "confirm-baseline-101", 31.04, (MISSING, 20.0))
     text = section(undecided)
-    assert "confirm-baseline-100: the weights give 29.00 mAP on test clean, and the record says 30.00" in text
+    assert "confirm-baseline-100: the weights give 29.00 mAP on test clean, and the run folder says 30.00" in text
     assert "confirm-baseline-101: the weights" not in text
 
 

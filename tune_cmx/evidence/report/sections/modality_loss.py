@@ -63,7 +63,7 @@ def gap_words(trial: Trial, split: str, found: OnSplit) -> str | None:
     if recorded is None or here is None or abs(recorded - here) <= LARGEST_GAP:
         return None
     return (
-        f"{trial.name}: the weights give {number(here)} mAP on {split} clean, and the record says "
+        f"{trial.name}: the weights give {number(here)} mAP on {split} clean, and the run folder says "
         f"{number(recorded)}; the images, the code or the device are not those of the run"
     )
 

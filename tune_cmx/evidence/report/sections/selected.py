@@ -62,9 +62,8 @@ def _how_selected(records: StudyResults, selected: str) -> str:
         words.append(f"Without complete confirmation runs, though higher in the search: {listed(without)}.")
     if records.winner is not None and records.winner != selected:
         words.append(
-            f"After confirmation, {records.label(records.winner)} has the highest {metric} (its search run counts "
-            "half). "
-            "The same runs chose it, so its figures contain the luck of that choice."
+            f"After confirmation, {records.label(records.winner)} has the highest observed {metric}; its search run "
+            "counts half. The same runs chose it, so its figures contain the luck of that choice."
         )
     return " ".join(words)
 
