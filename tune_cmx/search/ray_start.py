@@ -5,6 +5,7 @@ fixed: the node waits 30 s for its raylet (`ray._private.node.Node.__init__`), a
 that its agents choose. So this module waits longer in place of the node, and chooses the ports beforehand.
 """
 
+import inspect
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -25,7 +27,9 @@ LIMIT_S = 300
 _SLOW_S = 10.0
 """After this long a line says that Ray is still starting."""
 _ASK_AGAIN_S = 0.5
-_AGENT_PORTS = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+_UNNAMED_PORT = "dashboard_agent_listen_port"
+"""Ray tells it to the agent and not to the raylet, which waits 15 s for the file that the agent writes at its start."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -99,8 +103,12 @@ def _long_start() -> Iterator[None]:
             time.sleep(_ASK_AGAIN_S)
 
     def starting(*arguments: Any, **given: Any) -> Any:
-        ports = zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True)
-        process = start(*arguments, **{**given, **{name: given.get(name) or port for name, port in ports}})
+        ports = zip(_PORTS, _free_ports(len(_PORTS)), strict=True)
+        given.update({name: given.get(name) or port for name, port in ports})
+        node = inspect.signature(start).bind(*arguments, **given).arguments
+        port_file = Path(node["session_dir"]) / f"{_UNNAMED_PORT}_{node['node_id']}"
+        port_file.write_text(str(given[_UNNAMED_PORT]))
+        process = start(*arguments, **given)
         raylets.append(process.process)
         return process
 

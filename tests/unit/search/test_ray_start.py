@@ -3,6 +3,8 @@
 import inspect
 import itertools
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +34,11 @@ def registers(monkeypatch: pytest.MonkeyPatch, refusals: int | None) -> None:
     monkeypatch.setattr(ray_start, "_ASK_AGAIN_S", 0.01)
 
 
+def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
 def test_a_node_that_registers_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     registers(monkeypatch, 3)
     mine = services.get_node
@@ -46,16 +53,17 @@ def test_a_node_that_never_registers_ends_with_what_to_do(monkeypatch: pytest.Mo
         ray_start.start_ray(None, 2)
 
 
-def test_a_raylet_that_dies_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raylet_that_dies_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     registers(monkeypatch, None)
     given: dict[str, int] = {}
 
-    def start_raylet(**ports: int) -> SimpleNamespace:
+    def start_raylet(node_id: str, session_dir: str, **ports: int) -> SimpleNamespace:
+        assert (node_id, session_dir) == ("one", str(tmp_path))
         given.update(ports)
         return SimpleNamespace(process=SimpleNamespace(poll=lambda: 1))
 
     def init(*_: Any, **__: Any) -> None:
-        services.start_raylet(metrics_agent_port=0, runtime_env_agent_port=7)
+        services.start_raylet("one", str(tmp_path), metrics_agent_port=0, runtime_env_agent_port=7)
         services.get_node("here", "one")
 
     monkeypatch.setattr(services, "start_raylet", start_raylet)
@@ -63,16 +71,18 @@ def test_a_raylet_that_dies_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(TrialError, match="Ray ended while it started; see its logs"):
         ray_start.start_ray(None, 2)
     assert given["runtime_env_agent_port"] == 7
-    assert min(given["metrics_agent_port"], given["dashboard_agent_listen_port"]) > 1023
+    assert min(given[name] for name in ray_start._PORTS if name != "runtime_env_agent_port") > 1023
+    port = given["dashboard_agent_listen_port"]
+    assert (tmp_path / "dashboard_agent_listen_port_one").read_text() == str(port)
 
 
 def test_a_slow_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(ray_start, "_SLOW_S", 0.01)
-    monkeypatch.setattr(ray, "init", lambda *_, **__: time.sleep(0.2))
+    monkeypatch.setattr(ray, "init", lambda *_, **__: _until(lambda: bool(said)))
     ray_start.start_ray(None, 2, say=said.append)
     assert said == ["Ray is still starting after 0 s: this machine is busy. The limit is 300 s."]
-    monkeypatch.setattr(ray_start, "_SLOW_S", 10)
+    monkeypatch.setattr(ray_start, "_SLOW_S", 100)
     ray_start.start_ray(None, 2, say=said.append)
     assert len(said) == 1
 
