@@ -75,9 +75,9 @@ class FusionConfig(Section):
 class DetectorConfig(Section):
     """FPN and Faster R-CNN; the defaults are torchvision's."""
 
-    image_size: Annotated[int, Field(ge=32, le=4096), Unit("px")] = 800
+    image_size: Annotated[int, Field(ge=32, le=100_000), Unit("px")] = 800
     """Shorter side to which an image is resized, unless the longer side would exceed `max_size`."""
-    max_size: Annotated[int, Field(ge=32, le=8192), Unit("px")] = 1333
+    max_size: Annotated[int, Field(ge=32, le=100_000), Unit("px")] = 1333
     """Largest longer side after resizing; at least `image_size`."""
     fpn_channels: Annotated[int, Field(ge=8, le=2048)] = 256
     """Channels of each level of the feature pyramid."""

@@ -159,7 +159,7 @@ def test_a_process_has_its_share_of_a_batch_at_once_or_a_micro_batch() -> None:
         ({"schedule": {"batch_size": 10**6}}, "less than or equal to 4096"),
         ({"seed": 2**70}, "seed: must be less than 4294967296"),
         ({"data": {"split_seed": -1}}, "greater than or equal to 0; got -1"),
-        ({"model": {"detector": {"image_size": 100_000}}}, "less than or equal to 4096; got 100000"),
+        ({"model": {"detector": {"image_size": 10**6}}}, "less than or equal to 100000; got 1000000"),
         ({"model": {"detector": {"anchor_sizes": [1, 2, 3, 4, 10**6]}}}, "five positive numbers of at most 4096"),
         ({"model": {"detector": {"anchor_ratios": [1e9]}}}, "numbers from 0.05 to 20"),
         ({"schedule": {"lr": float("inf")}}, "finite number"),
