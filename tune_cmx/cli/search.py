@@ -43,7 +43,7 @@ from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import torch_process
 from tune_cmx.config.study import Study, read_space, read_study
 from tune_cmx.errors import ConfigError
-from tune_cmx.state.study_state import StudyState
+from tune_cmx.state.study_state import STUDY_FILE, StudyState
 
 
 def search(
@@ -240,7 +240,7 @@ def _run(
         (folder / SPACE_FILE).unlink(missing_ok=True)  # of an attempt that never came to a study
     opened = open_folder(folder, study, dataclasses.replace(prepared, folder=folder / "data"), space, mirror)
     opened.built = {arm.id: arm for arm in found.arms}
-    opened.progress["equivalent"] = found.equivalent
+    opened.state = opened.state.with_fields(folder / STUDY_FILE, equivalent=found.equivalent)
     if retry_failed:
         opened.retry_failed()
     console = StudyConsole(out, study.file.early_stopping.metric)

@@ -62,8 +62,8 @@ def _run(
     began = time.monotonic()
     opened.settle()
 
-    def note(status: str, **progress: Any) -> None:
-        opened.write(status=status, seconds=before_s + time.monotonic() - began, **progress)
+    def note(status: str, **course: Any) -> None:
+        opened.write(status=status, seconds=before_s + time.monotonic() - began, **course)
 
     try:
         note("searching")  # nodes look for the study's file, and a probe reads the data's split beside it
@@ -193,7 +193,7 @@ class _Course:
         repeats = self._repeat(names, study.seeds(settings.first_seeds), "Confirmation on fresh seeds, in full")
         if settings.half_width is None:
             return
-        if "two_stage" not in self.opened.progress:  # fixed once, whatever an earlier session's failures come to later
+        if self.opened.state.two_stage is None:  # fixed once, whatever an earlier session's failures come to later
             self._fix_seeds(repeats)
         seeds = self.opened.confirm_seeds()
         self._repeat(names, seeds, f"Confirmation, {len(seeds)} seeds as the pilot asks for")

@@ -1,30 +1,27 @@
 """A study's folder: `study.json`, which the report reads, and the run folders of its trials."""
 
 import fcntl
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.config.arms import BASELINE, Arm, differing
-from tune_cmx.config.parse import dump, flatten
+from tune_cmx.config.arms import Arm
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
-from tune_cmx.old_form import FORM
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
-from tune_cmx.search.planning.study_size import schedule_end
-from tune_cmx.search.rungs import STOP, Decision, read_decisions, rungs
-from tune_cmx.state.study_state import STUDY_FILE, new_study_state, read_study_state, write_study_state
+from tune_cmx.search.rungs import STOP, Decision, read_decisions
+from tune_cmx.search.study_definition import definition, refuse_change, study_protocol
+from tune_cmx.state.study_state import STUDY_FILE, SelectionState, StudyState, read_study_state, write_study_state
 from tune_cmx.state.trial_state import Phase
 from tune_cmx.storage import Mirror
-from tune_cmx.training.protocol import protocol, protocol_hash
+from tune_cmx.training.protocol import protocol_hash
 from tune_cmx.training.run_folder import RunFolder, now
 
 SPACE_FILE, DECISIONS = "space.yaml", "search/rungs.jsonl"
@@ -42,8 +39,8 @@ class StudyFolder:
     prepared: Prepared
     mirror: Mirror | None = None
     """Brings the folder to storage that is named by a URI; None: the folder itself is where all nodes see it."""
-    progress: dict[str, Any] = field(default_factory=dict)
-    """What `study.json` says of the course: status, seconds, finalists, phases, seeds."""
+    state: StudyState = field(default_factory=lambda: StudyState(study=""))
+    """What `study.json` says of the course, as this session resumed it or wrote it last."""
     built: Mapping[str, BuiltArm] = field(default_factory=dict)
     """The arms as the check built them, by id."""
 
@@ -140,88 +137,38 @@ class StudyFolder:
 
     def confirm_seeds(self) -> tuple[int, ...]:
         """The fresh seeds of finalists and baseline, as far as they are fixed."""
-        fixed = self.progress.get("two_stage")
-        return self.study.seeds(fixed["seeds"] if fixed else self.study.file.confirm.first_seeds)
-
-    @cached_property
-    def protocol(self) -> dict[str, Any]:
-        """Every field in which the arms do not differ."""
-        return protocol(self.study.baseline.config, self.study.allowed(), self.prepared.hashes())
+        fixed = self.state.two_stage
+        planned = self.study.file.confirm.first_seeds
+        return self.study.seeds(planned if fixed is None or fixed.seeds is None else fixed.seeds)
 
     @cached_property
     def protocol_hash(self) -> str:
         """The hash that every run folder holds."""
-        return protocol_hash(self.protocol)
+        return protocol_hash(study_protocol(self.study, self.prepared))
 
-    def write(self, **progress: Any) -> None:
-        """Write `study.json`; `progress` joins what it said before of the course of the study."""
-        self.progress.update(progress)
-        study = self.study
-        chosen = {"split": "val", "metric": study.file.early_stopping.metric}
-        data = {
-            "root": str(self.prepared.data.root),
-            "fingerprint": self.prepared.audit.fingerprint,
-            "classes": list(self.prepared.data.classes),
-        }
-        content: dict[str, Any] = {
-            "form": FORM,
-            "study": study.file.study,
-            "question": study.question,
-            "factors": list(study.factors),
-            "baseline": BASELINE,
-            "arms": self._arms(),
-            "space": self._space(),
-            "protocol": self.protocol,
-            "protocol_hash": self.protocol_hash,
-            "split": self.prepared.summary(),
-            "data": data,
-            "early_stopping": self._early_stopping(),
-            "searcher": dump(study.file.searcher),
-            "confirm": {**dump(study.file.confirm), "seeds": len(self.confirm_seeds())},
-            "claims": [claim.model_dump(exclude_none=True, mode="json") for claim in study.file.claims],
-            "selection": {
-                **chosen,
-                "finalists": self.progress.get("finalists", []),
-                "winner": self.progress.get("winner"),
-            },
-            "allow_differences": list(study.file.allow_differences),
-            **{key: self.progress[key] for key in _COURSE if key in self.progress},
-        }
+    def write(self, *, finalists: Sequence[str] | None = None, winner: str | None = None, **course: Any) -> None:
+        """Write `study.json`.
+
+        Args:
+            finalists: Ids of the selected configurations. None: as before.
+            winner: Id of the finalist with the highest validation mean. None: as before.
+            course: Fields of `StudyState` that change while a study runs; the others stay.
+        """
         path = self.folder / STUDY_FILE
-        write_study_state(path, new_study_state(path, **content))
+        selection = {
+            "split": "val",
+            "metric": self.study.file.early_stopping.metric,
+            "finalists": list(self.state.selection.finalists if finalists is None else finalists),
+            "winner": winner or self.state.selection.winner,
+        }
+        before = {key: value for key, value in self.state.as_json().items() if key in _COURSE}
+        self.state = self.definition().with_fields(path, selection=selection, **{**before, **course})
+        write_study_state(path, self.state)
         self.publish(STUDY_FILE, SPACE_FILE, "data", *_MEMORY)
 
-    def _space(self) -> dict[str, dict[str, Any]]:
-        """What each phase varies, as the file has it."""
-        return {
-            phase.name: {path: domain.model_dump(mode="json") for path, domain in phase.domains.items()}
-            for phase in self.study.phases
-        }
-
-    def _arms(self) -> dict[str, dict[str, Any]]:
-        """Each arm by id, as `study.json` has it."""
-        baseline = self.study.arms[BASELINE].config
-        return {
-            arm.id: {
-                "label": arm.label,
-                "values": dict(arm.values),
-                "config": dump(arm.config),
-                "differs": list(differing(arm.config, baseline)),
-            }
-            for arm in self.study.arms.values()
-        }
-
-    def _early_stopping(self) -> dict[str, Any]:
-        """The settings, and the rungs that follow from them."""
-        stopping = self.study.file.early_stopping
-        points = rungs(stopping, schedule_end(self.study)) if stopping.kind == "asha" else []
-        return {**dump(stopping), "rungs": points}
-
-    def identity(self) -> dict[str, Any]:
-        """What cannot change when a study is resumed, by a name for people: run folders and rungs depend on it."""
-        here = _identity(self.protocol, self._early_stopping(), self._space(), self._arms())
-        content: dict[str, Any] = json.loads(json.dumps(here))
-        return content
+    def definition(self) -> StudyState:
+        """What the study consists of, as `study.json` says it; nothing of its course but the number of seeds."""
+        return definition(self.study, self.prepared, seeds=len(self.confirm_seeds()), place=self.folder / STUDY_FILE)
 
     def publish_memory(self) -> None:
         """Bring what scheduler and searcher remember to the storage."""
@@ -244,17 +191,6 @@ class StudyFolder:
             if record.state().status == "failed":
                 record.update(status="interrupted", reason="failed before, tried again")
                 self.publish(f"trials/{record.folder.name}/trial.json")
-
-
-def _identity(
-    protocol: Mapping[str, Any], stopping: Mapping[str, Any], space: Mapping[str, Any], arms: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        **protocol,
-        **{f"early_stopping.{key}": value for key, value in stopping.items()},
-        **{f"{phase}: {path}": domain for phase, domains in space.items() for path, domain in domains.items()},
-        **{f"arm {name}": {**arm["config"], "data": None} for name, arm in arms.items()},
-    }
 
 
 def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
@@ -282,46 +218,12 @@ def open_folder(
     kept = folder / SPACE_FILE
     if kept.exists():
         opened.restore_arms()
-        _refuse_change(opened)
+        path = folder / STUDY_FILE
+        if path.exists():
+            before = read_study_state(path)
+            opened.state = before.model_copy(update={"selection": SelectionState()})
+            refuse_change(before, opened.definition(), study, folder)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(space, kept)
     return opened
-
-
-def _refuse_change(opened: StudyFolder) -> None:
-    path = opened.folder / STUDY_FILE
-    if not path.exists():
-        return
-    kept = read_study_state(path).as_json()
-    opened.progress.update({key: kept[key] for key in _COURSE if key in kept})
-    if kept.get("two_stage"):
-        for key in ("half_width", "pilot_seeds", "max_seeds"):
-            then, now_is = kept["confirm"][key], getattr(opened.study.file.confirm, key)
-            if then != now_is:
-                raise ConfigError(
-                    f"{opened.folder}: confirm.{key} was {then}, is {now_is}; the pilot has fixed the number of seeds: "
-                    "put it back, or start a new study with another --output-dir"
-                )
-    before = _identity(kept["protocol"], kept["early_stopping"], kept.get("space", {}), kept["arms"])
-    here = opened.identity()
-    new = {key for key in {*here} - {*before} if opened.study.grows and key.startswith("arm ")}  # since it was written
-    changed = sorted(key for key in {*before, *here} - new if before.get(key) != here.get(key))
-    if changed:
-        what = _change(changed[0], before.get(changed[0]), here.get(changed[0]))
-        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
-        raise ConfigError(
-            f"{opened.folder}: the study has changed since it began: {what}{more}; "
-            "repeat the --set that it was started with, or start a new study with another --output-dir"
-        )
-
-
-def _change(key: str, then: Any, here: Any) -> str:
-    """One change in words; where a whole arm differs, the first of its fields."""
-    if isinstance(then, Mapping) and isinstance(here, Mapping):
-        before, now_is = flatten(then), flatten(here)
-        field = min(path for path in {*before, *now_is} if before.get(path) != now_is.get(path))
-        return f"{key}: {field} was {before.get(field)}, is {now_is.get(field)}"
-    if isinstance(then, Mapping) or isinstance(here, Mapping):
-        return f"{key} {'is new' if then is None else 'is gone'}"
-    return f"{key} was {then}, is {here}"

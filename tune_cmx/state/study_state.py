@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tune_cmx.state.json_file import State, parsed, read_model, refuse_unknown, write_json
+from tune_cmx.state.json_file import State, changed, parsed, read_model, refuse_unknown, write_json
 
 STUDY_FILE = "study.json"
 
@@ -229,6 +229,15 @@ class StudyState(State):
     """Groups of equivalent configurations, by id."""
     imported: ImportedStudy | None = None
     """Where imported runs come from. None: this software ran the study."""
+
+    def with_fields(self, place: Path, **fields: Any) -> "StudyState":
+        """The state with some fields set.
+
+        Raises:
+            DataError: A value that its field does not allow.
+            TypeError: There is no such field.
+        """
+        return changed(self, fields, place)
 
 
 def new_study_state(place: Path, **fields: Any) -> StudyState:
