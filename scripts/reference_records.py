@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from reference_tables import allowed_text, table
 
 from tune_cmx.metrics import METRICS, scored
+from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
 from tune_cmx.state.study_state import StudyState
 from tune_cmx.state.trial_state import TrialState
 
@@ -42,7 +43,7 @@ RUN_FILES = {
     "config.json": "The whole configuration, defaults included. It is written once.",
     "trial.json": "State of the trial; its fields are below.",
     "metrics.csv": "A row for each epoch; its columns are below. It is only appended to.",
-    "final_results.json": "`results` (in points), `split`, `results_by_split`, `training.total_time_hours`, `model`.",
+    RESULTS_FILE: "Final metrics; its fields are below.",
     "detections.json.gz": "Detections on the split of `final_results.json`, as COCO results.",
     "robustness.json": "After `tune-cmx robustness`: metrics of the clean and the corrupted images, by split.",
     "checkpoint/epoch_NNNN/": "Weights (`model.safetensors`; with EMA also `ema.safetensors`) and history. Until the "
@@ -104,7 +105,7 @@ def records_page() -> str:
 
 def state_files() -> dict[str, type[BaseModel]]:
     """The typed files."""
-    return {"study.json": StudyState, "trial.json": TrialState}
+    return {"study.json": StudyState, "trial.json": TrialState, RESULTS_FILE: FinalResults}
 
 
 def _files(files: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ Run folders are the truth: a trial that is over is not run again, and any other 
 So a search is resumed by planning the same trials again, without Ray's snapshots.
 """
 
-import json
 import math
 import pkgutil
 import time
@@ -24,6 +23,8 @@ from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train
 from tune_cmx.search.trials import Facts, TrialRunner
+from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
+from tune_cmx.state.json_file import read_model
 from tune_cmx.stein import fix_seeds
 from tune_cmx.training.run_folder import RunFolder
 
@@ -263,9 +264,8 @@ def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
 
 def _tested(record: RunFolder, metric: str) -> float | None:
     """A metric of a complete trial, by split and name."""
-    path = record.folder / "final_results.json"
+    path = record.folder / RESULTS_FILE
     if record.state().status != "complete" or not path.exists():
         return None
     split, _, name = metric.partition("/")
-    value: float | None = json.loads(path.read_text(encoding="utf-8"))["results_by_split"][split][name]
-    return value
+    return read_model(FinalResults, path).results_by_split[split][name]

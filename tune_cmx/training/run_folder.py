@@ -23,7 +23,8 @@ from tune_cmx.config.parse import dump, read_trial
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import DataError, TrialError
 from tune_cmx.retry import on_disk
-from tune_cmx.state.json_file import write_atomically, write_json
+from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
+from tune_cmx.state.json_file import parsed, write_atomically, write_json
 from tune_cmx.state.trial_state import (
     TRIAL_FILE,
     Halving,
@@ -283,7 +284,8 @@ class RunFolder:
             "training": {"total_time_hours": self.state().seconds / 3600},
             "model": {"total_params": parameters, "total_params_M": round(parameters / 1e6, 2)},
         }
-        write_json(self.folder / "final_results.json", content)
+        path = self.folder / RESULTS_FILE
+        write_json(path, parsed(FinalResults, content, path).as_json())
 
     def write_detections(self, detections: Sequence[dict[str, Any]]) -> None:
         """Write `detections.json.gz`: the COCO results that were scored, to the last bit.

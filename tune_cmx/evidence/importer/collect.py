@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_cmx.errors import ConfigError, DataError
-from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run, read_results
+from tune_cmx.evidence.importer.forms import Run, read_results
 from tune_cmx.evidence.importer.tables import read_table
 from tune_cmx.evidence.importer.vocabulary import Names, serves_as_baseline
 from tune_cmx.metrics import scored
+from tune_cmx.state.final_results import RESULTS_FILE
 
 _ALIKE = 3
 """So many equal figures in one configuration are one run, whatever it is called; a single mAP can coincide."""

@@ -14,10 +14,10 @@ from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.importer.run_values import RunValues, typed
 from tune_cmx.evidence.importer.vocabulary import Names, fields_of
 from tune_cmx.metrics import METRICS, SPLITS, scored
+from tune_cmx.state.final_results import FinalResults
 from tune_cmx.state.json_file import json_object, parsed
 from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
-RESULTS_FILE = "final_results.json"
 _KNOWN_BESIDE = (
     *("seed", "status", "code_version", "packages", "split_hash", "split_how"),
     *("data_fingerprint", "device", "epochs_planned"),
@@ -43,7 +43,7 @@ class Run:
     """Which run it is: arm, seed, study, notes, status, and what else the source says of it."""
     content: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as it stood."""
-    by_split: Mapping[str, Any] = field(default_factory=dict)
+    by_split: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Results by split, where the source names splits."""
     fractions: bool = False
     """Whether the source has its average precisions from 0 to 1."""
@@ -89,7 +89,7 @@ def read_results(path: Path, names: Names) -> Run:
     found, wrong = typed({**figures, **fields_of(settings, names), **known})
     if wrong:
         raise DataError("\n".join(f"{path}: {what}" for what in wrong))
-    by_split = content.get("results_by_split")
+    by_split = parsed(FinalResults, {"results_by_split": content.get("results_by_split") or {}}, path).results_by_split
     return Run(
         source=str(path),
         name=str(content.get("experiment_id") or path.parent.name),
@@ -98,9 +98,7 @@ def read_results(path: Path, names: Names) -> Run:
         printed={},
         says=_with_resumed({name: found[name] for name in says if name in found}),
         content=settings,
-        by_split={split: by_split[split] for split in SPLITS if split in by_split}
-        if isinstance(by_split, dict)
-        else {},
+        by_split={split: by_split[split] for split in SPLITS if split in by_split},
         fractions=fractions,
     )
 

@@ -12,13 +12,14 @@ from typing import Any
 from tune_cmx.config.names import MOST_LETTERS, field_text, free_name, fusion_title, stages_text
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected
-from tune_cmx.evidence.importer.forms import RESULTS_FILE, Run
+from tune_cmx.evidence.importer.forms import Run
 from tune_cmx.evidence.importer.imported_claims import answered
 from tune_cmx.evidence.importer.vocabulary import IMPORTED, PATHS, Names, config_of, is_fusion
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.metrics import scored
 from tune_cmx.old_form import FORM
-from tune_cmx.state.json_file import write_json
+from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
+from tune_cmx.state.json_file import parsed, write_json
 from tune_cmx.state.study_state import STUDY_FILE, ArmState, new_study_state, write_study_state
 from tune_cmx.state.trial_state import TRIAL_FILE, TrialState, new_trial_state, write_trial_state
 
@@ -68,7 +69,7 @@ def _write(found: Collected, folder: Path, name: str, claims: Sequence[Mapping[s
         arm, about = arms[_likeness(run)]
         write_json(place / "config.json", config_of(run.fields) if not run.by_split else run.content)
         write_trial_state(place / TRIAL_FILE, _trial(run, names[id(run)], arm, about.label))
-        write_json(place / RESULTS_FILE, _results(run))
+        write_json(place / RESULTS_FILE, _results(run).as_json())
     baselines = list(dict.fromkeys(arms[_likeness(run)][0] for run in found.baselines))
     about_import = {
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -182,11 +183,11 @@ def _trial(run: Run, name: str, arm: str, label: str | None) -> TrialState:
     return new_trial_state(Path(run.source), **fields)
 
 
-def _results(run: Run) -> dict[str, Any]:
+def _results(run: Run) -> FinalResults:
     """The content of `final_results.json`; the split stays null where the source names none."""
     figures = run.figures
     millions = figures.get("params_M")
-    return {
+    content = {
         "experiment_id": run.name,
         "config": dict(run.content),
         "results": {metric: figures.get(metric) for metric in scored()},
@@ -195,6 +196,7 @@ def _results(run: Run) -> dict[str, Any]:
         "training": {"total_time_hours": figures.get("hours"), "final_train_loss": figures.get("train_loss")},
         "model": {"total_params_M": millions},
     }
+    return parsed(FinalResults, content, run.source)
 
 
 def _slug(text: str) -> str:

@@ -1,7 +1,6 @@
 """A study's folder read back: its description, its trials, and what is wrong with them."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
 from tune_cmx.state.damaged import parsed_as_far
+from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
 from tune_cmx.state.study_state import STUDY_FILE, StudyState
 from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
@@ -63,36 +62,24 @@ def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial
     config = _read_object(place / "config.json", problems) or {}
     sections: dict[str, Types] = dict.fromkeys(("model", "data", "schedule", "compute"), (dict,))
     _drop_wrong(config, sections, f"{place.name}/config.json", problems)
-    final = _read_object(place / "final_results.json", problems, needed=state.status == "complete") or {}
-    where = f"{place.name}/final_results.json"
-    _drop_wrong(final, {"split": (str,), "results": (dict,), "results_by_split": (dict,)}, where, problems)
-    reported_on = final.get("split")
-    results = dict(final.get("results_by_split") or {})
-    if reported_on and final.get("results"):
-        results.setdefault(reported_on, final["results"])
-    _drop_wrong(results, dict.fromkeys(results, (dict,)), where, problems)
-    for figures in results.values():
-        _drop_wrong(figures, dict.fromkeys(figures, (int, float)), where, problems)
+    final = _read_object(place / RESULTS_FILE, problems, needed=state.status == "complete") or {}
     return Trial(
         name=place.name,
         folder=place,
         state=state,
         config=config,
         metrics=_read_metrics(place / "metrics.csv", problems),
-        results=results,
-        reported_on=reported_on,
-        breakdown=parsed_as_far(Breakdown, final, where, problems, {}),
+        final=parsed_as_far(FinalResults, final, f"{place.name}/{RESULTS_FILE}", problems, {}),
     )
 
 
 def _drop_wrong(content: dict[str, Any], types: Mapping[str, Types], place: str, problems: list[str]) -> None:
-    """Drop what is of another type than it must be, or no finite number, and say so."""
+    """Drop what is of another type than it must be, and say so."""
     for key, wanted in types.items():
         value = content.get(key)
         if value is None:
             continue
-        fits = isinstance(value, wanted) and not isinstance(value, bool)
-        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        if not isinstance(value, wanted):
             problems.append(f"{place}: {key} cannot be {value!r:.40}; it is left out")
             del content[key]
 

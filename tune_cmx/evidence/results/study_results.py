@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.claims.rows import flatten
-from tune_cmx.evidence.results.breakdown import Breakdown
 from tune_cmx.metrics import SPLITS, scored
 from tune_cmx.smoothing import smoothed
+from tune_cmx.state.final_results import FinalResults
 from tune_cmx.state.study_state import ArmState, ImportedStudy, StudyState
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 
@@ -35,12 +35,18 @@ class Trial:
     """config.json, nested."""
     metrics: pd.DataFrame
     """metrics.csv, one row an epoch; empty where there is none."""
-    results: Mapping[str, Mapping[str, float | None]]
-    """Final results by split; empty before the end."""
-    reported_on: str | None
-    """The split that `results` in final_results.json was taken on."""
-    breakdown: Breakdown = field(default_factory=Breakdown)
-    """Results on that split by class and by condition."""
+    final: FinalResults
+    """final_results.json; empty before the end."""
+
+    @cached_property
+    def results(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Final results by split."""
+        return self.final.on_splits
+
+    @property
+    def reported_on(self) -> str | None:
+        """The split that the detections are of."""
+        return self.final.split
 
     @property
     def arm(self) -> str:

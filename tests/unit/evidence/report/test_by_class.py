@@ -68,4 +68,4 @@ def test_what_is_damaged_is_left_out_and_named(decided: StudyWriter) -> None:
     (problem,) = records.problems
     assert "by_class.car cannot be 3" in problem
     (trial,) = [trial for trial in records.trials if trial.folder == path.parent]
-    assert list(trial.breakdown.by_class) == ["person"]
+    assert list(trial.final.by_class) == ["person"]

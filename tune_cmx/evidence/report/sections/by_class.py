@@ -6,9 +6,9 @@ import pandas as pd
 
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES
-from tune_cmx.evidence.results.breakdown import PartResults
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import mean_sd
+from tune_cmx.state.final_results import PartResults
 
 Parts = Callable[[Trial], Mapping[str, PartResults]]
 
@@ -26,8 +26,8 @@ def by_class_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> N
         str(arm): [trial for trial in records.confirmed if trial.arm == arm and trial.reported_on == split]
         for arm in arms["arm"]
     }
-    _section(page, records, runs, split, "class", lambda trial: trial.breakdown.by_class)
-    _section(page, records, runs, split, "condition", lambda trial: trial.breakdown.by_condition)
+    _section(page, records, runs, split, "class", lambda trial: trial.final.by_class)
+    _section(page, records, runs, split, "condition", lambda trial: trial.final.by_condition)
 
 
 def _section(
