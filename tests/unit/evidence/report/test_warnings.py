@@ -146,10 +146,16 @@ def test_the_audit_of_the_data_is_said_once(decided: StudyWriter) -> None:
     assert len(found(decided, "3 of 9 images")) == 1
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_damaged_data_files_do_not_stop_the_report(decided: StudyWriter, content: str) -> None:
-    write_data(decided, "audit.json", content)
-    assert not found(decided, "audit")
+@pytest.mark.parametrize("file", ["audit.json", "split.json"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", " is damaged"), ("[]", " is damaged"), ({"warnings": 3, "test": 3}, ": FIELD cannot be 3; it is left out")],
+)
+def test_damaged_data_files_are_named(decided: StudyWriter, file: str, content: Any, said: str) -> None:
+    write_data(decided, file, content)
+    (warning,) = found(decided, f"data/{file}")
+    said = said.replace("FIELD", {"audit.json": "warnings", "split.json": "test"}[file])
+    assert f"data/{file}{said}. Restore the file" in warning
 
 
 def test_gates_without_gradient_are_one_warning_for_all_configurations(decided: StudyWriter) -> None:

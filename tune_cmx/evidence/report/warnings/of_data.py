@@ -1,23 +1,24 @@
 """Warnings about the data of a study: leaks, few boxes, few sequences, saturated metrics."""
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import Any
 
 from tune_cmx import metrics
+from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES, few_boxes_words
 from tune_cmx.evidence.report.stamps import FRAME_SPLIT, TEST_CHOSE, stamps
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, listed, number
+from tune_cmx.state.damaged import parsed_as_far
+from tune_cmx.state.data_files import AUDIT_FILE, SPLIT_FILE, AuditFile, SplitFile
+from tune_cmx.state.json_file import Model, json_object
 
 FEW_SEQUENCES = 10
 SATURATED_POINTS = 99.0
 """Of mAP_50: from here on the possible gain is about one step of AP."""
 RECALL_LEVELS = 101
 """AP is a mean over these, as COCO counts it."""
-PARTS = ("train", "val", "test")
 ADVICE = {
     FRAME_SPLIT: "Split by sequence or by blocks (`data.split_by`) and run again",
     TEST_CHOSE: "Choose on val (`early_stopping.metric: val/mAP`) and confirm on fresh seeds",
@@ -28,27 +29,31 @@ def of_data(records: StudyResults) -> Iterator[Warning]:
     """In the order in which a reader meets them."""
     for stamp in stamps(records):
         yield Warning("stamp", Severity.INVALID, stamp, ADVICE[stamp])
-    leaks = [*_leaks(records)]
+    split, split_problems = _data_file(SplitFile, records, SPLIT_FILE)
+    audit, audit_problems = _data_file(AuditFile, records, AUDIT_FILE)
+    for problem in (*split_problems, *audit_problems):
+        yield Warning("data", Severity.LIMITED, problem, "Restore the file: some warnings about the data rest on it")
+    leaks = [*_leaks(records, split)]
     yield from leaks
     yield from _few(records)
     yield from _sizes(records)
     yield from _saturated(records)
-    yield from _audits(records, has_leaks=bool(leaks))
+    yield from _audits(records, audit, has_leaks=bool(leaks))
 
 
-def _leaks(records: StudyResults) -> Iterator[Warning]:
+def _leaks(records: StudyResults, split: SplitFile) -> Iterator[Warning]:
     """Images or sequences that are in two parts of the split."""
-    listed_parts = _data_file(records, "split.json")
-    sequences = listed_parts.get("sequences") or records.study.split.sequences
-    for first, second in combinations(PARTS, 2):
-        images = {*listed_parts.get(first, ())} & {*listed_parts.get(second, ())}
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    sequences = split.sequences or records.study.split.sequences
+    for first, second in combinations(parts, 2):
+        images = {*parts[first]} & {*parts[second]}
         if images:
-            fact = f"{count(len(images), 'image')} in both {first} and {second}, such as {min(map(str, images))}"
+            fact = f"{count(len(images), 'image')} in both {first} and {second}, such as {min(images)}"
             advice = "Make a split without overlap and run again"
             yield Warning("leak", Severity.INVALID, fact, advice)
         shared = {*sequences.get(first, ())} & {*sequences.get(second, ())}
         if shared:
-            names = listed(sorted(map(str, shared)))
+            names = listed(sorted(shared))
             fact = f"{count(len(shared), 'sequence')} in both {first} and {second} ({names}): neighbouring images leak"
             yield Warning("leak", Severity.INVALID, fact, "Split by sequence and run again")
 
@@ -106,14 +111,10 @@ def _saturated(records: StudyResults) -> Iterator[Warning]:
         yield Warning("saturated", Severity.LIMITED, fact, "Compare on mAP or mAP_75")
 
 
-def _audits(records: StudyResults, *, has_leaks: bool) -> Iterator[Warning]:
+def _audits(records: StudyResults, audit: AuditFile, *, has_leaks: bool) -> Iterator[Warning]:
     """What the audit of the data and the split said, once each."""
-    said = [
-        *records.study.split.warnings,
-        *(_data_file(records, "audit.json").get("warnings") or []),
-    ]
     is_stamped = FRAME_SPLIT in stamps(records)
-    for text in dict.fromkeys(map(str, said)):
+    for text in dict.fromkeys((*records.study.split.warnings, *audit.warnings)):
         said_above = (is_stamped and text.startswith("split over single ")) or (
             has_leaks and text.startswith("sequence ") and " is in " in text
         )
@@ -121,10 +122,14 @@ def _audits(records: StudyResults, *, has_leaks: bool) -> Iterator[Warning]:
             yield Warning("data", Severity.LIMITED, f"Data: {text}", "Check the data with `tune-cmx check`")
 
 
-def _data_file(records: StudyResults, name: str) -> Mapping[str, Any]:
-    """A file of the study's data folder; empty where there is none that can be read."""
-    try:
-        content = json.loads((records.folder / "data" / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _data_file(model: type[Model], records: StudyResults, name: str) -> tuple[Model, list[str]]:
+    """A file of the study's data folder as far as it can be read, and what is wrong with it; a missing one is empty."""
+    path, problems = records.folder / "data" / name, list[str]()
+    content: Mapping[str, object] = {}
+    if path.is_file():
+        try:
+            content = json_object(path, path.read_bytes())
+        except (OSError, DataError):
+            problems.append(f"data/{name} is damaged")
+    known = {key: value for key, value in content.items() if key in model.model_fields}
+    return parsed_as_far(model, known, f"data/{name}", problems, {}), problems
