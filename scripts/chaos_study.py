@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from tune_cmx.search.optuna.journal import STORAGE, studies_of
-from tune_cmx.search.rungs import STOP, Decision, read_decisions
+from tune_cmx.search.rungs import STOP, read_decisions
+from tune_cmx.state.rung_log import Decision
 from tune_cmx.state.trial_state import Session
 from tune_cmx.training.run_folder import RunFolder
 

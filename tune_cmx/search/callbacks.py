@@ -11,9 +11,10 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from tune_cmx.search.console import StudyConsole
-from tune_cmx.search.rungs import PAUSE, STOP, Decision
+from tune_cmx.search.rungs import PAUSE, STOP
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, trial_facts
 from tune_cmx.search.study_folder import StudyFolder, mark_stopped
+from tune_cmx.state.rung_log import Decision
 from tune_cmx.training.run_folder import RunFolder
 
 _ASK_AGAIN_S = 2.0

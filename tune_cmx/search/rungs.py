@@ -6,47 +6,31 @@ import math
 import os
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tune_cmx import ties
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.retry import on_disk
+from tune_cmx.state.rung_log import Decision, parse_decision
 
 CONTINUE, PAUSE, STOP = "continue", "pause", "stop"
 FIRST_EPOCH = 2
 """No trial is compared before it, whatever the unit of the rungs."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What ASHA decided about one trial at one rung; a line of `rungs.jsonl`.
-
-    A trial has one line at a rung, and a second one if it was paused there: `continue` when it is resumed, `stop` at
-    the end of the search.
-    """
-
-    trial: str
-    arm: str
-    rung: float
-    at: float
-    """Where the trial stood when it was compared, in the unit of the rungs."""
-    value: float
-    cutoff: float | None
-    """What it was compared with; None where there were too few to compare with, and where the search ends."""
-    decision: str
-    phase: str = "search"
-    """Several searches of a study share a log; each judges by its own."""
-    bracket: int = 0
-
-
 def read_decisions(log: Path) -> list[Decision]:
-    """The decisions so far, in order; a last line that a crash cut short does not count."""
+    """The decisions so far, in order; a last line that a crash cut short does not count.
+
+    Raises:
+        DataError: A line lacks a field, or has one of another type.
+    """
     if not log.exists():
         return []
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Decision(**json.loads(line)) for line in lines if line.endswith("}\n")]
+    whole = [(number, line) for number, line in enumerate(lines, start=1) if line.endswith("}\n")]
+    return [parse_decision(json.loads(line), f"{log}:{number}") for number, line in whole]
 
 
 def rungs(config: EarlyStopping, full: float, bracket: int = 0) -> list[float]:

@@ -19,7 +19,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tune_cmx import ties
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.cluster import ClusterSlots
-from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, Decision, RungMemory, place_in_rung
+from tune_cmx.search.rungs import CONTINUE, PAUSE, STOP, RungMemory, place_in_rung
+from tune_cmx.state.rung_log import Decision
 
 
 def trial_facts(trial: Trial) -> Mapping[str, Any]:

@@ -16,8 +16,9 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
-from tune_cmx.search.rungs import STOP, Decision, read_decisions
+from tune_cmx.search.rungs import STOP, read_decisions
 from tune_cmx.search.study_definition import definition, refuse_change, study_protocol
+from tune_cmx.state.rung_log import Decision
 from tune_cmx.state.study_state import STUDY_FILE, SelectionState, StudyState, read_study_state, write_study_state
 from tune_cmx.state.trial_state import Phase
 from tune_cmx.storage import Mirror

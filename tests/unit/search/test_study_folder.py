@@ -13,8 +13,8 @@ from tune_cmx.config.study import read_study
 from tune_cmx.data.prepare import Prepared, prepare
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
-from tune_cmx.search.rungs import Decision
 from tune_cmx.search.study_folder import SPACE_FILE, STUDY_FILE, StudyFolder, mark_stopped, open_folder
+from tune_cmx.state.rung_log import Decision
 from tune_cmx.state.trial_state import Stopped
 from tune_cmx.training.run_folder import RunFolder
 

@@ -12,6 +12,8 @@ from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.old_form import current_decision, current_study, current_trial, is_old, trials_folder
 from tune_cmx.state.damaged import parsed_as_far
 from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
+from tune_cmx.state.json_file import json_object
+from tune_cmx.state.rung_log import Decision, parse_decision
 from tune_cmx.state.study_state import STUDY_FILE, StudyState
 from tune_cmx.state.trial_state import TRIAL_FILE, TrialState
 
@@ -127,18 +129,19 @@ def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
     return table.sort_values("epoch", ignore_index=True)
 
 
-def _read_rungs(folder: Path, problems: list[str], old: bool) -> tuple[Mapping[str, Any], ...]:
+def _read_rungs(folder: Path, problems: list[str], old: bool) -> tuple[Decision, ...]:
     path = folder / "search" / "rungs.jsonl"
     if not path.is_file():
         return ()
-    latest: dict[tuple[str, Any], Mapping[str, Any]] = {}
+    latest: dict[tuple[str, float], Decision] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
+        place = f"search/rungs.jsonl, line {number}"
         try:
-            entry = current_decision(json.loads(line)) if old else json.loads(line)
-            float(entry["value"]), str(entry["decision"])
-            latest[(str(entry["trial"]), float(entry["rung"]))] = entry
-        except (ValueError, KeyError, TypeError, AttributeError):
-            problems.append(f"search/rungs.jsonl, line {number} cannot be read")
+            entry = json_object(Path(place), line)
+            found = parse_decision(current_decision(entry) if old else entry, place)
+            latest[(found.trial, found.rung)] = found
+        except DataError:
+            problems.append(f"{place} cannot be read")
     return tuple(latest.values())

@@ -13,6 +13,7 @@ from tune_cmx.evidence.claims.rows import flatten
 from tune_cmx.metrics import SPLITS, scored
 from tune_cmx.smoothing import smoothed
 from tune_cmx.state.final_results import FinalResults
+from tune_cmx.state.rung_log import Decision
 from tune_cmx.state.study_state import ArmState, ImportedStudy, StudyState
 from tune_cmx.state.trial_state import ImportedRun, Stopped, TrialState
 
@@ -166,7 +167,7 @@ class StudyResults:
     study: StudyState
     """study.json."""
     trials: tuple[Trial, ...]
-    rungs: tuple[Mapping[str, Any], ...]
+    rungs: tuple[Decision, ...]
     """search/rungs.jsonl, the last entry of each trial and rung: a paused trial may have gone on later."""
     problems: tuple[str, ...]
     """What could not be read, or does not add up; one sentence each."""
