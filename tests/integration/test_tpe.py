@@ -29,7 +29,7 @@ from tune_cmx.config.domains import parse_domains, sample_all
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.search.optuna.journal import STORAGE
-from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.known_trials import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.ray_start import start_ray
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, build_scheduler

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from tune_cmx.config.domains import Domains, parse_domains
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.search.optuna.journal import STORAGE
-from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.known_trials import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 
 METRIC = "val/mAP"

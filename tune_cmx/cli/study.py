@@ -86,7 +86,7 @@ def show_check(study: Study, checked: Any) -> None:
     """Print what the check found."""
     from rich.table import Table
 
-    from tune_cmx.audit import merged
+    from tune_cmx.model_audit import merged
     from tune_cmx.search.planning.study_size import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")

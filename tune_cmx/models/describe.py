@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tune_cmx.audit import AuditWarning
 from tune_cmx.config.trial import DetectorConfig
+from tune_cmx.model_audit import AuditWarning
 from tune_cmx.models.detector import Detector
 from tune_cmx.models.fusion import Fusion
 from tune_cmx.models.fusion.base import cannot_learn

@@ -18,7 +18,7 @@ from tune_cmx.search.cluster import Resources, check_nodes, slots
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.finalists import SearchResult, finalists, winner
 from tune_cmx.search.optuna.journal import STORAGE
-from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.known_trials import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.search.trainable import Trainable, train

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tune_cmx.audit import AuditWarning
+from tune_cmx.model_audit import AuditWarning
 from tune_cmx.state.json_file import State, changed, parsed, read_model, refuse_unknown, write_json
 
 TRIAL_FILE = "trial.json"

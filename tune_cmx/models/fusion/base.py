@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tune_cmx.audit import AuditWarning
 from tune_cmx.errors import ShapeError
+from tune_cmx.model_audit import AuditWarning
 
 _NAMED = 4
 """Parameters named in one warning."""

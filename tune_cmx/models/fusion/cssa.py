@@ -11,7 +11,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from tune_cmx.audit import AuditWarning
+from tune_cmx.model_audit import AuditWarning
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, by_image
 from tune_cmx.models.precision import at_least_float32, without_autocast
 

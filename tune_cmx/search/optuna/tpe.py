@@ -24,7 +24,7 @@ from tune_cmx.config.domains import Domains, is_active, sample_all
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.search.optuna.distributions import suggest, text
 from tune_cmx.search.optuna.journal import quiet
-from tune_cmx.search.optuna.memory import RECORD, Outcome, TpeMemory
+from tune_cmx.search.optuna.known_trials import RECORD, Outcome, TpeMemory
 from tune_cmx.search.optuna.priors import VALUES
 from tune_cmx.seeding import derive
 

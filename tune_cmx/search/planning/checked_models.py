@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tune_cmx.audit import AuditWarning
+from tune_cmx.model_audit import AuditWarning
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tune_cmx.audit import AuditWarning
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.report.warnings.warning import Severity
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_claims import evaluate_study_claim
+from tune_cmx.model_audit import AuditWarning
 
 if TYPE_CHECKING:
     from conftest import StudyWriter

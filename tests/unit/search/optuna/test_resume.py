@@ -12,7 +12,7 @@ from tpe_bench import EPOCHS, METRIC, TOY, Bench, name_of
 
 from tune_cmx.errors import ConfigError
 from tune_cmx.search.optuna.journal import STORAGE
-from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.known_trials import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tpe_bench import METRIC, TOY, Bench, merit, name_of, parsed
 
 from tune_cmx.config.domains import is_active, refuse_outside
-from tune_cmx.search.optuna.memory import Outcome
+from tune_cmx.search.optuna.known_trials import Outcome
 from tune_cmx.search.optuna.tpe import TpeSearch
 
 

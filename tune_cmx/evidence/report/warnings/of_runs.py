@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator
 
-from tune_cmx.audit import AuditWarning, merged
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
 from tune_cmx.evidence.results.interval_width import precision_missed, seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
@@ -12,6 +11,7 @@ from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.training_curves import diverged
 from tune_cmx.evidence.results.undeclared_differences import equivalent_warnings
 from tune_cmx.evidence.wording import count, listed
+from tune_cmx.model_audit import AuditWarning, merged
 
 RESUME = f"Run `{resume_command()}`"
 

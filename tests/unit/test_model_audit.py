@@ -2,8 +2,8 @@
 
 import pytest
 
-from tune_cmx.audit import AuditWarning, merged
 from tune_cmx.errors import DataError
+from tune_cmx.model_audit import AuditWarning, merged
 
 SHARE = AuditWarning("{share} of the channels matter", part="fusion", module="CssaFusion", stage=1, share=0.254)
 
