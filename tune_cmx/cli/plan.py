@@ -181,7 +181,8 @@ def _costs(
 
     device = "cuda" if places.gpu else "cpu"
     configs = [arm.config for arm in study.arms.values()] + [config for _, config in study.range_ends()]
-    times, left_out = earlier_times(earlier, prepared, configs, device) if earlier else (None, "")
+    sizes = ModelSizes(prepared)
+    times, left_out = earlier_times(earlier, prepared, configs, device, sizes) if earlier else (None, "")
     if times is None and not probe:
         trials = f"trial of --from says how long an epoch takes: {left_out}" if earlier else "earlier study is named"
         raise ConfigError(f"--no-probe: no {trials}; name one with --from, or leave --no-probe out")
@@ -200,12 +201,13 @@ def _costs(
             configs,
             prepared,
             here,
+            sizes,
             side_by_side=beside,
             threads=max(1, int(threads)),
             workers=loaders(workers, here, threads),
         )
     check_s = seconds_to_check(study.baseline.config.model, prepared)
-    return Costs(ModelSizes(prepared), times, images=len(prepared.split.test), check_s=check_s)
+    return Costs(sizes, times, images=len(prepared.split.test), check_s=check_s)
 
 
 def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:

@@ -131,7 +131,7 @@ def _planned_way(config: TrialConfig) -> str:
 
 
 def earlier_times(
-    folders: Sequence[Path], prepared: Prepared, configs: Sequence[TrialConfig], device: str
+    folders: Sequence[Path], prepared: Prepared, configs: Sequence[TrialConfig], device: str, sizes: ModelSizes
 ) -> tuple[Times | None, str]:
     """The times of earlier trials of this data set and device, with the arms' image sizes and ways to compute.
 
@@ -140,6 +140,7 @@ def earlier_times(
         prepared: The data set.
         configs: The arms', as far as they are known.
         device: `cpu` or `cuda`.
+        sizes: Of the data set's detectors.
 
     Returns:
         The times, None where the trials do not tell them for each way to compute; and which trials were left out:
@@ -148,7 +149,6 @@ def earlier_times(
     Raises:
         ConfigError: A folder has no run folders at all.
     """
-    sizes = ModelSizes(prepared)
     found: list[EpochTime] = []
     image_times: list[float] = []
     other: Counter[str] = Counter()
@@ -204,7 +204,14 @@ def _image_size(config: TrialConfig) -> tuple[int, int]:
 
 
 def probed_times(
-    configs: Sequence[TrialConfig], prepared: Prepared, device: str, *, side_by_side: int, threads: int, workers: int
+    configs: Sequence[TrialConfig],
+    prepared: Prepared,
+    device: str,
+    sizes: ModelSizes,
+    *,
+    side_by_side: int,
+    threads: int,
+    workers: int,
 ) -> Times:
     """Train some steps of the baseline, the largest and the smallest configuration, as many at a time as in the study.
 
@@ -212,11 +219,11 @@ def probed_times(
         configs: The arms', the baseline's first.
         prepared: The data set.
         device: As torch names it.
+        sizes: Of the data set's detectors.
         side_by_side: Trials that share the machine's cores or a GPU.
         threads: Of each, on the CPU.
         workers: Loader processes of each.
     """
-    sizes = ModelSizes(prepared)
     chosen = _representative(configs, sizes)
     train, val = len(prepared.split.train), len(prepared.split.val)
     epochs: list[EpochTime] = []

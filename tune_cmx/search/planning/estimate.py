@@ -107,6 +107,17 @@ def _over(amounts: Sequence[Amount], what: Callable[..., Values]) -> Amount:
     return Amount(*what([list(vars(amount).values()) for amount in amounts], axis=0).tolist())
 
 
+@dataclass(frozen=True)
+class _ArmCost:
+    """What a trial of an arm takes, whatever its curve."""
+
+    epoch_s: float
+    complete_bytes: float
+    """What a complete trial leaves."""
+    state_bytes: float
+    """What a trial that is not complete holds beside that."""
+
+
 class _Play:
     """A study that is played through again and again."""
 
@@ -117,6 +128,7 @@ class _Play:
         self._claimed = study.claimed()
         self._drawn: dict[tuple[str, ...], list[Arm]] = {}
         """By the phase and what the one before it kept."""
+        self._arm_costs: dict[str, _ArmCost] = {}
 
     def once(self, generator: np.random.Generator, *, worst: bool = False) -> Amount:
         """One course of the study; at worst nothing is stopped, and what takes longest is confirmed on most seeds."""
@@ -203,19 +215,30 @@ class _Play:
         """A trial of an arm; `most`: as long as the search trains it at most."""
         epochs = arm.config.schedule.epochs
         values = _curve(epochs, generator, _HOPED if arm.id in self._claimed else 0.0)
-        costs, gpu = self._costs, self._places.gpu
+        cost, times = self._cost(arm), self._costs.times
         return Course(
             name=arm.id if not seed else f"{arm.id} {seed}",
             arm=arm.id,
             values=values[: most_epochs(self._stopping, epochs)] if most else values,
-            epoch_s=costs.epoch_s(arm.config) + REPORT_S,
-            start_s=costs.times.start_s + (costs.times.process_s if gpu else 0.0),  # on the CPU a process is kept
-            end_s=costs.times.image_s * costs.images,
+            epoch_s=cost.epoch_s,
+            start_s=times.start_s + (times.process_s if self._places.gpu else 0.0),  # on the CPU a process is kept
+            end_s=times.image_s * self._costs.images,
         )
 
+    def _cost(self, arm: Arm) -> _ArmCost:
+        """Looked up once: it is asked for in every repetition."""
+        if arm.id not in self._arm_costs:
+            costs, config = self._costs, arm.config
+            self._arm_costs[arm.id] = _ArmCost(
+                epoch_s=costs.epoch_s(config) + REPORT_S,
+                complete_bytes=_RECORD_BYTES + costs.weights_bytes(config) + costs.images * _IMAGE_BYTES,
+                state_bytes=costs.state_bytes(config),
+            )
+        return self._arm_costs[arm.id]
+
     def _in_full_s(self, name: str) -> float:
-        config = self._study.arms[name].config
-        return config.schedule.epochs * (self._costs.epoch_s(config) + REPORT_S) + self._costs.times.start_s
+        arm = self._study.arms[name]
+        return arm.config.schedule.epochs * self._cost(arm).epoch_s + self._costs.times.start_s
 
     def _simulate(self, courses: Sequence[Course], stopping: EarlyStopping) -> Simulation:
         places = self._places
@@ -225,9 +248,8 @@ class _Play:
 
     def _disk(self, arm: Arm, *, complete: bool) -> float:
         """What a trial leaves, or holds where it is not complete."""
-        costs, config = self._costs, arm.config
-        state = 0 if complete else costs.state_bytes(config)
-        return _RECORD_BYTES + costs.weights_bytes(config) + state + costs.images * _IMAGE_BYTES
+        cost = self._cost(arm)
+        return cost.complete_bytes + (0 if complete else cost.state_bytes)
 
     def _amount(self, searches: Sequence[Simulation], names: Sequence[str], seeds: int, disk: float) -> Amount:
         """The search's parts, the confirmation of these arms, and what is spent beside both."""

@@ -74,15 +74,21 @@ def record(tmp_path: Path, prepared: Prepared) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="module")
-def costs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Costs:
+def sizes(prepared: Prepared) -> ModelSizes:
+    """Each detector is counted once for all tests."""
+    return ModelSizes(prepared)
+
+
+@pytest.fixture(scope="module")
+def costs(prepared: Prepared, sizes: ModelSizes, tmp_path_factory: pytest.TempPathFactory) -> Costs:
     """Epochs of ten seconds, whatever the arm."""
     folder = tmp_path_factory.mktemp("costs")
     study = study_of(folder / "a.yaml")
     for arm in study.arms.values():
         write_record(folder / "earlier" / arm.id, prepared, arm.config, 10.0)
-    times, _ = earlier_times([folder / "earlier"], prepared, [study.baseline.config], "cpu")
+    times, _ = earlier_times([folder / "earlier"], prepared, [study.baseline.config], "cpu", sizes)
     assert times is not None
-    return Costs(ModelSizes(prepared), times, images=len(prepared.split.test))
+    return Costs(sizes, times, images=len(prepared.split.test))
 
 
 def planned(study: Study, costs: Costs, places: int = 2, **options: Any) -> Estimate:
@@ -178,29 +184,31 @@ def test_complete_trials_keep_their_weights_and_others_what_they_need_to_go_on(r
 @pytest.mark.parametrize(
     "fusion", [{"kind": "frm_ffm"}, {"kind": "cssa", "stages": (2, 3), "elsewhere": "frm_ffm"}, {"kind": "se_gated"}]
 )
-def test_sizes_are_those_of_the_model_that_is_built(fusion: dict[str, Any], prepared: Prepared) -> None:
+def test_sizes_are_those_of_the_model_that_is_built(
+    fusion: dict[str, Any], prepared: Prepared, sizes: ModelSizes
+) -> None:
     model = ModelConfig.model_validate({"backbone": "mit_nano", "fusion": fusion})
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         bands = {name: len(found) for name, found in prepared.data.bands.items()}
         built = build_plain(model, bands, len(prepared.data.classes))
-    size = ModelSizes(prepared).of(model)
+    size = sizes.of(model)
     assert size.parameters == sum(parameter.numel() for parameter in built.parameters())
     assert size.gflop == pytest.approx(flops(built, *network_size(model.detector, 64, 64)), rel=1e-6)
 
 
 def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operations(
-    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
+    read: Reader, prepared: Prepared, sizes: ModelSizes, record: Callable[..., None], tmp_path: Path
 ) -> None:
     study = read(baseline={"model.fusion": {"kind": "frm_ffm"}})
     baseline, arm, other = (study.arms[name].config for name in ("baseline", "stages-1", "stages-1+2"))
     record(baseline, "a", 20.0)
     record(baseline, "b", 22.0)
     record(arm, "c", 10.0)
-    times, _ = earlier_times([tmp_path / "earlier"], prepared, [baseline], "cpu")
+    times, _ = earlier_times([tmp_path / "earlier"], prepared, [baseline], "cpu", sizes)
     assert times is not None
     assert times.source == "3 earlier trials on the CPU"
     assert times.image_s == pytest.approx(0.05)
-    costs = Costs(ModelSizes(prepared), times, images=4)
+    costs = Costs(sizes, times, images=4)
     assert costs.epoch_s(baseline) == 21.0
     assert costs.epoch_s(arm) == 10.0
     assert costs.epoch_s(other) < 21.0
@@ -209,7 +217,7 @@ def test_an_arm_has_the_time_of_its_own_record_and_others_one_by_their_operation
 
 
 def test_records_of_something_else_say_nothing(
-    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
+    read: Reader, prepared: Prepared, sizes: ModelSizes, record: Callable[..., None], tmp_path: Path
 ) -> None:
     config = read().baseline.config
     record(config, "a", 1.0, data_fingerprint="other")
@@ -218,21 +226,21 @@ def test_records_of_something_else_say_nothing(
     record(config.model_copy(update={"model": smaller}), "b", 1.0)
     record(config, "h", 1.0, micro_batch=2)  # memory ran out
     left_out = "1 (another data set), 1 (another image size), 1 (computed in another way)"
-    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cpu") == (None, left_out)
+    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cpu", sizes) == (None, left_out)
     record(config, "i", 1.0)
-    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cuda") == (
+    assert earlier_times([tmp_path / "earlier"], prepared, [config], "cuda", sizes) == (
         None,
         f"{left_out}, 1 (another device)",
     )
-    times, _ = earlier_times([tmp_path / "earlier"], prepared, [config], "cpu")
+    times, _ = earlier_times([tmp_path / "earlier"], prepared, [config], "cpu", sizes)
     assert times is not None
     assert times.source == f"1 earlier trial on the CPU; left out: {left_out}"
     with pytest.raises(ConfigError, match=r"--from: .* holds no run folders"):
-        earlier_times([tmp_path / "nowhere"], prepared, [config], "cpu")
+        earlier_times([tmp_path / "nowhere"], prepared, [config], "cpu", sizes)
 
 
 def test_an_arm_has_the_time_of_records_that_compute_as_it_does(
-    read: Reader, prepared: Prepared, record: Callable[..., None], tmp_path: Path
+    read: Reader, prepared: Prepared, sizes: ModelSizes, record: Callable[..., None], tmp_path: Path
 ) -> None:
     rounded = read(baseline={"model.fusion": {"kind": "add"}}).baseline.config
     exact = rounded.model_copy(update={"compute": rounded.compute.model_copy(update={"precision": "fp32"})})
@@ -240,9 +248,9 @@ def test_an_arm_has_the_time_of_records_that_compute_as_it_does(
     record(rounded, "a", 10.0)
     record(exact, "b", 20.0)
     asked = [tmp_path / "earlier"], prepared
-    times, _ = earlier_times(*asked, [rounded, exact], "cpu")
+    times, _ = earlier_times(*asked, [rounded, exact], "cpu", sizes)
     assert times is not None
-    costs = Costs(ModelSizes(prepared), times, images=4)
+    costs = Costs(sizes, times, images=4)
     assert (costs.epoch_s(rounded), costs.epoch_s(exact)) == (10.0, 20.0)
     nothing = None, "1 (computed in another way), 1 (computed as only some of the configurations are)"
-    assert earlier_times(*asked, [rounded, apart], "cpu") == nothing
+    assert earlier_times(*asked, [rounded, apart], "cpu", sizes) == nothing
