@@ -86,7 +86,7 @@ def _count(patch: pytest.MonkeyPatch) -> Counter[str]:
 @pytest.mark.parametrize("variant", ["promote", "stop"])
 def test_every_record_of_many_is_right(run: Run, variant: str) -> None:
     opened, _ = run(MANY, variant)
-    records = {record.folder.name: record for record in opened.records()}
+    records = {record.folder.name: record for record in opened.run_folders()}
     stopped = stops(read_decisions(opened.decisions))
     assert sum(name.startswith("search-") for name in records) == MANY
     assert {name for name, record in records.items() if record.state().status == "stopped"} == set(stopped)

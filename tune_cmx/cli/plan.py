@@ -173,7 +173,7 @@ def _measured(study: Study, prepared: Any) -> float:
 def _costs(
     study: Study, prepared: Any, places: Any, earlier: list[Path], *, probe: bool, threads: float, workers: int | None
 ) -> Any:
-    """What a trial takes: by earlier records where there are any, else by a probe."""
+    """What a trial takes: by earlier trials where there are any, else by a probe."""
     import torch
 
     from tune_cmx.search.planning.costs import Costs, earlier_times, probed_times, seconds_to_check

@@ -148,28 +148,28 @@ def _place(text: str) -> _Place:
     Raises:
         ConfigError: It is neither a study nor a run folder, or holds no complete run.
     """
-    from tune_cmx.evidence.results.reading import read_record, read_study
+    from tune_cmx.evidence.results.reading import read_run, read_study
     from tune_cmx.training.corruption_scores import refuse_unfinished
 
     folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
     if (folder / "study.json").is_file():
-        records = read_study(folder)
-        for problem in records.problems:
+        results = read_study(folder)
+        for problem in results.problems:
             warn(problem)
-        if not records.confirmed:
+        if not results.confirmed:
             raise ConfigError(
                 f"{folder}: no confirmation run is complete; let the search end (tune-cmx search SPACE --resume), or "
                 "name one run folder"
             )
-        left = [trial.name for trial in records.of_phase("confirm") if trial.status != "complete"]
+        left = [trial.name for trial in results.of_phase("confirm") if trial.status != "complete"]
         if left:
             warn(f"{counted(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
-        return _Place(folder, records.confirmed, records.label, folder / "data", study=True, mirror=mirror)
+        return _Place(folder, results.confirmed, results.label, folder / "data", study=True, mirror=mirror)
     if not (folder / "trial.json").is_file():
         what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
         raise ConfigError(f"{folder}: {what}; name a study folder, as in runs/demo, or one run folder")
     problems: list[str] = []
-    trial = read_record(folder, problems)
+    trial = read_run(folder, problems)
     if trial is None:
         raise ConfigError(f"{folder}: cannot be measured: {'; '.join(problems)}")
     refuse_unfinished(folder, trial.status)

@@ -173,19 +173,21 @@ def train(
         build_for(parsed.model, prepared)
     hashes = prepared.hashes()
     fields = protocol(parsed, (), hashes)
-    record = RunFolder.plan(folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes)
+    run_folder = RunFolder.plan(
+        folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
+    )
     reading = loaders(workers, chosen, processes=parsed.schedule.processes)
-    done = record.state().epochs
+    done = run_folder.state().epochs
     if done:
-        what = "complete" if record.over else f"resumed after epoch {done} of {parsed.schedule.epochs}"
+        what = "complete" if run_folder.over else f"resumed after epoch {done} of {parsed.schedule.epochs}"
         out.print(f"{escape(str(folder))}: {what}", soft_wrap=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as clusters end a job: it shall leave nothing
     try:
-        for epoch in run_trial(record, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
+        for epoch in run_trial(run_folder, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
             if epoch.epoch > done:
                 _show_epoch(epoch)
     except KeyboardInterrupt as error:
-        reached = record.state().epochs
+        reached = run_folder.state().epochs
         out.print(f"[yellow]interrupted after epoch {reached}[/yellow]; run the same command to resume", soft_wrap=True)
         raise typer.Exit(130) from error
     finally:

@@ -72,35 +72,35 @@ class StudyCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         """An epoch, or the failure of the trial; the scheduler has decided about it already."""
-        name, record = self._record(trial)
+        name, run_folder = self._record(trial)
         if "failed" in result:
-            self._fail(record, result["failed"])
+            self._fail(run_folder, result["failed"])
             return
-        self._opened.refresh(record)
+        self._opened.refresh(run_folder)
         self._console.epoch(name, result["epoch"], result[self._metric], result["seconds"])
         if result["epoch"] > self._furthest.get(name, 0):
             self._furthest[name] = result["epoch"]
             trial.run_metadata.num_failures = 0  # a trial that makes progress is not given up
         found = self._decided(name)
-        if found is None or result["epoch"] != record.state().epochs:  # it reports an epoch of an earlier session again
+        if found is None or result["epoch"] != run_folder.state().epochs:  # an epoch of an earlier session, again
             return
         self._opened.publish_memory()
         if found.decision == PAUSE:
             reason = f"waits at rung {found.rung:g}"
-            record.update(status="paused", reason=reason)
+            run_folder.update(status="paused", reason=reason)
             self._opened.publish(f"trials/{name}/trial.json")
             self._console.end(name, "paused", reason)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """The trial ended by itself, or ASHA ended it."""
-        name, record = self._record(trial)
-        self._opened.refresh(record, whole=True)
+        name, run_folder = self._record(trial)
+        self._opened.refresh(run_folder, whole=True)
         found = self._decided(name)
         if found is not None and found.decision == STOP:
-            mark_stopped(record, found)
+            mark_stopped(run_folder, found)
             self._opened.publish(f"trials/{name}/trial.json")
         self._opened.publish_memory()
-        state = record.state()
+        state = run_folder.state()
         self._console.end(name, state.status, state.reason or "")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -110,20 +110,20 @@ class StudyCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Its worker was lost too often."""
-        name, record = self._record(trial)
+        name, run_folder = self._record(trial)
         times = f"{self._losses + 1} times without a new epoch in between"
-        self._fail(record, f"its worker ended {times}; see Ray's error.txt")
-        self._console.end(name, "failed", record.state().reason or "")
+        self._fail(run_folder, f"its worker ended {times}; see Ray's error.txt")
+        self._console.end(name, "failed", run_folder.state().reason or "")
 
     def _record(self, trial: Trial) -> tuple[str, RunFolder]:
         facts = trial_facts(trial)
-        return facts["name"], RunFolder(Path(facts["record"]))
+        return facts["name"], RunFolder(Path(facts["run_folder"]))
 
     def _decided(self, name: str) -> Decision | None:
         return self._scheduler.decided.get(name) if self._scheduler is not None else None
 
-    def _fail(self, record: RunFolder, reason: str) -> None:
-        self._opened.refresh(record)
-        if not record.over:
-            record.fail(reason)
-            self._opened.publish(f"trials/{record.folder.name}/trial.json")
+    def _fail(self, run_folder: RunFolder, reason: str) -> None:
+        self._opened.refresh(run_folder)
+        if not run_folder.over:
+            run_folder.fail(reason)
+            self._opened.publish(f"trials/{run_folder.folder.name}/trial.json")

@@ -1,6 +1,6 @@
 """Which configurations a search ends with, and which of them is selected once they are confirmed.
 
-Pure functions of validation metrics: the runner feeds them from records, scripts/replay.py from simulated curves.
+Pure functions of validation metrics: the runner feeds them from run folders, scripts/replay.py from simulated curves.
 """
 
 import math

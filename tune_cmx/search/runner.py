@@ -112,11 +112,11 @@ class _Course:
         kept: list[str] = []
         course: list[dict[str, Any]] = []
         for phase in study.phases:
-            records = self._search_phase(phase, kept)
-            searched |= {record.folder.name: record for record in records}
-            self._refuse_none(records)
-            kept = self._finalists(records, phase.keep)
-            arms = [record.state().arm for record in records]
+            run_folders = self._search_phase(phase, kept)
+            searched |= {run_folder.folder.name: run_folder for run_folder in run_folders}
+            self._refuse_none(run_folders)
+            kept = self._finalists(run_folders, phase.keep)
+            arms = [run_folder.state().arm for run_folder in run_folders]
             course.append({"name": phase.name, "arms": arms, "kept": kept})
             self.note("searching", phases=course if len(study.phases) > 1 else [])
         return self._finalists(list(searched.values()), study.file.confirm.finalists)
@@ -127,11 +127,11 @@ class _Course:
         if study.file.searcher.one_by_one is not None:
             return self._search_drawn(phase, title)
         arms = study.draw(phase, [study.arms[name] for name in kept])
-        records = [self.opened.plan(arm, study.file.seed, "search") for arm in arms]
+        run_folders = [self.opened.plan(arm, study.file.seed, "search") for arm in arms]
         self.note("searching")
-        if not self.runner.run(phase.name, title, records, stopping=True):
+        if not self.runner.run(phase.name, title, run_folders, stopping=True):
             raise _Interrupted
-        return records
+        return run_folders
 
     def _search_drawn(self, phase: SearchPhase, title: str) -> list[RunFolder]:
         """A search whose trials are drawn one by one, each from the results so far."""
@@ -150,12 +150,12 @@ class _Course:
                     return None
                 if arm.id == BASELINE:
                     return None
-                record = self.opened.plan(arm, study.file.seed, "search")
-                name = record.folder.name
-                if name in handed_out or record.over:
+                run_folder = self.opened.plan(arm, study.file.seed, "search")
+                name = run_folder.folder.name
+                if name in handed_out or run_folder.over:
                     return None
                 handed_out.add(name)
-                return join(record)
+                return join(run_folder)
 
             search: TpeSearch = draws(
                 phase.domains,
@@ -165,22 +165,22 @@ class _Course:
                 seed=study.file.seed,
                 metric=metric,
                 propose=propose,
-                outcome=lambda name: outcome(self.opened.record(name), settings.optimised(metric)),
+                outcome=lambda name: outcome(self.opened.run_folder(name), settings.optimised(metric)),
             )
             return search
 
         if not self.runner.run_drawn(phase.name, title, sum(study.trials_planned()), searcher):
             raise _Interrupted
-        return [record for record in self.opened.records() if record.state().phase == "search"]
+        return [run_folder for run_folder in self.opened.run_folders() if run_folder.state().phase == "search"]
 
-    def _finalists(self, records: Sequence[RunFolder], count: int) -> list[str]:
+    def _finalists(self, run_folders: Sequence[RunFolder], count: int) -> list[str]:
         stopping = self.opened.study.file.early_stopping
-        results = [_result(record, stopping.metric) for record in records]
+        results = [_result(run_folder, stopping.metric) for run_folder in run_folders]
         able = [result for result in results if result is not None]
         return finalists(able, stopping.smooth_epochs, count)
 
-    def _refuse_none(self, records: Sequence[RunFolder]) -> None:
-        states = [record.state() for record in records]
+    def _refuse_none(self, run_folders: Sequence[RunFolder]) -> None:
+        states = [run_folder.state() for run_folder in run_folders]
         if states and all(state.status == "failed" for state in states):
             self.note("failed")
             raise TrialError(f"every trial of the search failed, the first with: {states[0].reason}")
@@ -206,7 +206,7 @@ class _Course:
         metric = f"test/{study.file.early_stopping.metric.rpartition('/')[2]}"
         seeds = study.seeds(settings.first_seeds)
         values = {
-            name: {seed: _tested(record, metric) for seed, record in zip(seeds, runs, strict=True)}
+            name: {seed: _tested(run_folder, metric) for seed, run_folder in zip(seeds, runs, strict=True)}
             for name, runs in pilot.items()
         }
         fixed = fix_seeds(
@@ -223,8 +223,8 @@ class _Course:
         stopping = self.opened.study.file.early_stopping
         curves: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
         searched = []
-        for record in self.opened.records():
-            state, result = record.state(), _result(record, stopping.metric)
+        for run_folder in self.opened.run_folders():
+            state, result = run_folder.state(), _result(run_folder, stopping.metric)
             if result is None or result.arm not in curves:
                 continue
             if state.phase == "search":
@@ -236,23 +236,23 @@ class _Course:
     def _repeat(self, names: Sequence[str], seeds: Sequence[int], title: str) -> Mapping[str, list[RunFolder]]:
         """Train configurations on seeds: all of them on one seed, then all on the next."""
         arms = self.opened.study.arms
-        records = [self.opened.plan(arms[name], seed, "confirm") for seed in seeds for name in names]
-        if not self.runner.run("confirm", title, records, stopping=False):
+        run_folders = [self.opened.plan(arms[name], seed, "confirm") for seed in seeds for name in names]
+        if not self.runner.run("confirm", title, run_folders, stopping=False):
             raise _Interrupted
-        return {name: records[number :: len(names)] for number, name in enumerate(names)}
+        return {name: run_folders[number :: len(names)] for number, name in enumerate(names)}
 
 
-def _result(record: RunFolder, metric: str) -> SearchResult | None:
+def _result(run_folder: RunFolder, metric: str) -> SearchResult | None:
     """What a search trial reached; None of one that failed."""
-    rows, state = record.rows(), record.state()
+    rows, state = run_folder.rows(), run_folder.state()
     if state.status not in ("complete", "stopped") or not rows:
         return None
     return SearchResult(state.arm, float(rows[-1]["fraction"]), tuple(row[metric] for row in rows))
 
 
-def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
+def outcome(run_folder: RunFolder, objectives: Sequence[str]) -> Outcome:
     """What a searcher that draws one by one learns of a trial."""
-    state, rows = record.state(), record.rows()
+    state, rows = run_folder.state(), run_folder.rows()
     last = {**rows[-1], "milliseconds": rows[-1]["val/milliseconds"]} if rows else {}
     last["parameters"] = float(state.parameters.total) if state.parameters else math.nan
     by_epoch = {int(row["epoch"]): row[objectives[0]] for row in rows}
@@ -262,10 +262,10 @@ def outcome(record: RunFolder, objectives: Sequence[str]) -> Outcome:
     )
 
 
-def _tested(record: RunFolder, metric: str) -> float | None:
+def _tested(run_folder: RunFolder, metric: str) -> float | None:
     """A metric of a complete trial, by split and name."""
-    path = record.folder / RESULTS_FILE
-    if record.state().status != "complete" or not path.exists():
+    path = run_folder.folder / RESULTS_FILE
+    if run_folder.state().status != "complete" or not path.exists():
         return None
     split, _, name = metric.partition("/")
     return read_model(FinalResults, path).results_by_split[split][name]

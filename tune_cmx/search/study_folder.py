@@ -60,7 +60,7 @@ class StudyFolder:
         """Plan the run folder of one trial; an existing one stays as it is."""
         config = self.config(arm, seed, phase)
         name = f"{phase}-{arm.id}-s{seed}"
-        record = RunFolder.plan(
+        run_folder = RunFolder.plan(
             self.folder / "trials" / name,
             config,
             arm=arm.id,
@@ -72,7 +72,7 @@ class StudyFolder:
             **self._inspected(arm),
         )
         self.publish(f"trials/{name}")
-        return record
+        return run_folder
 
     def _inspected(self, arm: Arm) -> dict[str, Any]:
         """What the check found out of the arm; nothing for an arm that the search added later."""
@@ -89,11 +89,11 @@ class StudyFolder:
             if (self.folder / name).exists():
                 self.mirror.push(name)
 
-    def refresh(self, record: RunFolder, *, whole: bool = False) -> None:
+    def refresh(self, run_folder: RunFolder, *, whole: bool = False) -> None:
         """Pull what a worker wrote into its copy of a run folder; `whole`: the results too."""
         if self.mirror is None:
             return
-        name = f"trials/{record.folder.name}"
+        name = f"trials/{run_folder.folder.name}"
         if whole:
             if self.mirror.exists(f"{name}/trial.json"):
                 self.mirror.pull(name, checkpoints=False)
@@ -119,19 +119,19 @@ class StudyFolder:
                 ) from error
             yield
 
-    def record(self, name: str) -> RunFolder:
+    def run_folder(self, name: str) -> RunFolder:
         """The run folder of that name."""
         return RunFolder(self.folder / "trials" / name)
 
-    def records(self) -> Iterator[RunFolder]:
+    def run_folders(self) -> Iterator[RunFolder]:
         """All run folders, in the order of their names."""
         for file in sorted((self.folder / "trials").glob("*/trial.json")):
             yield RunFolder(file.parent)
 
     def restore_arms(self) -> None:
         """Restore the configurations that the search of an earlier session added."""
-        for record in self.records():
-            state = record.state()
+        for run_folder in self.run_folders():
+            state = run_folder.state()
             if state.arm not in self.study.arms:
                 config = self.study.config(state.values)
                 self.study.arms.restore(Arm(state.arm, state.label or state.arm, state.values, config))
@@ -178,33 +178,33 @@ class StudyFolder:
     def settle(self) -> None:
         """Mark what ASHA stopped, where the driver died before it could, and what no process trains any more."""
         stops = {found.trial: found for found in read_decisions(self.decisions) if found.decision == STOP}
-        for record in self.records():
-            if not record.over:
-                self.refresh(record, whole=True)  # a worker may have gone on for some seconds
-            mark_stopped(record, stops.get(record.folder.name))
-            if record.state().status == "running":
-                record.update(status="interrupted", reason="its process ended before the trial did")
-            self.publish(f"trials/{record.folder.name}/trial.json")
+        for run_folder in self.run_folders():
+            if not run_folder.over:
+                self.refresh(run_folder, whole=True)  # a worker may have gone on for some seconds
+            mark_stopped(run_folder, stops.get(run_folder.folder.name))
+            if run_folder.state().status == "running":
+                run_folder.update(status="interrupted", reason="its process ended before the trial did")
+            self.publish(f"trials/{run_folder.folder.name}/trial.json")
 
     def retry_failed(self) -> None:
         """Let failed trials resume from their last checkpoint."""
-        for record in self.records():
-            if record.state().status == "failed":
-                record.update(status="interrupted", reason="failed before, tried again")
-                self.publish(f"trials/{record.folder.name}/trial.json")
+        for run_folder in self.run_folders():
+            if run_folder.state().status == "failed":
+                run_folder.update(status="interrupted", reason="failed before, tried again")
+                self.publish(f"trials/{run_folder.folder.name}/trial.json")
 
 
-def mark_stopped(record: RunFolder, stop: Decision | None) -> None:
+def mark_stopped(run_folder: RunFolder, stop: Decision | None) -> None:
     """Note in the run folder where ASHA stopped an unfinished trial, and by which values, if it did."""
-    if stop is None or record.over:
+    if stop is None or run_folder.over:
         return
-    epochs = record.state().epochs
+    epochs = run_folder.state().epochs
     stopped = {"epoch": epochs, "rung": stop.rung, "value": stop.value, "cutoff": stop.cutoff}
     if stop.cutoff is None:
         reason = f"reached {stop.value:.2f} at rung {stop.rung:g}, where the search ends"
     else:
         reason = f"ASHA: {stop.value:.2f} is not above {stop.cutoff:.2f} at rung {stop.rung:g}"
-    record.update(status="stopped", stopped=stopped, reason=reason, finished=now())
+    run_folder.update(status="stopped", stopped=stopped, reason=reason, finished=now())
 
 
 def open_folder(

@@ -1,4 +1,4 @@
-"""What a Ray worker runs: one planned record, trained on and reported an epoch at a time."""
+"""What a Ray worker runs: it trains the trial of a planned run folder and reports each epoch."""
 
 import fcntl
 import math
@@ -36,10 +36,10 @@ Reports = Generator["EpochReport", None, None]
 
 
 def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> None:
-    """Train `config["trial"]`, facts from the runner: record, data folder, storage, device, threads, metric, gpus.
+    """Train `config["trial"]`, facts from the runner: run folder, data folder, storage, device, threads, metric, gpus.
 
-    An error of the trial is on its record and in its last report; it is not raised, for Ray would take it for a lost
-    worker and try again.
+    An error of the trial goes into its run folder and its last report. It is not raised, because Ray would take it for
+    a lost worker and try again.
 
     Args:
         config: Ray's; it holds nothing else.
@@ -56,11 +56,11 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
     torch.set_num_threads(facts["threads"])
     try:
         limit_memory(facts["gpus"] or 1, facts["device"])
-        with _held_copy(facts) as (record, data_folder, publish):
-            prepared = _prepared(record.config().data.model_dump_json(), str(data_folder))
+        with _held_copy(facts) as (run_folder, data_folder, publish):
+            prepared = _prepared(run_folder.config().data.model_dump_json(), str(data_folder))
             values: list[float] = []
             passed_on = {name: facts[name] for name in ("device", "workers", "gpus", "shared_cache")}
-            with closing(run(record, prepared, **passed_on)) as reports:
+            with closing(run(run_folder, prepared, **passed_on)) as reports:
                 for report in reports:
                     values.append(_judged(report, facts["metric"]))
                     publish()
@@ -81,13 +81,13 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
 
 @contextmanager
 def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[RunFolder, Path, Callable[[], None]]]:
-    """The record and the data's folder here, and what brings the record to where the driver sees it.
+    """The run folder and the data's folder here, and what publishes the run folder to where the driver sees it.
 
-    On a shared file system that is nothing. With storage named by a URI the record is a copy on this machine, which
+    On a shared file system that is nothing. With storage named by a URI the run folder is a copy on this machine, which
     goes there after every epoch and at the end, however the trial ends.
     """
     if facts["storage"] is None:
-        yield RunFolder(Path(facts["record"])), Path(facts["data_folder"]), lambda: None
+        yield RunFolder(Path(facts["run_folder"])), Path(facts["data_folder"]), lambda: None
         return
     mirror = Mirror(worker_folder(facts["storage"]), facts["storage"])
     name = f"trials/{facts['name']}"

@@ -41,21 +41,21 @@ class TrialRunner:
     """What a worker runs."""
     _joined: list[RunFolder] = field(default_factory=list)
 
-    def run(self, phase: str, title: str, records: Sequence[RunFolder], *, stopping: bool) -> bool:
+    def run(self, phase: str, title: str, run_folders: Sequence[RunFolder], *, stopping: bool) -> bool:
         """Train what is not over; False if something is still not over at the end.
 
         Args:
             phase: Its name, under which the scheduler's decisions are kept.
             title: For people.
-            records: Planned.
+            run_folders: Planned.
             stopping: Whether weak trials are stopped early, as the study says.
         """
-        waiting = [record for record in records if not record.over]
+        waiting = [run_folder for run_folder in run_folders if not run_folder.over]
         if waiting:
             self._start(title, len(waiting))
-            facts = [self._join(record) for record in waiting]
+            facts = [self._join(run_folder) for run_folder in waiting]
             self._tune(phase, stopping, facts)
-        return all(record.over for record in records)
+        return all(run_folder.over for run_folder in run_folders)
 
     def run_drawn(self, phase: str, title: str, trials: int, searcher: Callable[["Join"], TpeSearch]) -> bool:
         """Train what a searcher draws as it goes; False if it was interrupted.
@@ -64,10 +64,10 @@ class TrialRunner:
             phase: Its name.
             title: For people.
             trials: How many it draws, at most.
-            searcher: Makes it, given how a planned record joins the phase.
+            searcher: Makes it, given how a planned run folder joins the phase.
         """
         self._joined = []
-        over = sum(record.over for record in self.opened.records() if record.state().phase == "search")
+        over = sum(run_folder.over for run_folder in self.opened.run_folders() if run_folder.state().phase == "search")
         at_once = self._start(title, trials - over)
         search = searcher(self._join)
         self._tune(phase, True, search=search, trials=trials, drawn_at_once=at_once)
@@ -75,24 +75,24 @@ class TrialRunner:
         for note in search.notes:
             self.console.say(note)
         drawn = search.exhausted or len(search.asked()) >= trials
-        return drawn and all(record.over for record in self._joined)
+        return drawn and all(run_folder.over for run_folder in self._joined)
 
     def _start(self, title: str, trials: int) -> int:
         at_once = slots(self.resources)
         self.console.start(title, trials, at_once)
         return at_once
 
-    def _join(self, record: RunFolder) -> Facts:
+    def _join(self, run_folder: RunFolder) -> Facts:
         """A trial joins the phase; what its worker must know."""
-        self._joined.append(record)
-        state = record.state()
+        self._joined.append(run_folder)
+        state = run_folder.state()
         seed = f" (seed {state.seed})" if state.phase == "confirm" else ""
-        self.console.add(record.folder.name, f"{state.label}{seed}", state.epochs_planned or 0, state.epochs)
+        self.console.add(run_folder.folder.name, f"{state.label}{seed}", state.epochs_planned or 0, state.epochs)
         stopping = self.opened.study.file.early_stopping
         return {
-            "name": record.folder.name,
+            "name": run_folder.folder.name,
             "arm": state.arm,
-            "record": str(record.folder.resolve()),
+            "run_folder": str(run_folder.folder.resolve()),
             "data_folder": str(self.opened.prepared.folder.resolve()),
             "storage": self.opened.mirror.uri if self.opened.mirror else None,
             "metric": stopping.metric,

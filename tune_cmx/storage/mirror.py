@@ -48,7 +48,7 @@ class Mirror:
         if path.is_file():
             self._put(path)
         elif (path / _STATE).exists():
-            self._push_record(path)
+            self._push_run_folder(path)
         else:
             for entry in sorted(path.iterdir()):
                 if not hidden(entry.name):
@@ -73,12 +73,12 @@ class Mirror:
             raise StorageError(f"{self._store.name}: nothing is at '{relative}'; was it pushed there?")
         if files == [relative]:
             return
-        records = {posixpath.dirname(name) for name in files if posixpath.basename(name) == _STATE}
+        run_folders = {posixpath.dirname(name) for name in files if posixpath.basename(name) == _STATE}
         for name in files:
-            if not any(_below(name, record) for record in records):
+            if not any(_below(name, run_folder) for run_folder in run_folders):
                 self._get(name, self.local / name)
-        for record in sorted(records):
-            self._pull_record(record, checkpoints)
+        for run_folder in sorted(run_folders):
+            self._pull_run_folder(run_folder, checkpoints)
 
     def pull_all(self) -> None:
         """Download everything except checkpoints: what a driver or a report needs."""
@@ -99,7 +99,7 @@ class Mirror:
             self._same[relative] = _stamp(file)
         return found
 
-    def _push_record(self, folder: Path) -> None:
+    def _push_run_folder(self, folder: Path) -> None:
         last = [folder / name for name in (_METRICS, _STATE)]
         saved = sorted(marker.parent for marker in folder.glob(f"{_CHECKPOINTS}/*/{_MARKER}"))
         newest = next((path for path in reversed(saved) if not hidden(path.name)), None)
@@ -136,17 +136,17 @@ class Mirror:
             if not (newest / name).exists():
                 self._store.remove(f"{parent}/{newest.name}/{name}")
 
-    def _pull_record(self, record: str, checkpoints: bool) -> None:
+    def _pull_run_folder(self, run_folder: str, checkpoints: bool) -> None:
         """Download in the opposite order of a push, and put the files in place in the order of a push."""
-        folder = self.local / record
-        held = posixpath.join(record, _CHECKPOINTS)
-        state, metrics = posixpath.join(record, _STATE), posixpath.join(record, _METRICS)
+        folder = self.local / run_folder
+        held = posixpath.join(run_folder, _CHECKPOINTS)
+        state, metrics = posixpath.join(run_folder, _STATE), posixpath.join(run_folder, _METRICS)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as made:
             place = Path(made)
             taken = [state] if self._fetch(state, place) else []
             # only now: the state may name files that did not exist before
-            there = [posixpath.join(record, name) for name in self._store.files(record)]
+            there = [posixpath.join(run_folder, name) for name in self._store.files(run_folder)]
             others = [name for name in there if name != state and not _below(name, held)]
             taken += [name for name in sorted(others, key=lambda name: name != metrics) if self._fetch(name, place)]
             if checkpoints:

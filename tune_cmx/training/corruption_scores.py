@@ -25,7 +25,7 @@ from tune_cmx.training.score import score_images
 
 
 def measure_robustness(
-    record: RunFolder,
+    run_folder: RunFolder,
     prepared: Prepared,
     corruptions: Iterable[Corruption],
     part: str,
@@ -40,7 +40,7 @@ def measure_robustness(
     it comes.
 
     Args:
-        record: Of a complete trial.
+        run_folder: Of a complete trial.
         prepared: The data that it was trained on.
         corruptions: Each of a modality that the model has.
         part: `val` or `test`.
@@ -57,14 +57,14 @@ def measure_robustness(
         DataError: The data are not those of the trial, a delay is asked for and sequences are not known, or a shift
             leaves nothing of an image.
     """
-    with record.held():
-        basis, weights = _basis(record, prepared, torch.device(device))
+    with run_folder.held():
+        basis, weights = _basis(run_folder, prepared, torch.device(device))
         corruptions = tuple(corruptions)
         _refuse_large_shifts(corruptions, prepared)
-        config = record.config()
+        config = run_folder.config()
         schedule = config.schedule
-        at_once = schedule.images_at_once(record.micro_batch(schedule.micro_batch))  # as the trial was evaluated
-        kept = _kept(record)
+        at_once = schedule.images_at_once(run_folder.micro_batch(schedule.micro_batch))  # as the trial was evaluated
+        kept = _kept(run_folder)
         found = kept.get(part)
         if found is not None and found.basis != basis:
             found = None
@@ -82,7 +82,7 @@ def measure_robustness(
                     found = found.with_results(corruption, results)
                 made += 1
                 content = Robustness.model_validate({"splits": {**kept, part: found}})
-                write_json(record.folder / ROBUSTNESS, content.model_dump(mode="json"))
+                write_json(run_folder.folder / ROBUSTNESS, content.model_dump(mode="json"))
             progress()
         return made
 
@@ -156,19 +156,19 @@ def _trained(config: TrialConfig, prepared: Prepared, weights: Path) -> Detector
     return model
 
 
-def _basis(record: RunFolder, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
+def _basis(run_folder: RunFolder, prepared: Prepared, device: torch.device) -> tuple[Basis, Path]:
     """What the results depend on, and the checkpoint."""
-    state = record.state()
-    refuse_unfinished(record.folder, state.status)
+    state = run_folder.state()
+    refuse_unfinished(run_folder.folder, state.status)
     for key, value in prepared.hashes().items():
         if getattr(state, key) != value:
             raise DataError(
                 f"{prepared.data.root}: {key} is {value} here and {getattr(state, key)} in "
-                f"{record.folder.name}/trial.json; name the data that it was trained on with --data"
+                f"{run_folder.folder.name}/trial.json; name the data that it was trained on with --data"
             )
-    weights = next(reversed(checkpoints(record.checkpoints)), None)
+    weights = next(reversed(checkpoints(run_folder.checkpoints)), None)
     if weights is None:
-        raise TrialError(f"{record.checkpoints}: no checkpoint is there; restore it, or train the trial again")
+        raise TrialError(f"{run_folder.checkpoints}: no checkpoint is there; restore it, or train the trial again")
     try:
         digest = scored_weights_hash(weights)
     except OSError as error:
@@ -183,10 +183,10 @@ def _basis(record: RunFolder, prepared: Prepared, device: torch.device) -> tuple
     ), weights
 
 
-def _kept(record: RunFolder) -> Mapping[str, OnSplit]:
+def _kept(run_folder: RunFolder) -> Mapping[str, OnSplit]:
     """What is there, by part; a damaged file is measured anew."""
     try:
-        kept = read_robustness(record.folder)
+        kept = read_robustness(run_folder.folder)
     except DataError:
         return {}
     return {} if kept is None else dict(kept.splits.items())

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_trial(
-    record: RunFolder,
+    run_folder: RunFolder,
     prepared: Prepared,
     *,
     device: str = "cpu",
@@ -54,7 +54,7 @@ def run_trial(
     Where the iteration ends early, the trial can be resumed later.
 
     Args:
-        record: Planned; its `config.json` says what to train.
+        run_folder: Planned; its `config.json` says what to train.
         prepared: The data set, audited and split.
         device: As torch names it. Several processes (`schedule.processes`) take the visible GPUs from the first on.
         workers: Loader processes, of each process that trains; 0 loads in that one.
@@ -66,31 +66,31 @@ def run_trial(
             process holds the run folder.
         DataError, ConfigError: The data or the configuration cannot be used together, or there are too few GPUs.
     """
-    with record.held():
-        if record.over:
-            yield from _reports(record.rows(), record.config())
+    with run_folder.held():
+        if run_folder.over:
+            yield from _reports(run_folder.rows(), run_folder.config())
             return
         try:
             with _frames(prepared, shared_cache) as frames:
-                yield from _train(record, prepared, torch.device(device), workers, gpus, frames)
+                yield from _train(run_folder, prepared, torch.device(device), workers, gpus, frames)
         except GeneratorExit:
             raise
         except KeyboardInterrupt:
-            record.update(status="interrupted", reason="interrupted by the user")
+            run_folder.update(status="interrupted", reason="interrupted by the user")
             raise
         except Exception as error:
-            raise _failed(record, error) from error
+            raise _failed(run_folder, error) from error
 
 
 def _frames(prepared: Prepared, shared_cache: bool) -> contextlib.AbstractContextManager[SharedImages | None]:
     return shared_images(prepared.data, prepared.audit) if shared_cache else contextlib.nullcontext()
 
 
-def _failed(record: RunFolder, error: Exception) -> TuneCmxError:
+def _failed(run_folder: RunFolder, error: Exception) -> TuneCmxError:
     """Write the failure to the run folder; another error than of this package becomes a TrialError."""
     reason = failure_reason(error)
-    record.fail(reason, "".join(traceback.format_exception(error)))
-    place = f"trial {record.folder.name}: {reason}; config in {record.folder / 'config.json'}"
+    run_folder.fail(reason, "".join(traceback.format_exception(error)))
+    place = f"trial {run_folder.folder.name}: {reason}; config in {run_folder.folder / 'config.json'}"
     return type(error)(place) if isinstance(error, TuneCmxError) else TrialError(place)
 
 
@@ -102,34 +102,34 @@ def _reports(rows: Sequence[Row], config: TrialConfig) -> Iterator[EpochReport]:
 
 
 def _train(
-    record: RunFolder,
+    run_folder: RunFolder,
     prepared: Prepared,
     device: torch.device,
     workers: int,
     gpus: float | None,
     frames: SharedImages | None,
 ) -> Iterator[EpochReport]:
-    config = record.config()
+    config = run_folder.config()
     rank = lead_rank(config.schedule.processes, device)
     data = TrialData(config, prepared, workers, rank, frames)
     model = build_trial_model(config, prepared)
-    saved = next(reversed(checkpoints(record.checkpoints)), None)
+    saved = next(reversed(checkpoints(run_folder.checkpoints)), None)
     if saved is None and config.model.pretrained is not None:  # a checkpoint has what became of those weights
-        record.update(transfer=[part.short() for part in load_pretrained(model.backbone.encoder, config.model)])
-    if record.state().parameters is None:
+        run_folder.update(transfer=[part.short() for part in load_pretrained(model.backbone.encoder, config.model)])
+    if run_folder.state().parameters is None:
         found = inspected(model)
         gflops = flops(model, *network_size(config.model.detector, *prepared.audit.usual_size))
         audit = [warning.as_record() for warning in found.warnings]
-        record.update(parameters=found.parameters, gflops=gflops, audit_warnings=audit)
+        run_folder.update(parameters=found.parameters, gflops=gflops, audit_warnings=audit)
     if config.compute.precision == "bf16" and lacks_bfloat16(rank.device):
         _log.warning("bfloat16 is imitated on this %s, and slow; compute.precision: fp32 is faster", rank.device.type)
     trainer = build_trainer(config, prepared, model, rank, saved)
     if rank.processes == 1:  # several would have to agree
-        trainer.micro_batch = record.micro_batch(trainer.micro_batch)
-        trainer.on_halved = lambda halved: record.note_halving(**halved._asdict())
+        trainer.micro_batch = run_folder.micro_batch(trainer.micro_batch)
+        trainer.on_halved = lambda halved: run_folder.note_halving(**halved._asdict())
     history, seconds_before = read_history(saved) if saved else ([], 0.0)
-    record.complete_rows(history)
-    record.begin_session(
+    run_folder.complete_rows(history)
+    run_folder.begin_session(
         len(history) + 1,
         epochs=len(history),
         seconds=seconds_before,
@@ -138,8 +138,8 @@ def _train(
         code_version=code_version(),
         packages=package_versions(),
     )
-    state = record.state()
-    with contextlib.closing(TrialBoard(record.folder, config, history, state.values, name=state.label)) as board:
+    state = run_folder.state()
+    with contextlib.closing(TrialBoard(run_folder.folder, config, history, state.values, name=state.label)) as board:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
             validation = _Validation(data, trainer)
@@ -154,12 +154,12 @@ def _train(
                     seconds_before=seconds_before,
                 ):
                     history.append(_row(report, history))
-                    _keep(record, trainer, history, session_seconds=report.seconds - seconds_before)
-                    _note_divergence(record, _diverged(report, history, config))
+                    _keep(run_folder, trainer, history, session_seconds=report.seconds - seconds_before)
+                    _note_divergence(run_folder, _diverged(report, history, config))
                     board.add(history[-1])
                     validation.show(board, report.epoch, config.schedule.epochs)
                     yield report
-    _finish(record, config, data, trainer)
+    _finish(run_folder, config, data, trainer)
 
 
 def _diverged(report: EpochReport, history: Sequence[Row], config: TrialConfig) -> Divergence | None:
@@ -167,19 +167,21 @@ def _diverged(report: EpochReport, history: Sequence[Row], config: TrialConfig) 
     return diverged(report.epoch, report.metrics, history[0]["train/loss"], clipped=clipped)
 
 
-def _note_divergence(record: RunFolder, found: Divergence | None) -> None:
+def _note_divergence(run_folder: RunFolder, found: Divergence | None) -> None:
     """Say so, once a trial: in `trial.json` and in the log. The trial continues."""
-    if found is None or record.state().divergence is not None:
+    if found is None or run_folder.state().divergence is not None:
         return
-    record.update(divergence=found.as_json())
-    _log.warning("%s: training diverged: %s; lower schedule.lr, or set schedule.clip_norm", record.folder.name, found)
+    run_folder.update(divergence=found.as_json())
+    _log.warning(
+        "%s: training diverged: %s; lower schedule.lr, or set schedule.clip_norm", run_folder.folder.name, found
+    )
 
 
-def _keep(record: RunFolder, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
+def _keep(run_folder: RunFolder, trainer: Trainer, history: list[Row], *, session_seconds: float) -> None:
     """Write the last epoch: its checkpoint first, as the row can be restored from that."""
     row = history[-1]
     save_checkpoint(
-        record.checkpoints,
+        run_folder.checkpoints,
         trainer.model,
         trainer.optimizer,
         trainer.averaged,
@@ -187,7 +189,7 @@ def _keep(record: RunFolder, trainer: Trainer, history: list[Row], *, session_se
         seconds=row["seconds"],
         history=history,
     )
-    record.add_epoch(row, session_seconds=session_seconds)
+    run_folder.add_epoch(row, session_seconds=session_seconds)
 
 
 @contextlib.contextmanager
@@ -257,20 +259,20 @@ def _row(report: EpochReport, history: Sequence[Row]) -> Row:
     return {name: row.get(name, math.nan) for name in history[0]} if history else row
 
 
-def _finish(record: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
+def _finish(run_folder: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
     """Write the results on the split that the configuration reports, and end the trial."""
-    last = record.rows()[-1]
+    last = run_folder.rows()[-1]
     score = data.score(trainer, config.report_split)
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
     results = {"val": val, str(config.report_split): dict(score.metrics)}
     if not score.detections:
-        _note_divergence(record, Divergence(epoch=int(last["epoch"]), what="detections", value=0.0))
-    record.write_detections(score.detections)
-    parameters = record.state().parameters
+        _note_divergence(run_folder, Divergence(epoch=int(last["epoch"]), what="detections", value=0.0))
+    run_folder.write_detections(score.detections)
+    parameters = run_folder.state().parameters
     assert parameters is not None, "counted before the first epoch"
-    record.write_results(config, results, parameters.total, data.breakdown(score, config.report_split))
-    record.update(status="complete", finished=now())
-    keep_weights_only(record.checkpoints)
+    run_folder.write_results(config, results, parameters.total, data.breakdown(score, config.report_split))
+    run_folder.update(status="complete", finished=now())
+    keep_weights_only(run_folder.checkpoints)
 
 
 def _device_name(rank: Rank) -> str:

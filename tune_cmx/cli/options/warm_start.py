@@ -1,4 +1,4 @@
-"""The option --warm-start of `search`: earlier trials, read from their records, with which the search begins."""
+"""The option --warm-start of `search`: earlier trials, read from their run folders, with which the search begins."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -59,13 +59,13 @@ class Robustness(Section):
     splits: dict[Literal["val", "test"], OnSplit] = {}
 
 
-def read_robustness(record: Path) -> Robustness | None:
+def read_robustness(run_folder: Path) -> Robustness | None:
     """The file of a run folder; None: there is none.
 
     Raises:
         DataError: It cannot be read, or a field is missing or out of range.
     """
-    path = record / ROBUSTNESS
+    path = run_folder / ROBUSTNESS
     if not path.is_file():
         return None
     try:

@@ -21,7 +21,7 @@ Types = tuple[type, ...]
 
 
 def read_study(folder: Path) -> StudyResults:
-    """The records of a study, as far as they can be read.
+    """The trials of a study, as far as they can be read.
 
     Raises:
         DataError: There is no readable study.json; damaged trials are listed in `problems` instead.
@@ -40,11 +40,11 @@ def read_study(folder: Path) -> StudyResults:
     problems: list[str] = []
     state = parsed_as_far(StudyState, study, STUDY_FILE, problems, {"study": folder.name})
     places = sorted(place for place in trials_folder(folder).glob("*") if place.is_dir())
-    trials = [trial for place in places if (trial := read_record(place, problems, old=old)) is not None]
+    trials = [trial for place in places if (trial := read_run(place, problems, old=old)) is not None]
     return StudyResults(folder, state, tuple(trials), _read_rungs(folder, problems, old), tuple(problems))
 
 
-def read_record(place: Path, problems: list[str], *, old: bool = False) -> Trial | None:
+def read_run(place: Path, problems: list[str], *, old: bool = False) -> Trial | None:
     """Read a run folder as far as possible.
 
     Args:

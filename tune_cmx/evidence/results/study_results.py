@@ -1,4 +1,4 @@
-"""A study and its trials, as their records have them."""
+"""A study and its trials, as their files have them."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ NOT_PROTOCOL = (
 
 @dataclass(frozen=True)
 class Trial:
-    """One record folder."""
+    """One run folder."""
 
     name: str
     folder: Path

@@ -157,14 +157,14 @@ def earlier_times(
         if not files:
             raise ConfigError(f"--from: {folder} holds no run folders; name a study folder, as in runs/demo")
         for file in files:
-            record = RunFolder(file.parent)
-            reason, rows = _refusal(record, prepared, configs, device), record.rows()
+            run_folder = RunFolder(file.parent)
+            reason, rows = _refusal(run_folder, prepared, configs, device), run_folder.rows()
             if reason is not None or not rows:
                 other[reason or "not begun"] += 1
                 continue
-            config, last = record.config(), rows[-1]
+            config, last = run_folder.config(), rows[-1]
             seconds = last["seconds"] / last["epoch"]
-            gflop, way = sizes.of(config.model).gflop, _way_of(record, config)
+            gflop, way = sizes.of(config.model).gflop, _way_of(run_folder, config)
             found.append(EpochTime(as_text(dump(config.model)), way, gflop, config.schedule.batch_size, seconds))
             image_times.append(last["val/milliseconds"] / 1000)
     if found and not set(map(_planned_way, configs)) <= {epoch.way for epoch in found}:
@@ -178,22 +178,22 @@ def earlier_times(
     return Times(found, statistics.fmean(image_times), source), left_out
 
 
-def _way_of(record: RunFolder, config: TrialConfig) -> str:
-    return way_text(config, record.micro_batch(config.schedule.micro_batch))
+def _way_of(run_folder: RunFolder, config: TrialConfig) -> str:
+    return way_text(config, run_folder.micro_batch(config.schedule.micro_batch))
 
 
-def _refusal(record: RunFolder, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
-    """Why a record says nothing about the study; None: it does."""
-    state = record.state()
+def _refusal(run_folder: RunFolder, prepared: Prepared, configs: Sequence[TrialConfig], device: str) -> str | None:
+    """Why a run folder says nothing about the study; None: it does."""
+    state = run_folder.state()
     if state.data_fingerprint != prepared.audit.fingerprint:
         return "another data set"
     try:
-        config = record.config()
+        config = run_folder.config()
     except ConfigError:
         return "of another version"
     if _image_size(config) not in map(_image_size, configs):
         return "another image size"
-    if _way_of(record, config) not in map(_planned_way, configs):
+    if _way_of(run_folder, config) not in map(_planned_way, configs):
         return "computed in another way"
     on_cpu = (state.device or "cpu").rpartition(" x ")[2].startswith("cpu")
     return None if on_cpu == (device == "cpu") else "another device"
