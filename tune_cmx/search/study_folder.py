@@ -156,14 +156,15 @@ class StudyFolder:
             course: Fields of `StudyState` that change while a study runs; the others stay.
         """
         path = self.folder / STUDY_FILE
+        self.state = self.state.with_fields(path, **course)  # first: the number of seeds may be in it
         selection = {
             "split": "val",
             "metric": self.study.file.early_stopping.metric,
             "finalists": list(self.state.selection.finalists if finalists is None else finalists),
             "winner": winner or self.state.selection.winner,
         }
-        before = {key: value for key, value in self.state.as_json().items() if key in _COURSE}
-        self.state = self.definition().with_fields(path, selection=selection, **{**before, **course})
+        of_course = {key: value for key, value in self.state.as_json().items() if key in _COURSE}
+        self.state = self.definition().with_fields(path, selection=selection, **of_course)
         write_study_state(path, self.state)
         self.publish(STUDY_FILE, SPACE_FILE, "data", *_MEMORY)
 

@@ -188,7 +188,22 @@ def test_the_study_file(opened: StudyFolder) -> None:
     assert (opened.folder / SPACE_FILE).read_text().startswith("# Which stage?")
 
 
-def test_the_same_study_is_taken_up(opener: Opener) -> None:
+def test_the_number_of_seeds_is_written_with_what_the_pilot_found(opener: Opener) -> None:
+    confirm = {"finalists": 2, "half_width": 1.0, "pilot_seeds": 2, "max_seeds": 9}
+    opened = opener(confirm=confirm)
+    opened.write(status="confirming", finalists=["stages-2"], seconds=1.0)
+    assert len(opened.confirm_seeds()) == 2
+    opened.write(status="confirming", two_stage={"metric": "test/mAP", "seeds": 5})
+    content = json.loads((opened.folder / STUDY_FILE).read_text())
+    assert (content["confirm"]["seeds"], content["two_stage"]["seeds"], content["seconds"]) == (5, 5, 1.0)
+    assert content["selection"]["finalists"] == ["stages-2"]
+    again = opener(confirm=confirm)
+    assert (len(again.confirm_seeds()), again.state.selection.finalists) == (5, ())
+    with pytest.raises(ConfigError, match=r"confirm\.half_width was 1\.0, is 2\.0; the pilot has fixed"):
+        opener(confirm={**confirm, "half_width": 2.0})
+
+
+def test_the_same_study_is_resumed(opener: Opener) -> None:
     opener().write(status="searching", seconds=0.0)
     opener(confirm={"finalists": 3, "seeds": 6})
 
