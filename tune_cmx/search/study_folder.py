@@ -33,17 +33,17 @@ _COURSE = ("status", "seconds", "phases", "two_stage", "equivalent")
 
 @dataclass
 class StudyFolder:
-    """Where a study's files are, and what it is made of."""
+    """A study's files, and the study itself."""
 
     folder: Path
     study: Study
     prepared: Prepared
     mirror: Mirror | None = None
-    """Brings the folder to storage that is named by a URI; None: the folder itself is where all nodes see it."""
+    """Copies the folder to storage that a URI names. None: all nodes see the folder itself."""
     state: StudyState = field(default_factory=lambda: StudyState(study=""))
-    """What `study.json` says of the course, as this session resumed it or wrote it last."""
+    """The state that `study.json` had when this session resumed it, or that it wrote last."""
     built: Mapping[str, BuiltArm] = field(default_factory=dict)
-    """The arms as the check built them, by id."""
+    """The configurations as the check built them, by id."""
 
     @property
     def decisions(self) -> Path:
@@ -51,7 +51,7 @@ class StudyFolder:
         return self.folder / DECISIONS
 
     def config(self, arm: Arm, seed: int, phase: Phase) -> TrialConfig:
-        """The arm's configuration with a seed; a confirmation reports on test, a search never reads it."""
+        """The trial's configuration. A confirmation reports on test; a search trial never reads test."""
         data = arm.config.data.model_copy(update={"split": str(self.prepared.split_file)})
         update = {"seed": seed, "data": data, "report_split": "test" if phase == "confirm" else "val"}
         return arm.config.model_copy(update=update)
@@ -75,7 +75,7 @@ class StudyFolder:
         return run_folder
 
     def _inspected(self, arm: Arm) -> dict[str, Any]:
-        """What the check found out of the arm; nothing for an arm that the search added later."""
+        """What the check found; nothing for a configuration that the search added later."""
         built = self.built.get(arm.id)
         if built is None:
             return {}
@@ -83,14 +83,14 @@ class StudyFolder:
         return {"parameters": built.parameters, "gflops": built.gflops, "audit_warnings": audit}
 
     def publish(self, *relative: str) -> None:
-        """Push changed files or run folders to the storage."""
+        """Copy changed files or run folders to the storage."""
         for name in relative if self.mirror is not None else ():
             assert self.mirror is not None
             if (self.folder / name).exists():
                 self.mirror.push(name)
 
     def refresh(self, run_folder: RunFolder, *, whole: bool = False) -> None:
-        """Pull what a worker wrote into its copy of a run folder; `whole`: the results too."""
+        """Fetch what a worker wrote into its copy of a run folder; `whole`: the results too."""
         if self.mirror is None:
             return
         name = f"trials/{run_folder.folder.name}"
@@ -104,7 +104,7 @@ class StudyFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep a second search of the same study out, as when a job is started again before the first has ended.
+        """Refuse a second search of the same study, as when a scheduler requeues a job before the first has ended.
 
         Raises:
             ConfigError: One is running.
@@ -114,7 +114,7 @@ class StudyFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ConfigError(
-                    f"{self.folder}: a search of this study is running; wait for it, end it, or take another "
+                    f"{self.folder}: a search of this study is running; wait for it, end it, or give another "
                     "--output-dir"
                 ) from error
             yield
@@ -137,7 +137,7 @@ class StudyFolder:
                 self.study.arms.restore(Arm(state.arm, state.label or state.arm, state.values, config))
 
     def confirm_seeds(self) -> tuple[int, ...]:
-        """The fresh seeds of finalists and baseline, as far as they are fixed."""
+        """The seeds of finalists and baseline, none of them used by the search; before the pilot ends, the pilot's."""
         fixed = self.state.two_stage
         planned = self.study.file.confirm.first_seeds
         return self.study.seeds(planned if fixed is None or fixed.seeds is None else fixed.seeds)
@@ -169,19 +169,19 @@ class StudyFolder:
         self.publish(STUDY_FILE, SPACE_FILE, "data", *_MEMORY)
 
     def definition(self) -> StudyState:
-        """What the study consists of, as `study.json` says it; nothing of its course but the number of seeds."""
+        """What the study consists of, for `study.json`. Of its course it has the number of seeds only."""
         return definition(self.study, self.prepared, seeds=len(self.confirm_seeds()), place=self.folder / STUDY_FILE)
 
     def publish_memory(self) -> None:
-        """Bring what scheduler and searcher remember to the storage."""
+        """Copy what scheduler and searcher remember to the storage."""
         self.publish(*_MEMORY)
 
     def settle(self) -> None:
-        """Mark what ASHA stopped, where the driver died before it could, and what no process trains any more."""
+        """After a driver that died: mark the trials that ASHA stopped, and those that no process trains any more."""
         stops = {found.trial: found for found in read_decisions(self.decisions) if found.decision == STOP}
         for run_folder in self.run_folders():
             if not run_folder.over:
-                self.refresh(run_folder, whole=True)  # a worker may have gone on for some seconds
+                self.refresh(run_folder, whole=True)  # a worker may have trained some seconds longer
             mark_stopped(run_folder, stops.get(run_folder.folder.name))
             if run_folder.state().status == "running":
                 run_folder.update(status="interrupted", reason="its process ended before the trial did")
@@ -191,12 +191,17 @@ class StudyFolder:
         """Let failed trials resume from their last checkpoint."""
         for run_folder in self.run_folders():
             if run_folder.state().status == "failed":
-                run_folder.update(status="interrupted", reason="failed before, tried again")
+                run_folder.update(status="interrupted", reason="failed before; resumed")
                 self.publish(f"trials/{run_folder.folder.name}/trial.json")
 
 
 def mark_stopped(run_folder: RunFolder, stop: Decision | None) -> None:
-    """Note in the run folder where ASHA stopped an unfinished trial, and by which values, if it did."""
+    """Note in an unfinished trial's run folder where ASHA stopped it, and by which values.
+
+    Args:
+        run_folder: Of the trial.
+        stop: ASHA's decision. None: ASHA did not stop it, and nothing is noted.
+    """
     if stop is None or run_folder.over:
         return
     epochs = run_folder.state().epochs
@@ -214,7 +219,7 @@ def open_folder(
     """Start a study folder, or open an existing one.
 
     Raises:
-        ConfigError: The folder holds a study of another protocol, other arms, or made by other code.
+        ConfigError: The folder holds a study of another protocol, of other configurations, or of other code.
     """
     opened = StudyFolder(folder, study, prepared, mirror)
     kept = folder / SPACE_FILE

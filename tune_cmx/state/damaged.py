@@ -1,4 +1,4 @@
-"""A damaged state file, read as far as it can be: a report of a study needs what is left of it."""
+"""Read a damaged state file as far as possible: a report of a study needs what is left of it."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ def parsed_as_far(
 
     Args:
         model: What to read.
-        content: Of the file; it is not changed.
-        place: Of the file, for `problems`.
+        content: The file's; it is not changed.
+        place: The file, for `problems`.
         problems: Receives a sentence for each value that is left out.
-        least: Stands for a required field that is missing or left out.
+        least: Values for required fields that are missing or left out.
     """
     kept: dict[str, Any] = json.loads(json.dumps(content))
     while True:
@@ -31,7 +31,7 @@ def parsed_as_far(
 
 
 def _leave_out(content: Any, path: list[int | str], missing: bool, place: str, problems: list[str]) -> None:
-    """Remove what the path leads to; of a missing field, the part that needs it. An entry of a list goes alone."""
+    """Remove the value at the path; if a field is missing, remove the part that needs it."""
     wrong = path[:-1] if missing else path
     while True:
         *above, last = wrong

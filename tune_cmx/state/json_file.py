@@ -30,15 +30,15 @@ Model = TypeVar("Model", bound=State)
 
 
 def write_atomically(path: Path, content: str | bytes, *, retry_s: float | None = None) -> None:
-    """Write beside, wait for the disk, rename: a reader sees the old content or the new, never a part.
+    """Write a temporary file and rename it: a reader sees the old content or the new, never a part.
 
     Args:
         path: In a folder that exists.
         content: Text is written as UTF-8.
-        retry_s: How long to wait for a disk that fails; None: `RETRY_S`.
+        retry_s: How long to retry on a disk that fails, in seconds. None: `RETRY_S`.
 
     Raises:
-        TrialError: It still fails; the old content is untouched.
+        TrialError: The disk still fails; the old content is unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
 
@@ -96,7 +96,7 @@ def json_object(path: Path, text: str | bytes) -> dict[str, Any]:
 
 
 def parsed(model: type[Model], content: Mapping[str, Any], place: Path | str) -> Model:
-    """Content as JSON would hold it, as its model.
+    """Content, as JSON holds it, as its model.
 
     Raises:
         DataError: A value that its field does not allow; place, field and value are named.

@@ -1,4 +1,4 @@
-"""What must be alike for two runs to be compared, and its hash."""
+"""The fields that must be equal for two runs to be compared, and their hash."""
 
 import hashlib
 import importlib.metadata
@@ -13,7 +13,7 @@ from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.trial import TrialConfig
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "faster-coco-eval", "pycocotools")
-"""Their versions are part of the protocol: each can move a metric."""
+"""Their versions are part of the protocol: each can change a metric."""
 _NO_PROTOCOL = (
     *("seed", "report_split", "data.root", "data.labels", "data.split", "data.sequences"),
     *(f"model.pretrained.{stream}.path" for stream in ("every", "rgb", "aux")),  # the content's hash stays
@@ -41,11 +41,11 @@ def package_versions() -> dict[str, str]:
 
 
 def protocol(config: TrialConfig, factors: Sequence[str], data: Mapping[str, str]) -> dict[str, Any]:
-    """Every field but the factors, the seed and the places.
+    """Every field, without the factors, the seed and the paths.
 
     Args:
-        config: Any arm's configuration.
-        factors: Dotted paths that arms may differ in; what is below them is left out as well.
+        config: Of any configuration of the study.
+        factors: Dotted paths in which configurations may differ; the fields below them are left out too.
         data: The split's and the data's hashes.
     """
     left_out = [*_NO_PROTOCOL, *factors]
@@ -63,5 +63,5 @@ def protocol(config: TrialConfig, factors: Sequence[str], data: Mapping[str, str
 
 
 def protocol_hash(fields: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that differ where any field does."""
+    """The first 12 hexadecimal digits of the fields' SHA-256 hash."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""The run folder of one trial. It is readable without this software, and no finished epoch is lost from it.
+"""The run folder of one trial. It is readable without this software, and keeps every finished epoch.
 
-`config.json` is written once, and `metrics.csv` only grows. Every other file is written under a temporary name and then
-renamed. Where a disk is full or away, each write waits for it up to `retry.RETRY_S`; earlier content stays readable.
+`config.json` is written once, and `metrics.csv` is only appended to. Every other file is written under a temporary
+name and then renamed. If the disk is full or away, each write retries for `retry.RETRY_S`; earlier content stays.
 """
 
 import csv
@@ -38,9 +38,9 @@ from tune_cmx.state.trial_state import (
 
 Row = dict[str, float]
 _LAST_WORDS_S = 5.0
-"""How long the note of a failure waits for the disk, which may be what failed."""
+"""How long the reason of a failure is retried on a disk, which may be what failed."""
 _RESERVE, _RESERVE_BYTES = ".reserve", 2**16
-"""Space that a run folder holds while its trial trains. A failure's reason takes it where the disk is full."""
+"""Space that a run folder reserves while its trial trains. On a full disk, the reason of a failure uses it."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +50,7 @@ def now() -> str:
 
 
 class RunFolder:
-    """A trial's folder: planned by whoever starts the trial, then written by the trial itself."""
+    """A trial's folder. Whoever starts the trial plans it; then the trial writes it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,7 +61,7 @@ class RunFolder:
     def plan(
         cls, folder: Path, config: TrialConfig, *, arm: str = "single", phase: Phase = "single", **facts: Any
     ) -> "RunFolder":
-        """Make the run folder, or open it where the same trial was planned before.
+        """Make the run folder, or open it if the same trial was planned before.
 
         Args:
             folder: Its name is the trial's id.
@@ -77,7 +77,7 @@ class RunFolder:
         if run_folder._state_file.exists():
             kept = run_folder.config()
             if kept.placeless() != config.placeless():
-                raise TrialError(f"{folder}: holds a trial of another configuration; take a new folder")
+                raise TrialError(f"{folder}: holds a trial of another configuration; give another folder")
             if kept != config:
                 write_json(folder / "config.json", dump(config))  # the data have moved
             return run_folder
@@ -121,8 +121,8 @@ class RunFolder:
     def fail(self, reason: str, trace: str = "") -> None:
         """Note that the trial failed, and why; nothing is raised.
 
-        Where the disk takes nothing more, `trial.json` stays as it was, and the trial can be resumed as after a killed
-        process. The reason must then reach the user by another way as well.
+        If the disk is full, `trial.json` stays as it was, and the trial can be resumed as after a killed process. The
+        reason must then reach the user by another way too.
 
         Args:
             reason: One sentence.
@@ -145,10 +145,10 @@ class RunFolder:
 
     @contextmanager
     def held(self, retry_s: float = 60) -> Iterator[None]:
-        """Lock the folder, as two processes that wrote to it at once would spoil it. A dead process releases the lock.
+        """Lock the folder, so that two processes never write to it at once. A dead process releases the lock.
 
         Args:
-            retry_s: How long to wait for another, as for a worker that outlives its driver by some seconds.
+            retry_s: How long to wait for another process, such as a worker that outlives its driver by some seconds.
 
         Raises:
             TrialError: Another process still holds it.
@@ -235,7 +235,7 @@ class RunFolder:
         ]
 
     def _append(self, row: Row) -> None:
-        """Let `metrics.csv` grow by the whole row, or, where the disk fails, by nothing."""
+        """Append the whole row to `metrics.csv`; if the disk fails, append nothing."""
         path = self.folder / "metrics.csv"
         kept = on_disk(path, lambda: path.stat().st_size if path.exists() else 0)
         text = io.StringIO()
@@ -248,7 +248,7 @@ class RunFolder:
         def attempt() -> None:
             try:
                 with path.open("ab") as file:
-                    file.truncate(kept)  # what could not be cut back when the attempt before failed
+                    file.truncate(kept)  # what a failed attempt could not remove
                     file.write(text.getvalue().encode())
                     file.flush()
                     os.fsync(file.fileno())
@@ -270,7 +270,7 @@ class RunFolder:
 
         Args:
             config: What was trained.
-            results: Metrics in points by split; those of `config.report_split` stand first.
+            results: Metrics in points by split.
             parameters: In total.
             breakdown: The reported split `by_class` and `by_condition`.
         """

@@ -50,7 +50,7 @@ def test_planning_again_changes_nothing(record: RunFolder, config: TrialConfig) 
 
 
 def test_another_configuration_is_refused(record: RunFolder, config: TrialConfig) -> None:
-    with pytest.raises(TrialError, match="holds a trial of another configuration; take a new folder"):
+    with pytest.raises(TrialError, match="holds a trial of another configuration; give another folder"):
         RunFolder.plan(record.folder, config.model_copy(update={"seed": 1}))
 
 
