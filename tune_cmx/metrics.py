@@ -29,7 +29,7 @@ class Metric:
         aliases: Other names in tables of results; case, `-`, `_`, `@` and spaces do not matter.
         score: From an evaluated COCO object (of faster-coco-eval or pycocotools, accumulated and summarized) its value
             as a fraction within 0..1, below 0 where it is not defined. None: it is not scored on a split.
-        selects: Whether a search may select and stop trials on it.
+        selects: Whether a search may select and stop trials on it; only where higher is better.
         matches: The matches that it is a mean over: COCO's name of a range of box areas, and a part of the IoU
             thresholds 0.50, 0.55 … 0.95. The test-set bootstrap counts them. None: there is no such interval.
     """
@@ -44,6 +44,11 @@ class Metric:
     score: Callable[[Any], float] | None = None
     selects: bool = False
     matches: tuple[str, slice] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a search would select the worst: ASHA, finalists and rungs take the highest value."""
+        if self.selects and self.better == "lower":
+            raise ValueError(f"{self.title}: a search selects the highest value, but a lower one is better")
 
 
 def _stat(place: int) -> Callable[[Any], float]:
@@ -111,9 +116,8 @@ METRICS: dict[str, Metric] = {
         ("gflop",),
     ),
     "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
-    "macs": Metric(
-        "MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0, ("gmacs",)
-    ),
+    "macs": Metric("MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0),
+    "gmacs": Metric("GMACs", "10^9 multiply-accumulate operations of one forward pass", "GMAC", "lower", "exact", 1),
     "model_size_mb": Metric(
         "file size",
         "size of the file of weights",
