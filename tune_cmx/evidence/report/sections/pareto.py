@@ -9,20 +9,18 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 
-from tune_cmx import ties
+from tune_cmx import metrics, ties
+from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.figures import BLUE, GREY, SMALL, finish, panels
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import count, listed, number
+from tune_cmx.evidence.wording import count, listed, number, unit
 
 PARAMETERS = "parameters"
-LOWER_IS_BETTER = frozenset({PARAMETERS, "milliseconds"})
 OBJECTIVES_PLOT, COST_PLOT = "objectives.png", "pareto.png"
-AXES = {PARAMETERS: (1e-6, "parameters, millions"), "milliseconds": (1.0, "milliseconds an image")}
-"""Factor and words of an axis; every other figure is a metric, in points."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +165,8 @@ def _objectives_section(page: Page, records: StudyResults, place: Path | None) -
     timed = " Milliseconds include the machine's other load." if "milliseconds" in names else ""
     page.paragraph(
         f"{len(chosen)} of {count(len(candidates), 'complete search trial')} are on the Pareto front of "
-        f"{listed(names)}, at "
-        "their last epoch. Each is one run on one seed, so its place contains the luck of that run, and no verdict "
-        "rests "
-        f"on it.{timed}"
+        f"{listed(names)}, at their last epoch. Each is one run on one seed, so its place contains the luck of that "
+        f"run, and no verdict rests on it.{timed}"
     )
     rows = [
         [str(nth), link(point.trial, records), *(_text(*pair) for pair in zip(names, point.values, strict=True))]
@@ -188,7 +184,7 @@ def _objectives_section(page: Page, records: StudyResults, place: Path | None) -
 
 
 def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], names: tuple[str, str]) -> None:
-    scale, label = AXES[names[1]]
+    scale, label = _axis(names[1])
     for nth, point in enumerate(arms, 1):
         colour = GREY if surpassing(point, arms, names) else BLUE
         where = point.values[1] * scale
@@ -215,8 +211,8 @@ def _draw(
     line: bool = True,
 ) -> None:
     """Search trials by the leading figure and one other; of three a panel shows two, and no line parts them."""
-    scale, label = AXES.get(names[other], (1.0, f"{title(names[other])}, points"))
-    lower = names[other] in LOWER_IS_BETTER
+    scale, label = _axis(names[other])
+    lower = _metric(names[other]).better == "lower"
     behind = [(point.values[other] * scale, point.values[0]) for point in candidates if point not in chosen]
     ahead = [(point.values[other] * scale, point.values[0]) for point in chosen]
     if behind:
@@ -236,7 +232,25 @@ def _draw(
 
 def _merits(point: Point | ArmPoint, names: Sequence[str]) -> tuple[float, ...]:
     """Values to 12 digits, with the sign changed where lower is better."""
-    return tuple(ties.key(-v if name in LOWER_IS_BETTER else v) for name, v in zip(names, point.values, strict=True))
+    signs = (-1 if _metric(name).better == "lower" else 1 for name in names)
+    return tuple(ties.key(sign * value) for sign, value in zip(signs, point.values, strict=True))
+
+
+def _axis(name: str) -> tuple[float, str]:
+    """Factor and words of an axis."""
+    return (1e-6, "parameters, millions") if name == PARAMETERS else (1.0, f"{title(name)},{unit(name)}")
+
+
+def _metric(name: str) -> metrics.Metric:
+    """Of an objective or a result.
+
+    Raises:
+        DataError: The table of metrics does not have it.
+    """
+    found = metrics.find(name)
+    if found is None:
+        raise DataError(f"objective {name} is unknown. Known: {', '.join(metrics.METRICS)}")
+    return found[1]
 
 
 def _value(trial: Trial, name: str) -> float | None:
