@@ -11,7 +11,7 @@ from scipy import stats
 
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import evaluate
-from tune_cmx.evidence.results.stored_detections import READ_ERRORS, stored_truth
+from tune_cmx.evidence.results.stored_detections import stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults
 
 LEAST = 0.5
@@ -30,6 +30,8 @@ class Learning:
     """What the commonest box on each image reaches; None: the study has no ground truth."""
     intervals: Mapping[str, Interval]
     """By arm, of its mean, 95 %, with the standard deviation pooled over all arms; without one both ends are equal."""
+    problem: str | None = None
+    """Why `commonest` is not known: what is wrong with the ground truth."""
 
     def has_learnt(self, arm: str) -> bool:
         """Whether the whole interval is above the floor."""
@@ -66,23 +68,24 @@ def floor(truth: Mapping[str, Any], metric: str) -> float:
         truth: COCO ground truth.
         metric: Without its split, such as `mAP_50`.
     """
-    value = evaluate(constant_detections(truth), truth).get(metric, math.nan)
+    value = evaluate(constant_detections(truth), truth)[metric]
     return value if math.isfinite(value) else 0.0
 
 
 def learning(records: StudyResults) -> Learning:
     """The confirmed configurations against the floor of the split that they are compared on."""
     metric = records.primary_metric
+    commonest, problem = None, None
     try:
         commonest = floor(stored_truth(records), metric.rpartition("/")[2])
-    except (DataError, *READ_ERRORS):
-        commonest = None
+    except DataError as error:
+        problem = str(error)
     values: dict[str, list[float]] = {}
     for trial in records.confirmed:
         value = trial.result(metric)
         if value is not None:
             values.setdefault(trial.arm, []).append(value)
-    return Learning(max(LEAST, commonest or 0.0), commonest, _intervals(values))
+    return Learning(max(LEAST, commonest or 0.0), commonest, _intervals(values), problem)
 
 
 def _intervals(values: Mapping[str, list[float]]) -> dict[str, Interval]:

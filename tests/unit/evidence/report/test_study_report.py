@@ -149,7 +149,7 @@ def test_the_first_screen_comes_in_the_order_of_reading(decided: StudyWriter) ->
     first = text.split("Contents: ")[0]
     assert [line for line in first.splitlines() if line.startswith("## ")] == [
         *("## Answer", "## Confirmed configurations", "## What you may write"),
-        *("## What these seeds can detect", "## Warnings", "## Next command"),
+        *("## What these seeds can detect", "## Gravest warnings", "## Next command"),
     ]
     assert "complete · test: 15 images, 133 boxes, 10 sequences · " in first
     assert "[Protocol](#protocol)" in text.split("Contents: ")[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tune_cmx.evaluation import coco_truth
+from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.results.floor import LEAST, constant_detections, floor, learning
 from tune_cmx.evidence.results.reading import read_study
 
@@ -91,3 +92,15 @@ def test_single_runs_count_as_they_are(writer: StudyWriter) -> None:
 def test_a_study_without_confirmed_runs_has_no_such_verdict(writer: StudyWriter) -> None:
     writer.search()
     assert not learning(read_study(writer.write())).nothing
+
+
+def test_a_damaged_ground_truth_is_named_and_not_taken_for_a_floor_of_nothing(writer: StudyWriter) -> None:
+    (writer.folder / "data").mkdir(parents=True)
+    (writer.folder / "data" / "ground_truth_test.json.gz").write_bytes(b"cut")
+    writer.arm("baseline", [30.0, 31.0])
+    records = read_study(writer.write())
+    found = learning(records)
+    assert (found.floor, found.commonest) == (LEAST, None)
+    assert found.problem is not None
+    assert found.problem.startswith("data/ground_truth_test.json.gz cannot be read")
+    assert f"Floor is 0.5 points only: {found.problem}" in [one.fact for one in warnings(records, found)]

@@ -25,6 +25,9 @@ def warnings(records: StudyResults, learning: Learning | None = None) -> list[Wa
 
 def _of_learning(records: StudyResults, learning: Learning) -> Iterator[Warning]:
     """Where all are at the floor, that is the answer and no warning."""
+    if learning.intervals and learning.problem is not None:
+        fact = f"Floor is {number(learning.floor, 1)} points only: {learning.problem}"
+        yield Warning("floor", Severity.LIMITED, fact, "The commonest box on every image may reach more")
     idle = [records.label(arm) for arm in learning.intervals if not learning.has_learnt(arm)]
     if idle and not learning.nothing:
         fact = (
