@@ -130,12 +130,12 @@ def _beside(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """What our own `trial.json` beside the file says of the same run.
 
     Raises:
-        DataError: A value that its field does not allow.
+        DataError: It is not a JSON object, or has a value that its field does not allow.
     """
     file = path.parent / TRIAL_FILE
     try:
         trial = json_object(file, file.read_bytes())
-    except (OSError, DataError):
+    except FileNotFoundError:
         return {}
     if trial.get("id") != content.get("experiment_id"):
         return {}

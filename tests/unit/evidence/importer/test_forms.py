@@ -105,6 +105,16 @@ def test_a_wrong_value_of_our_own_trial_file_is_named_and_the_run_left_out(tmp_p
     assert found.refused == [wrong]
 
 
+def test_a_damaged_trial_file_of_our_own_is_named_and_the_run_left_out(tmp_path: Path) -> None:
+    """Without it the run would lose its seed and its hashes."""
+    path = results(tmp_path / "run", {**OWN, "seed": 7}, results_by_split={})
+    results(tmp_path / "good", {**CSSA, **SCHEDULE})
+    (path.parent / "trial.json").write_text('{"id": "run", "se')
+    found = collect([tmp_path])
+    assert [run.name for run in found.runs] == ["good"]
+    assert found.refused[0].startswith(f"{path.parent / 'trial.json'}: not valid JSON")
+
+
 def test_a_table_and_records_of_our_own_stand_in_one_report(tmp_path: Path) -> None:
     detector = {"anchor_sizes": [8, 16, 24, 32, 48]}
     results(tmp_path / "own", {**OWN, "model": {**OWN["model"], "detector": detector}}, 80.0, results_by_split={})
