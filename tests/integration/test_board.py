@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tune_cmx.data.prepare import Prepared
 
 COMMAND = (sys.executable, "-c", "from tune_cmx.cli import main; main()")
-RETRY_S = 60
+RETRY_S = 240
 
 
 def test_a_trial_that_was_left_and_taken_up_has_each_epoch_once(tiny: Tiny, prepared: Prepared) -> None:

@@ -62,6 +62,6 @@ def test_a_search_by_tpe_that_was_killed_draws_what_it_would_have_drawn(tiny: Ti
     process = tiny.start(space, "--max-concurrent", "1")
     tiny.wait_until(lambda: sum(record.state().epochs > 0 for record in tiny.records().values()) == 2)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     assert tiny.search(space, "--max-concurrent", "1", "--resume") == 0, tiny.log()
     assert {name: tiny.numbers(record) for name, record in tiny.records().items()} == uninterrupted

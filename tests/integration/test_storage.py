@@ -186,7 +186,7 @@ def test_several_trials_of_a_node_download_the_data_once(tiny: Tiny, s3: S3) -> 
     )
     command = [sys.executable, "-c", code, place.uri, tiny.folder / "cache"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    folders = {process.communicate(timeout=60)[0].strip() for process in processes}
+    folders = {process.communicate(timeout=240)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     (folder,) = folders
     assert fetch_data(place.uri, tiny.folder / "cache") == Path(folder)

@@ -158,12 +158,12 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
     with subprocess.Popen(command, **options) as process:
         tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state().epochs >= 1)
         process.terminate()
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=240)
     reached = record.state().epochs
     assert process.returncode == 130
     assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
     assert set(Path("/dev/shm").glob("tune-cmx-*")) == before
-    again = subprocess.run(command, **options, timeout=120, check=True).stdout
+    again = subprocess.run(command, **options, timeout=240, check=True).stdout
     assert f"ended: resumed after epoch {reached} of 3" in again
     assert tiny.numbers(record) == tiny.numbers(whole)
 
@@ -181,7 +181,7 @@ def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: Trial
             process.kill()
     assert record.state().status == "running"
     rows_before = (killed / "metrics.csv").read_bytes()
-    subprocess.run([*command, "--threads", "1", "--device", "cpu"], **options, timeout=120, check=True)
+    subprocess.run([*command, "--threads", "1", "--device", "cpu"], **options, timeout=240, check=True)
     assert record.state().status == "complete"
     assert (killed / "metrics.csv").read_bytes().startswith(rows_before)
     assert len(record.state().lineage) == 2
