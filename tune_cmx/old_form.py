@@ -1,4 +1,8 @@
-"""Studies written by version 0.1.0, read as if they had today's form. No other file knows the old form.
+"""Folders of studies written by version 0.1.0, read as if they had today's form.
+
+Single fields with an older form are read where their model is: renamed keys in `config.section`, `control` in a claim
+in `evidence.claims.form`, a model check's sentence in `model_audit`, a run without a noted divergence in
+`evidence.results.training_curves`.
 
 A `study.json` of today has the key `form`; version 0.1.0 wrote none. Old folders are read and never changed: `search`
 refuses to resume them, because trials of two versions do not compare.
