@@ -164,5 +164,5 @@ def test_an_unknown_direction_is_a_question(file: Path, run: Run) -> None:
     file.write_text(json.dumps([{"id": "q", "claim": {**JUDGED, "metric": "LAMR"}, "rows": rows}]))
     code, output, error = run("claims", file)
     assert (code, output) == (2, "")
-    assert "is a lower or a higher LAMR better?" in error
+    assert "metric 'LAMR' is unknown, so the claim must say which way is better." in error
     assert '"direction": "lower"' in error

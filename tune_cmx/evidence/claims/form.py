@@ -97,7 +97,7 @@ def direction_of(claim: Mapping[str, Any]) -> metrics.Direction | None:
         if stated is not None and stated != better:
             raise ConfigError(
                 f"claim '{claim_text(claim)}': direction: {stated}, but {better} {known[1].title} is better; "
-                f"leave `direction` out, or call another metric by another name than '{metric}'"
+                f"leave `direction` out, or rename the column '{metric}' if it holds another metric"
             )
         return better
     chooses = any(
@@ -105,8 +105,8 @@ def direction_of(claim: Mapping[str, Any]) -> metrics.Direction | None:
     )
     if stated is None and (claim["kind"] in DIRECTED or chooses):
         raise ConfigError(
-            f"claim '{claim_text(claim)}': is a lower or a higher {metric} better? No table of metrics says it. Add "
-            f'`direction: lower` or `direction: higher` to the claim, such as {{"kind": "{claim["kind"]}", '
+            f"claim '{claim_text(claim)}': metric '{metric}' is unknown, so the claim must say which way is better. "
+            f'Add `direction: lower` or `direction: higher` to the claim, such as {{"kind": "{claim["kind"]}", '
             f'"metric": "{metric}", "direction": "lower", …}}'
         )
     return stated

@@ -109,7 +109,10 @@ def _with_results(
     notes = []
     for column in unknown:
         if column in found.found:
-            what = "is taken as a result, as it varies within an arm. A setting needs another `arm` for each value"
+            what = (
+                "is taken as a result, because it varies between runs of one configuration. For a setting give "
+                f"`protocol: [{column}]` in the file of --claims"
+            )
         elif column in found.bookkeeping:
             what = "is kept beside the run, not as a setting"
         else:

@@ -178,7 +178,8 @@ def _all_runs(page: Page, runs: Sequence[Trial]) -> None:
         ]
         for run in _ranked(runs)
     ]
-    names = ["run", *facts, *varied, *header(runs), *notes]
+    named = ["configuration" if name == "arm" else name for name in facts]
+    names = ["run", *named, *varied, *header(runs), *notes]
     page.table(names, rows, left=1 + len(facts) + len(varied), in_paper=False)
 
 

@@ -30,15 +30,16 @@ def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
     if half_width is None:
         return None
     fixed = records.study.two_stage
+    metric = records.selection_metric if fixed is None or fixed.metric is None else fixed.metric
     if fixed is None:
         return (
-            f"The pilot fixes the number of seeds, for a 95 % interval of ± {half_width:g} points. "
+            f"The pilot fixes the number of seeds, for a 95 % interval of ± {half_width:g}{unit(metric)}. "
             "The pilot is not finished: these figures are of its runs so far."
         )
     pilots = [f"{records.label(arm)} {_pilot_text(found)}" for arm, found in fixed.by_arm.items()]
     words = (
         f"Stein's two-stage rule fixed the number of seeds once, at {fixed.seeds}, for a 95 % interval of "
-        f"± {half_width:g} points on {fixed.metric}. "
+        f"± {half_width:g}{unit(metric)} on {metric}. "
         f"The pilot's {count(len(pilot_seeds(records)), 'seed')} gave {listed(pilots) or 'no sd'}. "
         f"Intervals and p keep the pilot's sd and its degrees of freedom."
     )

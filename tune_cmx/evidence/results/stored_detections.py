@@ -1,4 +1,4 @@
-"""What a study keeps of its data and of its runs' detections, read back and set against the records."""
+"""What a study keeps of its data and of its runs' detections, read back and compared with the run folders."""
 
 import gzip
 import json
@@ -48,7 +48,10 @@ def stored_detections(records: StudyResults, trial: Trial, truth: Mapping[str, A
         raise DataError(f"the detections kept are not of {split}")
     for key, value in truth["info"].items():
         if getattr(trial.state, key) != value:
-            raise DataError(f"{key} is {getattr(trial.state, key)} on the record and {value} in the ground truth")
+            own = getattr(trial.state, key)
+            raise DataError(
+                f"{key} is {own} in trial.json and {value} in the ground truth; the detections are of other data"
+            )
     path = trial.folder / "detections.json.gz"
     if not path.is_file():
         raise DataError("detections.json.gz is missing")

@@ -116,7 +116,7 @@ class Trial:
 
     @cached_property
     def flat_config(self) -> dict[str, Any]:
-        """Dotted paths, without the fields of `NOT_PROTOCOL`; the micro-batch is what the trial came down to."""
+        """Dotted paths, without the fields of `NOT_PROTOCOL`; the micro-batch is the one it was halved to."""
         planned = {path: value for path, value in flatten(self.config).items() if path not in NOT_PROTOCOL}
         return planned if self.halved_to is None else {**planned, "schedule.micro_batch": self._micro_batches()}
 
@@ -130,7 +130,7 @@ class Trial:
 
     @property
     def halved_to(self) -> int | None:
-        """Images at once that the trial came down to as memory ran out; None: it did not."""
+        """Micro-batch after the last halving, as memory ran out; None: memory sufficed."""
         return self.state.micro_batch
 
     def parameters(self, which: str) -> int | None:
@@ -218,7 +218,7 @@ class StudyResults:
 
     @property
     def split_how(self) -> str | None:
-        """How frames were divided: sequence, block, frame or given; `frame` if any record says so."""
+        """How images were divided: sequence, block, frame or given; `frame` if any run folder says so."""
         ways = [self.study.split.how, *(trial.state.split_how for trial in self.trials)]
         return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
 

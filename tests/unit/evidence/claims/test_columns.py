@@ -39,7 +39,9 @@ def table(metric: str = "mAP", **columns: tuple[Any, Any]) -> Rows:
 def test_a_direction_is_asked_for_and_never_guessed(case: dict[str, Any]) -> None:
     claim, metric = case["claim"], case["claim"]["metric"]
     if metrics.find(metric) is None:
-        with pytest.raises(ConfigError, match=f"is a lower or a higher {metric} better.*`direction: lower`"):
+        with pytest.raises(
+            ConfigError, match=f"metric '{metric}' is unknown, so the claim must say.*`direction: lower`"
+        ):
             evaluate_claim(claim, case["rows"])
         claim = {**claim, "direction": "lower"}
     found = evaluate_claim(claim, case["rows"])
@@ -61,10 +63,10 @@ def test_the_opposite_direction_contradicts() -> None:
         ({"direction": "lower"}, "direction: lower, but higher mAP is better"),
         ({"metric": "hours", "direction": "higher"}, "direction: higher, but lower training time is better"),
         ({"metric": "ECE", "direction": "down"}, "direction must be lower or higher; got 'down'"),
-        ({"metric": "ECE", "kind": "best"}, "is a lower or a higher ECE better"),
+        ({"metric": "ECE", "kind": "best"}, "metric 'ECE' is unknown, so the claim must say"),
         (
             {"metric": "ECE", "kind": "equivalence", "margin": 1, "treatment": {"best_of": "a*"}},
-            "is a lower or a higher ECE better",
+            "metric 'ECE' is unknown, so the claim must say",
         ),
     ],
 )

@@ -194,7 +194,10 @@ def test_a_column_without_a_known_name_keeps_it_and_is_named(tmp_path: Path) -> 
     rows += [{**row, "arm": "frm_ffm", "fusion": "frm_ffm", "imgsz": "800"} for row in rows]
     found = collect([table(tmp_path, *rows)])
     said = "\n".join(found.notes)
-    assert "column fps: has no known name and is taken as a result, as it varies within an arm" in said
+    assert (
+        "column fps: has no known name and is taken as a result, because it varies between runs of one configuration"
+        in said
+    )
     assert "column imgsz: has no known name and is kept as a setting" in said
     assert "column date: has no known name and is kept beside the run" in said
     assert found.runs[0].says["date"] == "2026-01-01"

@@ -154,7 +154,10 @@ def test_records_of_other_data_than_the_ground_truth_are_left_out(study: Maker) 
         (place / "trial.json").write_text(json.dumps({**info, "data_fingerprint": "0123"}))
     text = section(folder)
     assert "No test-set bootstrap interval: no run of the baseline has usable detections" in text
-    assert "data_fingerprint is 0123 on the record and da7ada7ada7a in the ground truth" in text
+    assert (
+        "data_fingerprint is 0123 in trial.json and da7ada7ada7a in the ground truth; the detections are of other data"
+        in text
+    )
     assert "confirm-baseline-100, confirm-baseline-101" in text
 
 

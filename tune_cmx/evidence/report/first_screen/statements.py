@@ -27,11 +27,9 @@ TO_UNBLOCK = {
     "INSUFFICIENT_REPLICATION": "To unblock it: `confirm: {seeds: N}` with N of 2 or more, then "
     f"`{resume_command()}`.",
     "SELECTION_BIASED": "To unblock it: confirm on fresh seeds (`confirm: {seeds: N}`), and compare on a split that "
-    "did "
-    "not choose.",
+    "did not choose.",
     "NOT_COMPARABLE": "To unblock it: train both sides with these fields alike. If the claim is about the field, name "
-    "it "
-    "as its `factor`.",
+    "it as its `factor`.",
     "DESCRIPTIVE_ONLY": "To unblock it: two or more runs a side under one protocol. Until then, describe it; do not "
     "claim it.",
     "DATA_ERROR": f"To unblock it: remove or repair that run folder, then `{resume_command()}`.",

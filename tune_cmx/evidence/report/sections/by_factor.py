@@ -74,11 +74,9 @@ def _introduction(records: StudyResults, searched: Sequence[Factor], point: Comm
     others = " A row's mean is over all values of the other factors." if len(searched) > 1 else ""
     return (
         f"The search varied {factors_words(searched)}. Figures are {title(records.selection_metric)} in points, one "
-        "run on "
-        f"one seed each; no claim rests on them. All trials are compared at {point}, the last point that every ended "
-        "trial "
-        f"reached.{others}{missing} In the pictures, differences of confirmed configurations are from the baseline in "
-        f"{title(records.primary_metric)}, with 95 % intervals over seeds."
+        f"run on one seed each; no claim rests on them. All trials are compared at {point}, the last point that every "
+        f"ended trial reached.{others}{missing} In the pictures, differences of confirmed configurations are from the "
+        f"baseline in {title(records.primary_metric)}, with 95 % intervals over seeds."
     )
 
 

@@ -139,9 +139,8 @@ def _by_arm(page: Page, records: StudyResults) -> None:
     )
     page.paragraph(
         f"Active parameters receive a gradient. {operations_words}Milliseconds are of validation: the median over "
-        "epochs, "
-        "then the mean over runs. A full run is the mean ± sd of confirmed runs. All times include the machine's other "
-        "load, so do not compare them between configurations."
+        "epochs, then the mean over runs. A full run is the mean ± sd of confirmed runs. All times include the "
+        "machine's other load, so do not compare them between configurations."
     )
     page.table(header, rows)
 

@@ -91,8 +91,7 @@ def _how(records: StudyResults, arms: Sequence[ScoredArm], images: Images) -> st
         f"Picked extremes of {split}: they show what detections look like, and no claim rests on them. "
         f"Of {named}: the {EACH} images with the highest F1 and the {EACH} with the lowest{differ}. "
         f"F1 = 2·TP / (2·TP + FP + FN) at IoU 0.5 over detections that score {LEAST_SCORE:g} or more, mean over "
-        "confirmed "
-        f"runs. {count(len(images.images) - empty, 'image')} were considered{without}. "
+        f"confirmed runs. {count(len(images.images) - empty, 'image')} were considered{without}. "
         "The run nearest to these means is drawn."
     )
 

@@ -135,11 +135,9 @@ def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) ->
     page.heading("When a modality fails")
     page.paragraph(
         "The confirmed runs' own weights, on images with one modality missing (its mean over the training images), "
-        "shifted, "
-        "or delayed (its image from some frames before in the same sequence). The boxes stay. "
+        "shifted, or delayed (its image from some frames before in the same sequence). The boxes stay. "
         "Nothing here is tested, and no verdict rests on it. A configuration that finds less has less to lose, so read "
-        "the "
-        "loss beside the mAP."
+        "the loss beside the mAP."
     )
     first = records.primary_metric.partition("/")[0]
     notes: list[str] = []

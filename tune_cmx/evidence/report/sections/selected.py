@@ -42,8 +42,7 @@ def selected_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> N
         page.table(header, rows)
     page.paragraph(
         f"Only {title(records.primary_metric)} is tested; the other rows describe. Training times include the "
-        "machine's "
-        "other load, so they are not compared."
+        "machine's other load, so they are not compared."
     )
 
 
@@ -51,8 +50,7 @@ def _how_selected(records: StudyResults, selected: str) -> str:
     if not was_selected(records, selected):
         return (
             "No selection is recorded. This is the configuration with the highest observed "
-            f"{title(records.primary_metric)}, "
-            "so its figures contain the luck of that choice."
+            f"{title(records.primary_metric)}, so its figures contain the luck of that choice."
         )
     metric = title(records.selection_metric)
     words = [f"The search selected {records.label(selected)} on {metric}, before these runs on fresh seeds."]

@@ -55,8 +55,7 @@ def _table(page: Page, records: StudyResults, runs: Mapping[str, int], found: Ma
     ]
     page.paragraph(
         f"How far a difference in {title(records.primary_metric)} (points) would move on other images of this kind, "
-        "with "
-        f"the runs held fixed. It does not cover other seeds, and no verdict rests on it. "
+        f"with the runs held fixed. It does not cover other seeds, and no verdict rests on it. "
         f"{_how(records, next(iter(found.values())))}"
     )
     page.paragraph(f"The baseline has n = {runs[str(records.baseline)]}:")
@@ -113,8 +112,7 @@ def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Match
     if abs(value - recorded) > LARGEST_GAP:
         raise DataError(
             f"the detections give {number(value)} and the run folder says {number(recorded)}, so the boxes are not "
-            "those "
-            "of the run"
+            "those of the run"
         )
     return matched
 
