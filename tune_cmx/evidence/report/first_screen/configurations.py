@@ -72,7 +72,8 @@ def _how(records: StudyResults, arms: pd.DataFrame) -> str:
     if not used:
         return measure
     tested = count(int(arms["adjusted_p"].notna().sum()), "configuration")
-    return f"{measure} Differences are from the baseline, by {used}; p is adjusted by Holm over {tested}."
+    change = f"Differences are from the baseline, by {used}; p is adjusted by Holm over {tested}, intervals are not."
+    return f"{measure} {change}"
 
 
 def _mean(row: Mapping[Hashable, Any]) -> str:
