@@ -14,7 +14,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import flops, inspected
 from tune_cmx.models.fusion import FUSIONS, Fusion, FusionOptions, FusionOutput, StageShape
 from tune_cmx.search.check import check_study
-from tune_cmx.search.planning.model_probe import build_for
+from tune_cmx.training.model_probe import build_for
 from tune_cmx.training.trainer import Trainer
 
 SPACE = """# Does a mixture by one number a channel do?

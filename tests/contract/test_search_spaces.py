@@ -13,8 +13,8 @@ from tune_cmx.config.study import read_study
 from tune_cmx.config.trial import FusionConfig, ModelConfig, StageFusion
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.streams import stream_shape
-from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
 from tune_cmx.search.planning.study_size import rungs_text, size_text
+from tune_cmx.training.model_probe import DEFAULT_BANDS, build_plain
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "search_spaces").iterdir())

@@ -162,7 +162,7 @@ def train(
     chosen = device_named(device, here=True)
     import torch
 
-    from tune_cmx.search.planning.model_probe import build_for
+    from tune_cmx.training.model_probe import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
     from tune_cmx.training.run import run_trial
     from tune_cmx.training.run_folder import RunFolder
@@ -236,7 +236,7 @@ def describe(
     }
     parsed = trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
     from tune_cmx.models.describe import flops, inspected
-    from tune_cmx.search.planning.model_probe import DEFAULT_BANDS, build_plain
+    from tune_cmx.training.model_probe import DEFAULT_BANDS, build_plain
 
     height, width = _input_size(input_size)
     detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)

@@ -11,8 +11,8 @@ from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
 from tune_cmx.search.planning.checked_models import BuiltArm, Checked
 from tune_cmx.search.planning.equivalent import equivalent_ids, equivalent_texts, find_equivalent
-from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
+from tune_cmx.training.model_probe import build_for
 
 
 def check_study(study: Study, prepared: Prepared | None) -> Checked:

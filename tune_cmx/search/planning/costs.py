@@ -15,8 +15,8 @@ from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import inspected
-from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
+from tune_cmx.training.model_probe import build_for
 from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.timing import TrialTimes, time_trials
 

@@ -12,11 +12,11 @@ from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared, load_prepared
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.models.describe import parameters_by_part
-from tune_cmx.search.planning.model_probe import build_for
 from tune_cmx.search.study_folder import StudyFolder
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
 from tune_cmx.training.memory import gpu_total, peak_memory, share
+from tune_cmx.training.model_probe import build_for
 
 _GIB = 2**30
 _ACTIVATION_BYTES = {"bf16": 2, "fp32": 4}

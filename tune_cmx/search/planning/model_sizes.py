@@ -12,7 +12,7 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.models.describe import flops, network_size
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.streams import stream_shape
-from tune_cmx.search.planning.model_probe import build_plain
+from tune_cmx.training.model_probe import build_plain
 
 
 def as_text(content: object) -> str:

@@ -16,9 +16,9 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import flops, network_size
 from tune_cmx.search.planning.costs import Costs, earlier_times
 from tune_cmx.search.planning.estimate import Amount, Estimate, Places, estimate
-from tune_cmx.search.planning.model_probe import build_plain
 from tune_cmx.search.planning.model_sizes import ModelSizes
 from tune_cmx.search.planning.study_size import most_epochs, size_text
+from tune_cmx.training.model_probe import build_plain
 from tune_cmx.training.run_folder import RunFolder
 
 STAGES, THRESHOLD = "model.fusion.stages", "model.fusion.options.switching_threshold"
