@@ -12,6 +12,7 @@ ROOT = Path(tune_cmx.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 BELOW: dict[str, set[str]] = {
     "__init__": set(),
+    "counting": set(),
     "errors": set(),
     "ties": set(),
     "machine": set(),
@@ -25,19 +26,20 @@ BELOW: dict[str, set[str]] = {
     "stein": {"ties"},
     "seeding": set(),
     "registry": {"errors"},
-    "config": {"metrics", "errors", "registry", "state"},
+    "config": {"metrics", "errors", "registry"},
     "evaluation": {"metrics", "errors"},
-    "data": {"metrics", "config", "errors", "evaluation", "old_form", "registry", "seeding", "storage"},
+    "data": {"config", "errors", "evaluation", "old_form", "registry", "storage"},
     "models": {"model_audit", "config", "errors", "registry"},
     "training": {
-        *("config", "data", "errors", "evaluation", "metrics", "models", "registry", "retry", "seeding", "state"),
+        *("config", "data", "errors", "evaluation", "metrics", "models", "retry", "seeding", "state"),
     },
     "search": {
-        *("config", "data", "errors", "machine", "metrics", "models", "model_audit", "old_form", "retry"),
-        *("registry", "seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
+        *("config", "counting", "data", "errors", "machine", "models", "model_audit", "old_form", "retry"),
+        *("seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
     },
     "evidence": {
         "config",
+        "counting",
         "metrics",
         "data",
         "errors",
@@ -90,6 +92,13 @@ def test_every_part_of_the_package_has_its_place() -> None:
 def test_a_file_imports_only_what_lies_below_it(file: str) -> None:
     part = part_of(file)
     assert parts_imported(file) - {part} <= BELOW[part], f"{file} reaches out of its place"
+
+
+def test_no_part_may_import_what_it_does_not_use() -> None:
+    used: dict[str, set[str]] = {part: set() for part in BELOW}
+    for file in FILES:
+        used.setdefault(part_of(file), set()).update(parts_imported(file))
+    assert {part: idle for part, allowed in BELOW.items() if (idle := allowed - used[part])} == {}
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("evidence/") and file.count("/") > 1])

@@ -8,9 +8,10 @@ import typer
 from pydantic import field_validator
 from rich.markup import escape
 
-from tune_cmx.cli.output import counted, out, say, warn, warn_each
+from tune_cmx.cli.output import out, say, warn, warn_each
 from tune_cmx.config.parse import load_mapping, validate
 from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _metrics(claims: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _say_what(found: "Collected") -> None:
     """Say what was imported, what not, and what can serve as baseline."""
-    say(f"imported: {counted(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
+    say(f"imported: {count(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
     warn_each("left out", found.refused)
     warn_each("left out, the same run twice", [f"{run.source} is {other.source}" for run, other in found.repeated])
     for note in found.notes:

@@ -1,4 +1,4 @@
-"""What commands say: sentences, warnings, counts, and the one message of an error."""
+"""What commands say: sentences, warnings, and the one message of an error."""
 
 import sys
 from collections.abc import Sequence
@@ -29,11 +29,6 @@ def warn_each(what: str, entries: Sequence[str]) -> None:
         warn(f"{what}: {entry}")
     if entries[LISTED:]:
         warn(f"{what}: {len(entries) - LISTED} more, in study.json")
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def complain(text: str) -> None:

@@ -28,9 +28,10 @@ from tune_cmx.cli.options.flags import (
     set_settings,
     share_given,
 )
-from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.config.study import Study, read_study
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.machine import cores_here
 
@@ -131,24 +132,24 @@ def _places(
 
     from tune_cmx.search.planning.estimate import Places
 
-    count = torch.cuda.device_count() if gpus is None else gpus
+    number = torch.cuda.device_count() if gpus is None else gpus
     processes = study.baseline.config.schedule.processes
-    if not count:
+    if not number:
         if gpus_per_trial:
             raise ConfigError(f"--gpus-per-trial {gpus_per_trial:g} needs GPUs: name them with --gpus")
         share = cpus_per_trial * processes
         fitting = int(cores_here() / share + 1e-9)
     elif gpus_per_trial == 0:
         raise ConfigError(
-            f"--gpus-per-trial 0: trials would use none of the {counted(count, 'GPU')}; leave it out, or set --gpus 0"
+            f"--gpus-per-trial 0: trials would use none of the {count(number, 'GPU')}; leave it out, or set --gpus 0"
         )
     else:
         share = float(processes) if processes > 1 else gpus_per_trial or 1.0
-        fitting = int(count / share + 1e-9) if share >= 1 else count * int(1 / share + 1e-9)
+        fitting = int(number / share + 1e-9) if share >= 1 else number * int(1 / share + 1e-9)
     if fitting < 1:
-        have, flag = (counted(count, "GPU"), "--gpus") if count else ("the cores here", "--cpus-per-trial")
+        have, flag = (count(number, "GPU"), "--gpus") if number else ("the cores here", "--cpus-per-trial")
         raise ConfigError(f"{flag}: a trial needs {share:g} of {have}, so none can run; lower what a trial needs")
-    return Places(min(fitting, max_concurrent or fitting), share, gpu=count > 0)
+    return Places(min(fitting, max_concurrent or fitting), share, gpu=number > 0)
 
 
 def _refuse_without_gpu() -> None:
@@ -229,7 +230,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
         "epochs of the confirmation": lambda amount: "-" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
         "epochs in total": lambda amount: f"{amount.epochs:.0f}",
         unit: lambda amount: hours_text(amount.busy_s * places.share),
-        f"wall time, {counted(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),
+        f"wall time, {count(places.count, 'trial')} at a time": lambda amount: time_text(amount.wall_s),
         "disk": lambda amount: bytes_text(amount.disk_bytes),
     }
     for heading, text in rows.items():
@@ -254,7 +255,7 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     lines = []
     for one in probed:
         name = next((arm.label for arm in study.arms.values() if arm.config == one.config), "an end of a range")
-        images = counted(one.config.schedule.batch_size, "image")
+        images = count(one.config.schedule.batch_size, "image")
         lines.append(f"probe: {name}: {one.step_s:.3g} s per step of {images}, peak memory {one.peak / _GIB:.3g} GiB")
     here = "cuda" if gpu and torch.cuda.is_available() else "cpu"
     if gpu and here == "cpu":
@@ -262,7 +263,7 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     total = gpu_total(here)
     fitting = math.floor(USABLE * total / max(one.peak for one in probed))
     place = f"{USABLE:.0%} of the {total / _GIB:.1f} GiB of {'one GPU' if here == 'cuda' else 'this machine'}"
-    return [*lines, f"memory: {counted(fitting, 'trial')} like the largest fit into {place}"]
+    return [*lines, f"memory: {count(fitting, 'trial')} like the largest fit into {place}"]
 
 
 def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
@@ -270,12 +271,12 @@ def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
     low, high = found.epochs_span
     against = ""
     if grid is not None:
-        seeds = counted(study.file.confirm.first_seeds, "seed")
+        seeds = count(study.file.confirm.first_seeds, "seed")
         against = f", {expected.busy_s / grid.busy_s:.0%} of the whole grid on {seeds}"
     span = f"{expected.epochs:.0f} epochs" if low == high else f"{expected.epochs:.0f} epochs ({low} to {high})"
     return (
         f"[bold]plan: {study.file.study} takes about {span} and {time_text(expected.wall_s)}, "
-        f"{counted(places.count, 'trial')} at a time: {hours_text(expected.busy_s * places.share)} {unit}{against}. "
+        f"{count(places.count, 'trial')} at a time: {hours_text(expected.busy_s * places.share)} {unit}{against}. "
         f"Worst case: {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)} {unit}[/bold]"
     )
 
@@ -298,9 +299,9 @@ def hours_text(seconds: float) -> str:
     return f"{hours:.1f}" if hours >= 0.995 else f"{hours:.2g}"
 
 
-def bytes_text(count: float) -> str:
+def bytes_text(size: float) -> str:
     """`41 MB`, `3.2 GB`, as disks are sold."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e6:.3g} MB"
+    for unit, large in (("TB", 1e12), ("GB", 1e9)):
+        if size >= large:
+            return f"{size / large:.3g} {unit}"
+    return f"{size / 1e6:.3g} MB"

@@ -10,8 +10,9 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.output import out, say, warn
 from tune_cmx.config.trial import DataConfig
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, DataError
 
 
@@ -35,12 +36,12 @@ def prepare_data(config: DataConfig, folder: Path) -> Any:
             raise DataError(f"{config.root}: {error}") from error
     summary = prepared.summary()
     parts = ", ".join(
-        f"{part} {counted(count['images'], 'image')} with {count['boxes']} boxes"
-        for part, count in summary["counts"].items()
+        f"{part} {count(found['images'], 'image')} with {count(found['boxes'], 'box')}"
+        for part, found in summary["counts"].items()
     )
     if prepared.split.left_out:
         left_out = summary["left_out"]
-        parts += f"; in no part: {counted(left_out['images'], 'image')} with {left_out['boxes']} boxes"
+        parts += f"; in no part: {count(left_out['images'], 'image')} with {count(left_out['boxes'], 'box')}"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     for warning in summary["warnings"]:
         warn(warning)

@@ -27,10 +27,11 @@ from tune_cmx.cli.options.flags import (
     device_named,
     loaders,
 )
-from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.config.parse import read_trial
 from tune_cmx.config.trial import DataConfig, TrialConfig
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def robustness(
     _write(place)
     if failed:
         raise TrialError(
-            f"{len(failed)} of {counted(len(place.trials), 'run')} could not be measured; the warnings above say why"
+            f"{len(failed)} of {count(len(place.trials), 'run')} could not be measured; the warnings above say why"
         )
 
 
@@ -163,7 +164,7 @@ def _place(text: str) -> _Place:
             )
         left = [trial.name for trial in results.of_phase("confirm") if trial.status != "complete"]
         if left:
-            warn(f"{counted(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
+            warn(f"{count(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
         return _Place(folder, results.confirmed, results.label, folder / "data", study=True, mirror=mirror)
     if not (folder / "trial.json").is_file():
         what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
@@ -242,7 +243,7 @@ def _measure(
                 failed.add(trial.name)
                 continue
             there = 1 + len(wanted[trial.name]) - made
-            say(f"{escape(trial.name)}: {counted(made, 'evaluation')} made, {there} taken from before")
+            say(f"{escape(trial.name)}: {count(made, 'evaluation')} made, {there} taken from before")
             if place.mirror is not None:
                 place.mirror.push(f"trials/{trial.name}/{ROBUSTNESS}")
     return failed

@@ -22,11 +22,12 @@ from tune_cmx.cli.options.flags import (
     data_settings,
     set_settings,
 )
-from tune_cmx.cli.output import counted, out, say, warn
+from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.study import Study, read_study
+from tune_cmx.counting import count
 from tune_cmx.errors import DataError
 from tune_cmx.old_form import trials_folder
 
@@ -53,7 +54,7 @@ def check(
         prepared = None if settings.root is None else prepare_data(settings, Path(folder))
         show_check(study, begin_check(study, prepared, ask)())
     drawn = study.file.searcher.one_by_one is not None
-    arms = "each choice and range end" if drawn else counted(len(study.searched), "configuration")
+    arms = "each choice and range end" if drawn else count(len(study.searched), "configuration")
     say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
 
 
@@ -130,7 +131,7 @@ def show_report(folder: Path, mirror: Any) -> None:
     path = write_report(folder)
     failed = sum('"status": "failed"' in file.read_text() for file in trials_folder(folder).glob("*/trial.json"))
     if failed:
-        say(f"[red]{counted(failed, 'trial')} failed[/red]: the report says why; see error.txt in each run folder")
+        say(f"[red]{count(failed, 'trial')} failed[/red]: the report says why; see error.txt in each run folder")
         say("to resume them from their last checkpoints: run the same command with --resume --retry-failed")
     if mirror is not None:
         mirror.push("report")

@@ -36,6 +36,7 @@ from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.config.parse import PRESETS, load_trial, parse_trial
 from tune_cmx.config.paths import put
 from tune_cmx.config.trial import TrialConfig
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup
 
@@ -243,17 +244,13 @@ def describe(
     model = parsed.model
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
     fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
-    out.print(f"{model.backbone}, {model.streams}{fused}, {_classes(num_classes)} and background", soft_wrap=True)
+    out.print(f"{model.backbone}, {model.streams}{fused}, {count(num_classes, 'class')} and background", soft_wrap=True)
     found = inspected(detector)
-    for part, count in found.parameters.items():
-        out.print(f"{part:<14}{count:>14,}")
+    for part, number in found.parameters.items():
+        out.print(f"{part:<14}{number:>14,}")
     out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
     for warning in found.warnings:
         warn(str(warning))
-
-
-def _classes(number: int) -> str:
-    return "1 class" if number == 1 else f"{number} classes"
 
 
 def _input_size(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tune_cmx import metrics
+from tune_cmx.counting import count as count  # the reports take it from here, with the other words
 
 UNKNOWN = "-"
 
@@ -88,11 +89,6 @@ def _digits(value: float | None, metric: str) -> str:
         return f"{round(value):,}" if known[1].digits == 0 else text
     size = abs(value)
     return number(value, 2 if size == 0 or size >= 10 else min(8, max(2, 3 - math.floor(math.log10(size)))))
-
-
-def count(n: int, noun: str) -> str:
-    """`1 run`, `2 runs`, `2 boxes`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
 def listed(names: Iterable[str]) -> str:

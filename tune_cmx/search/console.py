@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tune_cmx.counting import count
+
 FINISHED_SHOWN = 12
 _REDRAW_S = 0.5
 """The least time between drawings for events; a drawing looks at every trial, and there are more events than trials."""
@@ -66,7 +68,7 @@ class StudyConsole:
         self._rows = {}
         self._expected = trials
         self._began, self._trained = time.monotonic(), 0
-        self._console.print(f"[bold]{title}[/bold]: {_trials(trials)}, {max(1, slots)} at a time")
+        self._console.print(f"[bold]{title}[/bold]: {count(trials, 'trial')}, {max(1, slots)} at a time")
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=2, transient=True, get_renderable=self._render)
             self._live.start()
@@ -149,18 +151,14 @@ class StudyConsole:
         for row in ended:
             counts[row.status] = counts.get(row.status, 0) + 1
         expected = max(self._expected, len(known))
-        parts = [f"{len(ended)} of {_trials(expected)} ended"]
-        parts += [f"{count} {status}" for status, count in sorted(counts.items())]
+        parts = [f"{len(ended)} of {count(expected, 'trial')} ended"]
+        parts += [f"{number} {status}" for status, number in sorted(counts.items())]
         spent = time.monotonic() - self._began
         left = sum(row.epochs - row.known for row in known if row.status in _OPEN)
         left += (expected - len(known)) * max((row.epochs for row in known), default=0)
         if left and self._trained:
             parts.append(f"at most {duration(left * spent / self._trained)} left")
         return " · ".join([*parts, f"{duration(spent)} so far"])
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

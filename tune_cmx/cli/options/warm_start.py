@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_cmx.cli.options.flags import CONFIGURATION
-from tune_cmx.cli.output import counted, say, warn, warn_each
+from tune_cmx.cli.output import say, warn, warn_each
 from tune_cmx.config.parse import validate
 from tune_cmx.config.study import Study
+from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.state.study_state import StudyState
 
@@ -101,7 +102,7 @@ def _ended(says: Mapping[str, Any], epochs: int | None) -> str:
 
 
 def _say(warm: "WarmStart") -> None:
-    say(f"the search begins with {counted(len(warm.used), 'trial')} of {', '.join(warm.folders)}")
+    say(f"the search begins with {count(len(warm.used), 'trial')} of {', '.join(warm.folders)}")
     for note in warm.notes:
         warn(note)
     warn_each("left out", [f"{left.name}: {left.reason}" for left in warm.left_out])

@@ -12,6 +12,7 @@ import numpy as np
 
 from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import ModelConfig, TrialConfig
+from tune_cmx.counting import count
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import inspected
@@ -170,10 +171,10 @@ def earlier_times(
     if found and not set(map(_planned_way, configs)) <= {epoch.way for epoch in found}:
         other["computed as only some of the configurations are"] += len(found)
         found = []
-    left_out = ", ".join(f"{count} ({why})" for why, count in other.items())
+    left_out = ", ".join(f"{number} ({why})" for why, number in other.items())
     if not found:
         return None, left_out
-    trials = "1 earlier trial" if len(found) == 1 else f"{len(found)} earlier trials"
+    trials = count(len(found), "earlier trial")
     source = f"{trials} on {'a GPU' if device == 'cuda' else 'the CPU'}" + (f"; left out: {left_out}" if other else "")
     return Times(found, statistics.fmean(image_times), source), left_out
 
@@ -237,12 +238,11 @@ def probed_times(
             batch, gflop, way = config.schedule.batch_size, sizes.of(config.model).gflop, _planned_way(config)
             epochs.append(EpochTime(as_text(dump(config.model)), way, gflop, batch, times.epoch_s(train, val, batch)))
             probed.setdefault(as_text(dump(config)), Probed(config, times.step_s, times.peak))
-    arms = "1 configuration" if len(chosen) == 1 else f"{len(chosen)} configurations"
     beside = f", {side_by_side} at a time" if side_by_side > 1 else ""
     return Times(
         epochs,
         statistics.fmean(found.frame_s for found in timed),
-        f"a probe of {arms}{beside}, on {'this CPU' if device == 'cpu' else 'this GPU'}",
+        f"a probe of {count(len(chosen), 'configuration')}{beside}, on {'this CPU' if device == 'cpu' else 'this GPU'}",
         process_s=statistics.fmean(found.process_s for found in timed),
         start_s=statistics.fmean(found.start_s for found in timed),
         probed=tuple(probed.values()),

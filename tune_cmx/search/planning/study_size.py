@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tune_cmx.config.space import EarlyStopping
 from tune_cmx.config.study import Study
+from tune_cmx.counting import count
 from tune_cmx.search.rungs import rungs
 
 _SHOWN = 6
@@ -37,9 +38,9 @@ def size_text(study: Study) -> str:
     exact = sum(most_epochs(stopping, study.arms[name].config.schedule.epochs) for name in study.searched)
     epochs = trials[0] * longest if not study.searched else exact
     epochs += sum(trials[1:]) * longest
-    later = "".join(f", then up to {count} more" for count in trials[1:])
+    later = "".join(f", then up to {number} more" for number in trials[1:])
     return (
-        f"search: {_count(trials[0], 'trial')}{later}, {_count(epochs, 'epoch')} if no trial is stopped early; "
+        f"search: {count(trials[0], 'trial')}{later}, {count(epochs, 'epoch')} if no trial is stopped early; "
         f"confirmation: {_confirmation_text(study)}"
     )
 
@@ -48,8 +49,8 @@ def _confirmation_text(study: Study) -> str:
     settings = study.file.confirm
     finalists = min(settings.finalists, max(study.trials_planned()))
     claimed = study.claimed()
-    named = f" and {_count(len(claimed), 'configuration')} of the claims" if claimed else ""
-    seeds = _count(settings.first_seeds, "fresh seed")
+    named = f" and {count(len(claimed), 'configuration')} of the claims" if claimed else ""
+    seeds = count(settings.first_seeds, "fresh seed")
     if settings.half_width is not None:
         seeds += f", up to {settings.max_seeds} if a half width of {settings.half_width:g} mAP points needs them"
     lengths = study.lengths()
@@ -59,11 +60,7 @@ def _confirmation_text(study: Study) -> str:
     span = sorted(
         {settings.first_seeds * least, (settings.max_seeds if settings.half_width else settings.first_seeds) * most}
     )
-    return f"baseline, {_count(finalists, 'finalist')}{named} on {seeds}, {' to '.join(map(str, span))} epochs"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"baseline, {count(finalists, 'finalist')}{named} on {seeds}, {' to '.join(map(str, span))} epochs"
 
 
 def rungs_text(study: Study) -> str:
