@@ -51,7 +51,7 @@ def test_its_trials_have_the_names_of_today() -> None:
     assert study.label("baseline") == "FRM+FFM (baseline)"
     assert study.label(FINALIST) == "CSSA at stage 4, threshold 0.3"
     assert study.label("stages-1+2+3+4-switching-threshold-0.5") == "CSSA at all stages, threshold 0.5"
-    assert study.study.equivalent == ()
+    assert study.state.equivalent == ()
     assert {rung.decision for rung in study.rungs} == {"continue", "stop"}
 
 

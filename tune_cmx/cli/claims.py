@@ -62,7 +62,7 @@ def study_answers(folder: Path) -> list[dict[str, Any]]:
     from tune_cmx.evidence.results.study_claims import evaluate_study_claims
 
     study = read_study(folder)
-    found = answered(study) if study.study.imported is not None else evaluate_study_claims(study)
+    found = answered(study) if study.state.imported is not None else evaluate_study_claims(study)
     if not found:
         raise ConfigError(
             f"{folder}: study.json has no claims; write `claims:` in the search-space file, or give --claims "

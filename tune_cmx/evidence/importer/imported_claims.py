@@ -26,12 +26,12 @@ _FIELD_LISTS = ("factor", "match_on", "among", "over", "strata", "metrics")
 _BY_METRIC = ("direction", "margin")
 
 
-def imported_rows(records: StudyResults) -> list[Row]:
+def imported_rows(study: StudyResults) -> list[Row]:
     """The imported runs as rows for claims; what a source does not say is None."""
-    return [run_row(trial) for trial in records.of_phase(IMPORTED)]
+    return [run_row(trial) for trial in study.of_phase(IMPORTED)]
 
 
-def answered(records: StudyResults) -> list[tuple[str, Answer]]:
+def answered(study: StudyResults) -> list[tuple[str, Answer]]:
     """Each claim that was given with the import: its sentence and what the imported rows allow to be said of it.
 
     A claim may stand under `claim`, beside it under `where` the rows that it speaks of: `{epochs: 15}` leaves the
@@ -40,11 +40,11 @@ def answered(records: StudyResults) -> list[tuple[str, Answer]]:
     Raises:
         ConfigError: A claim cannot be read.
     """
-    about = records.imported
-    rows = imported_rows(records)
+    about = study.imported
+    rows = imported_rows(study)
     baselines = about.baselines
     names = Names(about.columns)
-    results = {name for trial in records.of_phase(IMPORTED) for name in trial.imported.figures}
+    results = {name for trial in study.of_phase(IMPORTED) for name in trial.imported.figures}
     found = []
     for entry in about.claims:
         claim, where = (entry.get("claim"), entry.get("where")) if "claim" in entry else (entry, None)

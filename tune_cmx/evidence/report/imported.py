@@ -32,35 +32,35 @@ _REPORTED = ("mAP", "mAP_50", "mAP_75", "mAP_small", "mAP_medium", "mAP_large", 
 """What the section on unknown values asks of each run."""
 
 
-def is_imported(records: StudyResults) -> bool:
+def is_imported(study: StudyResults) -> bool:
     """Whether the folder was made by an import."""
-    return records.study.imported is not None
+    return study.state.imported is not None
 
 
-def imported_page(records: StudyResults) -> Page:
+def imported_page(study: StudyResults) -> Page:
     """The whole report on an import."""
     page = Page()
-    page.heading(records.study.study, level=1)
-    imported_section(page, records)
+    page.heading(study.state.study, level=1)
+    imported_section(page, study)
     return page
 
 
-def imported_section(page: Page, records: StudyResults) -> None:
+def imported_section(page: Page, study: StudyResults) -> None:
     """All that a report on an import says, below its title."""
-    runs = records.of_phase(IMPORTED)
-    about = records.imported
+    runs = study.of_phase(IMPORTED)
+    about = study.imported
     page.paragraph(
         f"{count(len(runs), 'run')} from {listed(about.sources)}. This software did not train "
         "them, so none counts as a confirmation run. Tables print each figure as its source does; mAP is in points."
     )
-    _claims(page, records)
-    _baseline(page, records, runs)
+    _claims(page, study)
+    _baseline(page, study, runs)
     for factor in _factors(runs):
         _factor_tables(page, runs, factor)
     _all_runs(page, runs)
     _parameters(page, runs)
     _unknown(page, runs)
-    _source_notes(page, records, about)
+    _source_notes(page, study, about)
 
 
 def warm_start_words(searcher: Mapping[str, Any]) -> str:
@@ -76,10 +76,10 @@ def warm_start_words(searcher: Mapping[str, Any]) -> str:
     return "; ".join([words, *map(str, begun.get("notes") or [])])
 
 
-def _claims(page: Page, records: StudyResults) -> None:
+def _claims(page: Page, study: StudyResults) -> None:
     """Print the earlier report's sentences in quotation marks, as this report does not make them."""
     page.heading("Claims")
-    claims = answered(records)
+    claims = answered(study)
     if not claims:
         page.paragraph("The import has no claims. `tune-cmx import SOURCES --claims FILE` adds them.")
         return
@@ -92,9 +92,9 @@ def _claims(page: Page, records: StudyResults) -> None:
     page.numbered(f"{found['verdict']}: {found['why']}." for _, found in claims)
 
 
-def _baseline(page: Page, records: StudyResults, runs: Sequence[Trial]) -> None:
+def _baseline(page: Page, study: StudyResults, runs: Sequence[Trial]) -> None:
     page.heading("Baseline")
-    baselines = records.imported.baselines
+    baselines = study.imported.baselines
     if not baselines:
         page.paragraph(
             "No imported run has FRM+FFM at all four stages, so none can serve as baseline. A claim that compares with "
@@ -225,11 +225,11 @@ def _unknown(page: Page, runs: Sequence[Trial]) -> None:
     page.bullets(lines or ["Nothing that this report needs."])
 
 
-def _source_notes(page: Page, records: StudyResults, about: ImportedStudy) -> None:
+def _source_notes(page: Page, study: StudyResults, about: ImportedStudy) -> None:
     lines = [f"left out: {entry}" for entry in about.refused]
     lines += [f"left out: {entry.left_out}, the same run as {entry.same_as}" for entry in about.repeated]
     lines += about.notes
-    lines += [f"run folders: {problem}" for problem in records.problems]
+    lines += [f"run folders: {problem}" for problem in study.problems]
     if lines:
         page.heading("Sources")
         page.bullets(lines)

@@ -39,23 +39,23 @@ class Look:
     named: bool = True
 
 
-def arm_looks(records: StudyResults) -> dict[str, Look]:
+def arm_looks(study: StudyResults) -> dict[str, Look]:
     """A look for each arm, the baseline first, then finalists in their order, then the others as the study has them."""
-    others = [arm for arm in dict.fromkeys([*records.finalists, *_arms(records)]) if arm != records.baseline]
-    named = others if len(others) <= NAMED else [arm for arm in others if arm in records.finalists][:NAMED]
-    looks = {str(records.baseline): Look(BASELINE_COLOUR)}
+    others = [arm for arm in dict.fromkeys([*study.finalists, *_arms(study)]) if arm != study.baseline]
+    named = others if len(others) <= NAMED else [arm for arm in others if arm in study.finalists][:NAMED]
+    looks = {str(study.baseline): Look(BASELINE_COLOUR)}
     for place, arm in enumerate(named):
         dashes, colour = divmod(place, len(COLOURS))
         looks[arm] = Look(COLOURS[colour], DASHES[dashes])
     return {**looks, **{arm: Look(OTHER_COLOUR, named=False) for arm in others if arm not in looks}}
 
 
-def plot_arms(records: StudyResults, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
+def plot_arms(study: StudyResults, table: pd.DataFrame, stamps: Sequence[str], path: Path) -> bool:
     """Each difference from the baseline with its 95 % interval; False where there is none to draw."""
     drawn = table[table["difference"].notna()].iloc[::-1].to_dict("records")
     if not drawn:
         return False
-    looks, metric = arm_looks(records), records.primary_metric
+    looks, metric = arm_looks(study), study.primary_metric
     figure, ((axes,),) = panels(1, WIDTH, 1.0 + 0.62 * len(drawn), dpi=DPI)
     axes.axvline(0, color=BASELINE_COLOUR, linewidth=1, linestyle="--")
     for place, row in enumerate(drawn):
@@ -80,28 +80,28 @@ def plot_arms(records: StudyResults, table: pd.DataFrame, stamps: Sequence[str],
     return True
 
 
-def plot_curves(records: StudyResults, stamps: Sequence[str], path: Path) -> bool:
+def plot_curves(study: StudyResults, stamps: Sequence[str], path: Path) -> bool:
     """The selection metric of every search trial, with a cross where it was stopped; False without any epoch."""
-    clock, metric = records.clock, records.selection_metric
-    drawn = [trial for trial in records.of_phase("search") if metric in trial.metrics and len(trial.times(clock))]
+    clock, metric = study.clock, study.selection_metric
+    drawn = [trial for trial in study.of_phase("search") if metric in trial.metrics and len(trial.times(clock))]
     if not drawn:
         return False
-    looks = arm_looks(records)
+    looks = arm_looks(study)
     figure, ((axes,),) = panels(1, WIDTH, HEIGHT, dpi=DPI)
-    _draw_rungs(axes, records.study.early_stopping.rungs)
+    _draw_rungs(axes, study.state.early_stopping.rungs)
     for trial in sorted(drawn, key=lambda trial: looks[trial.arm].named):  # the named ones above the others
         _draw_curve(axes, trial, clock, metric, looks[trial.arm])
     axes.set_xlabel(TIME_LABELS.get(clock, "epoch"), fontsize=TYPE)
     if clock == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(f"{title(metric)},{unit(metric)}", fontsize=TYPE)
-    _legend(figure, axes, records, [trial.arm for trial in drawn], looks)
+    _legend(figure, axes, study, [trial.arm for trial in drawn], looks)
     finish(figure, stamps, path, size=SMALL_TYPE)
     return True
 
 
-def _arms(records: StudyResults) -> Iterable[str]:
-    return dict.fromkeys([*records.arms, *(trial.arm for trial in records.trials)])
+def _arms(study: StudyResults) -> Iterable[str]:
+    return dict.fromkeys([*study.arms, *(trial.arm for trial in study.trials)])
 
 
 def _draw_rungs(axes: Axes, rungs: Sequence[float]) -> None:
@@ -130,12 +130,12 @@ def _draw_curve(axes: Axes, trial: Trial, clock: str, metric: str, look: Look) -
         )
 
 
-def _legend(figure: Figure, axes: Axes, records: StudyResults, arms: Sequence[str], looks: Mapping[str, Look]) -> None:
+def _legend(figure: Figure, axes: Axes, study: StudyResults, arms: Sequence[str], looks: Mapping[str, Look]) -> None:
     """Under the axes, for which the figure grows, in the order of the looks; long names make it one column."""
     names: dict[str, str] = {}
     for arm, look in looks.items():
         if arm in arms and look.named:
-            names[arm] = records.label(arm)
+            names[arm] = study.label(arm)
             axes.plot([], [], color=look.colour, linestyle=look.dashes, linewidth=1.8, label=names[arm])
     if any(not looks[arm].named for arm in arms):
         axes.plot(

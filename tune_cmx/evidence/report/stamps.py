@@ -6,11 +6,11 @@ FRAME_SPLIT = "split over single images: neighbouring images leak"
 TEST_CHOSE = "test was used for choosing: test figures contain the luck of the choice"
 
 
-def stamps(records: StudyResults) -> list[str]:
+def stamps(study: StudyResults) -> list[str]:
     """Those that this study needs; none for a sound one."""
     found = []
-    if records.split_how == "frame":
+    if study.split_how == "frame":
         found.append(FRAME_SPLIT)
-    if records.selection_split == "test":
+    if study.selection_split == "test":
         found.append(TEST_CHOSE)
     return found

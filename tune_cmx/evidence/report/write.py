@@ -53,88 +53,88 @@ def write_report(study_folder: Path) -> Path:
         DataError: The folder holds no study.
         ConfigError: One of the study's claims cannot be read.
     """
-    records = read_study(study_folder)
-    place = records.folder / "report"
+    study = read_study(study_folder)
+    place = study.folder / "report"
     place.mkdir(exist_ok=True)
-    page = imported_page(records) if is_imported(records) else study_page(records, compare_arms(records), place)
-    trials_table(records).to_csv(place / "trials.csv", index=False)
+    page = imported_page(study) if is_imported(study) else study_page(study, compare_arms(study), place)
+    trials_table(study).to_csv(place / "trials.csv", index=False)
     path = place / "report.md"
     path.write_text(page.text(), encoding="utf-8")
-    (place / "report.html").write_text(html_text(_title(records), page.parts, place), encoding="utf-8")
+    (place / "report.html").write_text(html_text(_title(study), page.parts, place), encoding="utf-8")
     (place / "tables.tex").write_text(latex_tables(page.parts), encoding="utf-8")
     return path
 
 
-def study_page(records: StudyResults, arms: pd.DataFrame, place: Path | None) -> Page:
+def study_page(study: StudyResults, arms: pd.DataFrame, place: Path | None) -> Page:
     """The report's parts, in the order in which they are read.
 
     Args:
-        records: A study.
+        study: A study.
         arms: Its arms as `compare_arms` gives them.
         place: The report's folder, which receives the pictures; None: without them, and without example detections.
     """
-    learnt = learning(records)
-    found = warnings(records, learnt)
-    page = Page(stamps=stamps(records))
-    _first_screen(page, records, arms, learnt, found, place)
+    learnt = learning(study)
+    found = warnings(study, learnt)
+    page = Page(stamps=stamps(study))
+    _first_screen(page, study, arms, learnt, found, place)
     page.contents()
     if learnt.nothing:
-        robustness_section(page, records, arms)
+        robustness_section(page, study, arms)
     else:
-        _results(page, records, arms, place)
-    search_section(page, records, place, ranked=not learnt.nothing)
-    phases_section(page, records)
+        _results(page, study, arms, place)
+    search_section(page, study, place, ranked=not learnt.nothing)
+    phases_section(page, study)
     if not learnt.nothing:
-        importance_section(page, records)
-    confirmation_section(page, records)
-    cost_section(page, records)
-    failures_section(page, records)
+        importance_section(page, study)
+    confirmation_section(page, study)
+    cost_section(page, study)
+    failures_section(page, study)
     if len(found) > GRAVEST:
         page.heading(ALL_WARNINGS)
         page.bullets(map(str, found))
-    protocol_section(page, records)
-    if place is not None and records.confirmed and not learnt.nothing:
-        examples_section(page, records, place)
+    protocol_section(page, study)
+    if place is not None and study.confirmed and not learnt.nothing:
+        examples_section(page, study, place)
     return page
 
 
 def _first_screen(
-    page: Page, records: StudyResults, arms: pd.DataFrame, learnt: Learning, found: list[Warning], place: Path | None
+    page: Page, study: StudyResults, arms: pd.DataFrame, learnt: Learning, found: list[Warning], place: Path | None
 ) -> None:
     """All that most readers need."""
-    page.heading(_title(records), level=1)
-    if records.study.question:
-        page.paragraph(records.study.question)
-    page.paragraph(facts_line(records))
-    if records.study.status != "complete":
-        page.paragraph(f"**The study is not complete (status: {records.study.status or 'unknown'}).**")
+    page.heading(_title(study), level=1)
+    if study.state.question:
+        page.paragraph(study.state.question)
+    page.paragraph(facts_line(study))
+    if study.state.status != "complete":
+        page.paragraph(f"**The study is not complete (status: {study.state.status or 'unknown'}).**")
     page.heading("Answer")
-    page.paragraph(answer_text(records, arms, learnt))
+    page.paragraph(answer_text(study, arms, learnt))
     if learnt.nothing:
-        unranked_configurations(page, records, arms, learnt)
-        causes_section(page, records, learnt)
+        unranked_configurations(page, study, arms, learnt)
+        causes_section(page, study, learnt)
     else:
         if not arms.empty:
-            configurations_section(page, records, arms, place)
-        statements_section(page, records, arms, evaluate_study_claims(records))
-        detectable_section(page, records, arms)
+            configurations_section(page, study, arms, place)
+        statements_section(page, study, arms, evaluate_study_claims(study))
+        detectable_section(page, study, arms)
     if found:
         page.heading("Gravest warnings" if len(found) > GRAVEST else "Warnings")
         page.bullets(map(str, found[:GRAVEST]))
     if len(found) > GRAVEST:
         page.paragraph(f"{len(found) - GRAVEST} more: [{ALL_WARNINGS}](#all-warnings).")
-    next_section(page, records, arms, learnt)
+    next_section(page, study, arms, learnt)
 
 
-def _results(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
-    selected_section(page, records, arms)
-    test_set_interval_section(page, records)
-    factors_section(page, records, arms, place)
-    by_class_section(page, records, arms)
-    sizes_section(page, records, arms)
-    robustness_section(page, records, arms)
-    pareto_section(page, records, place)
+def _results(page: Page, study: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
+    selected_section(page, study, arms)
+    test_set_interval_section(page, study)
+    factors_section(page, study, arms, place)
+    by_class_section(page, study, arms)
+    sizes_section(page, study, arms)
+    robustness_section(page, study, arms)
+    pareto_section(page, study, place)
 
 
-def _title(records: StudyResults) -> str:
-    return records.study.study
+def _title(study: StudyResults) -> str:
+    return study.state.study

@@ -16,7 +16,7 @@ COLUMNS = (
 )
 
 
-def compare_arms(records: StudyResults) -> pd.DataFrame:
+def compare_arms(study: StudyResults) -> pd.DataFrame:
     """One row a confirmed configuration: the baseline first, then by the mean of the primary metric, highest first.
 
     Returns:
@@ -27,28 +27,28 @@ def compare_arms(records: StudyResults) -> pd.DataFrame:
         true `difference` found with 80 % power, and the `gpu_hours` or `cpu_hours` of the runs not there yet. Unknown
         numbers are None.
     """
-    metric = records.primary_metric
-    table = Table(study_rows(records, metric))
-    rows = [_arm_row(records, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
+    metric = study.primary_metric
+    table = Table(study_rows(study, metric))
+    rows = [_arm_row(study, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    order = arms.assign(below=arms["arm"] != records.baseline, height=pd.to_numeric(arms["mean"]).map(ties.key))
+    order = arms.assign(below=arms["arm"] != study.baseline, height=pd.to_numeric(arms["mean"]).map(ties.key))
     return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
 
 
-def _arm_row(records: StudyResults, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
+def _arm_row(study: StudyResults, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:
     values = [float(run[metric]) for run in runs if run.get(metric) is not None]
     row: dict[str, object] = {
         **dict.fromkeys(COLUMNS),
         "arm": arm,
-        "label": records.label(arm),
+        "label": study.label(arm),
         "n": len(runs),
         "mean": statistics.fmean(values) if values else None,
         "sd": statistics.stdev(values) if len(values) > 1 else None,
     }
-    if arm == records.baseline:
+    if arm == study.baseline:
         return {**row, "verdict": "baseline"}
     claim = {"kind": "superiority", "metric": metric, "treatment": {"arm": arm}, "baseline": "baseline"}
-    found = evaluate_study_claim(records, claim, table)
+    found = evaluate_study_claim(study, claim, table)
     numbers = found["numbers"]
     low, high = numbers.get("ci95") or (None, None)
     return {

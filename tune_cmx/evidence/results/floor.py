@@ -72,16 +72,16 @@ def floor(truth: Mapping[str, Any], metric: str) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def learning(records: StudyResults) -> Learning:
+def learning(study: StudyResults) -> Learning:
     """The confirmed configurations against the floor of the split that they are compared on."""
-    metric = records.primary_metric
+    metric = study.primary_metric
     commonest, problem = None, None
     try:
-        commonest = floor(stored_truth(records), metric.rpartition("/")[2])
+        commonest = floor(stored_truth(study), metric.rpartition("/")[2])
     except DataError as error:
         problem = str(error)
     values: dict[str, list[float]] = {}
-    for trial in records.confirmed:
+    for trial in study.confirmed:
         value = trial.result(metric)
         if value is not None:
             values.setdefault(trial.arm, []).append(value)

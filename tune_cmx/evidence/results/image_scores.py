@@ -88,16 +88,16 @@ class Tie:
 
 
 def scored_arm(
-    records: StudyResults, arm: str, name: str, images: Images
+    study: StudyResults, arm: str, name: str, images: Images
 ) -> tuple[ScoredArm | None, dict[str, list[str]]]:
     """The confirmed runs of an arm, the lowest seed first; and by reason the runs that cannot be used."""
     runs: list[ImageRun] = []
     missing: dict[str, list[str]] = {}
-    for trial in records.confirmed:
+    for trial in study.confirmed:
         if trial.arm != arm:
             continue
         try:
-            runs.append(_run(records, trial, images.truth))
+            runs.append(_run(study, trial, images.truth))
         except DataError as error:
             missing.setdefault(str(error), []).append(trial.name)
     runs.sort(key=lambda run: math.inf if run.seed is None else run.seed)
@@ -218,9 +218,9 @@ def _first(figures: Mapping[int, float], images: Images) -> list[int]:
     return taken
 
 
-def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> ImageRun:
+def _run(study: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> ImageRun:
     """Raises DataError where the stored detections cannot be used."""
-    stored = stored_detections(records, trial, truth)
+    stored = stored_detections(study, trial, truth)
     try:
         kept = [one for one in stored if one["score"] >= LEAST_SCORE]
         return ImageRun(trial.seed, image_f1(kept, truth), kept)

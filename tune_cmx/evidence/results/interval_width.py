@@ -7,51 +7,51 @@ from tune_cmx.evidence.wording import count, listed, number, unit
 from tune_cmx.state.study_state import ArmPilotState, TwoStageState
 
 
-def pilot_seeds(records: StudyResults) -> tuple[int, ...]:
+def pilot_seeds(study: StudyResults) -> tuple[int, ...]:
     """Seeds of the pilot that fixed the number of seeds; empty: the number was given, or is not fixed yet."""
-    return _fixed(records).pilot_seeds
+    return _fixed(study).pilot_seeds
 
 
-def seeds_planned(records: StudyResults) -> int | None:
+def seeds_planned(study: StudyResults) -> int | None:
     """Confirmation seeds of a configuration: as the pilot fixed them, as given, or as planned."""
-    given = _fixed(records).seeds or records.study.confirm.seeds
-    planned = {trial.seed for trial in records.of_phase("confirm")}
+    given = _fixed(study).seeds or study.state.confirm.seeds
+    planned = {trial.seed for trial in study.of_phase("confirm")}
     return given or len(planned) or None
 
 
-def precision_words(records: StudyResults, arms: pd.DataFrame) -> str | None:
+def precision_words(study: StudyResults, arms: pd.DataFrame) -> str | None:
     """How the number of seeds was fixed; None where it was given.
 
     Args:
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
     """
-    half_width = _wanted_width(records)
+    half_width = _wanted_width(study)
     if half_width is None:
         return None
-    fixed = records.study.two_stage
-    metric = records.selection_metric if fixed is None or fixed.metric is None else fixed.metric
+    fixed = study.state.two_stage
+    metric = study.selection_metric if fixed is None or fixed.metric is None else fixed.metric
     if fixed is None:
         return (
             f"The pilot fixes the number of seeds, for a 95 % interval of ± {half_width:g}{unit(metric)}. "
             "The pilot is not finished: these figures are of its runs so far."
         )
-    pilots = [f"{records.label(arm)} {_pilot_text(found)}" for arm, found in fixed.by_arm.items()]
+    pilots = [f"{study.label(arm)} {_pilot_text(found)}" for arm, found in fixed.by_arm.items()]
     words = (
         f"Stein's two-stage rule fixed the number of seeds once, at {fixed.seeds}, for a 95 % interval of "
         f"± {half_width:g}{unit(metric)} on {metric}. "
-        f"The pilot's {count(len(pilot_seeds(records)), 'seed')} gave {listed(pilots) or 'no sd'}. "
+        f"The pilot's {count(len(pilot_seeds(study)), 'seed')} gave {listed(pilots) or 'no sd'}. "
         f"Intervals and p keep the pilot's sd and its degrees of freedom."
     )
     reached = _widest(arms)
     if reached is not None:
         words += f" The widest interval in the table is ± {number(reached)}."
-    return " ".join([words, *precision_missed(records)])
+    return " ".join([words, *precision_missed(study)])
 
 
-def precision_missed(records: StudyResults) -> list[str]:
+def precision_missed(study: StudyResults) -> list[str]:
     """A sentence where the maximum of seeds, or failed runs, left the interval wider than wanted."""
-    half_width, fixed = _wanted_width(records), records.study.two_stage
+    half_width, fixed = _wanted_width(study), study.state.two_stage
     if half_width is None or fixed is None:
         return []
     aim = f"an interval of ± {half_width:g}{unit(str(fixed.metric))}"
@@ -64,12 +64,12 @@ def precision_missed(records: StudyResults) -> list[str]:
     return []
 
 
-def _fixed(records: StudyResults) -> TwoStageState:
-    return records.study.two_stage or TwoStageState()
+def _fixed(study: StudyResults) -> TwoStageState:
+    return study.state.two_stage or TwoStageState()
 
 
-def _wanted_width(records: StudyResults) -> float | None:
-    return records.study.confirm.half_width
+def _wanted_width(study: StudyResults) -> float | None:
+    return study.state.confirm.half_width
 
 
 def _pilot_text(found: ArmPilotState) -> str:

@@ -39,11 +39,11 @@ class Factor:
     def is_range(self) -> bool:
         return self.kind != "choice"
 
-    def value(self, records: StudyResults, arm: str) -> Any:
+    def value(self, study: StudyResults, arm: str) -> Any:
         """The arm's value, in a form that can be hashed; None: the factor is not used in it."""
         if self.path == ARMS:
-            return records.label(arm)
-        return plain(arm_values(records, arm).get(self.path))
+            return study.label(arm)
+        return plain(arm_values(study, arm).get(self.path))
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,17 @@ class CommonPoint:
         return f"{number(self.at, 0)} GPU-seconds" if self.clock == "gpu_seconds" else f"epoch {self.at:g}"
 
 
-def factors(records: StudyResults) -> list[Factor]:
+def factors(study: StudyResults) -> list[Factor]:
     """The searched paths in the file's order; without the file's space, the paths in which searched arms differ."""
     merged: dict[str, tuple[str, list[Any]]] = {}
-    for domains in records.study.space.values():
+    for domains in study.state.space.values():
         for path, domain in domains.items():
             kind, found = next((kind, found) for kind, found in domain.items() if kind != "when")
             before = merged.setdefault(path, (kind, []))[1]
             before.extend(value for value in found if value not in before)
     if not merged:
-        for arm in _searched_arms(records):
-            for path, value in arm_values(records, arm).items():
+        for arm in _searched_arms(study):
+            for path, value in arm_values(study, arm).items():
                 choices = merged.setdefault(path, ("choice", []))[1]
                 choices.extend([value] if value not in choices else [])
     return [
@@ -84,11 +84,11 @@ def factors(records: StudyResults) -> list[Factor]:
     ]
 
 
-def arm_values(records: StudyResults, arm: str) -> Mapping[str, Any]:
+def arm_values(study: StudyResults, arm: str) -> Mapping[str, Any]:
     """The searched values of an arm by path; of one that study.json does not have yet, those on its records."""
-    if arm in records.arms:
-        return records.arms[arm].values
-    return next((trial.state.values for trial in records.trials if trial.arm == arm and trial.state.values), {})
+    if arm in study.arms:
+        return study.arms[arm].values
+    return next((trial.state.values for trial in study.trials if trial.arm == arm and trial.state.values), {})
 
 
 def setting_text(value: Any) -> str:
@@ -101,18 +101,18 @@ def stopped_early(trial: Trial) -> bool:
     return trial.status == "stopped" and not trial.searched_to_the_end
 
 
-def taken_up(records: StudyResults) -> list[Trial]:
+def taken_up(study: StudyResults) -> list[Trial]:
     """Trials that went on after an interruption; a search trial that was paused at a rung did so as planned."""
-    pauses = records.study.early_stopping.variant == "promote"
-    several = [trial for trial in records.trials if len(trial.state.lineage) > 1]
+    pauses = study.state.early_stopping.variant == "promote"
+    several = [trial for trial in study.trials if len(trial.state.lineage) > 1]
     return [trial for trial in several if not (pauses and trial.phase == "search")]
 
 
-def common_point(records: StudyResults) -> CommonPoint | None:
+def common_point(study: StudyResults) -> CommonPoint | None:
     """Where all search trials that ended can be compared; None: none of them has the selection metric."""
-    clock, smooth = records.clock, records.smooth_epochs
-    search = records.of_phase("search")
-    curves = {trial.name: curve for trial in search if trial.status in ENDED and (curve := _curve(records, trial))}
+    clock, smooth = study.clock, study.smooth_epochs
+    search = study.of_phase("search")
+    curves = {trial.name: curve for trial in search if trial.status in ENDED and (curve := _curve(study, trial))}
     if not curves:
         return None
     at = min(curve[-1][0] for curve in curves.values())
@@ -120,18 +120,18 @@ def common_point(records: StudyResults) -> CommonPoint | None:
     return CommonPoint(clock, at, smooth, values, len(search) - len(curves))
 
 
-def value_there(records: StudyResults, trial: Trial, point: CommonPoint) -> float | None:
+def value_there(study: StudyResults, trial: Trial, point: CommonPoint) -> float | None:
     """Any trial's value at the point, taken alike; None: it did not reach it."""
-    curve = _curve(records, trial)
+    curve = _curve(study, trial)
     return _at(curve, point.at, point.smooth_epochs) if curve and curve[-1][0] >= point.at - _TOLERANCE else None
 
 
-def groups(records: StudyResults, factor: Factor, arms: Iterable[str]) -> dict[str, list[str]]:
+def groups(study: StudyResults, factor: Factor, arms: Iterable[str]) -> dict[str, list[str]]:
     """Arms by the factor's value as text, in the order of the domain, `not used` last.
 
     A range with more than 8 different values is cut into 4 parts of equal width, on its own scale.
     """
-    values = {arm: factor.value(records, arm) for arm in dict.fromkeys(arms)}
+    values = {arm: factor.value(study, arm) for arm in dict.fromkeys(arms)}
     used: list[Hashable] = list(dict.fromkeys(value for value in values.values() if value is not None))
     if factor.is_range and len(used) > MOST_VALUES:
         texts = _bin_texts(factor, [float(str(value)) for value in used])
@@ -152,8 +152,8 @@ def factors_words(found: Sequence[Factor]) -> str:
     return f"{count(len(found), 'factor')}: {', '.join(factor.name for factor in found)}"
 
 
-def _searched_arms(records: StudyResults) -> list[str]:
-    return list(dict.fromkeys(trial.arm for trial in records.of_phase("search") if trial.arm != records.baseline))
+def _searched_arms(study: StudyResults) -> list[str]:
+    return list(dict.fromkeys(trial.arm for trial in study.of_phase("search") if trial.arm != study.baseline))
 
 
 def _mapping(value: Any) -> Any:
@@ -163,9 +163,9 @@ def _mapping(value: Any) -> Any:
     return {key: _mapping(item) for key, item in value} if pairs else value
 
 
-def _curve(records: StudyResults, trial: Trial) -> list[tuple[float, float]]:
+def _curve(study: StudyResults, trial: Trial) -> list[tuple[float, float]]:
     """Clock and selection metric, epoch by epoch."""
-    times, metric = trial.times(records.clock), records.selection_metric
+    times, metric = trial.times(study.clock), study.selection_metric
     if times.empty or metric not in trial.metrics:
         return []
     known = trial.metrics[metric].notna() & times.notna()

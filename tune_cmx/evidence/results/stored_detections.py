@@ -14,17 +14,17 @@ READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
 """What a file raises that is cut, is not JSON, or lacks a field."""
 
 
-def stored_truth(records: StudyResults, split: str | None = None) -> Mapping[str, Any]:
+def stored_truth(study: StudyResults, split: str | None = None) -> Mapping[str, Any]:
     """The ground truth that the study's folder keeps of a split, in COCO's form.
 
     Args:
-        records: A study.
+        study: A study.
         split: `val` or `test`; None: that of the primary metric.
 
     Raises:
         DataError: It is missing or damaged.
     """
-    path = ground_truth_file(records.folder, split or records.primary_metric.partition("/")[0])
+    path = ground_truth_file(study.folder, split or study.primary_metric.partition("/")[0])
     place = f"data/{path.name}"
     if not path.is_file():
         raise DataError(f"{place} is missing; `tune-cmx search` with --resume writes it, where the data are")
@@ -37,13 +37,13 @@ def stored_truth(records: StudyResults, split: str | None = None) -> Mapping[str
     return truth
 
 
-def stored_detections(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+def stored_detections(study: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A run's detections as COCO results; that they fit the ground truth image by image is not looked at.
 
     Raises:
         DataError: They are missing, damaged, of another split or other data.
     """
-    split = records.primary_metric.partition("/")[0]
+    split = study.primary_metric.partition("/")[0]
     if trial.reported_on != split:
         raise DataError(f"the detections kept are not of {split}")
     for key, value in truth["info"].items():

@@ -14,9 +14,9 @@ from tune_cmx.evidence.results.interval_width import pilot_seeds
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 
 
-def study_rows(records: StudyResults, metric: str) -> list[Row]:
+def study_rows(study: StudyResults, metric: str) -> list[Row]:
     """A row a confirmed run; the machine is protocol for times only."""
-    chosen = _chosen_arms(records)
+    chosen = _chosen_arms(study)
     known = metrics.find(metric)
     timed = known is not None and known[1].kind == "time"
     return [
@@ -24,62 +24,62 @@ def study_rows(records: StudyResults, metric: str) -> list[Row]:
             "arm": trial.arm,
             "seed": trial.seed,
             "run_id": trial.name,
-            "study": records.study.study,
+            "study": study.state.study,
             "status": trial.status,
             "resumed": len(trial.state.lineage) > 1,
-            "selected_on": records.selection_split if trial.arm in chosen else None,
+            "selected_on": study.selection_split if trial.arm in chosen else None,
             "reported_on": trial.reported_on,
             **trial.flat_config,
             **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
             **({"device": trial.state.device} if timed else {}),
             **_outcomes(trial),
         }
-        for trial in records.confirmed
+        for trial in study.confirmed
     ]
 
 
-def study_factor(records: StudyResults) -> list[str]:
+def study_factor(study: StudyResults) -> list[str]:
     """Fields in which the study's arms may differ: its factors, and the differences allowed by name.
 
     A configuration field that the study's protocol does not hold counts as a factor: where the baseline replaces a
     section whole, other fields differ than the ones searched.
     """
-    protocol = records.study.protocol
-    named = [*records.study.factors, *records.study.allow_differences]
-    paths = {path for trial in records.confirmed for path in trial.flat_config}
+    protocol = study.state.protocol
+    named = [*study.state.factors, *study.state.allow_differences]
+    paths = {path for trial in study.confirmed for path in trial.flat_config}
     unheld = [path for path in paths if protocol and not _held(path, protocol)]
     return sorted({*named, *unheld})
 
 
-def evaluate_study_claims(records: StudyResults) -> list[tuple[str, Answer]]:
+def evaluate_study_claims(study: StudyResults) -> list[tuple[str, Answer]]:
     """Each claim of the study: its sentence and its answer."""
-    claims = records.study.claims
-    return [(claim_text(claim), evaluate_study_claim(records, claim)) for claim in claims]
+    claims = study.state.claims
+    return [(claim_text(claim), evaluate_study_claim(study, claim)) for claim in claims]
 
 
-def evaluate_study_claim(records: StudyResults, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
+def evaluate_study_claim(study: StudyResults, claim: Mapping[str, Any], table: Table | None = None) -> Answer:
     """The claim answered by the confirmed runs.
 
     A `best_of` stands for the first finalist that its pattern covers, unless the claim is about the split that chose
     it: the choice was made on the search's runs, and the confirmation ran on fresh seeds.
 
     Args:
-        records: A study.
+        study: A study.
         claim: As its file has it.
         table: Of `study_rows` for this metric, where other claims share it.
     """
     claim = in_current_words(claim)
     metric = str(claim.get("metric"))
-    rows = table or Table(study_rows(records, metric))
-    fresh_split = metric.partition("/")[0] != records.selection_split
-    resolved = {side: _resolve(records, value) if fresh_split else value for side, value in claim.items()}
+    rows = table or Table(study_rows(study, metric))
+    fresh_split = metric.partition("/")[0] != study.selection_split
+    resolved = {side: _resolve(study, value) if fresh_split else value for side, value in claim.items()}
     found = evaluate_claim(
-        resolved, rows, baseline=records.baseline, factor=study_factor(records), pilot=pilot_seeds(records)
+        resolved, rows, baseline=study.baseline, factor=study_factor(study), pilot=pilot_seeds(study)
     )
     if found["verdict"] == "BLOCKED":
         missing = found["numbers"]["missing_arms"]
         sides = [resolved[side] for side in ("treatment", "baseline") if isinstance(resolved.get(side), Mapping)]
-        how = "to run it" if all(_planned(records, side) for side in sides) else "add it under search:, then"
+        how = "to run it" if all(_planned(study, side) for side in sides) else "add it under search:, then"
         why = f"no complete confirmation run of {', '.join(missing)}; {how}: {resume_command()}"
         return answer("BLOCKED", found["numbers"], why)
     return found
@@ -90,23 +90,23 @@ def resume_command() -> str:
     return "tune-cmx search SPACE --data DATA --resume"
 
 
-def _resolve(records: StudyResults, side: Any) -> Any:
+def _resolve(study: StudyResults, side: Any) -> Any:
     if not isinstance(side, Mapping) or set(side) != {"best_of"}:
         return side
     pattern = str(side["best_of"])
-    covered_finalists = [arm for arm in records.finalists if fnmatch.fnmatchcase(arm, pattern)]
+    covered_finalists = [arm for arm in study.finalists if fnmatch.fnmatchcase(arm, pattern)]
     return {"arm": covered_finalists[0]} if covered_finalists else side
 
 
-def _chosen_arms(records: StudyResults) -> set[str]:
+def _chosen_arms(study: StudyResults) -> set[str]:
     """Finalists, where the search left other arms out."""
-    candidates = [arm for arm in records.arms if arm != records.baseline]
-    return set(records.finalists) if any(arm not in records.finalists for arm in candidates) else set()
+    candidates = [arm for arm in study.arms if arm != study.baseline]
+    return set(study.finalists) if any(arm not in study.finalists for arm in candidates) else set()
 
 
-def _planned(records: StudyResults, side: Mapping[str, Any]) -> bool:
+def _planned(study: StudyResults, side: Mapping[str, Any]) -> bool:
     """Whether the study has an arm of this description."""
-    arms = [{"arm": arm, **flatten(about.config)} for arm, about in records.arms.items()]
+    arms = [{"arm": arm, **flatten(about.config)} for arm, about in study.arms.items()]
     return "best_of" in side or any(matches(row, side) for row in as_rows(arms))
 
 

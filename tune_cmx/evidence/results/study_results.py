@@ -164,7 +164,7 @@ class StudyResults:
     """A study's folder."""
 
     folder: Path
-    study: StudyState
+    state: StudyState
     """study.json."""
     trials: tuple[Trial, ...]
     rungs: tuple[Decision, ...]
@@ -175,51 +175,51 @@ class StudyResults:
     @property
     def baseline(self) -> str | None:
         """The baseline arm's id."""
-        return self.study.baseline
+        return self.state.baseline
 
     @property
     def arms(self) -> Mapping[str, ArmState]:
         """The configurations, by id."""
-        return self.study.arms
+        return self.state.arms
 
     @property
     def imported(self) -> ImportedStudy:
         """Where the runs of an import come from; nothing of another study."""
-        return self.study.imported or ImportedStudy()
+        return self.state.imported or ImportedStudy()
 
     @property
     def finalists(self) -> list[str]:
         """Arm ids, the highest on the selection metric first."""
-        return list(self.study.selection.finalists)
+        return list(self.state.selection.finalists)
 
     @property
     def winner(self) -> str | None:
         """The finalist that its confirmation runs put first on the selection metric; None before they have ended."""
-        return self.study.selection.winner
+        return self.state.selection.winner
 
     @property
     def selection_metric(self) -> str:
         """As `val/mAP`."""
-        return self.study.selection.metric or self.study.early_stopping.metric or "val/mAP"
+        return self.state.selection.metric or self.state.early_stopping.metric or "val/mAP"
 
     @property
     def selection_split(self) -> str:
-        return self.study.selection.split or self.selection_metric.partition("/")[0]
+        return self.state.selection.split or self.selection_metric.partition("/")[0]
 
     @property
     def clock(self) -> str:
         """What trials were compared at: epoch, fraction or gpu_seconds."""
-        return self.study.early_stopping.compare_at or "epoch"
+        return self.state.early_stopping.compare_at or "epoch"
 
     @property
     def smooth_epochs(self) -> int:
         """Over so many epochs the search took its metric."""
-        return self.study.early_stopping.smooth_epochs or 1
+        return self.state.early_stopping.smooth_epochs or 1
 
     @property
     def split_how(self) -> str | None:
         """How images were divided: sequence, block, frame or given; `frame` if any run folder says so."""
-        ways = [self.study.split.how, *(trial.state.split_how for trial in self.trials)]
+        ways = [self.state.split.how, *(trial.state.split_how for trial in self.trials)]
         return "frame" if "frame" in ways else next((str(way) for way in ways if way), None)
 
     @cached_property
@@ -244,18 +244,18 @@ class StudyResults:
         return [trial for trial in self.trials if trial.phase == phase]
 
 
-def trials_table(records: StudyResults) -> pd.DataFrame:
+def trials_table(study: StudyResults) -> pd.DataFrame:
     """One row a trial: what it was, how far it went, what it gave."""
-    factors = list(records.study.factors)
-    return pd.DataFrame([_table_row(records, trial, factors) for trial in records.trials])
+    factors = list(study.state.factors)
+    return pd.DataFrame([_table_row(study, trial, factors) for trial in study.trials])
 
 
-def _table_row(records: StudyResults, trial: Trial, factors: list[str]) -> dict[str, Any]:
+def _table_row(study: StudyResults, trial: Trial, factors: list[str]) -> dict[str, Any]:
     flat = trial.flat_config
     return {
         "trial": trial.name,
         "arm": trial.arm,
-        "label": records.label(trial.arm),
+        "label": study.label(trial.arm),
         "phase": trial.phase,
         "seed": trial.seed,
         "status": trial.status,
@@ -264,7 +264,7 @@ def _table_row(records: StudyResults, trial: Trial, factors: list[str]) -> dict[
         "epochs_planned": trial.epochs_planned,
         "seconds": trial.seconds,
         **{factor: _cell(flat, factor) for factor in factors},
-        f"last {records.selection_metric}": trial.last(records.selection_metric),
+        f"last {study.selection_metric}": trial.last(study.selection_metric),
         **{f"{split}/{name}": trial.result(f"{split}/{name}") for split in SPLITS for name in scored()},
         **{f"stopped_{key}": getattr(trial.stopped, key, None) for key in ("epoch", "rung", "value", "cutoff")},
         "params_total": trial.parameters("total"),

@@ -39,19 +39,19 @@ def diverged(trial: Trial) -> str | None:
     return None
 
 
-def likely_causes(records: StudyResults, floor: float) -> list[Cause]:
+def likely_causes(study: StudyResults, floor: float) -> list[Cause]:
     """The likely reasons why no configuration learnt, the most certain first.
 
     Args:
-        records: A study.
+        study: A study.
         floor: Points of the primary metric that a detector reaches without looking.
     """
-    runs = [trial for trial in records.trials if trial.epochs]
-    return [*_no_boxes(records), *_divergence(runs), *_loss(runs), *_flat(records, runs, floor), *_short(records, runs)]
+    runs = [trial for trial in study.trials if trial.epochs]
+    return [*_no_boxes(study), *_divergence(runs), *_loss(runs), *_flat(study, runs, floor), *_short(study, runs)]
 
 
-def _no_boxes(records: StudyResults) -> Iterator[Cause]:
-    counts = records.study.split.counts
+def _no_boxes(study: StudyResults) -> Iterator[Cause]:
+    counts = study.state.split.counts
     empty = [part for part in ("train", "val", "test") if part in counts and not counts[part].get("boxes")]
     if empty:
         yield Cause(f"{listed(empty)} has no boxes", "Check the labels with `tune-cmx check`")
@@ -81,8 +81,8 @@ def _loss(runs: Sequence[Trial]) -> Iterator[Cause]:
         yield Cause(fact, "Train longer, and look at the example images in `tune-cmx board`")
 
 
-def _flat(records: StudyResults, runs: Sequence[Trial], floor: float) -> Iterator[Cause]:
-    metric = records.selection_metric
+def _flat(study: StudyResults, runs: Sequence[Trial], floor: float) -> Iterator[Cause]:
+    metric = study.selection_metric
     values = [float(trial.metrics[metric].max()) for trial in runs if metric in trial.metrics]
     known = [value for value in values if math.isfinite(value)]
     if known and max(known) <= max(floor, 1.0):
@@ -90,8 +90,8 @@ def _flat(records: StudyResults, runs: Sequence[Trial], floor: float) -> Iterato
         yield Cause(fact, "Compare labels and images in `tune-cmx board`; boxes may be shifted or scaled")
 
 
-def _short(records: StudyResults, runs: Sequence[Trial]) -> Iterator[Cause]:
-    counts = records.study.split.counts.get("train", {})
+def _short(study: StudyResults, runs: Sequence[Trial]) -> Iterator[Cause]:
+    counts = study.state.split.counts.get("train", {})
     images = counts.get("images")
     longest = max(runs, key=lambda trial: trial.epochs, default=None)
     batch = ((longest.config.get("schedule") or {}).get("batch_size") if longest else None) or 0

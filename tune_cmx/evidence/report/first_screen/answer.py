@@ -11,45 +11,45 @@ from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
 
 
-def selected_arm(records: StudyResults, arms: pd.DataFrame) -> str | None:
+def selected_arm(study: StudyResults, arms: pd.DataFrame) -> str | None:
     """The first finalist other than the baseline that has confirmed runs.
 
     None: no arm but the baseline has any. Without a recorded selection it is the first arm of the table, which then
     was chosen by the figures it is judged by; `was_selected` tells.
     """
-    confirmed = [str(arm) for arm in arms["arm"] if arm != records.baseline]
-    chosen = [arm for arm in records.finalists if arm in confirmed]
+    confirmed = [str(arm) for arm in arms["arm"] if arm != study.baseline]
+    chosen = [arm for arm in study.finalists if arm in confirmed]
     return next(iter([*chosen, *confirmed]), None)
 
 
-def was_selected(records: StudyResults, arm: str) -> bool:
+def was_selected(study: StudyResults, arm: str) -> bool:
     """Whether the search chose the arm."""
-    return arm in records.finalists
+    return arm in study.finalists
 
 
-def answer_text(records: StudyResults, arms: pd.DataFrame, learning: Learning) -> str:
+def answer_text(study: StudyResults, arms: pd.DataFrame, learning: Learning) -> str:
     """One sentence on the selected configuration; a second one where the verdict on another differs."""
-    if not records.confirmed:
-        return _nothing_confirmed(records)
+    if not study.confirmed:
+        return _nothing_confirmed(study)
     if learning.nothing:
-        return _nothing_learnt(records, learning)
-    selected = selected_arm(records, arms)
+        return _nothing_learnt(study, learning)
+    selected = selected_arm(study, arms)
     if selected is None:
         return "Only the baseline has complete confirmation runs, so there is nothing to compare it with."
     row = arms[arms["arm"] == selected].iloc[0].to_dict()
-    row["baseline_n"] = int((arms.loc[arms["arm"] == records.baseline, "n"]).sum())
-    return " ".join([_about(records, row), *_others(records, arms, row)])
+    row["baseline_n"] = int((arms.loc[arms["arm"] == study.baseline, "n"]).sum())
+    return " ".join([_about(study, row), *_others(study, arms, row)])
 
 
-def _nothing_confirmed(records: StudyResults) -> str:
-    search = records.of_phase("search")
+def _nothing_confirmed(study: StudyResults) -> str:
+    search = study.of_phase("search")
     done = sum(trial.status in ("complete", "stopped") for trial in search)
     ended = f"{done} of {count(len(search), 'search trial')} ended"
     return f"No answer yet: no configuration has a complete confirmation run ({ended})."
 
 
-def _nothing_learnt(records: StudyResults, learning: Learning) -> str:
-    metric = records.primary_metric
+def _nothing_learnt(study: StudyResults, learning: Learning) -> str:
+    metric = study.primary_metric
     floor = f"{number(learning.floor)}{unit(metric)} of {title(metric)}"
     answer = f"Nothing was learnt: no configuration has a 95 % interval above the floor of {floor}."
     if learning.commonest is None:
@@ -57,13 +57,13 @@ def _nothing_learnt(records: StudyResults, learning: Learning) -> str:
     return f"{answer} A detector that returns the commonest box on each image reaches {number(learning.commonest)}."
 
 
-def _about(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
-    label, metric, verdict = row["label"], title(records.primary_metric), row["verdict"]
+def _about(study: StudyResults, row: Mapping[Hashable, Any]) -> str:
+    label, metric, verdict = row["label"], title(study.primary_metric), row["verdict"]
     n, baseline_n = row["n"], row["baseline_n"]
     runs = f"n = {n} each" if n == baseline_n else f"n = {n}, baseline {baseline_n}"
     if verdict in ("SUPPORTED", "CONTRADICTED", "INCONCLUSIVE"):
         figures = (
-            f"({signed(row['difference'])}{unit(records.primary_metric)}, 95 % interval "
+            f"({signed(row['difference'])}{unit(study.primary_metric)}, 95 % interval "
             f"{interval((row['ci95_low'], row['ci95_high']))}, adjusted p {p_value(row['adjusted_p'])}, {runs})"
         )
     if verdict == "SUPPORTED":
@@ -79,9 +79,9 @@ def _about(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
     return f"{label} cannot be compared with the baseline in {metric}: {verdict}."
 
 
-def _others(records: StudyResults, arms: pd.DataFrame, selected: Mapping[Hashable, Any]) -> list[str]:
+def _others(study: StudyResults, arms: pd.DataFrame, selected: Mapping[Hashable, Any]) -> list[str]:
     """Configurations that are above or below the baseline, where the selected one is not."""
-    others = arms[(arms["arm"] != selected["arm"]) & (arms["arm"] != records.baseline)]
+    others = arms[(arms["arm"] != selected["arm"]) & (arms["arm"] != study.baseline)]
     words = {"SUPPORTED": "Above", "CONTRADICTED": "Below"}
     return [
         f"{side} the baseline: {listed(others[others['verdict'] == verdict]['label'])} ({verdict})."

@@ -18,57 +18,57 @@ PLOT = "configurations.png"
 HEADER = ("configuration", "mean ± sd", "n", "difference", "95 % interval", "adjusted p", "verdict")
 
 
-def configurations_section(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
+def configurations_section(page: Page, study: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
     """The table, the plot, and how the number of seeds came about.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
         place: The report's folder, which receives the picture; None: none is drawn.
     """
     page.heading("Confirmed configurations")
-    page.paragraph(_how(records, arms))
-    page.table(HEADER, [_cells(records, row) for row in arms.to_dict("records")])
-    if place is not None and plot_arms(records, arms, page.stamps, place / PLOT):
+    page.paragraph(_how(study, arms))
+    page.table(HEADER, [_cells(study, row) for row in arms.to_dict("records")])
+    if place is not None and plot_arms(study, arms, page.stamps, place / PLOT):
         page.image(
             PLOT, "Differences from the baseline. Bars: 95 % intervals over seeds. Filled: SUPPORTED or CONTRADICTED."
         )
-    precision = precision_words(records, arms)
+    precision = precision_words(study, arms)
     if precision:
         page.paragraph(precision)
 
 
-def unranked_configurations(page: Page, records: StudyResults, arms: pd.DataFrame, learning: Learning) -> None:
+def unranked_configurations(page: Page, study: StudyResults, arms: pd.DataFrame, learning: Learning) -> None:
     """Means and their intervals alone, in the order of names: at the floor, an order by means would be one of noise."""
     page.heading("Confirmed configurations")
     rows = [
         [
-            records.label(str(row["arm"])),
+            study.label(str(row["arm"])),
             _mean(row),
             str(row["n"]),
             interval(learning.intervals.get(str(row["arm"]))),
         ]
-        for row in sorted(arms.to_dict("records"), key=lambda row: (row["arm"] != records.baseline, str(row["label"])))
+        for row in sorted(arms.to_dict("records"), key=lambda row: (row["arm"] != study.baseline, str(row["label"])))
     ]
     page.paragraph(
-        f"{sentence(title(records.primary_metric) + ' in points')} The floor is {number(learning.floor)}. "
+        f"{sentence(title(study.primary_metric) + ' in points')} The floor is {number(learning.floor)}. "
         "The 95 % intervals of the means take one standard deviation from all configurations. Names give the order."
     )
     page.table(["configuration", "mean ± sd", "n", "95 % interval of the mean"], rows)
-    precision = precision_words(records, arms)
+    precision = precision_words(study, arms)
     if precision:
         page.paragraph(precision)
 
 
-def _how(records: StudyResults, arms: pd.DataFrame) -> str:
+def _how(study: StudyResults, arms: pd.DataFrame) -> str:
     tests = {
         "paired t over shared seeds": bool((arms["pairs"].notna() & arms["pilot_pairs"].isna()).any()),
         "Stein's two-stage t over shared seeds": bool(arms["pilot_pairs"].notna().any()),
         "Welch's t over seeds that are not shared": bool((arms["p"].notna() & arms["pairs"].isna()).any()),
     }
     used = " and ".join(name for name, is_used in tests.items() if is_used)
-    measure = f"{sentence(title(records.primary_metric) + ' in points')[:-1]}; n is the number of seeds."
+    measure = f"{sentence(title(study.primary_metric) + ' in points')[:-1]}; n is the number of seeds."
     if not used:
         return measure
     tested = count(int(arms["adjusted_p"].notna().sum()), "configuration")
@@ -80,10 +80,10 @@ def _mean(row: Mapping[Hashable, Any]) -> str:
     return number(row["mean"]) + ("" if row["sd"] is None else f" ± {number(row['sd'])}")
 
 
-def _cells(records: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
+def _cells(study: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
     ends = None if row["ci95_low"] is None or row["ci95_high"] is None else (row["ci95_low"], row["ci95_high"])
     return [
-        records.label(str(row["arm"])),
+        study.label(str(row["arm"])),
         _mean(row),
         str(row["n"]),
         signed(row["difference"]),

@@ -15,29 +15,29 @@ HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 MULTIPLES = ("n", "2n", "4n")
 
 
-def detectable_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+def detectable_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
     """The smallest detectable difference of each configuration at n, 2n and 4n seeds, and the price of the latter.
 
     Nothing where no configuration has such numbers, as with one run each.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
     """
     rows = [row for row in arms.to_dict("records") if row["detectable"]]
     if not rows:
         return
     page.heading("What these seeds can detect")
-    here, metric = rows[0]["detectable"][0], records.primary_metric
+    here, metric = rows[0]["detectable"][0], study.primary_metric
     page.paragraph(
         f"With {count(here['n'], 'seed')}, most true differences below {number(here['difference'])}{unit(metric)} stay "
         f"unseen. The table has the smallest true difference in {title(metric)} found with 80 % power, in points."
-        f"{_price(rows, selected_arm(records, arms))}"
+        f"{_price(rows, selected_arm(study, arms))}"
     )
     page.table(
         ["configuration", *(f"{name} seeds" for name in MULTIPLES)],
-        [[records.label(str(row["arm"])), *_cells(row["detectable"])] for row in rows],
+        [[study.label(str(row["arm"])), *_cells(row["detectable"])] for row in rows],
     )
 
 

@@ -7,16 +7,16 @@ from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, listed
 
 
-def facts_line(records: StudyResults) -> str:
+def facts_line(study: StudyResults) -> str:
     """One line, such as `complete · 2026-11-29 · test: 20 images, 50 boxes · 0.1 GPU-hours · code 0.2.0+abc`."""
-    split = records.primary_metric.partition("/")[0]
-    trained = [trial for trial in records.trials if trial.seconds]
+    split = study.primary_metric.partition("/")[0]
+    trained = [trial for trial in study.trials if trial.seconds]
     facts = [
-        str(records.study.status or "status unknown"),
-        *_dates(trial.state.finished for trial in records.trials),
-        *_size(records, split),
+        str(study.state.status or "status unknown"),
+        *_dates(trial.state.finished for trial in study.trials),
+        *_size(study, split),
         *([f"{hours_text(device_hours(trained))} {hours_name(trained)}"] if trained else []),
-        *_code(records),
+        *_code(study),
     ]
     return " · ".join(facts)
 
@@ -27,15 +27,15 @@ def _dates(ends: Iterable[object]) -> list[str]:
     return [last[:10]] if last[:4].isdigit() else []
 
 
-def _size(records: StudyResults, split: str) -> list[str]:
-    counts = records.study.split.counts.get(split, {})
+def _size(study: StudyResults, split: str) -> list[str]:
+    counts = study.state.split.counts.get(split, {})
     images = counts.get("images")
     sizes = [count(n, noun) for n, noun in ((images, "image"), (counts.get("boxes"), "box")) if n is not None]
-    sequences = records.study.split.sequences.get(split)
+    sequences = study.state.split.sequences.get(split)
     sizes += [count(len(sequences), "sequence")] if sequences else []
     return [f"{split}: {', '.join(sizes)}"] if sizes else []
 
 
-def _code(records: StudyResults) -> list[str]:
-    versions = dict.fromkeys(trial.state.code_version for trial in records.trials if trial.state.code_version)
+def _code(study: StudyResults) -> list[str]:
+    versions = dict.fromkeys(trial.state.code_version for trial in study.trials if trial.state.code_version)
     return [f"code {listed(versions)}"] if versions else []

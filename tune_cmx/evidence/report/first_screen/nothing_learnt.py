@@ -7,10 +7,10 @@ from tune_cmx.evidence.results.training_curves import likely_causes
 from tune_cmx.evidence.wording import sentence
 
 
-def causes_section(page: Page, records: StudyResults, learning: Learning) -> None:
+def causes_section(page: Page, study: StudyResults, learning: Learning) -> None:
     """The likely causes from the curves, and what cannot be written."""
     page.heading("Likely causes")
-    causes = likely_causes(records, learning.floor)
+    causes = likely_causes(study, learning.floor)
     page.bullets(
         [f"{sentence(cause.fact)} {sentence(cause.advice)}" for cause in causes] or ["None found in the curves."]
     )

@@ -46,12 +46,12 @@ class Statement:
 
 
 def statements_section(
-    page: Page, records: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]
+    page: Page, study: StudyResults, arms: pd.DataFrame, claims: Sequence[tuple[str, Answer]]
 ) -> None:
     """Each confirmed configuration against the baseline, and each claim of the study, by what may be done with it."""
     page.heading("What you may write")
     statements = [
-        *(_of_arm(records, row) for row in arms.to_dict("records") if row["verdict"] != "baseline"),
+        *(_of_arm(study, row) for row in arms.to_dict("records") if row["verdict"] != "baseline"),
         *(Statement(f"“{text}”", str(found["verdict"]), str(found["why"])) for text, found in claims),
     ]
     if not statements:
@@ -68,21 +68,21 @@ def statements_section(
             page.bullets(_lines(members) or ["Nothing yet."])
 
 
-def _of_arm(records: StudyResults, row: Mapping[Hashable, Any]) -> Statement:
+def _of_arm(study: StudyResults, row: Mapping[Hashable, Any]) -> Statement:
     """Below the baseline is as good a finding as above it, so it can be claimed too."""
-    verdict, metric = str(row["verdict"]), title(records.primary_metric)
+    verdict, metric = str(row["verdict"]), title(study.primary_metric)
     if verdict == "CONTRADICTED":
         below = f"{row['label']} is below the baseline in {metric}"
-        return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED; {_figures(records, row)}")
-    why = _figures(records, row) if verdict in ("SUPPORTED", "INCONCLUSIVE") else str(row["why"])
+        return Statement(below, "SUPPORTED", f"that it is above is CONTRADICTED; {_figures(study, row)}")
+    why = _figures(study, row) if verdict in ("SUPPORTED", "INCONCLUSIVE") else str(row["why"])
     return Statement(f"{row['label']} is above the baseline in {metric}", verdict, why)
 
 
-def _figures(records: StudyResults, row: Mapping[Hashable, Any]) -> str:
+def _figures(study: StudyResults, row: Mapping[Hashable, Any]) -> str:
     """Those of the table, as a sentence of a paper has them."""
     ends = interval((row["ci95_low"], row["ci95_high"]))
     return (
-        f"difference {signed(row['difference'])}{unit(records.primary_metric)}, 95 % interval {ends}, adjusted p "
+        f"difference {signed(row['difference'])}{unit(study.primary_metric)}, 95 % interval {ends}, adjusted p "
         f"{p_value(row['adjusted_p'])}, n = {row['n']}"
     )
 

@@ -13,25 +13,25 @@ from tune_cmx.state.final_results import PartResults
 Parts = Callable[[Trial], Mapping[str, PartResults]]
 
 
-def by_class_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+def by_class_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
     """mAP of each class and of each condition; nothing where there is one class and no condition.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
     """
-    split = records.primary_metric.partition("/")[0]
+    split = study.primary_metric.partition("/")[0]
     runs = {
-        str(arm): [trial for trial in records.confirmed if trial.arm == arm and trial.reported_on == split]
+        str(arm): [trial for trial in study.confirmed if trial.arm == arm and trial.reported_on == split]
         for arm in arms["arm"]
     }
-    _section(page, records, runs, split, "class", lambda trial: trial.final.by_class)
-    _section(page, records, runs, split, "condition", lambda trial: trial.final.by_condition)
+    _section(page, study, runs, split, "class", lambda trial: trial.final.by_class)
+    _section(page, study, runs, split, "condition", lambda trial: trial.final.by_condition)
 
 
 def _section(
-    page: Page, records: StudyResults, runs: Mapping[str, Sequence[Trial]], split: str, kind: str, of: Parts
+    page: Page, study: StudyResults, runs: Mapping[str, Sequence[Trial]], split: str, kind: str, of: Parts
 ) -> None:
     parts = {name: part for trials in runs.values() for trial in trials for name, part in of(trial).items()}
     if len(parts) < 2 and not (parts and kind == "condition"):
@@ -47,7 +47,7 @@ def _section(
         counts = [f"{part.boxes:,}"] if part.images is None else [f"{part.images:,}", f"{part.boxes:,}"]
         rows.append([f"{name}{mark}", *counts, *(_cell(trials, name, of) for trials in runs.values())])
     counted = ["boxes"] if kind == "class" else ["images", "boxes"]
-    page.table([kind, *counted, *(f"{records.label(arm)} (n = {len(trials)})" for arm, trials in runs.items())], rows)
+    page.table([kind, *counted, *(f"{study.label(arm)} (n = {len(trials)})" for arm, trials in runs.items())], rows)
 
 
 def _cell(trials: Sequence[Trial], name: str, of: Parts) -> str:

@@ -34,66 +34,66 @@ LONG_NAMES = 40
 """Letters of all values' names, if all were as long as the longest, from which on they are slanted."""
 
 
-def factors_section(page: Page, records: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
+def factors_section(page: Page, study: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
     """For each factor a table of the search trials by value, and a picture with the confirmed configurations.
 
     Nothing where the search varied nothing.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
         place: The report's folder, which receives the pictures; None: none are drawn.
     """
-    searched = [factor for factor in factors(records) if _differs(records, factor)]
-    if not searched or not records.of_phase("search"):
+    searched = [factor for factor in factors(study) if _differs(study, factor)]
+    if not searched or not study.of_phase("search"):
         return
     page.heading("By factor")
-    point = common_point(records)
-    page.paragraph(_introduction(records, searched, point))
+    point = common_point(study)
+    page.paragraph(_introduction(study, searched, point))
     confirmed = [row for row in arms.to_dict("records") if row["verdict"] != "baseline"]
     for nth, factor in enumerate(searched, 1):
         page.heading(
             "Configurations listed one by one" if factor.path == ARMS else f"{factor.name} ({factor.path})", level=3
         )
-        _table(page, records, factor, point, confirmed)
+        _table(page, study, factor, point, confirmed)
         picture = f"factor-{nth}-{re.sub(r'[^a-z0-9]+', '-', factor.name.lower()).strip('-')}.png"
-        if place is not None and _plot(records, factor, point, confirmed, place / picture):
+        if place is not None and _plot(study, factor, point, confirmed, place / picture):
             page.image(picture, f"Search trials, and differences of confirmed configurations, by {factor.name}")
 
 
-def _differs(records: StudyResults, factor: Factor) -> bool:
+def _differs(study: StudyResults, factor: Factor) -> bool:
     """Whether the search trials have more than one value of it."""
-    return len({factor.value(records, trial.arm) for trial in records.of_phase("search")}) > 1
+    return len({factor.value(study, trial.arm) for trial in study.of_phase("search")}) > 1
 
 
-def _introduction(records: StudyResults, searched: Sequence[Factor], point: CommonPoint | None) -> str:
+def _introduction(study: StudyResults, searched: Sequence[Factor], point: CommonPoint | None) -> str:
     if point is None:
-        return f"The search varied {factors_words(searched)}. No trial has {title(records.selection_metric)} yet."
+        return f"The search varied {factors_words(searched)}. No trial has {title(study.selection_metric)} yet."
     missing = f" {count(point.unfinished, 'trial')} did not end and are left out." if point.unfinished else ""
     others = " A row's mean is over all values of the other factors." if len(searched) > 1 else ""
     return (
-        f"The search varied {factors_words(searched)}. Figures are {title(records.selection_metric)} in points, one "
+        f"The search varied {factors_words(searched)}. Figures are {title(study.selection_metric)} in points, one "
         f"run on one seed each; no claim rests on them. All trials are compared at {point}, the last point that every "
         f"ended trial reached.{others}{missing} In the pictures, differences of confirmed configurations are from the "
-        f"baseline in {title(records.primary_metric)}, with 95 % intervals over seeds."
+        f"baseline in {title(study.primary_metric)}, with 95 % intervals over seeds."
     )
 
 
 def _table(
     page: Page,
-    records: StudyResults,
+    study: StudyResults,
     factor: Factor,
     point: CommonPoint | None,
     confirmed: Sequence[Row],
 ) -> None:
-    trials = records.of_phase("search")
+    trials = study.of_phase("search")
     rows = []
     arms = [*(trial.arm for trial in trials), *(str(row["arm"]) for row in confirmed)]
-    for text, members in _by_value(records, factor, arms).items():
+    for text, members in _by_value(study, factor, arms).items():
         own = [trial for trial in trials if trial.arm in members]
         there = [point.values[trial.name] for trial in own if point and trial.name in point.values]
-        ends = [value for trial in own if trial.searched_to_the_end and (value := _end(records, trial)) is not None]
+        ends = [value for trial in own if trial.searched_to_the_end and (value := _end(study, trial)) is not None]
         rows.append(
             [
                 text,
@@ -110,14 +110,14 @@ def _table(
     )
 
 
-def _by_value(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
+def _by_value(study: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, list[str]]:
     """Arms by value; the baseline, which the search may have trained too, by itself and first."""
-    found = groups(records, factor, [arm for arm in arms if arm != records.baseline])
-    return {"baseline": [str(records.baseline)], **found} if records.baseline in arms else found
+    found = groups(study, factor, [arm for arm in arms if arm != study.baseline])
+    return {"baseline": [str(study.baseline)], **found} if study.baseline in arms else found
 
 
-def _end(records: StudyResults, trial: Trial) -> float | None:
-    return trial.last(records.selection_metric, records.smooth_epochs)
+def _end(study: StudyResults, trial: Trial) -> float | None:
+    return trial.last(study.selection_metric, study.smooth_epochs)
 
 
 def _span(values: Sequence[float]) -> str:
@@ -127,26 +127,24 @@ def _span(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _plot(
-    records: StudyResults, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path
-) -> bool:
+def _plot(study: StudyResults, factor: Factor, point: CommonPoint | None, confirmed: Sequence[Row], path: Path) -> bool:
     """Dots by trial, and beside them the differences of confirmed configurations; False: there is nothing to draw."""
-    trials = [trial for trial in records.of_phase("search") if point and trial.name in point.values]
+    trials = [trial for trial in study.of_phase("search") if point and trial.name in point.values]
     rows = [row for row in confirmed if row["difference"] is not None]
     if point is None or not trials:
         return False
-    places = _places(records, factor, [trial.arm for trial in trials] + [str(row["arm"]) for row in rows])
+    places = _places(study, factor, [trial.arm for trial in trials] + [str(row["arm"]) for row in rows])
     figure, (axes,) = panels(2 if rows else 1, 8.2 if rows else 5.0, 2.9)
     step = 0.0 if factor.is_range else 0.08
-    _draw_search(axes[0], records, point, trials, places, step)
+    _draw_search(axes[0], study, point, trials, places, step)
     if rows:
         axes[1].sharex(axes[0])
-        _draw_confirmed(axes[1], records, rows, places, step)
-    names = list(_by_value(records, factor, list(places)))
+        _draw_confirmed(axes[1], study, rows, places, step)
+    names = list(_by_value(study, factor, list(places)))
     for panel in axes:
         panel.set_xlabel(factor.name, fontsize=SMALL)
         _scale(panel, factor, names)
-    finish(figure, stamps(records), path)
+    finish(figure, stamps(study), path)
     return True
 
 
@@ -168,18 +166,18 @@ def _scale(axes: Axes, factor: Factor, names: Sequence[str]) -> None:
                 name.set_horizontalalignment("right")
 
 
-def _places(records: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
+def _places(study: StudyResults, factor: Factor, arms: Sequence[str]) -> dict[str, float]:
     """Where an arm is on the axis: its value in a range, else the place of its value's name."""
     if factor.is_range:
-        values = {arm: factor.value(records, arm) for arm in arms}
+        values = {arm: factor.value(study, arm) for arm in arms}
         return {arm: float(value) for arm, value in values.items() if isinstance(value, int | float)}
-    by_value = _by_value(records, factor, arms)
+    by_value = _by_value(study, factor, arms)
     return {arm: float(place) for place, members in enumerate(by_value.values()) for arm in members}
 
 
 def _draw_search(
     axes: Axes,
-    records: StudyResults,
+    study: StudyResults,
     point: CommonPoint,
     trials: Sequence[Trial],
     places: Mapping[str, float],
@@ -188,17 +186,17 @@ def _draw_search(
     drawn = [trial for trial in trials if trial.arm in places]
     sides = _side_by_side([places[trial.arm] for trial in drawn], step)
     spots = [(where, point.values[trial.name]) for trial, where in zip(drawn, sides, strict=True)]
-    kinds = [BASELINE if trial.arm == records.baseline else STOPPED if stopped_early(trial) else ON for trial in drawn]
+    kinds = [BASELINE if trial.arm == study.baseline else STOPPED if stopped_early(trial) else ON for trial in drawn]
     for name, marker, colour in MARKS:
         of_kind = [spot for spot, kind in zip(spots, kinds, strict=True) if kind == name]
         if of_kind or name != BASELINE:
             axes.plot([x for x, _ in of_kind], [y for _, y in of_kind], marker, color=colour, markersize=5, label=name)
-    axes.set_ylabel(f"{title(records.selection_metric)} at {point},\npoints, one run each", fontsize=SMALL)
+    axes.set_ylabel(f"{title(study.selection_metric)} at {point},\npoints, one run each", fontsize=SMALL)
     axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def _draw_confirmed(
-    axes: Axes, records: StudyResults, rows: Sequence[Row], places: Mapping[str, float], step: float
+    axes: Axes, study: StudyResults, rows: Sequence[Row], places: Mapping[str, float], step: float
 ) -> None:
     axes.axhline(0, color=BLACK, linewidth=1, linestyle="--")
     drawn = [row for row in rows if str(row["arm"]) in places]
@@ -207,7 +205,7 @@ def _draw_confirmed(
         axes.plot(where, row["difference"], "o", color=colour, markersize=5)
         if row["ci95_low"] is not None:
             axes.plot([where, where], [row["ci95_low"], row["ci95_high"]], color=colour, linewidth=2)
-    metric = records.primary_metric
+    metric = study.primary_metric
     axes.set_ylabel(f"difference from the baseline\nin {title(metric)},{unit(metric)}, 95 %", fontsize=SMALL)
 
 

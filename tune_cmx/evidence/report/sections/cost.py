@@ -27,18 +27,18 @@ class Bill:
     """Of one device each: a trial on two GPUs counts twice its seconds."""
 
 
-def cost_section(page: Page, records: StudyResults) -> None:
+def cost_section(page: Page, study: StudyResults) -> None:
     """Parameters, FLOPs and time by configuration, then hours by phase against every configuration in full.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
     """
-    if not any(trial.epochs for trial in records.trials):
+    if not any(trial.epochs for trial in study.trials):
         return
     page.heading("Cost")
-    _by_arm(page, records)
-    _hours(page, records)
+    _by_arm(page, study)
+    _hours(page, study)
 
 
 def milliseconds(trial: Trial) -> float | None:
@@ -67,15 +67,15 @@ def hours_name(trials: Sequence[Trial]) -> str:
     return "GPU-hours" if kinds == {False} else "device-hours"
 
 
-def full_grid(records: StudyResults, seeds: int) -> Bill | None:
+def full_grid(study: StudyResults, seeds: int) -> Bill | None:
     """Every recorded arm in full on so many seeds; None where an arm's schedule is not recorded.
 
     Hours are estimated from an arm's own seconds an epoch; an arm that was not trained takes the mean of the others.
     """
-    trained = [trial for trial in records.trials if trial.epochs]
+    trained = [trial for trial in study.trials if trial.epochs]
     overall = device_hours(trained) / sum(trial.epochs for trial in trained) if trained else 0.0
     epochs, hours = 0, 0.0
-    for arm, found in records.arms.items():
+    for arm, found in study.arms.items():
         length = (found.config.get("schedule") or {}).get("epochs")
         if not length:
             return None
@@ -84,14 +84,14 @@ def full_grid(records: StudyResults, seeds: int) -> Bill | None:
         epochs += int(length) * seeds
         hours += int(length) * seeds * pace
     words = f"every configuration in full, {count(seeds, 'seed')}"
-    return Bill(words, len(records.arms) * seeds, epochs, hours) if records.arms else None
+    return Bill(words, len(study.arms) * seeds, epochs, hours) if study.arms else None
 
 
-def lost_words(records: StudyResults) -> list[str]:
+def lost_words(study: StudyResults) -> list[str]:
     """Epochs that led to no result, or were trained more than once."""
-    failed = [trial for trial in records.trials if trial.status == "failed"]
-    again = {trial.name: repeats for trial in records.trials if (repeats := _repeated(trial))}
-    resumed = taken_up(records)
+    failed = [trial for trial in study.trials if trial.status == "failed"]
+    again = {trial.name: repeats for trial in study.trials if (repeats := _repeated(trial))}
+    resumed = taken_up(study)
     found = []
     if failed:
         epochs, seconds = sum(trial.epochs for trial in failed), sum(trial.seconds for trial in failed)
@@ -106,10 +106,10 @@ def lost_words(records: StudyResults) -> list[str]:
     return found
 
 
-def _by_arm(page: Page, records: StudyResults) -> None:
-    trained = [trial for trial in records.trials if trial.epochs or trial.parameters("total") is not None]
+def _by_arm(page: Page, study: StudyResults) -> None:
+    trained = [trial for trial in study.trials if trial.epochs or trial.parameters("total") is not None]
     known = list(dict.fromkeys(trial.arm for trial in trained))
-    arms = sorted(known, key=lambda arm: (arm != records.baseline, records.label(arm)))
+    arms = sorted(known, key=lambda arm: (arm != study.baseline, study.label(arm)))
     flops = any(gflops(trial) is not None for trial in trained)
     header = [
         *("configuration", title("params_total"), title("params_active"), *([title("gflops")] if flops else [])),
@@ -124,7 +124,7 @@ def _by_arm(page: Page, records: StudyResults) -> None:
         epochs = sum(trial.epochs for trial in own)
         rows.append(
             [
-                records.label(arm),
+                study.label(arm),
                 *(_counted(own, which) for which in ("total", "active")),
                 *([UNKNOWN if operations is None else f"{operations:.3g}"] if flops else []),
                 number(statistics.fmean(times), 1) if times else UNKNOWN,
@@ -145,12 +145,12 @@ def _by_arm(page: Page, records: StudyResults) -> None:
     page.table(header, rows)
 
 
-def _hours(page: Page, records: StudyResults) -> None:
-    spent = [_bill(phase, found) for phase in PHASES if (found := records.of_phase(phase))]
-    whole = _bill("all", records.trials)
-    seeds = seeds_planned(records)
-    grids = [bill for n in sorted({1, seeds or 1}) if (bill := full_grid(records, n)) is not None]
-    unit = hours_name(records.trials)
+def _hours(page: Page, study: StudyResults) -> None:
+    spent = [_bill(phase, found) for phase in PHASES if (found := study.of_phase(phase))]
+    whole = _bill("all", study.trials)
+    seeds = seeds_planned(study)
+    grids = [bill for n in sorted({1, seeds or 1}) if (bill := full_grid(study, n)) is not None]
+    unit = hours_name(study.trials)
     bills = [*spent, *([whole] if len(spent) > 1 else []), *grids]
     page.table(
         ["phase", "trials", "epochs", unit, "share of all trials"],
@@ -159,15 +159,15 @@ def _hours(page: Page, records: StudyResults) -> None:
             for bill in bills
         ],
     )
-    page.paragraph(_hours_words(records, whole, grids, unit))
-    losses = lost_words(records)
+    page.paragraph(_hours_words(study, whole, grids, unit))
+    losses = lost_words(study)
     if losses:
         page.bullets(losses)
 
 
-def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
-    kind = records.study.searcher.kind or "grid"
-    whole_grid = kind == "grid" and not has_phases(records)
+def _hours_words(study: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
+    kind = study.state.searcher.kind or "grid"
+    whole_grid = kind == "grid" and not has_phases(study)
     grid = "the exhaustive grid" if whole_grid else "every configuration that was drawn"
     words = []
     if grids:
@@ -188,7 +188,7 @@ def _hours_words(records: StudyResults, whole: Bill, grids: Sequence[Bill], unit
         words.append("Some trials ran on CPUs and some on GPUs or unknown devices, so their hours are not of one kind.")
     else:
         words.append("A trial that shared a GPU counts as if it had the GPU alone.")
-    wall = records.study.seconds
+    wall = study.state.seconds
     if wall:
         words.append(f"Wall clock of the study: {duration(wall)}. Failed trials are counted throughout.")
     return " ".join(words)

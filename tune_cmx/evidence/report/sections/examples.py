@@ -28,34 +28,34 @@ BASELINE, SELECTED = "baseline", "selected"
 PICTURE = "examples_{}.jpg"
 
 
-def examples_section(page: Page, records: StudyResults, place: Path) -> None:
+def examples_section(page: Page, study: StudyResults, place: Path) -> None:
     """The images with the highest and the lowest F1 of baseline and selected configuration: a table, and pictures.
 
     Images that are missing or changed are named; the table does not need them.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         place: The report's folder, which receives the pictures; those of an earlier report are removed.
     """
     for earlier in place.glob(PICTURE.format("*")):
         earlier.unlink()
     page.heading("Example detections")
     try:
-        images = Images.of(stored_truth(records))
+        images = Images.of(stored_truth(study))
     except DataError as error:
         page.paragraph(f"Cannot be shown: {error}.")
         return
-    arms, missing = _arms(records, images)
+    arms, missing = _arms(study, images)
     examples = pick(arms, images)
     if not arms:
         page.paragraph("Cannot be shown: no confirmation run of baseline or finalists has usable detections.")
     elif not examples:
         page.paragraph("Cannot be shown: no image has a box.")
     else:
-        page.paragraph(_how(records, arms, images))
+        page.paragraph(_how(study, arms, images))
         _table(page, arms, images, examples)
-        _pictures(page, records, arms, images, examples, place)
+        _pictures(page, study, arms, images, examples, place)
     notes = [
         f"{tie.kind}: {count(tie.others, 'further image')} with the same figure as the last one shown."
         for tie in (ties(arms, images) if arms else [])
@@ -65,14 +65,14 @@ def examples_section(page: Page, records: StudyResults, place: Path) -> None:
         page.bullets(notes)
 
 
-def _arms(records: StudyResults, images: Images) -> tuple[list[ScoredArm], dict[str, list[str]]]:
+def _arms(study: StudyResults, images: Images) -> tuple[list[ScoredArm], dict[str, list[str]]]:
     """The baseline and the first finalist that have runs to show; and by reason the runs that cannot be used."""
     arms, missing = [], dict[str, list[str]]()
-    for name, ids in ((BASELINE, [records.baseline]), (SELECTED, records.finalists)):
+    for name, ids in ((BASELINE, [study.baseline]), (SELECTED, study.finalists)):
         for id in ids:
-            if id is None or (name == SELECTED and id == records.baseline):
+            if id is None or (name == SELECTED and id == study.baseline):
                 continue
-            found, lacking = scored_arm(records, id, name, images)
+            found, lacking = scored_arm(study, id, name, images)
             for why, runs in lacking.items():
                 missing.setdefault(why, []).extend(runs)
             if found is not None:
@@ -81,10 +81,10 @@ def _arms(records: StudyResults, images: Images) -> tuple[list[ScoredArm], dict[
     return arms, missing
 
 
-def _how(records: StudyResults, arms: Sequence[ScoredArm], images: Images) -> str:
-    split = records.primary_metric.partition("/")[0]
+def _how(study: StudyResults, arms: Sequence[ScoredArm], images: Images) -> str:
+    split = study.primary_metric.partition("/")[0]
     empty = sum(not boxes for boxes in images.boxes)
-    named = " and ".join(records.label(arm.arm) + (" (selected)" if arm.name == SELECTED else "") for arm in arms)
+    named = " and ".join(study.label(arm.arm) + (" (selected)" if arm.name == SELECTED else "") for arm in arms)
     differ = f", and {EACH} each where the selected one is furthest above and below" if len(arms) == 2 else ""
     without = f"; {empty:,} without boxes have no F1" if empty else ""
     return (
@@ -118,14 +118,14 @@ def _table(page: Page, arms: Sequence[ScoredArm], images: Images, examples: Sequ
 
 def _pictures(
     page: Page,
-    records: StudyResults,
+    study: StudyResults,
     arms: Sequence[ScoredArm],
     images: Images,
     examples: Sequence[Example],
     place: Path,
 ) -> None:
     try:
-        data = _data(records)
+        data = _data(study)
     except (ConfigError, DataError, OSError) as error:
         page.paragraph(f"No pictures: the images cannot be read where the study found them ({error}).")
         return
@@ -134,7 +134,7 @@ def _pictures(
     for nth, example in enumerate(examples, 1):
         try:
             panels = _panels(data, images.images[example.place])
-            shown[nth] = _shown(records, arms, images, example, nth, panels)
+            shown[nth] = _shown(study, arms, images, example, nth, panels)
         except DataError as error:
             failed.append(f"No. {nth} is not drawn: {error}.")
     legend = ("box of the ground truth", f"detection that scores {LEAST_SCORE:g} or more, with its score")
@@ -149,15 +149,15 @@ def _pictures(
         page.bullets(failed)
 
 
-def _data(records: StudyResults) -> PairedData:
+def _data(study: StudyResults) -> PairedData:
     """The data set where the study left it.
 
     Raises:
         DataError: It is not there.
         ConfigError: Its files say something else by now.
     """
-    config = next((trial.config.get("data") or {} for trial in records.confirmed), {})
-    root = records.study.data.root or config.get("root")
+    config = next((trial.config.get("data") or {} for trial in study.confirmed), {})
+    root = study.state.data.root or config.get("root")
     if not root:
         raise DataError("the study does not say where they are")
     return open_data(
@@ -185,7 +185,7 @@ def _panels(data: PairedData, image: Mapping[str, Any]) -> list[Panel]:
 
 
 def _shown(
-    records: StudyResults, arms: Sequence[ScoredArm], images: Images, example: Example, nth: int, panels: list[Panel]
+    study: StudyResults, arms: Sequence[ScoredArm], images: Images, example: Example, nth: int, panels: list[Panel]
 ) -> Shown:
     image, boxes = images.images[example.place], images.boxes[example.place]
     about = [str(nth), str(image["file_name"]), *([f"sequence {image['sequence']}"] if "sequence" in image else [])]
@@ -194,7 +194,7 @@ def _shown(
     for arm, run in zip(arms, drawn_runs(arms, example.place), strict=True):
         own = [one for one in run.detections if one["image_id"] == image["id"]]
         caption = (
-            f"{arm.name}: {records.label(arm.arm)} · F1 {number(float(arm.f1[example.place]))}, mean of "
+            f"{arm.name}: {study.label(arm.arm)} · F1 {number(float(arm.f1[example.place]))}, mean of "
             f"{count(len(arm.runs), 'run')} · drawn: seed {run.seed}, F1 {number(float(run.f1[example.place]))}"
         )
         strips.append(Strip(caption, _marks(own, images, with_scores=True)))

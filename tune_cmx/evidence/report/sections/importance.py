@@ -56,15 +56,15 @@ class Importance:
     """How many were scored: all there are, or `SHUFFLES`."""
 
 
-def importance_section(page: Page, records: StudyResults) -> None:
+def importance_section(page: Page, study: StudyResults) -> None:
     """A sentence on the factors, with what limits it; nothing where there are no two factors to compare."""
-    varied = _varied(records)
-    point = common_point(records)
-    lists_arms = any(factor.path == ARMS for factor in factors(records))
+    varied = _varied(study)
+    point = common_point(study)
+    lists_arms = any(factor.path == ARMS for factor in factors(study))
     if lists_arms or len(varied) < 2 or point is None or len(point.values) < FEWEST_TRIALS:
         return
     page.heading("Importance of factors")
-    found = importances(records, point, varied)
+    found = importances(study, point, varied)
     counted = found[0].choices != SHUFFLES
     ways = f"{found[0].choices} ways to choose the upper trials" if counted else f"{SHUFFLES} random shuffles"
     shares = [
@@ -72,19 +72,19 @@ def importance_section(page: Page, records: StudyResults) -> None:
         for one in found
     ]
     page.paragraph(
-        f"PED-ANOVA on {title(records.selection_metric)} at {point}: {listed(shares)}. "
+        f"PED-ANOVA on {title(study.selection_metric)} at {point}: {listed(shares)}. "
         f"By chance: the share of {ways} in which the factor scores at least as high."
     )
-    page.bullets(sentence(limit) for limit in limits(records, point, varied))
+    page.bullets(sentence(limit) for limit in limits(study, point, varied))
 
 
-def importances(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
+def importances(study: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[Importance]:
     """Of each factor, the highest first; the same records give the same figures."""
     import optuna  # here, as it takes a quarter of a second that no other part of the report needs
 
-    compared = [trial for trial in records.of_phase("search") if trial.name in point.values]
+    compared = [trial for trial in study.of_phase("search") if trial.name in point.values]
     values = [point.values[trial.name] for trial in compared]
-    settings = [_settings(records, trial, varied) for trial in compared]
+    settings = [_settings(study, trial, varied) for trial in compared]
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -112,9 +112,9 @@ def importances(records: StudyResults, point: CommonPoint, varied: Sequence[Fact
     return sorted(found, key=lambda one: ties.key(-one.share))
 
 
-def limits(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
+def limits(study: StudyResults, point: CommonPoint, varied: Sequence[Factor]) -> list[str]:
     """What keeps these data from carrying the figures, each with its measure."""
-    trials = [trial for trial in records.of_phase("search") if trial.name in point.values]
+    trials = [trial for trial in study.of_phase("search") if trial.name in point.values]
     found = []
     if len(trials) < TRIALS_PER_FACTOR * len(varied):
         found.append(
@@ -127,15 +127,15 @@ def limits(records: StudyResults, point: CommonPoint, varied: Sequence[Factor]) 
             f"{early} of {count(len(trials), 'trial')} stopped early, so all are compared at {point}; at the end of "
             "training another factor may matter"
         )
-    found.append(_noise_words(records, point))
+    found.append(_noise_words(study, point))
     return found
 
 
-def run_to_run_sd(records: StudyResults, point: CommonPoint) -> float | None:
+def run_to_run_sd(study: StudyResults, point: CommonPoint) -> float | None:
     """Pooled over the confirmed arms, of the selection metric at the same point; None: no arm has two runs."""
     by_arm: dict[str, list[float]] = {}
-    for trial in records.confirmed:
-        value = value_there(records, trial, point)
+    for trial in study.confirmed:
+        value = value_there(study, trial, point)
         if value is not None:
             by_arm.setdefault(trial.arm, []).append(value)
     groups = [values for values in by_arm.values() if len(values) > 1]
@@ -145,8 +145,8 @@ def run_to_run_sd(records: StudyResults, point: CommonPoint) -> float | None:
     return math.sqrt(sum(statistics.variance(values) * (len(values) - 1) for values in groups) / freedom)
 
 
-def _noise_words(records: StudyResults, point: CommonPoint) -> str:
-    noise, spread = run_to_run_sd(records, point), statistics.stdev(point.values.values())
+def _noise_words(study: StudyResults, point: CommonPoint) -> str:
+    noise, spread = run_to_run_sd(study, point), statistics.stdev(point.values.values())
     alone = "each trial is one run on one seed, so noise counts as importance"
     if noise is None:
         return f"{alone}; no confirmed configuration has two runs to measure it"
@@ -157,20 +157,20 @@ def _noise_words(records: StudyResults, point: CommonPoint) -> str:
     )
 
 
-def _varied(records: StudyResults) -> list[Factor]:
+def _varied(study: StudyResults) -> list[Factor]:
     """Factors with two values or more among the trials that ended; where one is not used, that is no value."""
-    point = common_point(records)
-    arms = {trial.arm for trial in records.of_phase("search") if point and trial.name in point.values}
+    point = common_point(study)
+    arms = {trial.arm for trial in study.of_phase("search") if point and trial.name in point.values}
     return [
         factor
-        for factor in factors(records)
-        if factor.path != ARMS and len({factor.value(records, arm) for arm in arms} - {None}) > 1
+        for factor in factors(study)
+        if factor.path != ARMS and len({factor.value(study, arm) for arm in arms} - {None}) > 1
     ]
 
 
-def _settings(records: StudyResults, trial: Trial, varied: Sequence[Factor]) -> dict[str, Any]:
+def _settings(study: StudyResults, trial: Trial, varied: Sequence[Factor]) -> dict[str, Any]:
     """The trial's values by path, choices as text; what it does not use is left out."""
-    values = [(factor, factor.value(records, trial.arm)) for factor in varied]
+    values = [(factor, factor.value(study, trial.arm)) for factor in varied]
     return {
         factor.path: value if factor.is_range else setting_text(value) for factor, value in values if value is not None
     }

@@ -121,15 +121,15 @@ def robustness_table(trials: Sequence[Trial]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(dict.fromkeys(("right", "down", "frames"), "Int64")) if rows else pd.DataFrame()
 
 
-def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+def robustness_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
     """mAP and loss of the confirmed arms with one modality corrupted; nothing where no run has that.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them, in whose order they stand here.
     """
-    runs = [trial for arm in arms["arm"] for trial in records.confirmed if trial.arm == arm]
+    runs = [trial for arm in arms["arm"] for trial in study.confirmed if trial.arm == arm]
     if not any((trial.folder / ROBUSTNESS).exists() for trial in runs):
         return
     page.heading("When a modality fails")
@@ -139,16 +139,16 @@ def robustness_section(page: Page, records: StudyResults, arms: pd.DataFrame) ->
         "Nothing here is tested, and no verdict rests on it. A configuration that finds less has less to lose, so read "
         "the loss beside the mAP."
     )
-    first = records.primary_metric.partition("/")[0]
+    first = study.primary_metric.partition("/")[0]
     notes: list[str] = []
     for split in sorted(SPLITS, key=lambda split: split != first):
         rows, lacking = corrupted_arms(runs, split)
         if rows:
-            chosen = ", the split that selected" if split == records.selection_split else ""
+            chosen = ", the split that selected" if split == study.selection_split else ""
             page.paragraph(
                 f"On {split}{chosen}, means over seeds ± sd. The loss is against the same weights on clean images:"
             )
-            page.table(HEADER, [row.cells(records.label(row.arm)) for row in rows], left=LEFT)
+            page.table(HEADER, [row.cells(study.label(row.arm)) for row in rows], left=LEFT)
             notes += _gaps(runs, split)
         if rows or split == first:
             notes += left_out(lacking)

@@ -18,13 +18,13 @@ FEW_BOXES = 100
 """Below this, one box moves recall by more than a point."""
 
 
-def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
+def size_counts(study: StudyResults, split: str) -> dict[str, int] | None:
     """Boxes of each size in the split's ground truth; None where the study's data folder does not hold it.
 
     Read from `data/ground_truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
     """
     try:
-        boxes = stored_truth(records, split)["annotations"]
+        boxes = stored_truth(study, split)["annotations"]
         areas = [float(box["area"]) for box in boxes if not box.get("iscrowd")]
     except (DataError, *READ_ERRORS):
         return None
@@ -33,40 +33,40 @@ def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
     return {"small": small, "medium": len(areas) - small - large, "large": large}
 
 
-def sizes_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+def sizes_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
     """mAP by object size, on the split that configurations are compared on; nothing without results there.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         arms: As `compare_arms` gives them.
     """
-    split = records.primary_metric.partition("/")[0]
-    runs = {str(arm): [trial for trial in records.confirmed if trial.arm == arm] for arm in arms["arm"]}
+    split = study.primary_metric.partition("/")[0]
+    runs = {str(arm): [trial for trial in study.confirmed if trial.arm == arm] for arm in arms["arm"]}
     if not any(trial.results.get(split) for trials in runs.values() for trial in trials):
         return
     page.heading("Object sizes")
-    counts = size_counts(records, split)
+    counts = size_counts(study, split)
     page.paragraph(_introduction(split, counts))
-    baseline = runs.get(str(records.baseline), [])
+    baseline = runs.get(str(study.baseline), [])
     header = ["configuration", "n"]
     for size in SIZES:
         few = f" (unreliable: {count(counts[size], 'box')})" if counts and counts[size] < FEW_BOXES else ""
         header += [f"{size}{few}", f"difference, {size}"]
     rows = [["boxes", "", *(cell for size in SIZES for cell in (_boxes(counts, size), ""))]]
     for arm, trials in runs.items():
-        cells = [records.label(arm), str(len(trials))]
+        cells = [study.label(arm), str(len(trials))]
         for size in SIZES:
             metric = f"{split}/mAP_{size}"
-            gap = None if arm == records.baseline else _gap(trials, baseline, metric)
+            gap = None if arm == study.baseline else _gap(trials, baseline, metric)
             cells += [mean_sd(_known(trials, metric)), signed(gap)]
         rows.append(cells)
     page.table(header, rows)
 
 
-def few_boxes_words(records: StudyResults, split: str) -> str | None:
+def few_boxes_words(study: StudyResults, split: str) -> str | None:
     """The sizes with too few boxes; None where there are none, or the counts are not known."""
-    counts = size_counts(records, split)
+    counts = size_counts(study, split)
     few = [f"{size} ({boxes})" for size, boxes in (counts or {}).items() if 0 < boxes < FEW_BOXES]
     return listed(few) if few else None
 

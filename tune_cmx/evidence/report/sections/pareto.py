@@ -45,21 +45,21 @@ class ArmPoint:
 P = TypeVar("P", Point, ArmPoint)
 
 
-def objectives(records: StudyResults) -> tuple[str, ...]:
+def objectives(study: StudyResults) -> tuple[str, ...]:
     """What the search optimised at once; empty: the selection metric alone."""
-    return records.study.searcher.objectives or ()
+    return study.state.searcher.objectives or ()
 
 
-def points(records: StudyResults, names: Sequence[str] | None = None) -> list[Point]:
+def points(study: StudyResults, names: Sequence[str] | None = None) -> list[Point]:
     """The trials that the search trained to its end, with each figure as of their last epoch.
 
     Args:
-        records: A study.
+        study: A study.
         names: Figures, the leading one first; None: the search's objectives.
     """
-    names = objectives(records) if names is None else names
+    names = objectives(study) if names is None else names
     found = []
-    for trial in records.of_phase("search"):
+    for trial in study.of_phase("search"):
         values = [_value(trial, name) for name in names]
         known = tuple(value for value in values if value is not None and math.isfinite(value))
         if trial.searched_to_the_end and len(known) == len(names):
@@ -84,39 +84,39 @@ def surpassing(point: P, candidates: Sequence[P], names: Sequence[str]) -> list[
     ]
 
 
-def pareto_section(page: Page, records: StudyResults, place: Path | None) -> None:
+def pareto_section(page: Page, study: StudyResults, place: Path | None) -> None:
     """mAP against parameters; then the Pareto front of the search's objectives, where it had several.
 
     Training times include the machine's load, so they are no axis here.
 
     Args:
         page: Receives the section.
-        records: A study.
+        study: A study.
         place: The report's folder, which receives the pictures; None: none are drawn.
     """
-    _cost_section(page, records, place)
-    _objectives_section(page, records, place)
+    _cost_section(page, study, place)
+    _objectives_section(page, study, place)
 
 
-def confirmed_points(records: StudyResults) -> list[ArmPoint]:
+def confirmed_points(study: StudyResults) -> list[ArmPoint]:
     """The confirmed configurations with their mean and parameters, the baseline first."""
     runs: dict[str, list[Trial]] = {}
-    for trial in records.confirmed:
-        if trial.result(records.primary_metric) is not None and trial.parameters("total") is not None:
+    for trial in study.confirmed:
+        if trial.result(study.primary_metric) is not None and trial.parameters("total") is not None:
             runs.setdefault(trial.arm, []).append(trial)
     found = []
-    for arm in sorted(runs, key=lambda arm: (arm != records.baseline, records.label(arm))):
-        values = [float(trial.result(records.primary_metric) or 0.0) for trial in runs[arm]]
+    for arm in sorted(runs, key=lambda arm: (arm != study.baseline, study.label(arm))):
+        values = [float(trial.result(study.primary_metric) or 0.0) for trial in runs[arm]]
         sd = statistics.stdev(values) if len(values) > 1 else None
         cost = float(runs[arm][0].parameters("total") or 0)
         found.append(ArmPoint(arm, (statistics.fmean(values), cost), sd, len(values)))
     return found
 
 
-def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None:
-    arms, names = confirmed_points(records), (records.primary_metric, PARAMETERS)
-    pair = (records.selection_metric, PARAMETERS)
-    trials = points(records, pair)
+def _cost_section(page: Page, study: StudyResults, place: Path | None) -> None:
+    arms, names = confirmed_points(study), (study.primary_metric, PARAMETERS)
+    pair = (study.selection_metric, PARAMETERS)
+    trials = points(study, pair)
     if not arms and not trials:
         return
     page.heading("mAP against parameters")
@@ -125,8 +125,8 @@ def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None
         rows = [
             [
                 str(nth),
-                records.label(point.arm),
-                listed(records.label(other.arm) for other in surpassing(point, arms, names)) or "none",
+                study.label(point.arm),
+                listed(study.label(other.arm) for other in surpassing(point, arms, names)) or "none",
                 str(point.n),
                 number(point.values[0]) + ("" if point.sd is None else f" ± {number(point.sd)}"),
                 _text(PARAMETERS, point.values[1]),
@@ -136,7 +136,7 @@ def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None
         header = ["no.", "configuration", "higher mean, no more parameters", "n", f"{title(names[0])} ± sd, points"]
         page.table([*header, title("params_total")], rows, left=3)
     if trials:
-        ahead = listed(records.label(point.trial.arm) for point in front(trials, pair))
+        ahead = listed(study.label(point.trial.arm) for point in front(trials, pair))
         page.paragraph(
             f"Pareto front of {count(len(trials), 'search trial')} with one run each, {title(pair[0])} against "
             f"parameters: {ahead}."
@@ -144,20 +144,20 @@ def _cost_section(page: Page, records: StudyResults, place: Path | None) -> None
     if place is not None:
         figure, axes = panels(int(bool(arms)) + int(bool(trials)), 8.2 if arms and trials else 5.0, 3.1)
         if arms:
-            _draw_arms(axes[0][0], records, arms, names)
+            _draw_arms(axes[0][0], study, arms, names)
         if trials:
             _draw(axes[0][-1], pair, 1, trials, front(trials, pair))
-        finish(figure, stamps(records), place / COST_PLOT)
+        finish(figure, stamps(study), place / COST_PLOT)
         page.image(COST_PLOT, "mAP against parameters. Grey: not on the Pareto front. Square: the baseline.")
 
 
-def _objectives_section(page: Page, records: StudyResults, place: Path | None) -> None:
+def _objectives_section(page: Page, study: StudyResults, place: Path | None) -> None:
     """The Pareto front as a table, above its picture; nothing where the search had one objective."""
-    names = objectives(records)
+    names = objectives(study)
     if not names:
         return
     page.heading("Pareto front of the objectives")
-    candidates = points(records)
+    candidates = points(study)
     chosen = front(candidates, names)
     if not chosen:
         page.paragraph(f"No complete search trial has all of {listed(names)} yet.")
@@ -169,7 +169,7 @@ def _objectives_section(page: Page, records: StudyResults, place: Path | None) -
         f"run, and no verdict rests on it.{timed}"
     )
     rows = [
-        [str(nth), link(point.trial, records), *(_text(*pair) for pair in zip(names, point.values, strict=True))]
+        [str(nth), link(point.trial, study), *(_text(*pair) for pair in zip(names, point.values, strict=True))]
         for nth, point in enumerate(chosen, 1)
     ]
     page.table(["no.", "configuration", *names], rows, left=2, in_paper=False)
@@ -177,18 +177,18 @@ def _objectives_section(page: Page, records: StudyResults, place: Path | None) -
         figure, (axes,) = panels(len(names) - 1, 1.5 + 4.6 * (len(names) - 1), 4.2)
         for other, panel in enumerate(axes, 1):
             _draw(panel, names, other, candidates, chosen, numbered=True, line=len(names) == 2)
-        finish(figure, stamps(records), place / OBJECTIVES_PLOT)
+        finish(figure, stamps(study), place / OBJECTIVES_PLOT)
         page.image(
             OBJECTIVES_PLOT, "Complete search trials by objective; the Pareto front has the numbers of the table"
         )
 
 
-def _draw_arms(axes: Axes, records: StudyResults, arms: Sequence[ArmPoint], names: tuple[str, str]) -> None:
+def _draw_arms(axes: Axes, study: StudyResults, arms: Sequence[ArmPoint], names: tuple[str, str]) -> None:
     scale, label = _axis(names[1])
     for nth, point in enumerate(arms, 1):
         colour = GREY if surpassing(point, arms, names) else BLUE
         where = point.values[1] * scale
-        marker = "s" if point.arm == records.baseline else "o"
+        marker = "s" if point.arm == study.baseline else "o"
         axes.errorbar(
             where, point.values[0], point.sd, fmt=marker, color=colour, markersize=6, capsize=3, linewidth=1.2
         )

@@ -12,15 +12,15 @@ from tune_cmx.evidence.wording import duration, number, value_text
 WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
 
 
-def failures_section(page: Page, records: StudyResults) -> None:
+def failures_section(page: Page, study: StudyResults) -> None:
     """Trials that did not end as planned, each with its reason; nothing where all did."""
-    unfinished = [trial for trial in records.trials if trial.status not in ("complete", "stopped")]
+    unfinished = [trial for trial in study.trials if trial.status not in ("complete", "stopped")]
     if not unfinished:
         return
     page.heading("Failed and unfinished trials")
     rows = [
         [
-            link(trial, records),
+            link(trial, study),
             trial.phase,
             trial.status,
             str(trial.state.reason or WITHOUT_REASON.get(trial.status, "no reason recorded")),
@@ -32,23 +32,23 @@ def failures_section(page: Page, records: StudyResults) -> None:
     page.table(["configuration", "phase", "status", "reason", "seed", "epochs"], rows, left=4, in_paper=False)
 
 
-def confirmation_section(page: Page, records: StudyResults) -> None:
+def confirmation_section(page: Page, study: StudyResults) -> None:
     """Each confirmed run behind the means; nothing where there are none."""
-    trials = records.of_phase("confirm")
+    trials = study.of_phase("confirm")
     if not trials:
         return
     page.heading("Confirmation runs")
-    metrics = [f"{split}/{records.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
+    metrics = [f"{split}/{study.primary_metric.rpartition('/')[2]}" for split in ("test", "val")]
     rows = [
         [
-            link(trial, records),
+            link(trial, study),
             trial.status,
             value_text(trial.seed),
             f"{trial.epochs} of {value_text(trial.epochs_planned)}",
             *(number(trial.result(metric)) for metric in metrics),
             duration(trial.seconds),
         ]
-        for trial in sorted(trials, key=lambda trial: (trial.arm != records.baseline, trial.arm, trial.seed or 0))
+        for trial in sorted(trials, key=lambda trial: (trial.arm != study.baseline, trial.arm, trial.seed or 0))
     ]
     page.table(
         ["configuration", "status", "seed", "epochs", *(f"{title(metric)}, points" for metric in metrics), "time"],
@@ -58,40 +58,40 @@ def confirmation_section(page: Page, records: StudyResults) -> None:
     )
 
 
-def protocol_section(page: Page, records: StudyResults) -> None:
+def protocol_section(page: Page, study: StudyResults) -> None:
     """What all configurations share."""
-    study = records.study
-    split, data = study.split, study.data
+    state = study.state
+    split, data = state.split, state.data
     page.heading("Protocol")
     page.paragraph(
-        f"Hash {study.protocol_hash or 'unknown'}. Factors: {_listed(study.factors)}. "
-        f"Other differences that the file allows: {_listed(study.allow_differences)}."
+        f"Hash {state.protocol_hash or 'unknown'}. Factors: {_listed(state.factors)}. "
+        f"Other differences that the file allows: {_listed(state.allow_differences)}."
     )
-    differences = allowed_differences(records)
+    differences = allowed_differences(study)
     if differences:
         page.bullets(differences)
     counts = split.counts
     sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
     facts = [
-        ["split", f"by {records.split_how or 'unknown'}, hash {split.hash or 'unknown'}"],
+        ["split", f"by {study.split_how or 'unknown'}, hash {split.hash or 'unknown'}"],
         *([["images and boxes", "; ".join(sizes)]] if sizes else []),
         ["data fingerprint", data.fingerprint or "unknown"],
         *([["classes", ", ".join(data.classes)]] if data.classes else []),
-        ["code version", _of_all(trial.state.code_version for trial in records.trials)],
-        ["device", _of_all(trial.state.device for trial in records.trials)],
-        ["packages", _of_all(_packages(trial) for trial in records.trials)],
+        ["code version", _of_all(trial.state.code_version for trial in study.trials)],
+        ["device", _of_all(trial.state.device for trial in study.trials)],
+        ["packages", _of_all(_packages(trial) for trial in study.trials)],
     ]
     settings = [
         [str(path), "none" if value is None else value_text(value)]
-        for path, value in sorted(study.protocol.items())
+        for path, value in sorted(state.protocol.items())
         if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # in the rows above
     ]
     page.table(["field", "value"], [*facts, *settings], left=2)
 
 
-def link(trial: Trial, records: StudyResults) -> str:
+def link(trial: Trial, study: StudyResults) -> str:
     """The trial's configuration as a link to its run folder, from the report's folder."""
-    return f"[{records.label(trial.arm)}](../{trial.folder.parent.name}/{trial.name}/)"
+    return f"[{study.label(trial.arm)}](../{trial.folder.parent.name}/{trial.name}/)"
 
 
 def _counts(part: Mapping[str, Any]) -> str:

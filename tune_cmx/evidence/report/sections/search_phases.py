@@ -21,10 +21,10 @@ class SearchPhase:
     trials: tuple[Trial, ...]
 
 
-def search_phases(records: StudyResults) -> list[SearchPhase]:
+def search_phases(study: StudyResults) -> list[SearchPhase]:
     """The phases in their order, then what belongs to none; one phase without a name where there was one search."""
-    trials, over = records.of_phase("search"), records.study.phases
-    if not has_phases(records):
+    trials, over = study.of_phase("search"), study.state.phases
+    if not has_phases(study):
         return [SearchPhase("", tuple(dict.fromkeys(trial.arm for trial in trials)), (), tuple(trials))]
     found, seen = [], set[str]()
     for phase in over:
@@ -35,27 +35,27 @@ def search_phases(records: StudyResults) -> list[SearchPhase]:
     rest = tuple(trial for trial in trials if trial.arm not in seen)
     names = {phase.name for phase in found}
     if rest:  # of the phase that is not over yet: they come one after the other
-        name = next((name for name in records.study.space if name not in names), NO_PHASE)
+        name = next((name for name in study.state.space if name not in names), NO_PHASE)
         found.append(SearchPhase(name, tuple(dict.fromkeys(trial.arm for trial in rest)), (), rest))
     return found
 
 
-def has_phases(records: StudyResults) -> bool:
+def has_phases(study: StudyResults) -> bool:
     """Whether the study searches in several phases."""
-    return bool(records.study.phases) or len(records.study.space) > 1
+    return bool(study.state.phases) or len(study.state.space) > 1
 
 
-def phases_section(page: Page, records: StudyResults) -> None:
+def phases_section(page: Page, study: StudyResults) -> None:
     """Each phase in a row, and the total; nothing where there was one search."""
-    if not has_phases(records):
+    if not has_phases(study):
         return
     page.heading("Phases")
-    phases = search_phases(records)
+    phases = search_phases(study)
     rows = [
         [
             phase.name,
-            "; ".join(_varied(records, phase)) or UNKNOWN,
-            listed(records.label(arm) for arm in phase.kept) or "none yet",
+            "; ".join(_varied(study, phase)) or UNKNOWN,
+            listed(study.label(arm) for arm in phase.kept) or "none yet",
             str(len(phase.arms)),
             *_cost(phase.trials),
         ]
@@ -72,12 +72,12 @@ def phases_section(page: Page, records: StudyResults) -> None:
     page.table(["phase", "varied", "kept", "configurations", "trained", "epochs", "training time"], rows, left=3)
 
 
-def _varied(records: StudyResults, phase: SearchPhase) -> list[str]:
+def _varied(study: StudyResults, phase: SearchPhase) -> list[str]:
     """The phase's searched paths as the file has them; without the file's, those in which its arms differ."""
-    domains = records.study.space.get(phase.name)
+    domains = study.state.space.get(phase.name)
     if domains:
         return [f"{path} ({_domain_words(domain)})" for path, domain in domains.items()]
-    values = [records.arms[arm].values if arm in records.arms else {} for arm in phase.arms]
+    values = [study.arms[arm].values if arm in study.arms else {} for arm in phase.arms]
     paths = dict.fromkeys(path for own in values for path in own)
     distinct = {path: len({repr(own.get(path)) for own in values}) for path in paths}
     return [f"{path} ({n} values)" for path, n in distinct.items() if n > 1]

@@ -27,50 +27,50 @@ VARIANTS = {
 CURVES = "curves.png"
 
 
-def search_section(page: Page, records: StudyResults, place: Path | None, *, ranked: bool = True) -> None:
+def search_section(page: Page, study: StudyResults, place: Path | None, *, ranked: bool = True) -> None:
     """The learning curves, then every search trial with the rung that stopped it; phase by phase.
 
     Args:
         page: Receives the section.
-        records: A study; without search trials there is no section.
+        study: A study; without search trials there is no section.
         place: The report's folder, which receives the picture; None: none is drawn.
         ranked: Whether the highest trial comes first and finalists are named; else trials are in the order of names.
     """
-    trials = records.of_phase("search")
+    trials = study.of_phase("search")
     if not trials:
         return
     page.heading("Search and learning curves")
-    stopping = records.study.early_stopping
+    stopping = study.state.early_stopping
     stopped = sum(map(stopped_early, trials))
     paused = sum(trial.status == "paused" for trial in trials)
     waiting = f", {paused} paused" if paused else ""
-    finalists = listed(records.label(arm) for arm in records.finalists) or "none yet"
+    finalists = listed(study.label(arm) for arm in study.finalists) or "none yet"
     words = [
-        *_searcher_words(records.study.searcher.as_json(), len(trials)),
+        *_searcher_words(study.state.searcher.as_json(), len(trials)),
         *_stopping_words(stopping),
         f"{count(len(trials), 'trial')}, {stopped} stopped early{waiting}, one seed each.",
         "They served to choose, so no claim rests on them.",
         *([f"Finalists, in order: {finalists}."] if ranked else []),
     ]
     page.paragraph(" ".join(words))
-    if place is not None and plot_curves(records, page.stamps, place / CURVES):
+    if place is not None and plot_curves(study, page.stamps, place / CURVES):
         page.image(CURVES, "Learning curves of the search. A cross marks a stop at a rung.")
-    for phase in search_phases(records):
+    for phase in search_phases(study):
         if phase.name:
             page.heading(f"Phase {phase.name}", level=3)
         if phase.trials:
-            _trials(page, records, phase.trials, stopping, ranked)
+            _trials(page, study, phase.trials, stopping, ranked)
 
 
 def _trials(
-    page: Page, records: StudyResults, trials: Iterable[Trial], stopping: EarlyStoppingState, ranked: bool
+    page: Page, study: StudyResults, trials: Iterable[Trial], stopping: EarlyStoppingState, ranked: bool
 ) -> None:
-    metric, smooth = records.selection_metric, stopping.smooth_epochs or 1
+    metric, smooth = study.selection_metric, stopping.smooth_epochs or 1
     several = [f"mean of last {smooth} epochs"] if smooth > 1 else []
     header = ["configuration", "status", "stopped at", "seed", "epochs", f"last {title(metric)}, points", *several]
     rows = [
         [
-            link(trial, records),
+            link(trial, study),
             "complete" if trial.status == "stopped" and trial.searched_to_the_end else trial.status,
             _stop_words(trial, stopping),
             value_text(trial.seed),

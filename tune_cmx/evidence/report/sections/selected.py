@@ -17,16 +17,16 @@ Print = Callable[[float | None], str]
 NOT_COMPARED = "not compared"
 
 
-def selected_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> None:
+def selected_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
     """Means over seeds on test, then on val, and the cost of both; nothing where one of the two has no runs."""
-    selected = selected_arm(records, arms)
-    baseline_runs = [trial for trial in records.confirmed if trial.arm == records.baseline]
+    selected = selected_arm(study, arms)
+    baseline_runs = [trial for trial in study.confirmed if trial.arm == study.baseline]
     if selected is None or not baseline_runs:
         return
     page.heading("Selected configuration and baseline")
-    runs = [trial for trial in records.confirmed if trial.arm == selected]
-    page.paragraph(_how_selected(records, selected))
-    header = ["metric", records.label(str(records.baseline)), records.label(selected), "difference"]
+    runs = [trial for trial in study.confirmed if trial.arm == selected]
+    page.paragraph(_how_selected(study, selected))
+    header = ["metric", study.label(str(study.baseline)), study.label(selected), "difference"]
     for split in ("test", "val"):
         if not any(trial.results.get(split) for trial in (*baseline_runs, *runs)):
             continue
@@ -36,31 +36,31 @@ def selected_section(page: Page, records: StudyResults, arms: pd.DataFrame) -> N
         ]
         if split == "test":
             rows.extend(_costs(baseline_runs, runs))
-        chosen = ", the split that selected" if split == records.selection_split else ""
+        chosen = ", the split that selected" if split == study.selection_split else ""
         seeds = f"means over seeds ± sd, n = {len(baseline_runs)} and {len(runs)}"
         page.paragraph(f"On {split}{chosen}, {seeds}, mAP in points:")
         page.table(header, rows)
     page.paragraph(
-        f"Only {title(records.primary_metric)} is tested; the other rows describe. Training times include the "
+        f"Only {title(study.primary_metric)} is tested; the other rows describe. Training times include the "
         "machine's other load, so they are not compared."
     )
 
 
-def _how_selected(records: StudyResults, selected: str) -> str:
-    if not was_selected(records, selected):
+def _how_selected(study: StudyResults, selected: str) -> str:
+    if not was_selected(study, selected):
         return (
             "No selection is recorded. This is the configuration with the highest observed "
-            f"{title(records.primary_metric)}, so its figures contain the luck of that choice."
+            f"{title(study.primary_metric)}, so its figures contain the luck of that choice."
         )
-    metric = title(records.selection_metric)
-    words = [f"The search selected {records.label(selected)} on {metric}, before these runs on fresh seeds."]
-    skipped = records.finalists[: records.finalists.index(selected)]
-    without = [records.label(arm) for arm in skipped if arm != records.baseline]
+    metric = title(study.selection_metric)
+    words = [f"The search selected {study.label(selected)} on {metric}, before these runs on fresh seeds."]
+    skipped = study.finalists[: study.finalists.index(selected)]
+    without = [study.label(arm) for arm in skipped if arm != study.baseline]
     if without:
         words.append(f"Without complete confirmation runs, though higher in the search: {listed(without)}.")
-    if records.winner is not None and records.winner != selected:
+    if study.winner is not None and study.winner != selected:
         words.append(
-            f"After confirmation, {records.label(records.winner)} has the highest observed {metric}; its search run "
+            f"After confirmation, {study.label(study.winner)} has the highest observed {metric}; its search run "
             "counts half. The same runs chose it, so its figures contain the luck of that choice."
         )
     return " ".join(words)

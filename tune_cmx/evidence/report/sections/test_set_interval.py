@@ -21,50 +21,50 @@ LARGEST_GAP = 1.0
 hundredth of a pixel, which changes a match here and there. A larger gap means that the boxes are others."""
 
 
-def test_set_interval_section(page: Page, records: StudyResults) -> None:
+def test_set_interval_section(page: Page, study: StudyResults) -> None:
     """The difference of each configuration from the baseline with its interval; one sentence where there is none."""
-    if not records.confirmed:
+    if not study.confirmed:
         return
     try:
-        truth = stored_truth(records)
+        truth = stored_truth(study)
     except DataError as error:
         page.paragraph(f"No test-set bootstrap interval: {error}.")
         return
-    runs, missing = _runs(records, truth)
-    baseline = str(records.baseline)
+    runs, missing = _runs(study, truth)
+    baseline = str(study.baseline)
     found = paired_bootstrap(runs, baseline, _sequences(truth)) if baseline in runs and len(runs) > 1 else {}
     one = next(iter(found.values()), None)
     if one is None:
         lacking = "any other configuration" if baseline in runs else "the baseline"
         page.paragraph(f"No test-set bootstrap interval: no run of {lacking} has usable detections.")
     elif one.ci95 is None:
-        split = records.primary_metric.partition("/")[0]
+        split = study.primary_metric.partition("/")[0]
         few = f"the {split} set has {count(one.units, one.unit[:-1])}; at least {FEWEST_UNITS} are needed"
         page.paragraph(f"No test-set bootstrap interval: {few}.")
     else:
         page.heading("Test-set bootstrap interval")
-        _table(page, records, {arm: len(runs[arm]) for arm in runs}, found)
+        _table(page, study, {arm: len(runs[arm]) for arm in runs}, found)
     if missing:
         page.bullets(missing)
 
 
-def _table(page: Page, records: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
+def _table(page: Page, study: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
     rows = [
-        [records.label(arm), str(runs[arm]), signed(one.difference), interval(one.ci95)]
+        [study.label(arm), str(runs[arm]), signed(one.difference), interval(one.ci95)]
         for arm, one in sorted(found.items(), key=lambda entry: ties.key(-entry[1].difference))
     ]
     page.paragraph(
-        f"How far a difference in {title(records.primary_metric)} (points) would move on other images of this kind, "
+        f"How far a difference in {title(study.primary_metric)} (points) would move on other images of this kind, "
         f"with the runs held fixed. It does not cover other seeds, and no verdict rests on it. "
-        f"{_how(records, next(iter(found.values())))}"
+        f"{_how(study, next(iter(found.values())))}"
     )
-    page.paragraph(f"The baseline has n = {runs[str(records.baseline)]}:")
+    page.paragraph(f"The baseline has n = {runs[str(study.baseline)]}:")
     page.table(["configuration", "n", "difference", "95 % interval over images"], rows)
 
 
-def _how(records: StudyResults, one: DataInterval) -> str:
+def _how(study: StudyResults, one: DataInterval) -> str:
     """How the images were drawn."""
-    split, _, metric = records.primary_metric.partition("/")
+    split, _, metric = study.primary_metric.partition("/")
     words = (
         f"Paired bootstrap, percentile interval: {one.resamples:,} resamples of the {one.units:,} {split} {one.unit}."
     )
@@ -81,13 +81,13 @@ def _sequences(truth: Mapping[str, Any]) -> list[str] | None:
     return [str(image["sequence"]) for image in images] if all("sequence" in image for image in images) else None
 
 
-def _runs(records: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, list[Matched]], list[str]]:
+def _runs(study: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, list[Matched]], list[str]]:
     """The confirmed runs by arm, and of those that cannot be used what they lack."""
     runs: dict[str, list[Matched]] = {}
     lacking: dict[str, list[str]] = {}
-    for trial in records.confirmed:
+    for trial in study.confirmed:
         try:
-            run = _run(records, trial, truth)
+            run = _run(study, trial, truth)
         except DataError as error:
             lacking.setdefault(str(error), []).append(trial.name)
         else:
@@ -95,20 +95,20 @@ def _runs(records: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, li
     return runs, left_out(lacking)
 
 
-def _run(records: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Matched:
+def _run(study: StudyResults, trial: Trial, truth: Mapping[str, Any]) -> Matched:
     """One run's stored detections matched with the ground truth.
 
     Raises:
         DataError: They are missing, damaged, of another split or other data.
     """
-    detections, metric = stored_detections(records, trial, truth), records.primary_metric.rpartition("/")[2]
+    detections, metric = stored_detections(study, trial, truth), study.primary_metric.rpartition("/")[2]
     try:
         matched = match(detections, truth, metric)
     except READ_ERRORS as error:
         raise DataError(f"detections.json.gz cannot be used: {error}") from error
-    value, recorded = _value(matched), trial.result(records.primary_metric)
+    value, recorded = _value(matched), trial.result(study.primary_metric)
     if recorded is None or math.isnan(value):
-        raise DataError(f"{records.primary_metric} is not defined")
+        raise DataError(f"{study.primary_metric} is not defined")
     if abs(value - recorded) > LARGEST_GAP:
         raise DataError(
             f"the detections give {number(value)} and the run folder says {number(recorded)}, so the boxes are not "

@@ -25,26 +25,26 @@ ADVICE = {
 }
 
 
-def of_data(records: StudyResults) -> Iterator[Warning]:
+def of_data(study: StudyResults) -> Iterator[Warning]:
     """In the order in which a reader meets them."""
-    for stamp in stamps(records):
+    for stamp in stamps(study):
         yield Warning("stamp", Severity.INVALID, stamp, ADVICE[stamp])
-    split, split_problems = _data_file(SplitFile, records, SPLIT_FILE)
-    audit, audit_problems = _data_file(AuditFile, records, AUDIT_FILE)
+    split, split_problems = _data_file(SplitFile, study, SPLIT_FILE)
+    audit, audit_problems = _data_file(AuditFile, study, AUDIT_FILE)
     for problem in (*split_problems, *audit_problems):
         yield Warning("data", Severity.LIMITED, problem, "Restore the file: some warnings about the data rest on it")
-    leaks = [*_leaks(records, split)]
+    leaks = [*_leaks(study, split)]
     yield from leaks
-    yield from _few(records)
-    yield from _sizes(records)
-    yield from _saturated(records)
-    yield from _audits(records, audit, has_leaks=bool(leaks))
+    yield from _few(study)
+    yield from _sizes(study)
+    yield from _saturated(study)
+    yield from _audits(study, audit, has_leaks=bool(leaks))
 
 
-def _leaks(records: StudyResults, split: SplitFile) -> Iterator[Warning]:
+def _leaks(study: StudyResults, split: SplitFile) -> Iterator[Warning]:
     """Images or sequences that are in two parts of the split."""
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    sequences = split.sequences or records.study.split.sequences
+    sequences = split.sequences or study.state.split.sequences
     for first, second in combinations(parts, 2):
         images = {*parts[first]} & {*parts[second]}
         if images:
@@ -58,8 +58,8 @@ def _leaks(records: StudyResults, split: SplitFile) -> Iterator[Warning]:
             yield Warning("leak", Severity.INVALID, fact, "Split by sequence and run again")
 
 
-def _few(records: StudyResults) -> Iterator[Warning]:
-    split = records.study.split
+def _few(study: StudyResults) -> Iterator[Warning]:
+    split = study.state.split
     for part in ("test", "val"):
         boxes = split.counts.get(part, {}).get("boxes")
         if boxes is not None and boxes < FEW_BOXES:
@@ -77,9 +77,9 @@ def _few(records: StudyResults) -> Iterator[Warning]:
             )
 
 
-def _sizes(records: StudyResults) -> Iterator[Warning]:
+def _sizes(study: StudyResults) -> Iterator[Warning]:
     for split in ("test", "val"):
-        with_results = [trial for trial in records.confirmed if split in trial.results]
+        with_results = [trial for trial in study.confirmed if split in trial.results]
         undefined = [
             metric.title
             for name, metric in metrics.scored().items()
@@ -88,22 +88,22 @@ def _sizes(records: StudyResults) -> Iterator[Warning]:
         if undefined:
             fact = f"{listed(undefined)} undefined on {split}: no boxes of that size there"
             yield Warning("size", Severity.NOTE, fact, "Leave the size out")
-        few = few_boxes_words(records, split)
+        few = few_boxes_words(study, split)
         if few:
             fact = f"Few boxes of a size on {split}: {few}"
             yield Warning("size", Severity.NOTE, fact, "Leave the size out, or pool it with its neighbour")
 
 
-def _saturated(records: StudyResults) -> Iterator[Warning]:
+def _saturated(study: StudyResults) -> Iterator[Warning]:
     """Configurations whose mAP_50 is so high that only steps of AP are left to compare."""
-    metric = f"{records.primary_metric.partition('/')[0]}/mAP_50"
+    metric = f"{study.primary_metric.partition('/')[0]}/mAP_50"
     reached: dict[str, float] = {}
-    for trial in records.confirmed:
+    for trial in study.confirmed:
         value = trial.result(metric)
         if value is not None and value >= SATURATED_POINTS:
-            reached[records.label(trial.arm)] = max(value, reached.get(records.label(trial.arm), 0.0))
+            reached[study.label(trial.arm)] = max(value, reached.get(study.label(trial.arm), 0.0))
     if reached:
-        classes = len(records.study.data.classes) or 1
+        classes = len(study.state.data.classes) or 1
         fact = (
             f"{metric} is saturated (a run at {number(max(reached.values()))}; {listed(reached)}). AP is a mean over "
             f"{RECALL_LEVELS} recall levels, so one level is {number(100 / RECALL_LEVELS / classes)} points"
@@ -111,10 +111,10 @@ def _saturated(records: StudyResults) -> Iterator[Warning]:
         yield Warning("saturated", Severity.LIMITED, fact, "Compare on mAP or mAP_75")
 
 
-def _audits(records: StudyResults, audit: AuditFile, *, has_leaks: bool) -> Iterator[Warning]:
+def _audits(study: StudyResults, audit: AuditFile, *, has_leaks: bool) -> Iterator[Warning]:
     """What the audit of the data and the split said, once each."""
-    is_stamped = FRAME_SPLIT in stamps(records)
-    for text in dict.fromkeys((*records.study.split.warnings, *audit.warnings)):
+    is_stamped = FRAME_SPLIT in stamps(study)
+    for text in dict.fromkeys((*study.state.split.warnings, *audit.warnings)):
         said_above = (is_stamped and text.startswith("split over single ")) or (
             has_leaks and text.startswith("sequence ") and " is in " in text
         )
@@ -122,9 +122,9 @@ def _audits(records: StudyResults, audit: AuditFile, *, has_leaks: bool) -> Iter
             yield Warning("data", Severity.LIMITED, f"Data: {text}", "Check the data with `tune-cmx check`")
 
 
-def _data_file(model: type[Model], records: StudyResults, name: str) -> tuple[Model, list[str]]:
+def _data_file(model: type[Model], study: StudyResults, name: str) -> tuple[Model, list[str]]:
     """A file of the study's data folder as far as it can be read, and what is wrong with it; a missing one is empty."""
-    path, problems = records.folder / "data" / name, list[str]()
+    path, problems = study.folder / "data" / name, list[str]()
     content: Mapping[str, object] = {}
     if path.is_file():
         try:
