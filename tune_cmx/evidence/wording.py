@@ -10,6 +10,8 @@ from tune_cmx import metrics
 from tune_cmx.counting import count as count  # the reports take it from here, with the other words
 
 UNKNOWN = "-"
+FRACTION = "average precision as a fraction"
+"""In place of a metric's name, where a table has average precision from 0 to 1."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -83,6 +85,8 @@ def _digits(value: float | None, metric: str) -> str:
     """As the table of metrics prints it; an unknown metric with four significant digits."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
+    if metric == FRACTION:
+        return number(value, 4)
     known = metrics.find(metric)
     if known is not None:
         text = number(value, known[1].digits)

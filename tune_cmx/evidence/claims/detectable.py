@@ -54,13 +54,13 @@ def of_difference(case: Case, outcome: Comparison, comparisons: int, sides: Side
 
     found = _list(n, smallest, sides, new=outcome.pilot_pairs is not None)
     level = f"p {ALPHA}" if comparisons == 1 else f"p {ALPHA} / {comparisons}"
-    words = _words(found, "can detect a true difference of", case.metric, f"80 % power, {level}")
+    words = _words(found, "can detect a true difference of", case.printed, f"80 % power, {level}")
     numbers: dict[str, Any] = {"detectable": found}
     if case.margin is None:
         return numbers, words
     margin = case.margin
     needed = _needed(outcome.sd, _freedom(outcome, sides), lambda sd: seeds_to_detect(margin, sd, paired, alpha))
-    return {**numbers, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.metric))}"
+    return {**numbers, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.printed))}"
 
 
 def of_margin(case: Case, outcome: Comparison, sides: Sides) -> Found:
@@ -71,9 +71,9 @@ def of_margin(case: Case, outcome: Comparison, sides: Sides) -> Found:
         return _without_spread(paired, ALPHA)
     new = outcome.pilot_pairs is not None
     found = _list(_run(outcome, sides), lambda seeds: detectable_margin(seeds, outcome.sd, paired), sides, new=new)
-    words = _words(found, "can show a margin of", case.metric, "80 % power if there is no difference")
+    words = _words(found, "can show a margin of", case.printed, "80 % power if there is no difference")
     needed = _needed(outcome.sd, _freedom(outcome, sides), lambda sd: seeds_for_margin(margin, sd, paired))
-    return {"detectable": found, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.metric))}"
+    return {"detectable": found, **needed}, f"{words}; {_needed_words(needed, figure(margin, case.printed))}"
 
 
 def of_value(case: Case, values: Sequence[float]) -> Found:
@@ -82,7 +82,7 @@ def of_value(case: Case, values: Sequence[float]) -> Found:
     if sd == 0:
         return _without_spread(True, ALPHA)
     found = _list(n, lambda seeds: detectable_difference(seeds, sd, True, ALPHA), (case.treatment,))
-    words = _words(found, "can detect a true distance from the value of", case.metric, f"80 % power, p {ALPHA}")
+    words = _words(found, "can detect a true distance from the value of", case.printed, f"80 % power, p {ALPHA}")
     return {"detectable": found}, words
 
 

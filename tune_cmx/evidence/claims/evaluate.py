@@ -11,6 +11,7 @@ import pandas as pd
 
 from tune_cmx.evidence.claims.columns import columns_words
 from tune_cmx.evidence.claims.exact_metrics import EXACT
+from tune_cmx.evidence.claims.measure import READ_AS_FRACTIONS
 from tune_cmx.evidence.claims.parsed_claim import Answer, read_case
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.claims.validity import CHECKS
@@ -51,6 +52,8 @@ def evaluate_claim(
     case = read_case(claim, table, baseline, factor, pilot)
     objection = next((found for check in CHECKS if (found := check(case)) is not None), None)
     found = objection or (EXACT if case.exact else TESTS)[case.kind](case)
+    if case.table.fractions and found["verdict"] not in ("BLOCKED", "DATA_ERROR"):
+        found = {**found, "why": f"{found['why']}; {case.metric} {READ_AS_FRACTIONS}"}
     taken = columns_words(case.table.columns)
     if not taken:
         return found

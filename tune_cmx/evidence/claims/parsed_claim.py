@@ -18,8 +18,10 @@ from tune_cmx.evidence.claims.form import (
     in_current_words,
     side_name,
 )
+from tune_cmx.evidence.claims.measure import check_measure
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, matches
 from tune_cmx.evidence.claims.run_table import MetricTable, Table
+from tune_cmx.evidence.wording import FRACTION
 
 Answer = dict[str, Any]
 
@@ -60,6 +62,11 @@ class Case:
     def sign(self) -> int:
         """1 where a higher value is better, -1 where a lower one is."""
         return -1 if self.direction == "lower" else 1
+
+    @property
+    def printed(self) -> str:
+        """The name by which `wording` prints values of the metric."""
+        return FRACTION if self.table.fractions else self.metric
 
     @property
     def exact(self) -> bool:
@@ -114,6 +121,7 @@ def read_case(
     check_form(claim)
     kind, metric, direction = claim["kind"], claim["metric"], direction_of(claim)
     seen, own_factor = table.on(metric, _settings(claim)), field_names(claim.get("factor"))
+    check_measure(claim, seen.rows, seen.fractions)
     treatment_of = condition_of(claim["treatment"], baseline)
     baseline_of = condition_of(claim["baseline"], baseline) if "baseline" in NEEDS[kind] else None
     baseline_rows = _select(seen, baseline_of) if baseline_of is not None else []

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tune_cmx.evidence.claims.columns import Columns, read_columns
 from tune_cmx.evidence.claims.invalid_runs import is_full_run
+from tune_cmx.evidence.claims.measure import in_fractions
 from tune_cmx.evidence.claims.rows import Row, as_rows, by_arm
 from tune_cmx.evidence.statistics.difference import Comparison
 from tune_cmx.metrics import SPLITS
@@ -20,6 +21,7 @@ class Table:
         rows: One a run.
         results: Columns that are results, besides those of the table of metrics.
         protocol: Columns that are protocol whatever they look like.
+        in_points: Average precision is in points, however low. False: without a value above 1 it is in fractions.
     """
 
     def __init__(
@@ -28,8 +30,9 @@ class Table:
         *,
         results: Iterable[str] = (),
         protocol: Iterable[str] = (),
+        in_points: bool = False,
     ) -> None:
-        self._rows = as_rows(rows)
+        self._rows, self._in_points = as_rows(rows), in_points
         self._results, self._protocol = frozenset(results), frozenset(protocol)
         self._seen: dict[Hashable, MetricTable] = {}
 
@@ -41,15 +44,16 @@ class Table:
                 self._rows, results={*self._results, metric}, protocol=self._protocol - {metric}, settings=held
             )
             rows = _runs([_seen_by(row, metric, columns) for row in self._rows], columns)
-            self._seen[metric, held] = MetricTable(metric, rows, columns)
+            self._seen[metric, held] = MetricTable(metric, rows, columns, in_points=self._in_points)
         return self._seen[metric, held]
 
 
 class MetricTable:
     """Rows that have the metric under its name, where it is known at all, and an arm each."""
 
-    def __init__(self, metric: str, rows: list[Row], columns: Columns) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, metric: str, rows: list[Row], columns: Columns, *, in_points: bool) -> None:
+        self.rows, self.columns, self.in_points = rows, columns, in_points
+        self.fractions = not in_points and in_fractions(rows, metric)
         self.arms = by_arm(rows)
         full = {arm: [row for row in runs if is_full_run(row, metric)] for arm, runs in self.arms.items()}
         self.repeated = {arm: runs for arm, runs in full.items() if len(runs) > 1}

@@ -11,6 +11,7 @@ from typing import Any
 from tune_cmx import metrics, ties
 from tune_cmx.evidence.claims.columns import differing_columns
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage
+from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, pair_key
 from tune_cmx.evidence.wording import count, figure, listed, number
@@ -41,6 +42,13 @@ def damaged_record(case: Case) -> Answer | None:
         if case.kind == "ratio" and row[case.metric] <= 0:
             why = f"{_run(row)}: a ratio needs values above 0; its {case.metric} is {row[case.metric]}"
             return answer("DATA_ERROR", {"offending_arm": arm_of(row)}, why)
+    odd = None if case.table.in_points else other_measure(case.compared, case.table.rows, case.metric)
+    if odd is not None:
+        why = (
+            f"{_run(odd)}: its {case.metric} is {odd[case.metric]:g}, a fraction, where other runs of the table have "
+            "points above 1; give all values in points, or all as fractions"
+        )
+        return answer("DATA_ERROR", {"offending_arm": arm_of(odd)}, why)
     twice = counted_twice(case.compared, case.metric, case.table.columns)
     if twice is not None:
         same = "the same run, or the same configuration, seed and value"
@@ -85,7 +93,7 @@ def refuted_by_one_run(case: Case) -> Answer | None:
         return None
     value, arm = max(((row[case.metric], arm_of(row)) for row in case.compared), key=lambda found: sign * found[0])
     extreme = "overall_max" if sign > 0 else "overall_min"
-    why = f"{top} has {figure(single[top], case.metric)}, {case.names[0]} has {figure(own, case.metric)}"
+    why = f"{top} has {figure(single[top], case.printed)}, {case.names[0]} has {figure(own, case.printed)}"
     return answer("CONTRADICTED", {extreme: value, f"{extreme}_arm": arm, **_gaps(case)}, why)
 
 

@@ -44,7 +44,7 @@ def decide_equivalence(case: Case) -> Answer:
     comparisons = 1 + len(others)
     adjusted = holm([own.p, *(other.p for other in others)])[0]
     numbers = {**_numbers(own, case), "adjusted_p": adjusted, "comparisons": comparisons}
-    ends = metric_interval(own.ci90, case.metric)
+    ends = metric_interval(own.ci90, case.printed)
     why = f"{_sentence(own, case, adjusted, comparisons)}; 90 % interval {ends}, margin {case.margin:g}"
     if _within(own.ci90, case.margin):
         return answer("EQUIVALENT", numbers, why)
@@ -98,7 +98,7 @@ def decide_value(case: Case) -> Answer:
     values = [row[case.metric] for row in case.treatment]
     mean, ci95, ci90 = statistics.fmean(values), mean_interval(values), mean_interval(values, 0.90)
     numbers = {"mean": mean, "ci95": ci95, "ci90": ci90, "n_per_arm": len(values)}
-    found = _against_value(case, f"mean {figure(mean, case.metric)}", ci95, ci90, numbers)
+    found = _against_value(case, f"mean {figure(mean, case.printed)}", ci95, ci90, numbers)
     return _with_detectable(found, *of_value(case, values)) if found["verdict"] == "INCONCLUSIVE" else found
 
 
@@ -221,8 +221,8 @@ def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
 def _sentence(outcome: Comparison, case: Case, adjusted: float, comparisons: int) -> str:
     test = _test_words(outcome)
     words = (
-        f"difference {signed_figure(outcome.difference, case.metric)}, "
-        f"95 % interval {metric_interval(outcome.ci95, case.metric)}, "
+        f"difference {signed_figure(outcome.difference, case.printed)}, "
+        f"95 % interval {metric_interval(outcome.ci95, case.printed)}, "
         f"p {p_value(outcome.p)} ({f'exact test, {test}' if outcome.no_spread else test}), "
         f"{p_value(adjusted)} after Holm over {count(comparisons, 'comparison')}"
     )

@@ -7,6 +7,7 @@ from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import claim_text, in_current_words
 from tune_cmx.evidence.claims.parsed_claim import Answer
 from tune_cmx.evidence.claims.rows import Row, as_rows, matches
+from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.claims.validity import protocol_flags
 from tune_cmx.evidence.importer.vocabulary import (
     BASELINE_KIND,
@@ -53,9 +54,8 @@ def answered(study: StudyResults) -> list[tuple[str, Answer]]:
         chosen = [row for row in rows if matches(row, wanted)]
         baseline = _nearest(baselines, asked, rows)
         compared = _with_baseline(chosen, rows, baseline)
-        answer = evaluate_claim(
-            asked, compared, baseline=baseline, factor=_factor(asked), results=results, protocol=about.protocol
-        )
+        table = Table(compared, results=results, protocol=about.protocol, in_points=True)
+        answer = evaluate_claim(asked, table, baseline=baseline, factor=_factor(asked))
         if baseline in answer["numbers"].get("missing_arms", ()) and baseline not in baselines:
             answer = {**answer, "why": _how_to_unblock(asked, rows)}
         found.append((claim_text(claim or {}), answer))
