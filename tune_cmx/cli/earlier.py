@@ -27,7 +27,7 @@ def study_place(output_dir: str, name: str) -> tuple[Path, "Mirror | None"]:
     uri = below(output_dir, name)
     check_writable(uri)
     mirror = Mirror(driver_folder(uri), uri)
-    if mirror.exists("study.json"):
+    if mirror.exists(STUDY_FILE):
         mirror.pull_all()
     elif mirror.local.exists():
         shutil.rmtree(mirror.local)  # of a study that is no longer there
@@ -44,7 +44,7 @@ def study_copy(uri: str) -> tuple[Path, "Mirror"]:
     from tune_cmx.storage.cache import reader_folder
 
     mirror = Mirror(reader_folder(uri), uri)
-    if not mirror.exists("study.json"):
+    if not mirror.exists(STUDY_FILE):
         raise ConfigError(f"{uri.partition('?')[0]}: no study is there; name its folder, as in s3://bucket/runs/demo")
     mirror.pull_all()
     return mirror.local, mirror
@@ -70,11 +70,19 @@ def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> Stu
 
 
 def data_of_session(session: StudyState) -> dict[str, Any]:
-    """The baseline's data as configuration paths, less the split, which the study's folder keeps, and augmentation."""
-    kept = session.arms[BASELINE].config["data"]
+    """The baseline's data as configuration paths, less the split, which the study's folder keeps, and augmentation.
+
+    Raises:
+        ConfigError: The session's `study.json` does not have them.
+    """
+    kept = session.arms[BASELINE].config.get("data") if BASELINE in session.arms else None
+    if not isinstance(kept, dict):
+        raise ConfigError(
+            f"{STUDY_FILE}: arms.{BASELINE}.config.data is missing; restore {STUDY_FILE} from a copy, or give --data"
+        )
     settings = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
-    del settings["data.augment"]
-    settings.pop("data.split", None)
+    for without in ("data.augment", "data.split"):
+        settings.pop(without, None)
     return settings
 
 
@@ -84,7 +92,7 @@ def earlier_trial(folder: Path, config: TrialConfig) -> bool:
     Raises:
         ConfigError: The folder holds another trial, or this one failed.
     """
-    if not (folder / "trial.json").exists():
+    if not (folder / TRIAL_FILE).exists():
         return False
     kept = read_trial(folder / "config.json")
     there = f"{folder}: this folder holds another trial:"

@@ -128,5 +128,5 @@ def refuse_unknown(model: type[State], fields: Mapping[str, Any]) -> None:
 def _message(place: Path | str, item: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "missing":
-        return f"{place}: {key}: is missing"
+        return f"{place}: {key}: is missing; restore the file from a copy, or delete its folder"
     return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')}; got {item['input']!r:.80}"

@@ -1,7 +1,7 @@
 """`study.json`: what a study folder says of its study. One model, read and written here."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tune_cmx.state.json_file import State, changed, parsed, read_model, refuse_unknown, write_json
 
@@ -50,19 +50,19 @@ class DataState(State):
 class EarlyStoppingState(State):
     """The settings of early stopping, and the rungs that follow from them."""
 
-    kind: str | None = None
+    kind: Literal["asha", "none"] | None = None
     """The method: asha or none."""
     metric: str | None = None
     """The metric that trials are compared on, with its split, such as val/mAP."""
     smooth_epochs: int | None = None
     """The metric is averaged over this many last epochs."""
-    compare_at: str | None = None
+    compare_at: Literal["epoch", "fraction", "gpu_seconds"] | None = None
     """What is equal when trials are compared: epoch, fraction or gpu_seconds."""
     reduction_factor: float | None = None
     """At each rung one of this many trials continues."""
     brackets: int | None = None
     """How many brackets the trials are dealt to."""
-    variant: str | None = None
+    variant: Literal["promote", "stop"] | None = None
     """Whether a trial is paused and promoted (promote) or decided at once (stop)."""
     last: float | None = None
     """The fraction of the schedule at which the search ends."""
@@ -175,7 +175,7 @@ class ImportedStudy(State):
     columns: dict[str, str] = {}
     """The names that the sources' columns stand for."""
     protocol: tuple[str, ...] = ()
-    """Columns that the import was told to take as settings."""
+    """Columns that the file of `--claims` names as settings."""
     claims: tuple[dict[str, Any], ...] = ()
     """The claims that were given with the import."""
 
@@ -217,7 +217,7 @@ class StudyState(State):
     """What the search selected."""
     allow_differences: tuple[str, ...] = ()
     """Fields in which configurations may differ besides the factors."""
-    status: str | None = None
+    status: Literal["searching", "confirming", "complete", "interrupted", "failed", "imported"] | None = None
     """searching, confirming, complete, interrupted, failed, or imported."""
     seconds: float | None = None
     """Wall time over all sessions, in seconds."""

@@ -44,7 +44,7 @@ def test_a_key_that_a_searcher_does_not_take_is_refused_with_the_one_that_does(s
     [
         ({"objectives": ["val/mAP"]}, "two or more different ones"),
         ({"objectives": ["val/mAP", "val/mAP"]}, "two or more different ones"),
-        ({"objectives": ["val/mAP", "watts"]}, "'watts' is none of val/mAP"),
+        ({"objectives": ["val/mAP", "watts"]}, "unknown objective 'watts'. Known: val/mAP"),
         ({"objectives": ["val/mAP_50", "parameters"]}, "must be early_stopping.metric, val/mAP; got val/mAP_50"),
         (
             {"objectives": ["val/mAP", "parameters"], "priors": [{"values": {"schedule.lr": 0.1}, "value": 50.0}]},

@@ -204,8 +204,13 @@ def test_the_number_of_seeds_is_written_with_what_the_pilot_found(opener: Opener
 
 
 def test_the_same_study_is_resumed(opener: Opener) -> None:
-    opener().write(status="searching", seconds=0.0)
-    opener(confirm={"finalists": 3, "seeds": 6})
+    first = opener()
+    first.write(status="searching", seconds=7.0)
+    again = opener(confirm={"finalists": 3, "seeds": 6})
+    assert again.folder == first.folder
+    assert (again.state.status, again.state.seconds) == ("searching", 7.0)
+    assert list(again.state.arms) == list(first.state.arms)
+    assert len(again.confirm_seeds()) == 6
 
 
 @pytest.mark.parametrize(

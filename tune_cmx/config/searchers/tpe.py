@@ -9,6 +9,7 @@ from tune_cmx.config.searchers.base import DrawnSearcher
 from tune_cmx.config.section import Section, Unit, as_tuple
 from tune_cmx.errors import ConfigError
 from tune_cmx.metrics import find, selectable
+from tune_cmx.registry import suggestion
 
 
 def possible_objectives() -> dict[str, Literal["max", "min"]]:
@@ -47,9 +48,11 @@ class TpeSearcher(DrawnSearcher):
     def _objectives_that_differ(self) -> "TpeSearcher":
         if self.objectives and self.priors:
             raise ValueError("priors have one value, and go with a single objective; leave priors or objectives out")
+        known = possible_objectives()
         for name in self.objectives:
-            if name not in possible_objectives():
-                raise ValueError(f"objectives: '{name}' is none of {', '.join(possible_objectives())}")
+            if name not in known:
+                near = suggestion(name, known)
+                raise ValueError(f"objectives: unknown objective '{name}'. Known: {', '.join(known)}.{near}")
         if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(
                 f"objectives: two or more different ones, or none for the selection metric alone; "
