@@ -30,6 +30,7 @@ class Metric:
         score: From an evaluated COCO object (of faster-coco-eval or pycocotools, accumulated and summarized) its value
             as a fraction within 0..1, below 0 where it is not defined. None: it is not scored on a split.
         selects: Whether a search may select and stop trials on it; only where higher is better.
+        of_run: Whether each confirmed run of a study holds it, without a split; then a search space may claim it.
         matches: The matches that it is a mean over: COCO's name of a range of box areas, and a part of the IoU
             thresholds 0.50, 0.55 … 0.95. The test-set bootstrap counts them. None: there is no such interval.
     """
@@ -43,6 +44,7 @@ class Metric:
     aliases: tuple[str, ...] = ()
     score: Callable[[Any], float] | None = None
     selects: bool = False
+    of_run: bool = False
     matches: tuple[str, slice] | None = None
 
     def __post_init__(self) -> None:
@@ -91,9 +93,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "time",
         aliases=("total_time_hours", "time_hours", "training_hours"),
+        of_run=True,
     ),
-    "gpu_hours": Metric("GPU-hours", "hours of training times the GPUs taken", "h", "lower", "time"),
-    "seconds": Metric("training time", "the same in seconds", "s", "lower", "time", 0, ("cumulative_seconds",)),
+    "gpu_hours": Metric("GPU-hours", "hours of training times the GPUs taken", "h", "lower", "time", of_run=True),
+    "seconds": Metric(
+        "training time", "the same in seconds", "s", "lower", "time", 0, ("cumulative_seconds",), of_run=True
+    ),
     "milliseconds": Metric("forward time", "time of a forward pass of one image", "ms", "lower", "time"),
     "params_total": Metric(
         "parameters",
@@ -103,8 +108,11 @@ METRICS: dict[str, Metric] = {
         "exact",
         0,
         ("parameters", "params", "total_params", "num_params"),
+        of_run=True,
     ),
-    "params_active": Metric("active parameters", "parameters that get a gradient", "", "lower", "exact", 0),
+    "params_active": Metric(
+        "active parameters", "parameters that get a gradient", "", "lower", "exact", 0, of_run=True
+    ),
     "params_M": Metric("parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m",)),
     "gflops": Metric(
         "GFLOPs",
@@ -114,6 +122,7 @@ METRICS: dict[str, Metric] = {
         "exact",
         1,
         ("gflop",),
+        of_run=True,
     ),
     "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
     "macs": Metric("MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0),
@@ -128,7 +137,7 @@ METRICS: dict[str, Metric] = {
         ("file_size", "file_size_mb", "size_mb", "model_size"),
     ),
 }
-"""By name, in the order of print. The first scored ones are COCO's."""
+"""By name, in the order of print. `evaluate` returns the scored ones in this order."""
 
 
 def find(name: str) -> tuple[str, Metric] | None:
@@ -146,6 +155,11 @@ def find(name: str) -> tuple[str, Metric] | None:
 def scored() -> Mapping[str, Metric]:
     """Those that are computed from detections on a split."""
     return {name: metric for name, metric in METRICS.items() if metric.score is not None}
+
+
+def of_runs() -> tuple[str, ...]:
+    """What each confirmed run of a study holds without a split, such as `hours`."""
+    return tuple(name for name, metric in METRICS.items() if metric.of_run)
 
 
 def selectable() -> tuple[str, ...]:

@@ -11,8 +11,10 @@ from tune_cmx.cli.earlier import study_copy
 from tune_cmx.cli.output import out
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import trials_folder
+from tune_cmx.state.study_state import STUDY_FILE
+from tune_cmx.state.trial_state import TRIAL_FILE
 
-_MARKS = ("study.json", "trial.json")
+_MARKS = (STUDY_FILE, TRIAL_FILE)
 """Of a study, and of one trial by itself."""
 
 
@@ -70,7 +72,7 @@ def logdir_of(folder: Path) -> Path:
     Raises:
         ConfigError: It holds none.
     """
-    if (folder / "study.json").exists():
+    if (folder / STUDY_FILE).exists():
         return trials_folder(folder)
     if any((place / mark).exists() for mark in _MARKS for place in (folder, *folder.glob("*/"))):
         return folder

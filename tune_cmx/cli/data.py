@@ -7,7 +7,6 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.output import out
-from tune_cmx.data.readers import READERS
 
 app = typer.Typer(no_args_is_help=True, help="Make data sets.")
 
@@ -19,7 +18,9 @@ def synth(
     size: Annotated[int, typer.Option(min=32, help="Height and width of the images in pixels.")] = 96,
     sequences: Annotated[int, typer.Option(min=3, help="Number of sequences.")] = 24,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    form: Annotated[str, typer.Option(help=f"Form of the image files: {' | '.join(READERS)}.")] = next(iter(READERS)),
+    form: Annotated[
+        str, typer.Option(help="Form of the image files: folders, npy, or the name of another reader.")
+    ] = "folders",
 ) -> None:
     """Make a small synthetic RGB + thermal + event data set. One modality alone shows a third of the objects.
 

@@ -2,9 +2,9 @@
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -34,6 +34,11 @@ from tune_cmx.config.study import Study, read_study
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.machine import cores_here
+
+if TYPE_CHECKING:
+    from tune_cmx.data.prepare import Prepared
+    from tune_cmx.search.planning.costs import Costs, Probed, Times
+    from tune_cmx.search.planning.estimate import Amount, Estimate, Places
 
 _HOUR_S, _MINUTE_S = 3600, 60
 _GIB = 2**30
@@ -126,7 +131,7 @@ def plan(
 
 def _places(
     study: Study, gpus: int | None, gpus_per_trial: float | None, cpus_per_trial: float, max_concurrent: int | None
-) -> Any:
+) -> "Places":
     """Where trials run, and how many at a time."""
     import torch
 
@@ -162,7 +167,7 @@ def _refuse_without_gpu() -> None:
         )
 
 
-def _measured(study: Study, prepared: Any) -> float:
+def _measured(study: Study, prepared: "Prepared") -> float:
     """The share of a GPU that a trial needs, by the GPU here."""
     from tune_cmx.search.planning.gpu_share import share_here
 
@@ -172,8 +177,15 @@ def _measured(study: Study, prepared: Any) -> float:
 
 
 def _costs(
-    study: Study, prepared: Any, places: Any, earlier: list[Path], *, probe: bool, threads: float, workers: int | None
-) -> Any:
+    study: Study,
+    prepared: "Prepared",
+    places: "Places",
+    earlier: list[Path],
+    *,
+    probe: bool,
+    threads: float,
+    workers: int | None,
+) -> "Costs":
     """What a trial takes: by earlier trials where there are any, else by a probe."""
     import torch
 
@@ -211,7 +223,7 @@ def _costs(
     return Costs(sizes, times, images=len(prepared.split.test), check_s=check_s)
 
 
-def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
+def show_estimate(study: Study, found: "Estimate", places: "Places", times: "Times") -> None:
     """A table, and what it comes to in a sentence."""
     from rich.table import Table
 
@@ -224,7 +236,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     table.add_column("")
     for name in shown:
         table.add_column(name, justify="right")
-    rows: dict[str, Callable[[Any], str]] = {
+    rows: dict[str, Callable[[Amount], str]] = {
         "trials": lambda amount: f"{amount.search_trials + amount.confirm_trials:.0f}",
         "epochs of the search": lambda amount: "-" if amount is found.grid else f"{amount.search_epochs:.0f}",
         "epochs of the confirmation": lambda amount: "-" if amount is found.grid else f"{amount.confirm_epochs:.0f}",
@@ -244,7 +256,7 @@ def show_estimate(study: Study, found: Any, places: Any, times: Any) -> None:
     say(_sum_up(study, found, places, unit))
 
 
-def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
+def _probed_lines(study: Study, probed: "Sequence[Probed]", *, gpu: bool) -> list[str]:
     """Seconds and memory of each configuration that was probed, and how many trials the memory here is enough for."""
     import torch
 
@@ -266,7 +278,7 @@ def _probed_lines(study: Study, probed: Any, *, gpu: bool) -> list[str]:
     return [*lines, f"memory: {count(fitting, 'trial')} like the largest fit into {place}"]
 
 
-def _sum_up(study: Study, found: Any, places: Any, unit: str) -> str:
+def _sum_up(study: Study, found: "Estimate", places: "Places", unit: str) -> str:
     expected, grid = found.expected, found.grid
     low, high = found.epochs_span
     against = ""

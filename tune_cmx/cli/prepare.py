@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -15,8 +15,11 @@ from tune_cmx.config.trial import DataConfig
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from tune_cmx.data.prepare import Prepared
 
-def prepare_data(config: DataConfig, folder: Path) -> Any:
+
+def prepare_data(config: DataConfig, folder: Path) -> "Prepared":
     """The `Prepared` data, their files in `folder`; says what they hold and warns of what is odd.
 
     Raises:
@@ -49,7 +52,7 @@ def prepare_data(config: DataConfig, folder: Path) -> Any:
 
 
 @contextmanager
-def prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> Iterator[Any]:
+def prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> "Iterator[Prepared]":
     """The data in `folder/data`; of something new they are put there only once the block has found no fault.
 
     So what an earlier attempt left is not taken for this one's, and a fault leaves nothing behind.

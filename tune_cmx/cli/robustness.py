@@ -33,9 +33,14 @@ from tune_cmx.config.parse import read_trial
 from tune_cmx.config.trial import DataConfig, TrialConfig
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
+from tune_cmx.old_form import TRIALS
+from tune_cmx.state.data_files import SPLIT_FILE
+from tune_cmx.state.study_state import STUDY_FILE
+from tune_cmx.state.trial_state import TRIAL_FILE
 
 if TYPE_CHECKING:
     from tune_cmx.data.corruption.kinds import Corruption
+    from tune_cmx.data.prepare import Prepared
     from tune_cmx.evidence.results.study_results import Trial
     from tune_cmx.storage import Mirror
 
@@ -153,7 +158,7 @@ def _place(text: str) -> _Place:
     from tune_cmx.training.corruption_scores import refuse_unfinished
 
     folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
-    if (folder / "study.json").is_file():
+    if (folder / STUDY_FILE).is_file():
         results = read_study(folder)
         for problem in results.problems:
             warn(problem)
@@ -166,8 +171,8 @@ def _place(text: str) -> _Place:
         if left:
             warn(f"{count(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
         return _Place(folder, results.confirmed, results.label, folder / "data", study=True, mirror=mirror)
-    if not (folder / "trial.json").is_file():
-        what = "neither study.json nor trial.json is in it" if folder.is_dir() else "there is no such folder"
+    if not (folder / TRIAL_FILE).is_file():
+        what = f"neither {STUDY_FILE} nor {TRIAL_FILE} is in it" if folder.is_dir() else "there is no such folder"
         raise ConfigError(f"{folder}: {what}; name a study folder, as in runs/demo, or one run folder")
     problems: list[str] = []
     trial = read_run(folder, problems)
@@ -187,15 +192,15 @@ def _config(trial: "Trial") -> TrialConfig | None:
         return None
 
 
-def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> Any:
+def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> "Prepared":
     """The data as they were divided for training.
 
     Raises:
         ConfigError: The split of the training is not there.
         DataError: The data are not there, or are others.
     """
-    if not (place.data / "split.json").is_file():
-        raise ConfigError(f"{place.data}: no split.json, so the training images are not known; restore that folder")
+    if not (place.data / SPLIT_FILE).is_file():
+        raise ConfigError(f"{place.data}: no {SPLIT_FILE}, so the training images are not known; restore that folder")
     update = {path.removeprefix("data."): value for path, value in moved.items()}
     return prepare_data(config.model_copy(update={**update, "split": None}), place.data)
 
@@ -204,7 +209,7 @@ def _measure(
     place: _Place,
     configs: Mapping[str, TrialConfig],
     parts: Mapping[str, str],
-    prepared: Any,
+    prepared: "Prepared",
     asked: "Sequence[Corruption]",
     device: str,
     workers: int,
@@ -226,7 +231,7 @@ def _measure(
             show(trial.name)
             try:
                 if place.mirror is not None:
-                    place.mirror.pull(f"trials/{trial.name}")  # with its weights
+                    place.mirror.pull(f"{TRIALS}/{trial.name}")  # with its weights
                 made = measure_robustness(
                     RunFolder(trial.folder),
                     prepared,
@@ -245,7 +250,7 @@ def _measure(
             there = 1 + len(wanted[trial.name]) - made
             say(f"{escape(trial.name)}: {count(made, 'evaluation')} made, {there} taken from before")
             if place.mirror is not None:
-                place.mirror.push(f"trials/{trial.name}/{ROBUSTNESS}")
+                place.mirror.push(f"{TRIALS}/{trial.name}/{ROBUSTNESS}")
     return failed
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -40,10 +40,16 @@ from tune_cmx.cli.options.warm_start import WarmStarts, warm_started
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
-from tune_cmx.cli.torch_process import torch_process
+from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.study import Study, read_space, read_study
 from tune_cmx.errors import ConfigError
 from tune_cmx.state.study_state import STUDY_FILE, StudyState
+
+if TYPE_CHECKING:
+    from tune_cmx.data.prepare import Prepared
+    from tune_cmx.search.cluster import Resources
+    from tune_cmx.search.planning.checked_models import Checked
+    from tune_cmx.storage import Mirror
 
 
 def search(
@@ -193,7 +199,9 @@ def _processes(study: Study, gpus_per_trial: str | None) -> int:
     return processes
 
 
-def _checked(stack: ExitStack, study: Study, resources: Any, folder: Path, ask: Any, *, begun: bool) -> tuple[Any, Any]:
+def _checked(
+    stack: ExitStack, study: Study, resources: "Resources", folder: Path, ask: Ask, *, begun: bool
+) -> "tuple[Prepared, Checked]":
     """The prepared data and the checked models; Ray starts while the models are built, and stays on the stack."""
     from tune_cmx.data.image_cache import images_kept
     from tune_cmx.search.cluster import ray_cluster
@@ -212,10 +220,10 @@ def _checked(stack: ExitStack, study: Study, resources: Any, folder: Path, ask: 
 
 def _run(
     study: Study,
-    resources: Any,
-    places: tuple[Path, Any, Path],
-    prepared: Any,
-    found: Any,
+    resources: "Resources",
+    places: "tuple[Path, Mirror | None, Path]",
+    prepared: "Prepared",
+    found: "Checked",
     before: StudyState | None,
     *,
     retry_failed: bool,

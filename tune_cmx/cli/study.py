@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -29,7 +29,11 @@ from tune_cmx.config.searchers import TpeSearcher
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.counting import count
 from tune_cmx.errors import DataError
-from tune_cmx.old_form import trials_folder
+
+if TYPE_CHECKING:
+    from tune_cmx.data.prepare import Prepared
+    from tune_cmx.search.planning.checked_models import Checked
+    from tune_cmx.storage import Mirror
 
 
 def check(
@@ -58,7 +62,7 @@ def check(
     say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
 
 
-def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
+def begin_check(study: Study, prepared: "Prepared | None", ask: Ask) -> "Callable[[], Checked]":
     """Start to build every configuration's model; call the result to wait for `search.check.Checked`.
 
     Args:
@@ -83,7 +87,7 @@ def begin_check(study: Study, prepared: Any, ask: Ask) -> Callable[[], Any]:
     return ask(checked_study, study, prepared)
 
 
-def show_check(study: Study, checked: Any) -> None:
+def show_check(study: Study, checked: "Checked") -> None:
     """Print what the check found."""
     from rich.table import Table
 
@@ -109,7 +113,7 @@ def show_check(study: Study, checked: Any) -> None:
         say(text)
 
 
-def checked_study(study: Study, prepared: Any) -> Any:
+def checked_study(study: Study, prepared: "Prepared | None") -> "Checked":
     """What `search.check.check_study` finds; named here so that only the process that builds models loads torch."""
     from tune_cmx.search.check import check_study
 
@@ -124,12 +128,13 @@ def report(study: Annotated[str, typer.Argument(help="Study folder, as in `runs/
     show_report(*study_copy(study) if "://" in study else (Path(study).resolve(), None))
 
 
-def show_report(folder: Path, mirror: Any) -> None:
+def show_report(folder: Path, mirror: "Mirror | None") -> None:
     """Write the report, and say where it and the curves are; `mirror` copies it to storage."""
     from tune_cmx.evidence.report.write import write_report
+    from tune_cmx.evidence.results.reading import read_study
 
     path = write_report(folder)
-    failed = sum('"status": "failed"' in file.read_text() for file in trials_folder(folder).glob("*/trial.json"))
+    failed = sum(trial.status == "failed" for trial in read_study(folder).trials)
     if failed:
         say(f"[red]{count(failed, 'trial')} failed[/red]: the report says why; see error.txt in each run folder")
         say("to resume them from their last checkpoints: run the same command with --resume --retry-failed")

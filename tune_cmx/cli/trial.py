@@ -56,8 +56,8 @@ FusionType = Annotated[
     str | None,
     typer.Option(
         "--fusion-type",
-        help="Fusion: frm_ffm, cssa, se_gated, add or concat. `gaff` means se_gated here; for the guided one use "
-        "--config. Default: frm_ffm.",
+        help="Name of a fusion (see docs/reference/configuration.md). `gaff` means se_gated here; for the guided one "
+        "use --config. Default: frm_ffm.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -99,7 +99,7 @@ def train(
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=SCHEDULE)] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"Named schedule: {' or '.join(PRESETS)}.", rich_help_panel=SCHEDULE)
+        str | None, typer.Option(help="Named schedule (see docs/reference/configuration.md).", rich_help_panel=SCHEDULE)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.", rich_help_panel=SCHEDULE)] = None,
     data: Data = None,

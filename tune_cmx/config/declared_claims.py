@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tune_cmx.config.section import RENAMED, Section, Unit
-from tune_cmx.metrics import SPLITS, scored
+from tune_cmx.metrics import SPLITS, of_runs, scored
 
-RUN_RESULTS = ("hours", "gpu_hours", "seconds", "params_total", "params_active", "gflops")
-"""What a claim may be about besides the scored metrics: what each confirmed run of a study holds, without a split."""
 _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
     "equivalence": ("treatment", "baseline", "margin"),
     "best": ("treatment",),
@@ -66,9 +64,9 @@ class Claim(Section):
     @classmethod
     def _known_metric(cls, metric: str) -> str:
         split, _, name = metric.rpartition("/")
-        if metric not in RUN_RESULTS and (split not in ("", *SPLITS) or name not in scored()):
+        if metric not in of_runs() and (split not in ("", *SPLITS) or name not in scored()):
             raise ValueError(
-                f"must be one of {', '.join(scored())}, each of a split as in test/mAP, or {', '.join(RUN_RESULTS)}; "
+                f"must be one of {', '.join(scored())}, each of a split as in test/mAP, or {', '.join(of_runs())}; "
                 f"got '{metric}'"
             )
         return metric

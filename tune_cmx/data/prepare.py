@@ -13,10 +13,9 @@ from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
+from tune_cmx.state.data_files import AUDIT_FILE, SPLIT_FILE
 from tune_cmx.storage import fetch_data, is_uri
 from tune_cmx.storage.cache import data_folder
-
-_SPLIT, _AUDIT = "split.json", "audit.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Prepared:
     @property
     def split_file(self) -> Path:
         """The file that a trial's `data.split` names."""
-        return self.folder / _SPLIT
+        return self.folder / SPLIT_FILE
 
     def hashes(self) -> dict[str, str]:
         """The data's part of the protocol: hash and kind of the split, and the fingerprint of the data."""
@@ -72,7 +71,7 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
         DataError: The data cannot be used, or the folder was prepared from other data or another `config.split`.
     """
     data = _open(config)
-    if (folder / _SPLIT).exists() and (folder / _AUDIT).exists():
+    if (folder / SPLIT_FILE).exists() and (folder / AUDIT_FILE).exists():
         return _prepared_before(config, folder)
     found = audit(data, progress=progress)
     if config.split is not None:
@@ -83,8 +82,8 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
         )
     split = split.with_statistics(statistics(found, split.train))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _AUDIT).write_text(json.dumps(found.to_json()), encoding="utf-8")
-    write_split(split, folder / _SPLIT)
+    (folder / AUDIT_FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
+    write_split(split, folder / SPLIT_FILE)
     return _with_ground_truth(Prepared(data, found, split, folder))
 
 
@@ -125,7 +124,7 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
         DataError: Images were added or removed since.
     """
     data = _open(config)
-    found = Audit.from_json(json.loads((folder / _AUDIT).read_text(encoding="utf-8")))
+    found = Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
     here, then = {image.id for image in data.images}, set(found.sizes)
     if here != then:
         changed = sorted(here ^ then)
@@ -133,7 +132,7 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
             f"{data.root}: {len(changed)} images were added or removed since {folder} was prepared, such as "
             f"{changed[0]}; restore them, or start a new study"
         )
-    return Prepared(data, found, read_split(folder / _SPLIT, data), folder)
+    return Prepared(data, found, read_split(folder / SPLIT_FILE, data), folder)
 
 
 def _open(config: DataConfig) -> PairedData:

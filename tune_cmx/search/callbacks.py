@@ -10,11 +10,13 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
+from tune_cmx.old_form import TRIALS
 from tune_cmx.search.console import StudyConsole
 from tune_cmx.search.rungs import PAUSE, STOP
 from tune_cmx.search.schedulers import PromotingASHA, RecordedASHA, trial_facts
 from tune_cmx.search.study_folder import StudyFolder, mark_stopped
 from tune_cmx.state.rung_log import Decision
+from tune_cmx.state.trial_state import TRIAL_FILE
 from tune_cmx.training.run_folder import RunFolder
 
 _ASK_AGAIN_S = 2.0
@@ -88,7 +90,7 @@ class StudyCallback(tune.Callback):
         if found.decision == PAUSE:
             reason = f"waits at rung {found.rung:g}"
             run_folder.update(status="paused", reason=reason)
-            self._opened.publish(f"trials/{name}/trial.json")
+            self._opened.publish(f"{TRIALS}/{name}/{TRIAL_FILE}")
             self._console.end(name, "paused", reason)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -98,7 +100,7 @@ class StudyCallback(tune.Callback):
         found = self._decided(name)
         if found is not None and found.decision == STOP:
             mark_stopped(run_folder, found)
-            self._opened.publish(f"trials/{name}/trial.json")
+            self._opened.publish(f"{TRIALS}/{name}/{TRIAL_FILE}")
         self._opened.publish_memory()
         state = run_folder.state()
         self._console.end(name, state.status, state.reason or "")
@@ -126,4 +128,4 @@ class StudyCallback(tune.Callback):
         self._opened.refresh(run_folder)
         if not run_folder.over:
             run_folder.fail(reason)
-            self._opened.publish(f"trials/{run_folder.folder.name}/trial.json")
+            self._opened.publish(f"{TRIALS}/{run_folder.folder.name}/{TRIAL_FILE}")

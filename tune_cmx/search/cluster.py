@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tune_cmx.errors import ConfigError, StorageError
 from tune_cmx.machine import cores_here
 from tune_cmx.search.ray_start import start_ray
+from tune_cmx.state.study_state import STUDY_FILE
 from tune_cmx.storage import check_writable, is_uri
 
 _ASK_AGAIN_S = 2.0
@@ -181,7 +182,7 @@ def check_nodes(place: Path | str, data: str | None) -> None:
 
 def _missing_here(place: str, data: str | None) -> str | None:
     """What this machine does not see of a study's places."""
-    if not is_uri(place) and not (Path(place) / "study.json").is_file():
+    if not is_uri(place) and not (Path(place) / STUDY_FILE).is_file():
         return f"{place} is not there, or is another folder than the driver's"
     try:
         check_writable(place)

@@ -14,6 +14,7 @@ from ray import tune
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.prepare import Prepared, load_prepared
 from tune_cmx.errors import StorageError, TrialError, TuneCmxError
+from tune_cmx.old_form import TRIALS
 from tune_cmx.smoothing import smoothed
 from tune_cmx.storage import Mirror
 from tune_cmx.storage.cache import worker_folder
@@ -90,7 +91,7 @@ def _held_copy(facts: dict[str, Any]) -> Iterator[tuple[RunFolder, Path, Callabl
         yield RunFolder(Path(facts["run_folder"])), Path(facts["data_folder"]), lambda: None
         return
     mirror = Mirror(worker_folder(facts["storage"]), facts["storage"])
-    name = f"trials/{facts['name']}"
+    name = f"{TRIALS}/{facts['name']}"
     with _copy_of_mine(mirror.local / "locks" / facts["name"]):
         mirror.pull("data")
         mirror.pull(name)

@@ -13,7 +13,7 @@ from tune_cmx.config.parse import validate
 from tune_cmx.config.study import Study
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
-from tune_cmx.state.study_state import StudyState
+from tune_cmx.state.study_state import STUDY_FILE, StudyState
 
 if TYPE_CHECKING:
     from tune_cmx.evidence.results.study_results import Trial
@@ -45,7 +45,7 @@ def warm_started(study: Study, folders: Sequence[Path] | None, before: StudyStat
     named = list(dict.fromkeys(str(folder.resolve()) for folder in folders or []))
     kept = None if before is None else before.searcher.warm_start
     if kept is not None:
-        warm = validate(WarmStart, kept, source="study.json", lines={}, prefix="searcher.warm_start")
+        warm = validate(WarmStart, kept, source=STUDY_FILE, lines={}, prefix="searcher.warm_start")
         if named and named != list(warm.folders):
             raise ConfigError(
                 f"--warm-start: the search began with {', '.join(warm.folders)}; leave --warm-start out, or start a "

@@ -17,6 +17,7 @@ from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import inspected
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
+from tune_cmx.state.trial_state import TRIAL_FILE
 from tune_cmx.training.model_probe import build_for
 from tune_cmx.training.run_folder import RunFolder
 from tune_cmx.training.timing import TrialTimes, time_trials
@@ -154,7 +155,7 @@ def earlier_times(
     image_times: list[float] = []
     other: Counter[str] = Counter()
     for folder in folders:
-        files = sorted(folder.rglob("trial.json"))
+        files = sorted(folder.rglob(TRIAL_FILE))
         if not files:
             raise ConfigError(f"--from: {folder} holds no run folders; name a study folder, as in runs/demo")
         for file in files:
