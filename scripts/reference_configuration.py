@@ -24,10 +24,10 @@ INTRO = """# Configuration
 
 A search space is one YAML file for one question. It fixes some fields of a trial, searches others, and names the
 baseline with which every configuration is compared. `tune-cmx check FILE` finds its errors in minutes on a CPU;
-`tune-cmx plan FILE` tells what it costs. The folder `search_spaces/` holds fifteen.
+`tune-cmx plan FILE` prints its cost. The folder `search_spaces/` holds the shipped ones.
 
 Files are read strictly. An unknown key, a key that is given twice, a wrong type or a number out of range is an error
-with file and line. Numbers and truth values are those of YAML 1.2: `1e-4` is a number, and `no` is a text.
+with file and line. Numbers and booleans are those of YAML 1.2: `1e-4` is a number, and `no` is a text.
 
 In the tables below, `-` as a default means: see the meaning.
 

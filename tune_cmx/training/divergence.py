@@ -20,9 +20,10 @@ GRADIENT_NORM = 1e4
 def diverged(epoch: int, metrics: Mapping[str, float], first_loss: float, *, clipped: bool) -> Divergence | None:
     """What the training of one epoch shows.
 
-    The loss has diverged above `UNTRAINED_LOSS` and above `GROWTH` times the first epoch's loss; a first epoch above
-    `UNTRAINED_LOSS` counts as that, as it may have diverged itself. The gradient norm has diverged above
-    `GRADIENT_NORM` or where it is not finite; where it is clipped, only where it is not finite.
+    The loss has diverged above `UNTRAINED_LOSS` and above `GROWTH` times the first epoch's loss. If the first loss is
+    above `UNTRAINED_LOSS`, `UNTRAINED_LOSS` is used in its place, because the first epoch may have diverged. The
+    gradient norm has diverged above `GRADIENT_NORM` or if it is not finite. If it is clipped, it has diverged only if
+    it is not finite.
 
     Args:
         epoch: From 1.
