@@ -47,6 +47,20 @@ def counted_twice(rows: Iterable[Row], metric: str, columns: Columns) -> Row | N
     return None
 
 
+def two_values(rows: Iterable[Row], metric: str, columns: Columns) -> tuple[Row, Row] | None:
+    """Two rows without a run_id, alike in a known seed and in all but their results; None: there are none."""
+    seen: dict[object, Row] = {}
+    outcomes = columns.results - {*columns.found}
+    for row in rows:
+        if row.get("seed") is None or row.get("run_id") is not None:
+            continue
+        key = frozenset((column, value) for column, value in row.items() if column not in outcomes)
+        first = seen.setdefault(key, row)
+        if first is not row and first.get(metric) != row.get(metric):
+            return first, row
+    return None
+
+
 def _time_damage(row: Row, value: float) -> str | None:
     if value <= 0:
         return f"its time is {value}"

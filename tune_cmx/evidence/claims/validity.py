@@ -10,7 +10,7 @@ from typing import Any
 
 from tune_cmx import metrics, ties
 from tune_cmx.evidence.claims.columns import differing_columns
-from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage
+from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two_values
 from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, pair_key
@@ -54,6 +54,14 @@ def damaged_record(case: Case) -> Answer | None:
         same = "the same run, or the same configuration, seed and value"
         why = f"{_run(twice)} appears twice in the table ({same}); keep one row"
         return answer("DATA_ERROR", {"offending_arm": arm_of(twice)}, why)
+    pair = two_values(case.compared, case.metric, case.table.columns)
+    if pair is not None:
+        values = ", ".join(f"{row[case.metric]:g}" for row in pair)
+        why = (
+            f"seed {pair[0]['seed']} of {arm_of(pair[0])} has two rows with different {case.metric} ({values}); keep "
+            "one, or, if they are two runs, give each row its own `run_id`"
+        )
+        return answer("DATA_ERROR", {"offending_arm": arm_of(pair[0])}, why)
     return unequal_counts(case)
 
 

@@ -226,6 +226,30 @@ def test_which_runs_are_paired(of_a: list[Any], of_b: list[Any], keys: dict[str,
     assert ("permutation_p" in numbers) is (pairs is None)
 
 
+def test_a_seed_with_two_values_is_an_error_that_names_both() -> None:
+    rows = [*arm("a", 53.39, 60.0, 53.1, seeds=[0, 0, 1]), *arm("b", *LOW, seeds=[0, 1, 2])]
+    found = evaluate_claim(claim(), rows)
+    assert (found["verdict"], found["numbers"]) == ("DATA_ERROR", {"offending_arm": "a"})
+    assert "seed 0 of a has two rows with different mAP (53.39, 60)" in found["why"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"run_id": "x"}, {"fold": 2}, {"stages": [2]}, {"epoch": 14}, {"seed": None}],
+    ids=lambda change: next(iter(change)),
+)
+def test_two_rows_that_differ_in_more_than_their_values_are_two_runs(change: dict[str, Any]) -> None:
+    both = [
+        {"run_id": f"{name}-{place}"} if "run_id" in change else {"fold": 1, "stages": [1], "epoch": 15}
+        for name in "ab"
+        for place in range(3)
+    ]
+    rows = [*arm("a", *HIGH, seeds=[0, 0, 1]), *arm("b", *LOW, seeds=[0, 1, 2])]
+    rows = [{**row, **fields} for row, fields in zip(rows, both, strict=True)]
+    rows[1] |= change
+    assert evaluate_claim(claim(), rows)["verdict"] != "DATA_ERROR"
+
+
 def test_unknown_seeds_alone_give_no_pairs_to_match() -> None:
     found = evaluate_claim(claim(match_on=["seed"]), [*arm("a", *HIGH), *arm("b", *LOW)])
     assert (found["verdict"], found["numbers"]["n_per_arm"]) == ("INSUFFICIENT_REPLICATION", 0)
