@@ -9,7 +9,7 @@ from typing import Any
 from reference_tables import fields_table, table
 
 from tune_cmx.cli.claims import answer_case, read_cases
-from tune_cmx.config.declared_claims import Claim
+from tune_cmx.config.claims.declared import Claim
 from tune_cmx.evidence.claims.form import NEEDS
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "reference" / "examples" / "claims.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from reference_tables import allowed_text, fields_table, inner_model, table
 
-from tune_cmx.config.declared_claims import Claim
+from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.domains import Choice, Integer, LogUniform, Uniform
 from tune_cmx.config.early_stopping import EarlyStopping
 from tune_cmx.config.names import fusion_title

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from tune_cmx.config.declared_claims import Claim
+from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.study import read_study
 from tune_cmx.evidence.claims.form import KEYS, NEEDS
 

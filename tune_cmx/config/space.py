@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from tune_cmx.config.declared_claims import Claim
+from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.early_stopping import EarlyStopping
 from tune_cmx.config.searchers import SEARCHERS, GridSearcher, Searcher, read_searcher
 from tune_cmx.config.section import Section, Unit, as_tuple
