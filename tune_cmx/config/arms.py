@@ -60,7 +60,7 @@ class Arms(Mapping[str, Arm]):
 
     def _named(self, values: Mapping[str, Any], config: TrialConfig) -> Arm:
         """An arm whose id and label no other has; the hash of its values tells ids apart where their text does not."""
-        name = _slug(settings_text(values))
+        name = arm_id(values)
         if name in self._by_id:
             mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:6]
             name = f"{name[:52]}-{mark}"
@@ -95,6 +95,11 @@ def _setting(value: Any) -> str:
         )
         return " ".join(text for text in (str(value.get("kind", "")), inner) if text)
     return "+".join(map(_setting, value)) if isinstance(value, list | tuple) else value_text(value)
+
+
+def arm_id(values: Mapping[str, Any]) -> str:
+    """The id of an arm, unless another has it already: the last part of each searched path, then its value."""
+    return _slug(settings_text(values))
 
 
 def _slug(text: str) -> str:

@@ -209,10 +209,15 @@ def refuse_outside(domains: Domains, values: Mapping[str, Any], place: str) -> N
             continue
         if path not in values:
             raise ConfigError(f"{place}: {path} is missing")
-        value, ends = values[path], domain.ends
-        inside = _key(value) in {_key(item) for item in ends} if isinstance(domain, Choice) else _between(value, *ends)
-        if not inside:
-            raise ConfigError(f"{place}: {path} is {value}; the search has {list(ends)}")
+        if not inside(domain, values[path]):
+            raise ConfigError(f"{place}: {path} is {values[path]}; the search has {list(domain.ends)}")
+
+
+def inside(domain: Domain, value: Any) -> bool:
+    """Whether a value is one of the choices, or lies in the range."""
+    if isinstance(domain, Choice):
+        return _key(value) in {_key(item) for item in domain.choice}
+    return _between(value, *domain.ends)
 
 
 def _between(value: Any, low: float, high: float) -> bool:

@@ -208,13 +208,15 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
 
 
 def place_of(key: str, source: str, lines: Lines) -> str:
-    """`file:line: key`, with the line of the key, or of the nearest key above it that the file has."""
+    """`file:line: key`, with the line of the key, or of the nearest key above it that the file has. An entry of a list
+    is shown by its number, counted from 1: `claims[1].metric`."""
+    shown = re.sub(r"\.(\d+)(?=\.|$)", lambda found: f"[{int(found[1]) + 1}]", key)
     parts = key.split(".") if key else []
     for end in range(len(parts), 0, -1):
         line = lines.get(".".join(parts[:end]))
         if line is not None:
-            return f"{source}:{line}: {key}"
-    return f"{source}: {key}" if key else source
+            return f"{source}:{line}: {shown}"
+    return f"{source}: {shown}" if key else source
 
 
 def _known_keys(model: type[BaseModel], parts: list[str]) -> list[str]:

@@ -5,7 +5,6 @@ started again draws the same ones. Those of a later phase, or of a searcher that
 """
 
 import copy
-import fnmatch
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_text
+from tune_cmx.config.claims.named import PossibleArms, named, side_text
 from tune_cmx.config.domains import Domains, extremes
 from tune_cmx.config.names import value_text
-from tune_cmx.config.parse import Lines, dump, flatten, load_mapping, parse_trial, place_of, validate
+from tune_cmx.config.parse import Lines, load_mapping, parse_trial, place_of, validate
 from tune_cmx.config.paths import below, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
 from tune_cmx.config.searchers import DrawnSearcher
@@ -31,7 +31,6 @@ from tune_cmx.config.study_rules import (
 )
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
-from tune_cmx.registry import suggestion
 
 CONFIRM_SEED_OFFSET = 1000
 """Confirmation seeds start this far above the search's, so that no finalist is judged on the run that chose it."""
@@ -121,42 +120,31 @@ class Study:
         return _config(self.fixed, given, self.file.seed, self.source, lines)
 
     def claimed(self) -> tuple[str, ...]:
-        """Arms that the claims name. They are always confirmed.
+        """Arms that the claims name, as far as they are known. They are always confirmed."""
+        found: list[str] = []
+        for claim in self.file.claims:
+            if claim.kind == "best":
+                found += self.searched
+            found += [name for side in (claim.treatment, claim.baseline) for name in named(side, self.arms)]
+        return tuple(name for name in dict.fromkeys(found) if name != BASELINE)
+
+    def refuse_unmatched_claims(self) -> None:
+        """Refuse claims that no configuration matches, and none that the search can add will.
 
         Raises:
-            ConfigError: A claim names no arm of the study, and the search adds none.
+            ConfigError: Names each such claim, and what the study has.
         """
-        named: list[str] = []
-        for number, claim in enumerate(self.file.claims):
-            if claim.kind == "best":
-                named += self.searched
-            for side in (claim.treatment, claim.baseline):
-                found = self._matching(side)
-                if side is not None and not found and not self.grows:
-                    place = place_of(f"claims.{number}", self.source, self.lines)
-                    raise ConfigError(f"{place}: no configuration of the study matches {side}.{self._misnamed(side)}")
-                named += found
-        return tuple(name for name in dict.fromkeys(named) if name != BASELINE)
-
-    def _misnamed(self, side: Any) -> str:
-        """The first field of a claim's side that no configuration has, and the nearest that one has; or nothing."""
-        known = {"arm", "best_of", *(path for arm in self.arms.values() for path in _fields(arm))}
-        unknown = [path for path in side if path not in known] if isinstance(side, Mapping) else []
-        return f" There is no field '{unknown[0]}'.{suggestion(unknown[0], known)}" if unknown else ""
-
-    def _matching(self, side: Any) -> list[str]:
-        if side == BASELINE:
-            return [BASELINE]
-        if not isinstance(side, Mapping):
-            return []
-        if set(side) == {"best_of"}:
-            return [name for name in self.searched if fnmatch.fnmatch(name, str(side["best_of"]))]
-
-        def fits(arm: Arm) -> bool:
-            fields = {"arm": arm.id, **_fields(arm)}
-            return all(path in fields and fields[path] == value for path, value in side.items())
-
-        return [name for name, arm in self.arms.items() if fits(arm)]
+        added = [(phase.domains, phase.fixed) for phase in self.phases] if self.grows else []
+        possible = PossibleArms(self.arms, added, self.config)
+        unmatched = [
+            f"{place_of(f'claims.{number}.{side}', self.source, self.lines)}: no configuration of the study matches "
+            f"{side_text(given)}.{possible.why_not(given)}"
+            for number, claim in enumerate(self.file.claims)
+            for side, given in (("treatment", claim.treatment), ("baseline", claim.baseline))
+            if given is not None and not possible.can_match(given)
+        ]
+        if unmatched:
+            raise ConfigError("\n".join(unmatched))
 
     def range_ends(self) -> list[tuple[str, TrialConfig]]:
         """Each searched range at its ends and each choice in turn, unless the arms contain them all."""
@@ -245,18 +233,13 @@ def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = Non
         raise ConfigError(
             f"{source}: every configuration that the search draws is the baseline itself; there is nothing to compare"
         )
-    study.claimed()
+    study.refuse_unmatched_claims()
     refuse_unknown_allowance(file.allow_differences, arms, source, lines)
     for place, config in study.range_ends():
         refuse_unfair(Arm(place, place, {}, config), study.baseline, study.allowed(), source)
     refuse_unequal_epochs(file.early_stopping, study.lengths(), source, lines)
     refuse_idle_numbers(file, study.trials_planned(), study.lengths(), source, lines)
     return study
-
-
-def _fields(arm: Arm) -> dict[str, Any]:
-    """The fields that a claim can name, by dotted path."""
-    return {**flatten(dump(arm.config)), **arm.values}
 
 
 def _question(path: Path) -> str:

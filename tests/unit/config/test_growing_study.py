@@ -24,6 +24,7 @@ TWO_PHASES: dict[str, Any] = {
         {"name": "thresholds", "search": {THRESHOLD: {"choice": [0.3, 0.5, 0.7]}}},
     ]
 }
+FRM_FFM = {"model.fusion": {"kind": "frm_ffm"}}
 Reader = Callable[..., Study]
 
 
@@ -103,7 +104,7 @@ def test_the_ends_of_later_phases_are_built_before_the_start(read: Reader) -> No
         ),
         (
             {"phases": [{**TWO_PHASES["phases"][0], "keep": 40}, TWO_PHASES["phases"][1]]},
-            r":\d+: phases\.0\.keep: phase stages has only \d+ trials; got 40",
+            r":\d+: phases\[1\]\.keep: phase stages has only \d+ trials; got 40",
         ),
     ],
 )
@@ -165,3 +166,60 @@ def test_less_than_two_epochs_of_grace_are_refused(read: Reader) -> None:
 def test_more_trials_than_the_space_has_are_refused(read: Reader) -> None:
     with pytest.raises(ConfigError, match="the space has only 8 different trials; got 9"):
         read(fixed=FIXED, search=CONDITIONAL, searcher={"kind": "tpe", "trials": 9})
+
+
+def claim(**treatment: Any) -> dict[str, Any]:
+    return {"kind": "superiority", "metric": "test/mAP", "treatment": treatment, "baseline": BASELINE}
+
+
+TPE = {"kind": "tpe", "trials": 5}
+RATES = {**CONDITIONAL, "schedule.lr": {"loguniform": [0.001, 0.1]}}
+
+
+@pytest.mark.parametrize(
+    ("treatment", "said"),
+    [
+        (
+            {"best_of": "cssa*"},
+            r"ids of the study are kind-cssa-stages-1-.*-lr-NUMBER, .* Did you mean best_of: '\*cssa",
+        ),
+        ({"best_of": "kind-cssa-*-lr-high"}, "The ids of the study are"),
+        ({"arm": "kind-cssa"}, "The ids of the study are"),
+        (
+            {KIND: "gaff"},
+            r"matches model\.fusion\.kind: gaff\. model\.fusion\.kind: the study has frm_ffm, cssa, se_ga",
+        ),
+        ({"schedule.lr": 0.5}, r"schedule\.lr: the study has numbers from 0\.001 to 0\.1; got 0\.5"),
+        ({"schedule.epochs": 99}, r"schedule\.epochs: the study has 15; got 99"),
+        ({KIND: "se_gated", THRESHOLD: 0.3}, "No configuration has all of these at once"),
+        ({"model.fusion.knd": "cssa"}, r"no field 'model\.fusion\.knd'\. Did you mean 'model\.fusion\.kind'"),
+    ],
+)
+def test_a_claim_that_no_trial_of_tpe_can_match_is_refused(treatment: dict[str, Any], said: str, read: Reader) -> None:
+    keys = {"fixed": FIXED, "search": RATES, "searcher": TPE, "baseline": {**FRM_FFM, "schedule.lr": 0.02}}
+    with pytest.raises(ConfigError, match=said) as caught:
+        read(**keys, claims=[claim(**{KIND: "cssa"}), claim(**treatment)])
+    assert "claims[2].treatment: no configuration" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    [
+        {"best_of": "*cssa*"},
+        {"best_of": "kind-cssa-stages-[14]-*-lr-0.0?"},
+        {"best_of": "*lr-0.01*"},
+        {"arm": "kind-cssa-stages-4-switching-threshold-0.5-lr-0.02"},
+        {KIND: "se_gated", REDUCTION: 8},
+        {"schedule.lr": 0.02, "schedule.epochs": 15},
+        {KIND: "frm_ffm"},
+    ],
+)
+def test_a_claim_that_a_trial_of_tpe_can_match_is_kept(treatment: dict[str, Any], read: Reader) -> None:
+    keys = {"fixed": FIXED, "search": RATES, "searcher": TPE, "baseline": {**FRM_FFM, "schedule.lr": 0.02}}
+    assert read(**keys, claims=[claim(**treatment)]).file.claims
+
+
+def test_a_claim_that_no_phase_can_match_is_refused(read: Reader) -> None:
+    assert read(**TWO_PHASES, claims=[claim(**{STAGES: [2], THRESHOLD: 0.7}), claim(best_of="*threshold-0.7")])
+    with pytest.raises(ConfigError, match=r"switching_threshold: the study has 0\.5, 0\.3, 0\.7; got 0\.9"):
+        read(**TWO_PHASES, claims=[claim(**{THRESHOLD: 0.9})])

@@ -30,7 +30,7 @@ def read(searcher: Any) -> Searcher:
         ({"kind": "tpa"}, "searcher.kind: unknown searcher 'tpa'. Known: grid, random, tpe. Did you mean 'tpe'?"),
         ({"kind": 3}, "searcher.kind: unknown searcher 3. Known: grid, random, tpe."),
         (3, "searcher: needs a mapping, as in {kind: grid}; got 3"),
-        ({"kind": "tpe", "trials": 2, "priors": [{"value": 1.0}]}, "searcher.priors.0.values: is missing"),
+        ({"kind": "tpe", "trials": 2, "priors": [{"value": 1.0}]}, "searcher.priors[1].values: is missing"),
     ],
 )
 def test_a_key_that_a_searcher_does_not_take_is_refused_with_the_one_that_does(searcher: Any, said: str) -> None:

@@ -130,7 +130,7 @@ def test_a_renamed_key_is_an_error_that_names_the_new_one(tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as found:
         read_study(path)
     assert str(found.value).splitlines() == [
-        f"{path}:6: claims.0.control: this key is now called 'baseline'; rename it",
+        f"{path}:6: claims[1].control: this key is now called 'baseline'; rename it",
         f"{path}:4: control: this key is now called 'baseline'; rename it",
     ]
 
@@ -138,5 +138,5 @@ def test_a_renamed_key_is_an_error_that_names_the_new_one(tmp_path: Path) -> Non
 def test_the_old_word_for_a_side_of_a_claim_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(RENAMED_SPACE.replace("control: {", "baseline: {").replace("control: c", "baseline: c"))
-    with pytest.raises(ConfigError, match=r"a\.yaml:6: claims\.0\.baseline: 'control' is now called 'baseline'"):
+    with pytest.raises(ConfigError, match=r"a\.yaml:6: claims\[1\]\.baseline: 'control' is now called 'baseline'"):
         read_study(path)

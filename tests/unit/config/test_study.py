@@ -284,7 +284,7 @@ def test_best_is_a_claim_on_every_arm(read: Reader) -> None:
     ],
 )
 def test_a_claim_that_matches_no_arm_is_refused(treatment: Any, read: Reader) -> None:
-    with pytest.raises(ConfigError, match=r":\d+: claims\.1: no configuration of the study matches"):
+    with pytest.raises(ConfigError, match=r":\d+: claims\[2\]\.treatment: no configuration of the study matches"):
         read(claims=[claim({"arm": "stages-1"}), claim(treatment)])
 
 

@@ -30,7 +30,9 @@ class Claim(Section):
     """The sentence, for the report. Default: made of the other keys."""
     treatment: Any = None
     """The configurations that the claim is about: `baseline`, field: value pairs, or `{best_of: PATTERN}`, the best of
-    the search whose id matches the pattern."""
+    the search whose id matches the pattern. An id is made of the searched values, in the order of the file: the last
+    part of each path, then its value, as in `kind-cssa-stages-3+4-switching-threshold-0.5`. It is also the name of
+    the run folders. In a pattern, `*` stands for any letters: `{best_of: "kind-cssa-*"}`."""
     baseline: Any = None
     """What they are compared with: `baseline`, or field: value pairs. Not for `best` and `value`."""
     among: Any = None
