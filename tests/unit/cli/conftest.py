@@ -23,6 +23,7 @@ search: {{model.fusion: {{choice: [{{kind: add}}]}}}}
 baseline: {{model.fusion: {{kind: frm_ffm}}}}
 early_stopping: {{kind: none}}
 """
+TINY = ("--set", f"model={MODEL}", "--set", "schedule={epochs: 1, batch_size: 2}", "--device", "cpu")
 Run = Callable[..., tuple[int, str, str]]
 Refusal = Callable[..., str]
 
@@ -64,9 +65,23 @@ def refusal(run: Run) -> Refusal:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Twelve RGB + thermal frames in three sequences."""
+    """Twelve RGB + thermal images in three sequences."""
+    return write_images(tmp_path / "frames")
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of one epoch on the same images, trained once for all tests of a file."""
+    folder = tmp_path_factory.mktemp("earlier")
+    root = write_images(folder / "frames")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["train", "--data", str(root), "--output-dir", str(folder / "runs"), *TINY])
+    return folder / "runs"
+
+
+def write_images(root: Path) -> Path:
+    """Always the same ones."""
     ids = [f"f{number:02d}" for number in range(12)]
-    root = tmp_path / "frames"
     for name in ("rgb", "thermal", "labels"):
         (root / name).mkdir(parents=True)
     for number, id in enumerate(ids):
@@ -90,4 +105,4 @@ def space(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny() -> tuple[str, ...]:
     """Flags of a training run of one epoch that takes a second."""
-    return ("--set", f"model={MODEL}", "--set", "schedule={epochs: 1, batch_size: 2}", "--device", "cpu")
+    return TINY

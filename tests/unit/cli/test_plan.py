@@ -19,10 +19,9 @@ def test_the_example_is_in_the_help(run: "Run") -> None:
 
 
 def test_a_plan_by_earlier_records_says_trials_epochs_hours_and_disk(
-    run: "Run", data: Path, space: Path, tiny: tuple[str, ...], tmp_path: Path
+    run: "Run", data: Path, space: Path, earlier: Path, tmp_path: Path
 ) -> None:
-    assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
-    flags = ("--data", data, "--from", tmp_path / "earlier")
+    flags = ("--data", data, "--from", earlier)
     code, output, error = run("plan", space, *flags, "--gpus", 0, "--max-concurrent", 1)
     assert (code, error) == (0, "")
     table = " ".join(output.split())
@@ -39,22 +38,18 @@ def test_a_plan_by_earlier_records_says_trials_epochs_hours_and_disk(
     assert not (tmp_path / "runs").exists(), "nothing is begun"
 
 
-def test_records_of_the_cpu_say_nothing_of_gpus(
-    run: "Run", refusal: "Refusal", data: Path, space: Path, tiny: tuple[str, ...], tmp_path: Path
-) -> None:
-    assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
-    said = refusal("plan", space, "--data", data, "--from", tmp_path / "earlier", "--gpus", 2, "--no-probe")
+def test_records_of_the_cpu_say_nothing_of_gpus(refusal: "Refusal", data: Path, space: Path, earlier: Path) -> None:
+    said = refusal("plan", space, "--data", data, "--from", earlier, "--gpus", 2, "--no-probe")
     why = "no trial of --from says how long an epoch takes: 1 (another device)"
     assert said == f"--no-probe: {why}; name one with --from, or leave --no-probe out"
 
 
 def test_a_probe_in_place_of_records_says_why_they_do_not_count(
-    run: "Run", data: Path, space: Path, tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: "Run", data: Path, space: Path, earlier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("train", "--data", data, "--output-dir", tmp_path / "earlier", *tiny)[0] == 0
     probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], image_s=0.1, source="a probe")
     monkeypatch.setattr("tune_cmx.search.planning.costs.probed_times", lambda *_, **__: probed)
-    flags = ("--data", data, "--from", tmp_path / "earlier", "--gpus", 0, "--set", "compute.precision=fp32")
+    flags = ("--data", data, "--from", earlier, "--gpus", 0, "--set", "compute.precision=fp32")
     code, output, _ = run("plan", space, *flags)
     assert code == 0
     said = "--from: no trial says how long an epoch takes: 1 (computed in another way). A probe measures it instead."
