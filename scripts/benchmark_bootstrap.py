@@ -1,4 +1,4 @@
-"""What the interval of the data costs: a paired bootstrap of two arms on simulated detections.
+"""What the test-set bootstrap interval costs: a paired bootstrap of two arms on simulated detections.
 
 python scripts/benchmark_bootstrap.py --images 2000 --resamples 1000
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_cmx.evaluation import coco_truth, to_detections
-from tune_cmx.evidence.statistics.bootstrap import DataInterval, paired_bootstrap
+from tune_cmx.evidence.statistics.bootstrap import BootstrapInterval, paired_bootstrap
 from tune_cmx.evidence.statistics.coco_matches import Matched, match
 
 WIDTH_PX, HEIGHT_PX = 640, 512
@@ -99,7 +99,7 @@ def main() -> None:
     print(f"{HEADER}\n| {' | '.join(cells)} |")
 
 
-def _shown(found: DataInterval) -> str:
+def _shown(found: BootstrapInterval) -> str:
     ends = "no interval" if found.ci95 is None else f"{found.ci95[0]:.2f} to {found.ci95[1]:.2f}"
     return f"{found.difference:+.2f} ({ends})"
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tune_cmx.evidence.report.first_screen.answer import answer_text
 from tune_cmx.evidence.report.first_screen.configurations import configurations_section, unranked_configurations
-from tune_cmx.evidence.report.first_screen.detectable import detectable_section
+from tune_cmx.evidence.report.first_screen.detectable_section import detectable_section
 from tune_cmx.evidence.report.first_screen.facts import facts_line
 from tune_cmx.evidence.report.first_screen.next_step import next_section
 from tune_cmx.evidence.report.first_screen.nothing_learnt import causes_section
@@ -15,6 +15,7 @@ from tune_cmx.evidence.report.html import html_text
 from tune_cmx.evidence.report.imported import imported_page, is_imported
 from tune_cmx.evidence.report.latex import latex_tables
 from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.report.sections.bootstrap_interval import bootstrap_interval_section
 from tune_cmx.evidence.report.sections.by_class import by_class_section
 from tune_cmx.evidence.report.sections.by_factor import factors_section
 from tune_cmx.evidence.report.sections.cost import cost_section
@@ -27,7 +28,6 @@ from tune_cmx.evidence.report.sections.run_details import confirmation_section, 
 from tune_cmx.evidence.report.sections.search_phases import phases_section
 from tune_cmx.evidence.report.sections.search_trials import search_section
 from tune_cmx.evidence.report.sections.selected import selected_section
-from tune_cmx.evidence.report.sections.test_set_interval import test_set_interval_section
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.report.warnings.warning import Warning
@@ -128,7 +128,7 @@ def _first_screen(
 
 def _results(page: Page, study: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
     selected_section(page, study, arms)
-    test_set_interval_section(page, study)
+    bootstrap_interval_section(page, study)
     factors_section(page, study, arms, place)
     by_class_section(page, study, arms)
     sizes_section(page, study, arms)

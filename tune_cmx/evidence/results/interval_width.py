@@ -19,7 +19,7 @@ def seeds_planned(study: StudyResults) -> int | None:
     return given or len(planned) or None
 
 
-def precision_words(study: StudyResults, arms: pd.DataFrame) -> str | None:
+def width_words(study: StudyResults, arms: pd.DataFrame) -> str | None:
     """How the number of seeds was fixed; None where it was given.
 
     Args:
@@ -46,10 +46,10 @@ def precision_words(study: StudyResults, arms: pd.DataFrame) -> str | None:
     reached = _widest(arms)
     if reached is not None:
         words += f" The widest interval in the table is ± {number(reached)}."
-    return " ".join([words, *precision_missed(study)])
+    return " ".join([words, *width_missed(study)])
 
 
-def precision_missed(study: StudyResults) -> list[str]:
+def width_missed(study: StudyResults) -> list[str]:
     """A sentence where the maximum of seeds, or failed runs, left the interval wider than wanted."""
     half_width, fixed = _wanted_width(study), study.state.two_stage
     if half_width is None or fixed is None:

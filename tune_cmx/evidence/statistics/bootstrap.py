@@ -1,4 +1,4 @@
-"""The interval of the data: mAP and its differences on images drawn again, with the runs held fixed."""
+"""The test-set bootstrap interval: mAP and its differences on images drawn again, with the runs held fixed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
-class DataInterval:
+class BootstrapInterval:
     """A difference of two arms' means over their runs, in points."""
 
     difference: float
@@ -89,7 +89,7 @@ def paired_bootstrap(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, DataInterval]:
+) -> dict[str, BootstrapInterval]:
     """Each arm's difference from the baseline, with the percentile interval over resamples of the images.
 
     A resample is the same for every run of every arm. In it, an arm's value is the mean over its runs, so that the
@@ -116,12 +116,12 @@ def paired_bootstrap(
     return {arm: _interval(values - means[baseline], unit, units) for arm, values in means.items() if arm != baseline}
 
 
-def _interval(differences: NDArray[np.float64], unit: Literal["images", "sequences"], units: int) -> DataInterval:
+def _interval(differences: NDArray[np.float64], unit: Literal["images", "sequences"], units: int) -> BootstrapInterval:
     again = differences[1:]
     known = again[~np.isnan(again)]
     low, high = np.percentile(known, [2.5, 97.5]).tolist() if len(known) else (np.nan, np.nan)
     ci95 = (low, high) if len(known) else None
-    return DataInterval(float(differences[0]), ci95, unit, units, len(again), len(again) - len(known))
+    return BootstrapInterval(float(differences[0]), ci95, unit, units, len(again), len(again) - len(known))
 
 
 def _units(images: int, sequences: Sequence[str] | None) -> tuple[NDArray[np.intp], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tune_cmx.evidence.report.first_screen.detectable import detectable_section
+from tune_cmx.evidence.report.first_screen.detectable_section import detectable_section
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study

@@ -10,7 +10,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.plots import plot_arms
 from tune_cmx.evidence.results.floor import Learning
-from tune_cmx.evidence.results.interval_width import precision_words
+from tune_cmx.evidence.results.interval_width import width_words
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import UNKNOWN, count, interval, number, p_value, sentence, signed
 
@@ -34,9 +34,9 @@ def configurations_section(page: Page, study: StudyResults, arms: pd.DataFrame, 
         page.image(
             PLOT, "Differences from the baseline. Bars: 95 % intervals over seeds. Filled: SUPPORTED or CONTRADICTED."
         )
-    precision = precision_words(study, arms)
-    if precision:
-        page.paragraph(precision)
+    width = width_words(study, arms)
+    if width:
+        page.paragraph(width)
 
 
 def unranked_configurations(page: Page, study: StudyResults, arms: pd.DataFrame, learning: Learning) -> None:
@@ -56,9 +56,9 @@ def unranked_configurations(page: Page, study: StudyResults, arms: pd.DataFrame,
         "The 95 % intervals of the means take one standard deviation from all configurations. Names give the order."
     )
     page.table(["configuration", "mean ± sd", "n", "95 % interval of the mean"], rows)
-    precision = precision_words(study, arms)
-    if precision:
-        page.paragraph(precision)
+    width = width_words(study, arms)
+    if width:
+        page.paragraph(width)
 
 
 def _how(study: StudyResults, arms: pd.DataFrame) -> str:

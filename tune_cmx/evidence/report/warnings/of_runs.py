@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
-from tune_cmx.evidence.results.interval_width import precision_missed, seeds_planned
+from tune_cmx.evidence.results.interval_width import seeds_planned, width_missed
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_claims import resume_command
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
@@ -46,9 +46,9 @@ def _replication(study: StudyResults) -> Iterator[Warning]:
     if short:
         fact = f"Fewer confirmation runs than the {wanted} planned: {listed(short)}"
         yield Warning("replication", Severity.UNDECIDED, fact, RESUME)
-    for missed in precision_missed(study):
+    for missed in width_missed(study):
         advice = "Read the interval that was reached, or raise `confirm.max_seeds` in a new study"
-        yield Warning("precision", Severity.UNDECIDED, missed, advice)
+        yield Warning("interval width", Severity.UNDECIDED, missed, advice)
 
 
 def _missing(study: StudyResults) -> Iterator[Warning]:

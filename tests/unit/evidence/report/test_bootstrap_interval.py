@@ -1,4 +1,4 @@
-"""The report's section on the interval of the data: what stands in it, and what it says where something is missing."""
+"""The report's section on the test-set bootstrap interval: what stands in it, and what it says where something is missing."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from tune_cmx.evaluation import coco_truth, evaluate, to_detections
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.test_set_interval import test_set_interval_section as interval_section
+from tune_cmx.evidence.report.sections.bootstrap_interval import bootstrap_interval_section as interval_section
 from tune_cmx.evidence.results.reading import read_study
 
 FRAMES = 24

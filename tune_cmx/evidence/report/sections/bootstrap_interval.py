@@ -12,7 +12,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, left_out, stored_detections, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.statistics.bootstrap import FEWEST_UNITS, DataInterval, paired_bootstrap, resampled
+from tune_cmx.evidence.statistics.bootstrap import FEWEST_UNITS, BootstrapInterval, paired_bootstrap, resampled
 from tune_cmx.evidence.statistics.coco_matches import Matched, match
 from tune_cmx.evidence.wording import count, interval, number, signed
 
@@ -21,7 +21,7 @@ LARGEST_GAP = 1.0
 hundredth of a pixel, which changes a match here and there. A larger gap means that the boxes are others."""
 
 
-def test_set_interval_section(page: Page, study: StudyResults) -> None:
+def bootstrap_interval_section(page: Page, study: StudyResults) -> None:
     """The difference of each configuration from the baseline with its interval; one sentence where there is none."""
     if not study.confirmed:
         return
@@ -48,7 +48,7 @@ def test_set_interval_section(page: Page, study: StudyResults) -> None:
         page.bullets(missing)
 
 
-def _table(page: Page, study: StudyResults, runs: Mapping[str, int], found: Mapping[str, DataInterval]) -> None:
+def _table(page: Page, study: StudyResults, runs: Mapping[str, int], found: Mapping[str, BootstrapInterval]) -> None:
     rows = [
         [study.label(arm), str(runs[arm]), signed(one.difference), interval(one.ci95)]
         for arm, one in sorted(found.items(), key=lambda entry: ties.key(-entry[1].difference))
@@ -62,7 +62,7 @@ def _table(page: Page, study: StudyResults, runs: Mapping[str, int], found: Mapp
     page.table(["configuration", "n", "difference", "95 % interval over images"], rows)
 
 
-def _how(study: StudyResults, one: DataInterval) -> str:
+def _how(study: StudyResults, one: BootstrapInterval) -> str:
     """How the images were drawn."""
     split, _, metric = study.primary_metric.partition("/")
     words = (
