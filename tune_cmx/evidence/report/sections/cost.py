@@ -166,8 +166,10 @@ def _hours(page: Page, study: StudyResults) -> None:
 
 
 def _hours_words(study: StudyResults, whole: Bill, grids: Sequence[Bill], unit: str) -> str:
-    kind = study.state.searcher.kind or "grid"
-    whole_grid = kind == "grid" and not has_phases(study)
+    kind = study.state.searcher.kind
+    searcher = SEARCHERS.get(kind or "")
+    exhaustive = searcher is not None and searcher.exhaustive
+    whole_grid = exhaustive and not has_phases(study)
     grid = "the exhaustive grid" if whole_grid else "every configuration that was drawn"
     words = []
     if grids:
@@ -179,8 +181,10 @@ def _hours_words(study: StudyResults, whole: Bill, grids: Sequence[Bill], unit: 
         )
     else:
         words.append("The cost of every configuration in full is unknown, because schedules are not recorded.")
-    if kind != "grid":
-        name = SEARCHERS[kind].title if kind in SEARCHERS else kind
+    if kind is None:
+        words.append("The searcher is not recorded; configurations that were not drawn are not counted.")
+    elif not exhaustive:
+        name = kind if searcher is None else searcher.title
         words.append(f"A {name} search has no grid; configurations that it did not draw are not counted.")
     if unit == "CPU-hours":
         words.append("CPU-hours count one process, whatever its threads; they do not predict GPU-hours.")

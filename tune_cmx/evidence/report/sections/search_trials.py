@@ -114,13 +114,15 @@ def _prior_words(prior: Mapping[str, Any]) -> str:
 
 def _stopping_words(stopping: EarlyStoppingState) -> list[str]:
     """Sentences on early stopping."""
-    kind = stopping.kind or "none"
+    kind = stopping.kind
     if kind == "none":
         return ["No early stopping."]
+    if kind is None:
+        return ["Early stopping: unknown."]
     points = stopping.rungs
-    metric, clock = title(stopping.metric or "val/mAP"), stopping.compare_at or "epoch"
+    metric, clock = title(stopping.metric or "unknown"), stopping.compare_at or "unknown"
     factor, brackets = value_text(stopping.reduction_factor or "unknown"), stopping.brackets or 1
-    variant = stopping.variant or "stop"
+    variant = stopping.variant or "unknown"
     later = points[1:brackets]
     begins = f", the later ones from rung {listed(value_text(point) for point in later)} on" if later else ""
     dealt = f", {brackets} brackets{begins}" if brackets > 1 else ""
@@ -128,7 +130,7 @@ def _stopping_words(stopping: EarlyStoppingState) -> list[str]:
     how = f"{kind.upper()} on {metric} at equal {clock}, reduction factor {factor}, rungs {rungs}{dealt}"
     return [
         f"Early stopping: {how}.",
-        *([VARIANTS[variant].format(factor=factor)] if variant in VARIANTS else []),
+        VARIANTS[variant].format(factor=factor) if variant in VARIANTS else f"Variant: {variant}.",
     ]
 
 
