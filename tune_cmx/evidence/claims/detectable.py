@@ -119,11 +119,6 @@ def _list(n: int, smallest: Callable[[int], float], sides: Sides, *, new: bool =
     return found
 
 
-def detectable_words(found: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """A list of `detectable` as a sentence without its full stop; empty where there is none."""
-    return _words(found, "can detect a true difference of", metric, "80 % power") if found else ""
-
-
 def _words(found: Sequence[Mapping[str, Any]], can: str, metric: str, power: str) -> str:
     """`3 seeds can detect a true difference of 1.31 mAP points (80 % power, p 0.05), 6 seeds 0.77 (12.0 GPU-hours)`."""
     parts = []

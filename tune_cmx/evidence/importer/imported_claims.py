@@ -22,9 +22,7 @@ from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.metrics import METRICS, SPLITS, scored
 
 _SIDES = ("treatment", "baseline")
-_FILTERS = (*_SIDES, "with", "without")
-_FIELD_LISTS = ("factor", "match_on", "among", "over", "strata", "metrics")
-_BY_METRIC = ("direction", "margin")
+_FIELD_LISTS = ("factor", "match_on", "among")
 
 
 def imported_rows(study: StudyResults) -> list[Row]:
@@ -109,16 +107,10 @@ def _translated(claim: Mapping[str, Any], names: Names) -> dict[str, Any]:
         if key == "metric":
             prefix, slash, metric = str(value).rpartition("/")
             asked[key] = f"{prefix}{slash}{names.of(metric)}"
-        elif key in _FILTERS and isinstance(value, Mapping):
+        elif key in _SIDES and isinstance(value, Mapping):
             asked[key] = _condition(value, names)
         elif key in _FIELD_LISTS and isinstance(value, str | list):
             asked[key] = names.of(value) if isinstance(value, str) else [names.of(str(field)) for field in value]
-        elif key in _BY_METRIC and isinstance(value, Mapping):
-            asked[key] = {names.of(str(metric)): entry for metric, entry in value.items()}
-        elif key == "claim" and isinstance(value, Mapping):
-            asked[key] = _translated(in_current_words(value), names)
-        elif key == "claims" and isinstance(value, list):
-            asked[key] = [_translated(in_current_words(part), names) for part in value if isinstance(part, Mapping)]
     return asked
 
 

@@ -1,4 +1,4 @@
-"""The report's section on the test-set bootstrap interval: what stands in it, and what it says where something is missing."""
+"""The report's section on the test-set bootstrap interval, also where something is missing."""
 
 import gzip
 import json

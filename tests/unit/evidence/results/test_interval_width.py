@@ -1,4 +1,4 @@
-"""Confirmation by precision: intervals and p by Stein's two-stage rule, and what the report says of the number."""
+"""Confirmation by interval width: intervals and p by Stein's two-stage rule, and what the report says of the number."""
 
 from __future__ import annotations
 

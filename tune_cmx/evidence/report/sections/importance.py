@@ -50,8 +50,6 @@ class Importance:
     """Of the importance of all factors, 0..1."""
     chance: float
     """The share of choices of the upper trials in which it scores as high or higher, 0..1."""
-    chance_reach: float
-    """What 95 % of the choices stay below, in the unit of `share`."""
     choices: int
     """How many were scored: all there are, or `SHUFFLES`."""
 
@@ -104,7 +102,6 @@ def importances(study: StudyResults, point: CommonPoint, varied: Sequence[Factor
             len({repr(setting[factor.path]) for setting in settings if factor.path in setting}),
             own[factor.path] / whole,
             sum(ties.at_least(other[factor.path], own[factor.path], size=whole) for other in others) / len(others),
-            sorted(other[factor.path] for other in others)[int(0.95 * len(others))] / whole,
             len(others),
         )
         for factor in varied
