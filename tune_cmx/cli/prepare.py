@@ -47,7 +47,7 @@ def prepare_data(config: DataConfig, folder: Path) -> "Prepared":
         parts += f"; in no part: {count(left_out['images'], 'image')} with {count(left_out['boxes'], 'box')}"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     for warning in summary["warnings"]:
-        warn(warning)
+        warn(warning["text"])
     return prepared
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,19 @@ class Prepared:
 
         Returns:
             `how` and `hash`; `counts`, by part the number of `images`, `boxes` and `negatives` (images without a
-            box); `left_out`, the same of the images in no part; `sequences`, names by part; `warnings`, sentences.
+            box); `left_out`, the same of the images in no part; `sequences`, names by part; `warnings`, each with its
+            `kind` and its `text`.
         """
         parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
-        warnings = [*split_warnings(self.split, self.data), *self.audit.warnings]
+        of_split = [asdict(warning) for warning in split_warnings(self.split, self.data)]
+        of_data = [{"kind": "data", "text": text} for text in self.audit.warnings]
         return {
             "how": self.split.how,
             "hash": self.split.hash,
             "counts": {part: self._counts(ids) for part, ids in parts.items()},
             "left_out": self._counts(self.split.left_out),
             "sequences": self.split.sequences,
-            "warnings": warnings,
+            "warnings": [*of_split, *of_data],
         }
 
     def _counts(self, ids: Sequence[str]) -> dict[str, int]:

@@ -130,30 +130,46 @@ def split_hash(parts: Mapping[str, Sequence[str]]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def split_warnings(split: Split, data: PairedData) -> list[str]:
-    """Sentences on what a reader of the results must know: leaks, images left out, and parts without a box."""
+@dataclass(frozen=True)
+class SplitWarning:
+    """What a reader of the results must know of the split."""
+
+    kind: Literal["single images", "leak", "sequences unknown", "left out", "no boxes"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def split_warnings(split: Split, data: PairedData) -> list[SplitWarning]:
+    """Leaks, images left out, and parts without a box."""
     paired = {image.id: image for image in data.images}
     part_of = {id: part for part in PARTS for id in getattr(split, part)}
     warnings = []
     if split.how == "frame":
-        warnings.append("split over single images: neighbouring video frames leak from train into val and test")
+        text = "split over single images: neighbouring video frames leak from train into val and test"
+        warnings.append(SplitWarning("single images", text))
     if data.sequences_known:
         parts_of: dict[str, set[str]] = {}
         for id, part in part_of.items():
             parts_of.setdefault(str(paired[id].sequence), set()).add(part)
         for sequence, parts in sorted(parts_of.items()):
             if len(parts) > 1:
-                warnings.append(f"sequence {sequence} is in {' and '.join(part for part in PARTS if part in parts)}")
+                text = f"sequence {sequence} is in {' and '.join(part for part in PARTS if part in parts)}"
+                warnings.append(SplitWarning("leak", text))
     elif split.how == "block":
-        warnings.append("sequences unknown: split by blocks in the order of names; a video may be in two parts")
+        text = "sequences unknown: split by blocks in the order of names; a video may be in two parts"
+        warnings.append(SplitWarning("sequences unknown", text))
     elif split.how == "given":
-        warnings.append("sequences unknown: the given split cannot be checked for leaks")
+        text = "sequences unknown: the given split cannot be checked for leaks"
+        warnings.append(SplitWarning("sequences unknown", text))
     if split.how == "given" and split.left_out:
         names = listed(split.left_out, 3)
-        warnings.append(f"the given split leaves out {len(split.left_out)} of {len(data.images)} images: {names}")
+        text = f"the given split leaves out {len(split.left_out)} of {len(data.images)} images: {names}"
+        warnings.append(SplitWarning("left out", text))
     for part in PARTS:
         if not any(classes_in(data, paired[id]) for id in getattr(split, part)):
-            warnings.append(f"no image of {part} has a box")
+            warnings.append(SplitWarning("no boxes", f"no image of {part} has a box"))
     return warnings
 
 

@@ -1,7 +1,9 @@
 """`study.json`: what a study folder says of its study. One model, read and written here."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from tune_cmx.state.json_file import State, changed, parsed, read_model, refuse_unknown, write_json
 
@@ -21,6 +23,20 @@ class ArmState(State):
     """The fields in which it differs from the baseline, by dotted path."""
 
 
+class SplitWarningState(State):
+    """What the audit found in the split or the data."""
+
+    kind: str | None = None
+    """single images, leak, sequences unknown, left out, no boxes, data. None: an older study holds the text alone."""
+    text: str
+    """A sentence without its full stop."""
+
+
+def _with_kind(entry: Any) -> Any:
+    """Older studies hold a sentence where there is an object now."""
+    return SplitWarningState(text=entry) if isinstance(entry, str) else entry
+
+
 class SplitState(State):
     """How the data were divided."""
 
@@ -32,7 +48,7 @@ class SplitState(State):
     """Images, boxes and images without boxes of train, val and test."""
     sequences: dict[str, tuple[str, ...]] = {}
     """Names of the sequences in each part; empty where they are not known."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Annotated[SplitWarningState, BeforeValidator(_with_kind)], ...] = ()
     """What the audit found in the split and the data."""
 
 

@@ -50,7 +50,8 @@ def test_images_that_a_given_split_leaves_out_are_counted_and_named(config: Data
     summary = prepare(config, tmp_path / "kept").summary()
     boxes = drawn.audit.boxes[left]
     assert summary["left_out"] == {"images": 1, "boxes": boxes, "negatives": int(boxes == 0)}
-    assert f"the given split leaves out 1 of 12 images: {left}" in summary["warnings"]
+    text = f"the given split leaves out 1 of 12 images: {left}"
+    assert {"kind": "left out", "text": text} in summary["warnings"]
     assert load_prepared(config, tmp_path / "kept").summary() == summary
 
 

@@ -121,7 +121,7 @@ def test_images_in_two_parts(decided: StudyWriter) -> None:
 
 def test_sequences_in_two_parts_are_said_once(decided: StudyWriter) -> None:
     decided.study["split"]["sequences"]["test"] = ["val03", *decided.study["split"]["sequences"]["test"]]
-    decided.study["split"]["warnings"] = ["sequence val03 is in val and test"]
+    decided.study["split"]["warnings"] = [{"kind": "leak", "text": "sequence val03 is in val and test"}]
     (warning,) = found(decided, "val03")
     assert warning.startswith("1 sequence in both val and test (val03)")
 
@@ -133,14 +133,15 @@ def test_a_clean_split_is_not_warned_of(decided: StudyWriter) -> None:
 
 def test_a_split_over_images_is_said_once_with_what_to_do(decided: StudyWriter) -> None:
     decided.study["split"]["how"] = "frame"
-    decided.study["split"]["warnings"] = ["split over single images: neighbouring video frames leak from train"]
+    text = "split over single images: neighbouring video frames leak from train"
+    decided.study["split"]["warnings"] = [{"kind": "single images", "text": text}]
     (warning,) = found(decided, "single images")
     assert warning.lower().startswith(stamps(read_study(decided.folder))[0])
     assert "data.split_by" in warning
 
 
 def test_the_audit_of_the_data_is_said_once(decided: StudyWriter) -> None:
-    decided.study["split"]["warnings"] = ["class 'bus' has no box"]
+    decided.study["split"]["warnings"] = [{"kind": "data", "text": "class 'bus' has no box"}]
     write_data(decided, "audit.json", {"warnings": ["class 'bus' has no box", "rgb: 3 of 9 images are grey"]})
     assert len(found(decided, "bus")) == 1
     assert len(found(decided, "3 of 9 images")) == 1

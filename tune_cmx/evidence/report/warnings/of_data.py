@@ -113,13 +113,13 @@ def _saturated(study: StudyResults) -> Iterator[Warning]:
 
 def _audits(study: StudyResults, audit: AuditFile, *, has_leaks: bool) -> Iterator[Warning]:
     """What the audit of the data and the split said, once each."""
-    is_stamped = FRAME_SPLIT in stamps(study)
-    for text in dict.fromkeys((*study.state.split.warnings, *audit.warnings)):
-        said_above = (is_stamped and text.startswith("split over single ")) or (
-            has_leaks and text.startswith("sequence ") and " is in " in text
-        )
-        if not said_above:
-            yield Warning("data", Severity.LIMITED, f"Data: {text}", "Check the data with `tune-cmx check`")
+    said_above = {
+        *(["single images"] if FRAME_SPLIT in stamps(study) else []),
+        *(["leak"] if has_leaks else []),
+    }
+    of_split = [warning.text for warning in study.state.split.warnings if warning.kind not in said_above]
+    for text in dict.fromkeys((*of_split, *audit.warnings)):
+        yield Warning("data", Severity.LIMITED, f"Data: {text}", "Check the data with `tune-cmx check`")
 
 
 def _data_file(model: type[Model], study: StudyResults, name: str) -> tuple[Model, list[str]]:
