@@ -179,7 +179,19 @@ def _split(split: Mapping[str, Any]) -> dict[str, Any]:
     return {**split, "counts": {part: _renamed(about, frames="images") for part, about in counts.items()}}
 
 
-_SECTIONS = {"arms": _arms, "selection": _selection, "imported": _import, "split": _split}
+def _early_stopping(stopping: Mapping[str, Any]) -> dict[str, Any]:
+    """Studies older than the key `variant` had the stopping variant alone."""
+    older = {"variant": "stop"} if stopping.get("kind") == "asha" else {}
+    return {**older, **stopping}
+
+
+_SECTIONS = {
+    "early_stopping": _early_stopping,
+    "arms": _arms,
+    "selection": _selection,
+    "imported": _import,
+    "split": _split,
+}
 
 
 def _claim(claim: Any) -> Any:

@@ -39,9 +39,22 @@ def read_study(folder: Path) -> StudyResults:
     study = current_study(study, folder / "study.json")
     problems: list[str] = []
     state = parsed_as_far(StudyState, study, STUDY_FILE, problems, {"study": folder.name})
+    if state.imported is None:
+        problems += defaults_taken(state)
     places = sorted(place for place in trials_folder(folder).glob("*") if place.is_dir())
     trials = [trial for place in places if (trial := read_run(place, problems, old=old)) is not None]
     return StudyResults(folder, state, tuple(trials), _read_rungs(folder, problems, old), tuple(problems))
+
+
+def defaults_taken(state: StudyState) -> list[str]:
+    """A sentence for each setting of the search that `study.json` lacks and for which the report takes a default."""
+    stopping = state.early_stopping
+    lacking = {
+        "metric; the report takes val/mAP": stopping.metric or state.selection.metric,
+        "compare_at; the report takes epoch": stopping.compare_at,
+        "smooth_epochs; the report takes 1": stopping.smooth_epochs,
+    }
+    return [f"{STUDY_FILE} lacks early_stopping.{words}" for words, value in lacking.items() if value is None]
 
 
 def read_run(place: Path, problems: list[str], *, old: bool = False) -> Trial | None:

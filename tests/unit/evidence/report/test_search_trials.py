@@ -114,13 +114,25 @@ def test_a_paused_trial_of_an_unfinished_study(promoting: StudyWriter) -> None:
     assert "waits at a rung" in section(text, "Failed and unfinished trials")
 
 
-@pytest.mark.parametrize("variant", ["stop", None])
-def test_the_stopping_variant_is_named_also_in_studies_older_than_the_key(
-    undecided: StudyWriter, variant: str | None
-) -> None:
-    if variant:
-        undecided.study["early_stopping"]["variant"] = variant
+def test_the_stopping_variant_is_named(undecided: StudyWriter) -> None:
+    undecided.study["early_stopping"]["variant"] = "stop"
     assert "The stopping variant ends a trial that is not in the upper 1/3" in section(report_of(undecided), SEARCH)
+
+
+def test_the_stopping_variant_is_named_in_studies_older_than_the_key(undecided: StudyWriter) -> None:
+    del undecided.study["form"]
+    undecided.study["early_stopping"].pop("variant", None)
+    assert "The stopping variant ends a trial that is not in the upper 1/3" in section(report_of(undecided), SEARCH)
+
+
+def test_settings_that_no_file_has_are_unknown_and_defaults_are_named(undecided: StudyWriter) -> None:
+    for key in ("variant", "compare_at", "smooth_epochs"):
+        undecided.study["early_stopping"].pop(key, None)
+    text = report_of(undecided)
+    assert "at equal unknown" in section(text, SEARCH)
+    assert "Variant: unknown." in section(text, SEARCH)
+    assert "lacks early_stopping.compare_at; the report takes epoch" in text
+    assert "lacks early_stopping.smooth_epochs; the report takes 1" in text
 
 
 def test_brackets_are_named(promoting: StudyWriter) -> None:
