@@ -56,6 +56,8 @@ BELOW: dict[str, set[str]] = {
 """What each part may import of the package; cli may import all, and nothing imports cli."""
 ROOMS = ("wording", "statistics", "claims", "results", "importer", "report")
 """Of `evidence`, from low to high: a room imports from those before it."""
+REPORT_ROOMS = ("sections", "warnings", "first_screen")
+"""Folders of `evidence/report`: none imports from another, and `write.py` puts them together."""
 FOREIGN = {
     "torch": {"data", "evaluation", "models", "training", "search", "cli"},
     "ray": {"search"},
@@ -106,6 +108,19 @@ def test_a_room_of_evidence_imports_only_the_rooms_below_it(file: str) -> None:
     room = file.split("/")[1]
     used = {name.split(".")[2] for name in imported(file) if name.startswith("tune_cmx.evidence.")}
     assert used <= {*ROOMS[: ROOMS.index(room)], room}, f"{file} reaches out of its room"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("evidence/report/")])
+def test_the_folders_of_the_report_do_not_import_each_other(file: str) -> None:
+    """Of the files beside the folders, only `write.py` imports from them."""
+    inside = file.split("/")[2]
+    names = [name.split(".") for name in imported(file) if name.startswith("tune_cmx.evidence.report.")]
+    used = {name[3] for name in names if name[3] in REPORT_ROOMS}
+    beside = {name[3] for name in names if name[3] in ("imported", "write")}
+    if inside in REPORT_ROOMS:
+        assert (used - {inside}, beside) == (set(), set()), f"{file} reaches out of its folder"
+    elif inside != "write.py":
+        assert used == set(), f"{file} reaches into a folder"
 
 
 def test_no_folder_holds_more_than_sixteen_files() -> None:

@@ -1,7 +1,7 @@
 """The report on imported results: their tables to the printed digit, what is unknown, and a verdict on each claim."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,19 +61,6 @@ def imported_section(page: Page, study: StudyResults) -> None:
     _parameters(page, runs)
     _unknown(page, runs)
     _source_notes(page, study, about)
-
-
-def warm_start_words(searcher: Mapping[str, Any]) -> str:
-    """One clause on the earlier trials that a search began with; empty if there are none."""
-    begun = searcher.get("warm_start") or {}
-    if not begun:
-        return ""
-    words = f"it began with {count(len(begun.get('used') or []), 'trial')} of {listed(begun.get('folders') or [])}; "
-    words += "they guide the search and count for no configuration"
-    left_out = begun.get("left_out") or []
-    if left_out:
-        words += f"; {count(len(left_out), 'trial')} left out ({listed(str(entry['reason']) for entry in left_out)})"
-    return "; ".join([words, *map(str, begun.get("notes") or [])])
 
 
 def _claims(page: Page, study: StudyResults) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.object_sizes import size_counts, sizes_section
+from tune_cmx.evidence.report.sections.object_sizes import sizes_section
 from tune_cmx.evidence.report.warnings.every import warnings
+from tune_cmx.evidence.results.box_counts import size_counts
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
 

@@ -7,24 +7,9 @@ import pandas as pd
 
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.results.floor import Learning
+from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
-
-
-def selected_arm(study: StudyResults, arms: pd.DataFrame) -> str | None:
-    """The first finalist other than the baseline that has confirmed runs.
-
-    None: no arm but the baseline has any. Without a recorded selection it is the first arm of the table, which then
-    was chosen by the figures it is judged by; `was_selected` tells.
-    """
-    confirmed = [str(arm) for arm in arms["arm"] if arm != study.baseline]
-    chosen = [arm for arm in study.finalists if arm in confirmed]
-    return next(iter([*chosen, *confirmed]), None)
-
-
-def was_selected(study: StudyResults, arm: str) -> bool:
-    """Whether the search chose the arm."""
-    return arm in study.finalists
 
 
 def answer_text(study: StudyResults, arms: pd.DataFrame, learning: Learning) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.evidence.report.first_screen.answer import selected_arm
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import UNKNOWN, count, number, unit
 

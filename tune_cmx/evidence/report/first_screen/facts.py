@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tune_cmx.evidence.report.sections.cost import device_hours, hours_name, hours_text
+from tune_cmx.evidence.results.device_hours import device_hours, hours_name, hours_text
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, listed
 

@@ -4,10 +4,10 @@ import shlex
 
 import pandas as pd
 
-from tune_cmx.evidence.report.first_screen.answer import selected_arm
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.floor import Learning
 from tune_cmx.evidence.results.interval_width import seeds_planned
+from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
 
 

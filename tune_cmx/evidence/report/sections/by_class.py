@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from tune_cmx.evidence.report.page import Page
-from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES
+from tune_cmx.evidence.results.box_counts import FEW_BOXES
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import mean_sd
 from tune_cmx.state.final_results import PartResults

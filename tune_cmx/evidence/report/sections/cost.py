@@ -8,6 +8,7 @@ from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
+from tune_cmx.evidence.results.device_hours import device_hours, hours_name, hours_text
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
@@ -52,19 +53,6 @@ def gflops(trial: Trial) -> float | None:
     """Of one forward of one image, a multiplication and an addition counted as two; None where it is not recorded."""
     found = trial.state.gflops
     return None if found is None else float(found)
-
-
-def device_hours(trials: Sequence[Trial]) -> float:
-    """Hours of training, times the devices that each took."""
-    return sum(trial.seconds * trial.devices for trial in trials) / 3600
-
-
-def hours_name(trials: Sequence[Trial]) -> str:
-    """GPU-hours or CPU-hours, by the recorded devices."""
-    kinds = {trial.on_cpu for trial in trials if trial.seconds}
-    if kinds == {True}:
-        return "CPU-hours"
-    return "GPU-hours" if kinds == {False} else "device-hours"
 
 
 def full_grid(study: StudyResults, seeds: int) -> Bill | None:
@@ -204,11 +192,6 @@ def _bill(name: str, trials: Sequence[Trial]) -> Bill:
 
 def _share(whole: Bill, bill: Bill) -> str:
     return f"{number(100 * bill.hours / whole.hours, 0)} %" if whole.hours else UNKNOWN
-
-
-def hours_text(hours: float) -> str:
-    """Three decimals below one hour, one from there on."""
-    return number(hours, 3 if hours < 1 else 1)
 
 
 def _repeated(trial: Trial) -> int:

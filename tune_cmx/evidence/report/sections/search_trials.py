@@ -6,7 +6,6 @@ from typing import Any
 
 from tune_cmx import ties
 from tune_cmx.config.searchers import SEARCHERS
-from tune_cmx.evidence.report.imported import warm_start_words
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.plots import plot_curves
@@ -102,9 +101,22 @@ def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> list[str]:
         words.append(f"It began with {count(len(priors), 'prior observation')}: {listed(priors)}.")
     if searcher.get("continues"):
         words.append(f"It began with the finished trials of {searcher['continues']}.")
-    if warm_start_words(searcher):
-        words.append(sentence(warm_start_words(searcher)))
+    if _warm_start_words(searcher):
+        words.append(sentence(_warm_start_words(searcher)))
     return words
+
+
+def _warm_start_words(searcher: Mapping[str, Any]) -> str:
+    """One clause on the earlier trials that a search began with; empty if there are none."""
+    begun = searcher.get("warm_start") or {}
+    if not begun:
+        return ""
+    words = f"it began with {count(len(begun.get('used') or []), 'trial')} of {listed(begun.get('folders') or [])}; "
+    words += "they guide the search and count for no configuration"
+    left_out = begun.get("left_out") or []
+    if left_out:
+        words += f"; {count(len(left_out), 'trial')} left out ({listed(str(entry['reason']) for entry in left_out)})"
+    return "; ".join([words, *map(str, begun.get("notes") or [])])
 
 
 def _prior_words(prior: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from tune_cmx import metrics
-from tune_cmx.evidence.report.first_screen.answer import selected_arm, was_selected
 from tune_cmx.evidence.report.metric_text import recorded_metrics, title
 from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.selection import selected_arm, was_selected
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import UNKNOWN, duration, listed, number, signed
 

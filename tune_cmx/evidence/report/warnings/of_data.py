@@ -5,9 +5,9 @@ from itertools import combinations
 
 from tune_cmx import metrics
 from tune_cmx.errors import DataError
-from tune_cmx.evidence.report.sections.object_sizes import FEW_BOXES, few_boxes_words
 from tune_cmx.evidence.report.stamps import FRAME_SPLIT, TEST_CHOSE, stamps
 from tune_cmx.evidence.report.warnings.warning import Severity, Warning
+from tune_cmx.evidence.results.box_counts import FEW_BOXES, few_boxes_words
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, listed, number
 from tune_cmx.state.damaged import parsed_as_far

@@ -1,0 +1,24 @@
+"""What training took of the devices, in hours."""
+
+from collections.abc import Sequence
+
+from tune_cmx.evidence.results.study_results import Trial
+from tune_cmx.evidence.wording import number
+
+
+def device_hours(trials: Sequence[Trial]) -> float:
+    """Hours of training, times the devices that each took."""
+    return sum(trial.seconds * trial.devices for trial in trials) / 3600
+
+
+def hours_name(trials: Sequence[Trial]) -> str:
+    """GPU-hours or CPU-hours, by the recorded devices."""
+    kinds = {trial.on_cpu for trial in trials if trial.seconds}
+    if kinds == {True}:
+        return "CPU-hours"
+    return "GPU-hours" if kinds == {False} else "device-hours"
+
+
+def hours_text(hours: float) -> str:
+    """Three decimals below one hour, one from there on."""
+    return number(hours, 3 if hours < 1 else 1)
