@@ -11,13 +11,13 @@ FEW_BOXES = 100
 """Below this, one box moves recall by more than a point."""
 
 
-def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
+def size_counts(study: StudyResults, split: str) -> dict[str, int] | None:
     """Boxes of each size in the split's ground truth; None where the study's data folder does not hold it.
 
     Read from `data/ground_truth_SPLIT.json.gz`, in COCO's form. Crowd boxes are not counted, as mAP does not.
     """
     try:
-        boxes = stored_truth(records, split)["annotations"]
+        boxes = stored_truth(study, split)["annotations"]
         areas = [float(box["area"]) for box in boxes if not box.get("iscrowd")]
     except (DataError, *READ_ERRORS):
         return None
@@ -26,8 +26,8 @@ def size_counts(records: StudyResults, split: str) -> dict[str, int] | None:
     return {"small": small, "medium": len(areas) - small - large, "large": large}
 
 
-def few_boxes_words(records: StudyResults, split: str) -> str | None:
+def few_boxes_words(study: StudyResults, split: str) -> str | None:
     """The sizes with too few boxes; None where there are none, or the counts are not known."""
-    counts = size_counts(records, split)
+    counts = size_counts(study, split)
     few = [f"{size} ({boxes})" for size, boxes in (counts or {}).items() if 0 < boxes < FEW_BOXES]
     return listed(few) if few else None
