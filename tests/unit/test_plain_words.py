@@ -26,7 +26,10 @@ OLD = {
     r"disturb(?:s|ed|ance|ances)": "corruption",
     r"held folder": "shared folder",
     r"go(?:es)? on with": "selected, continue",
-    r"(?:is|are) told": "say who tells",
+    r"(?:is|are|was|were) told": "say who tells",
+    r"is none of": "unknown, must be one of",
+    r"record folder": "run folder",
+    r"c(?:a|o)me down": "is lower, is halved",
     r"to be had": "available",
 }
 """Words that the project no longer uses, and what stands for them."""

@@ -52,7 +52,7 @@ class Resources:
     def cpus_here(self) -> int | None:
         """CPUs that a cluster of this machine alone offers, so that it holds as many trials as are wanted.
 
-        None: all that it has, as no lower limit is set, or it is none of whole CPUs.
+        None: all that it has, because no lower limit is set, or the limit is no whole number of CPUs.
         """
         wanted = (self.max_concurrent or 0) * self.of_trial["CPU"]
         whole = 1 <= wanted <= cores_here() and wanted == int(wanted)

@@ -30,17 +30,17 @@ from tune_cmx.search.optuna.priors import TERMS, VALUES, observations_of
 from tune_cmx.state.trial_state import OVER
 
 INDEX, RECORD, PRIOR = "index", "record", "prior"
-"""Attributes of a trial in the storage: its place in the search, its record; where an observation is from."""
+"""Attributes of a trial in the storage: its place in the search, its run folder; where an observation is from."""
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial's record says of it."""
+    """What a trial's run folder says of it."""
 
     status: str
-    """Of the record; complete also where the search itself ends before the schedule does, and every trial with it."""
+    """Of the run folder; complete also if the search ends every trial before its schedule does."""
     values: tuple[float, ...]
     """Of the objectives, in their order; read where the status is complete."""
     intermediate: Mapping[int, float]
@@ -57,7 +57,7 @@ class TpeMemory:
         storage: The storage's file.
         seed: Of all draws.
         objectives: Their names.
-        outcome: From a record's name to what the record says.
+        outcome: From a run folder's name to what the run folder says.
 
     Raises:
         ConfigError: The storage holds a search on other terms, a prior lies outside the space, or the study to continue
@@ -129,7 +129,7 @@ class TpeMemory:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def set_record(self, stored: int, name: str) -> None:
-        """Name the record of the trial with this id."""
+        """Name the run folder of the trial with this id."""
         self._storage.set_trial_user_attr(stored, RECORD, name)
 
     def note(self, stored: int, values: Mapping[int, float]) -> None:
@@ -140,7 +140,7 @@ class TpeMemory:
                 self._storage.set_trial_intermediate_value(stored, epoch, value)
 
     def tell(self, stored: int, name: str) -> bool:
-        """Tell optuna how a trial ended; False if its record is not over."""
+        """Tell optuna how a trial ended; False if its run folder is not over."""
         outcome = self._outcome(name)
         if outcome.status not in OVER:
             return False

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class TpeSearch(Searcher):
-    """Suggests records to Ray that it has had planned for values drawn by TPE.
+    """Suggests trials to Ray. `propose` plans their run folders for the values that TPE draws.
 
     Args:
         domains: The space.
@@ -44,9 +44,9 @@ class TpeSearch(Searcher):
         storage: The storage's file.
         seed: Of all draws.
         metric: The selection metric's name in the reports.
-        propose: From searched values to the facts of their record, its `name` among them: planned now, or planned
+        propose: From searched values to the facts of their run folder, its `name` among them: planned now, or planned
             before and not over. None: these values are not to be trained here, and others are drawn.
-        outcome: From a record's name to what the record says.
+        outcome: From a run folder's name to what the run folder says.
 
     Raises:
         ConfigError: The storage holds a search on other terms, a prior lies outside the space, or the study to continue
@@ -74,10 +74,10 @@ class TpeSearch(Searcher):
         """Whether there is nothing more to draw."""
         self._slots: int | None = None
         self._live: dict[str, tuple[int, str]] = {}
-        """What Ray has, by its id: the trial's id in the storage, and its record's name."""
+        """What Ray has, by its id: the trial's id in the storage, and its run folder's name."""
         self._paused: set[str] = set()
         self._ended: list[tuple[int, str]] = []
-        """What Ray says is over, until the records say so too."""
+        """What Ray says is over, until the run folders say so too."""
         with quiet():
             self._memory = TpeMemory(
                 domains,
@@ -93,7 +93,7 @@ class TpeSearch(Searcher):
         """What the user should be told, in sentences."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's leaves FINISHED out
-        """The next record; None while as many train as may; FINISHED when there is no other."""
+        """The next trial's facts; None while as many train as may; FINISHED when there is no other."""
         if self._slots is not None and len(self._live.keys() - self._paused) >= self._slots:
             return None
         self.settle()
@@ -114,14 +114,14 @@ class TpeSearch(Searcher):
         result: Mapping[str, Any] | None = None,  # noqa: ARG002
         error: bool = False,  # noqa: ARG002
     ) -> None:
-        """Ray is done with a trial. How it ended its record says, perhaps a moment later."""
+        """Ray is done with a trial. Its run folder says how it ended, perhaps a moment later."""
         self._paused.discard(trial_id)
         if trial_id in self._live:
             self._ended.append(self._live.pop(trial_id))
         self.settle()
 
     def settle(self) -> None:
-        """Tell optuna of trials whose records are over by now; call it once more when Ray is done with all."""
+        """Tell optuna of trials whose run folders are over by now; call it once more when Ray is done with all."""
         self._ended = [(stored, name) for stored, name in self._ended if not self._memory.tell(stored, name)]
 
     def asked(self) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ class TpeSearch(Searcher):
         return {}
 
     def _next(self, trial_id: str) -> Mapping[str, Any] | None:
-        """The facts of the next record; None when there is no other."""
+        """The facts of the next run folder; None when there is no other."""
         for _ in range(REFUSALS):
             trial = self._waiting.popleft() if self._waiting else self._ask()
             if trial is None:
