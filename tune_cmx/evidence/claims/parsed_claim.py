@@ -7,6 +7,7 @@ from typing import Any
 
 from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.absent import NO_RIVAL, check_filters, check_metric
 from tune_cmx.evidence.claims.form import (
     NEEDS,
     as_float,
@@ -121,9 +122,12 @@ def read_case(
     check_form(claim)
     kind, metric, direction = claim["kind"], claim["metric"], direction_of(claim)
     seen, own_factor = table.on(metric, _settings(claim)), field_names(claim.get("factor"))
+    check_metric(claim, seen.rows)
     check_measure(claim, seen.rows, seen.fractions)
     treatment_of = condition_of(claim["treatment"], baseline)
     baseline_of = condition_of(claim["baseline"], baseline) if "baseline" in NEEDS[kind] else None
+    if table.complete:
+        check_filters(claim, {"treatment": treatment_of, "baseline": baseline_of or {}}, seen.rows)
     baseline_rows = _select(seen, baseline_of) if baseline_of is not None else []
     treatment = _select(seen, treatment_of)
     of_baseline = {id(row) for row in baseline_rows}
@@ -145,7 +149,7 @@ def read_case(
     if baseline_of is not None and not baseline_rows:
         missing.append(side_name(baseline_of))
     if kind == "best" and not rivals:
-        missing.append("any configuration to compare with")
+        missing.append(NO_RIVAL)
     chosen_from = [group for side, group in ((treatment_of, treatment), (baseline_of, baseline_rows)) if _chooses(side)]
     return Case(
         kind=kind,

@@ -22,6 +22,7 @@ class Table:
         results: Columns that are results, besides those of the table of metrics.
         protocol: Columns that are protocol whatever they look like.
         in_points: Average precision is in points, however low. False: without a value above 1 it is in fractions.
+        complete: No more runs are to come, so that a filter by a field that no row has is an error.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class Table:
         results: Iterable[str] = (),
         protocol: Iterable[str] = (),
         in_points: bool = False,
+        complete: bool = True,
     ) -> None:
-        self._rows, self._in_points = as_rows(rows), in_points
+        self._rows, self._in_points, self.complete = as_rows(rows), in_points, complete
         self._results, self._protocol = frozenset(results), frozenset(protocol)
         self._seen: dict[Hashable, MetricTable] = {}
 

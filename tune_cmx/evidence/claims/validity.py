@@ -3,12 +3,12 @@
 `CHECKS` holds them in their order; the first objection is the answer.
 """
 
-import re
 import statistics
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tune_cmx import metrics, ties
+from tune_cmx.evidence.claims.absent import absent_words
 from tune_cmx.evidence.claims.columns import differing_columns
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two_values
 from tune_cmx.evidence.claims.measure import other_measure
@@ -21,7 +21,8 @@ def missing_arm(case: Case) -> Answer | None:
     """BLOCKED: a configuration without runs."""
     if not case.missing:
         return None
-    why = f"no run of {listed(case.missing)}; to run it: {train_command(case)}"
+    like = case.compared[0] if case.compared else {}
+    why = absent_words(case.missing, list(case.table.arms), like)
     return answer("BLOCKED", {"missing_arms": list(case.missing)}, why)
 
 
@@ -229,23 +230,6 @@ def _with_values(rows: Sequence[Row], fields: Sequence[str]) -> str:
         values = dict.fromkeys("unknown" if row.get(field) is None else str(row[field]) for row in rows)
         words.append(f"{field} ({listed(list(values)[:4])}{', …' if len(values) > 4 else ''})")
     return listed(words)
-
-
-def protocol_flags(row: Row) -> str:
-    """The row's protocol as flags of `tune-cmx train`, with a space before each."""
-    flags = {"backbone": "--backbone", "epochs": "--epochs", "batch": "--batch-size", "lr": "--lr"}
-    return "".join(f" {flag} {row[field]}" for field, flag in flags.items() if row.get(field) is not None)
-
-
-def train_command(case: Case) -> str:
-    """The command that trains the first missing configuration under the protocol of the rows."""
-    given = protocol_flags(case.compared[0] if case.compared else {})
-    arm = case.missing[0]
-    config = f"--config with the config.json of '{arm}'"
-    if not re.fullmatch(r"[\w-]+", arm):
-        return f"tune-cmx train {config}, on at least two seeds"
-    flags_form = f"tune-cmx train --data IMAGES --labels LABELS{given} --fusion-type {arm} --output-dir DIR"
-    return f"{flags_form} (if '{arm}' is not a fusion: {config}), on at least two seeds"
 
 
 def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | None = None) -> int:

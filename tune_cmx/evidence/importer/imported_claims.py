@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tune_cmx.evidence.claims.absent import protocol_flags
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import claim_text, in_current_words
 from tune_cmx.evidence.claims.parsed_claim import Answer
 from tune_cmx.evidence.claims.rows import Row, as_rows, matches
 from tune_cmx.evidence.claims.run_table import Table
-from tune_cmx.evidence.claims.validity import protocol_flags
 from tune_cmx.evidence.importer.vocabulary import (
     BASELINE_KIND,
     FUSION_FIELDS,

@@ -28,7 +28,7 @@ def compare_arms(study: StudyResults) -> pd.DataFrame:
         numbers are None.
     """
     metric = study.primary_metric
-    table = Table(study_rows(study, metric), in_points=True)
+    table = Table(study_rows(study, metric), in_points=True, complete=False)
     rows = [_arm_row(study, arm, runs, table, metric) for arm, runs in table.on(metric).arms.items()]
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     order = arms.assign(below=arms["arm"] != study.baseline, height=pd.to_numeric(arms["mean"]).map(ties.key))

@@ -70,7 +70,7 @@ def evaluate_study_claim(study: StudyResults, claim: Mapping[str, Any], table: T
     """
     claim = in_current_words(claim)
     metric = str(claim.get("metric"))
-    rows = table or Table(study_rows(study, metric), in_points=True)
+    rows = table or Table(study_rows(study, metric), in_points=True, complete=False)
     fresh_split = metric.partition("/")[0] != study.selection_split
     resolved = {side: _resolve(study, value) if fresh_split else value for side, value in claim.items()}
     found = evaluate_claim(
