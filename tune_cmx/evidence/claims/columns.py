@@ -7,19 +7,33 @@ from typing import Any
 
 from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, covered
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, by_arm, covered
 
-_PREFIXES = tuple(f"{split}/" for split in (*metrics.SPLITS, "train"))
 _SETTINGS = frozenset(
-    {"epoch", "epochs", "batch", "batch_size", "micro_batch", "lr", "learning_rate", "weight_decay", "momentum"}
-    | {"image_size", "imgsz", "threshold", "kernel_size", "se_reduction", "drop_path"}
+    {"epoch", "epochs", "batch", "batchsize", "microbatch", "lr", "lr0", "learningrate", "weightdecay", "momentum"}
+    | {"imagesize", "imgsize", "imgsz", "inputsize", "threshold", "kernelsize", "sereduction", "droppath"}
 )
-"""Numbers that say how a run was made, also where the runs of one configuration differ in them."""
-_TIMES_AND_PLACES = frozenset({"date", "datetime", "timestamp", "host", "hostname"})
-_TEXTS = frozenset(
-    {"path", "paths", "dir", "directory", "folder", "url", "note", "notes", "comment", "comments", "remark", "remarks"}
+"""Numbers that say how a run was made, also where the runs of one configuration differ in them; without case, signs."""
+_PLACES = frozenset({"host", "hosts", "hostname"})
+_NOTES = frozenset({"note", "notes", "comment", "comments", "remark", "remarks"})
+_PATHS = frozenset({"path", "paths", "dir", "directory", "folder", "url"})
+_DATES = frozenset({"date", "datetime", "timestamp"})
+_TIMES = _DATES | {"time", "at", "when", "start", "started", "end", "ended", "finish", "finished", "created", "updated"}
+_SETTING_WORDS = frozenset(
+    {"pretrained", "data", "dataset", "datasets", "weights", "split", "splits", "config", "cfg", "init", "backbone"}
+    | {"version", "annotations", "labels"}
 )
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
+"""A column with one of them is a setting, also where its values are paths or dates."""
+_RUN_NAMES = frozenset(
+    {"node", "machine", "user", "username", "logfile", "gitsha", "gitcommit", "wandbrun", "wandbid", "jobid", "pid"}
+    | {"slurmjobid"}
+)
+"""Names of columns that say where and by whom a run was made; without case, signs."""
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
+_DATE_OR_TIME = re.compile(
+    rf"{_DATE.pattern}|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}}.*|([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
+)
+_ABSOLUTE_PATH = re.compile(r"(/|~/|[A-Za-z]:[\\/]).+")
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Columns:
     results: frozenset[str]
     """What came out of the runs."""
     bookkeeping: frozenset[str]
-    """What says which run a row is: names, dates, hosts, paths, notes."""
+    """What says which run a row is: names, dates, hosts, paths, notes. The fixed fields are in `rows.BOOKKEEPING`."""
     found: tuple[str, ...] = field(default=())
     """Results that nobody named: unknown numbers that vary between runs of one configuration."""
 
@@ -110,8 +124,6 @@ def _values(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 def _is_known_result(column: str, values: Sequence[Any]) -> bool:
     """Whether the table of metrics has it; a column such as `loss` with words in it is a setting."""
-    if column.startswith(_PREFIXES):
-        return True
     return metrics.find(column) is not None and (not values or any(map(_is_number, values)))
 
 
@@ -120,15 +132,24 @@ def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
         return True
     if "." in column:
         return False  # a path of a configuration
-    words = set(re.split(r"[\s_-]+", column.lower()))
-    texts = [value for value in values if isinstance(value, str)]
-    if len(texts) == len(values) > 0 and (words & _TEXTS or all(_DATE.fullmatch(text.strip()) for text in texts)):
+    words = set(re.split(r"[\s_/-]+", column.lower()))
+    texts = [value.strip() for value in values if isinstance(value, str)]
+    only_texts = len(texts) == len(values) > 0
+    if words & _PLACES or _plain(column) in _RUN_NAMES or (words & _NOTES and only_texts):
         return True
-    return bool(words & _TIMES_AND_PLACES)
+    if words & _SETTING_WORDS:
+        return False
+    if words & _DATES and any(re.search(r"\d.|.\d", str(value)) for value in values):
+        return True
+    date = _DATE_OR_TIME if words & _TIMES else _DATE
+    return only_texts and (
+        bool(words & _PATHS) or any(all(map(form.fullmatch, texts)) for form in (date, _ABSOLUTE_PATH))
+    )
 
 
 def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row], settings: frozenset[str]) -> bool:
-    if column in _SETTINGS or column in settings or "." in column or not all(map(_is_number, values)):
+    setting = column in settings or _plain(column.rpartition("/")[2]) in _SETTINGS
+    if setting or "." in column or not all(map(_is_number, values)):
         return False
     by_arm: dict[Any, set[Any]] = {}
     for row in rows:
@@ -137,18 +158,44 @@ def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row],
     return any(len(found) > 1 for found in by_arm.values())
 
 
+def _plain(column: str) -> str:
+    """The name without case and signs."""
+    return re.sub(r"[^a-z0-9]+", "", column.lower())
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def columns_words(columns: Columns) -> str:
-    """Names the results that nobody named; empty: there are none."""
-    if not columns.found:
-        return ""
-    return (
-        f"taken as results, as they vary between runs of one configuration: {', '.join(columns.found)} "
-        "(if one of them is a setting, name it under `protocol`)"
+def not_compared(columns: Columns, rows: Sequence[Row], allowed: Iterable[str]) -> list[str]:
+    """Bookkeeping that is equal in all runs of each configuration and differs between configurations, sorted.
+
+    Such a column may be a setting. Fixed fields of a row, and those that the claim allows to differ, are left out.
+    """
+    arms = by_arm(rows).values()
+    names = {column for row in rows for column in row} & columns.bookkeeping - BOOKKEEPING - {*allowed}
+    found = {column: [{row.get(column) for row in arm} for arm in arms] for column in names}
+    return sorted(
+        column
+        for column, sides in found.items()
+        if all(len(side) == 1 for side in sides) and len(set.union(*sides)) > 1
     )
+
+
+def columns_words(found: Sequence[str], unchecked: Sequence[str]) -> list[str]:
+    """Names the results that nobody named, and the bookkeeping that `not_compared` found; a sentence for each."""
+    words = []
+    if found:
+        words.append(
+            f"taken as results, as they vary between runs of one configuration: {', '.join(found)} "
+            "(if one of them is a setting, name it under `protocol`)"
+        )
+    if unchecked:
+        words.append(
+            f"not compared: {', '.join(unchecked)} (the configurations differ there; for a setting, name it under "
+            "`protocol`)"
+        )
+    return words
 
 
 def named_columns(content: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:

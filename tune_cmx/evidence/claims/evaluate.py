@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.evidence.claims.columns import columns_words
+from tune_cmx.evidence.claims.columns import columns_words, not_compared
 from tune_cmx.evidence.claims.exact_metrics import EXACT
 from tune_cmx.evidence.claims.measure import READ_AS_FRACTIONS
 from tune_cmx.evidence.claims.parsed_claim import Answer, read_case
@@ -54,8 +54,8 @@ def evaluate_claim(
     found = objection or (EXACT if case.exact else TESTS)[case.kind](case)
     if case.table.fractions and found["verdict"] not in ("BLOCKED", "DATA_ERROR"):
         found = {**found, "why": f"{found['why']}; {case.metric} {READ_AS_FRACTIONS}"}
-    taken = columns_words(case.table.columns)
-    if not taken:
-        return found
-    numbers = {**found["numbers"], "taken_as_results": list(case.table.columns.found)}
-    return {**found, "numbers": numbers, "why": f"{found['why']}; {taken}"}
+    columns = case.table.columns
+    unchecked = not_compared(columns, case.compared, (*case.factor, *case.match_on))
+    named = {"taken_as_results": list(columns.found), "not_compared": unchecked}
+    numbers = {**found["numbers"], **{key: names for key, names in named.items() if names}}
+    return {**found, "numbers": numbers, "why": "; ".join([found["why"], *columns_words(columns.found, unchecked)])}

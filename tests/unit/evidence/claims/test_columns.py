@@ -90,6 +90,33 @@ COLUMNS: dict[str, tuple[dict[str, tuple[Any, Any]], list[str], list[str]]] = {
     "a host": ({"host": ("node1", "node2"), "hostname": (1, 2)}, [], []),
     "a path": ({"output_dir": ("runs/a", "runs/b"), "log path": ("x", "y")}, [], []),
     "notes and comments": ({"notes": ("x", "y"), "Comment": ("x", "y")}, [], []),
+    "a date with slashes": ({"finished_at": ("03/01/2025", "04/01/2025 10:00")}, [], []),
+    "a time of day": ({"started": ("08:20", "17:05:10")}, [], []),
+    "where and by whom": ({"node": (1, 2), "user": ("x", "y"), "git_sha": ("a1", "b2"), "job_id": (7, 8)}, [], []),
+    "log files, hosts and runs": ({"log_file": ("x", "y"), "hosts": ("x", "y"), "wandb_run": ("x", "y")}, [], []),
+    "an absolute path": ({"artifact": ("/scratch/a/last.pt", "/scratch/b/last.pt")}, [], []),
+    "shares that look like a time of day": ({"split": ("80:20", "70:30")}, ["split"], []),
+    "a ratio that looks like a time of day": ({"aspect": ("16:10", "04:10")}, ["aspect"], []),
+    "a setting with the prefix of a split": ({"train/lr": (0.1, 0.2)}, ["train/lr"], []),
+    "one that varies within an arm": ({"train/lr": ([0.1, 0.2, 0.1], 0.1)}, ["train/lr"], []),
+    "texts with the prefix of a split": (
+        {"val/split": ("v1", "v2"), "test/set": ("day", "night")},
+        ["test/set", "val/split"],
+        [],
+    ),
+    "an unknown result of a split": ({"val/recall": ([1, 2, 3], [4, 5, 6])}, [], ["val/recall"]),
+    "paths that are settings": (
+        {"pretrained_path": ("imagenet", "none"), "data_path": ("x", "y")},
+        ["data_path", "pretrained_path"],
+        [],
+    ),
+    "a version that is a date": ({"dataset_version": ("2024-01-01", "2025-01-01")}, ["dataset_version"], []),
+    "a word that holds `date`": ({"up-to-date": ("yes", "no")}, ["up-to-date"], []),
+    "settings in other spellings": (
+        {"Epochs": ([9, 8, 9], 9), "lr0": ([1, 2, 1], 1), "img_size": ([1, 2, 1], 1)},
+        ["Epochs", "img_size", "lr0"],
+        [],
+    ),
     "an unknown number that is constant within each arm": ({"imgsz": (640, 800)}, ["imgsz"], []),
     "a setting that varies within an arm": ({"weight_decay": ([0.1, 0.2, 0.1], 0.1)}, ["weight_decay"], []),
     "a text that varies within an arm": ({"split": (["v1", "v2", "v1"], "v1")}, ["split"], []),
@@ -106,6 +133,15 @@ def test_what_a_column_is(columns: dict[str, tuple[Any, Any]], protocol: list[st
     assert found["numbers"].get("mismatched_fields", []) == protocol
     assert found["numbers"].get("taken_as_results", []) == taken
     assert all(name in found["why"] for name in taken)
+
+
+def test_bookkeeping_in_which_the_configurations_differ_is_named() -> None:
+    rows = table(host=("node1", "node2"), log_path=(["x", "y", "z"], "w"), user=("me", "me"))
+    found = evaluate_claim(CLAIM, rows)
+    assert found["numbers"]["not_compared"] == ["host"]
+    assert "not compared: host (" in found["why"]
+    assert evaluate_claim(CLAIM, rows, protocol=["host"])["numbers"]["mismatched_fields"] == ["host"]
+    assert "not_compared" not in evaluate_claim({**CLAIM, "factor": ["host"]}, rows)["numbers"]
 
 
 def test_a_file_may_say_what_a_column_is() -> None:
