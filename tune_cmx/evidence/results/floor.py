@@ -16,6 +16,8 @@ from tune_cmx.evidence.results.study_results import StudyResults
 
 LEAST = 0.5
 """Points. A detector below has learnt too little to be compared, even where the commonest box reaches nothing."""
+CLEAR = 5.0
+"""Points above the floor. A configuration with such a mean has learnt in some seeds, however wide its interval is."""
 
 Interval = tuple[float, float]
 
@@ -37,10 +39,16 @@ class Learning:
         """Whether the whole interval is above the floor."""
         return self.intervals[arm][0] > self.floor
 
+    def seeds_disagree(self, arm: str) -> bool:
+        """Whether the mean is `CLEAR` above the floor, but its interval reaches the floor."""
+        return not self.has_learnt(arm) and statistics.fmean(self.intervals[arm]) > self.floor + CLEAR
+
     @property
     def nothing(self) -> bool:
-        """Whether there are configurations, and none of them has learnt."""
-        return bool(self.intervals) and not any(map(self.has_learnt, self.intervals))
+        """Whether there are configurations, all intervals reach the floor, and no mean is `CLEAR` above it."""
+        return bool(self.intervals) and not any(
+            self.has_learnt(arm) or self.seeds_disagree(arm) for arm in self.intervals
+        )
 
 
 def constant_detections(truth: Mapping[str, Any]) -> list[dict[str, Any]]:

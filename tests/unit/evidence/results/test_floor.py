@@ -104,3 +104,22 @@ def test_a_damaged_ground_truth_is_named_and_not_taken_for_a_floor_of_nothing(wr
     assert found.problem is not None
     assert found.problem.startswith("data/ground_truth_test.json.gz cannot be read")
     assert f"Floor is 0.5 points only: {found.problem}" in [one.fact for one in warnings(records, found)]
+
+
+def test_means_far_above_the_floor_are_learnt_though_the_seeds_disagree(writer: StudyWriter) -> None:
+    """The pooled standard deviation is near 31, so that both intervals reach far below the floor."""
+    writer.arm("baseline", [5.0, 60.0, 40.0])
+    writer.arm("stages-1", [70.0, 2.0, 30.0])
+    study = read_study(writer.write())
+    found = learning(study)
+    assert not any(map(found.has_learnt, found.intervals))
+    assert not found.nothing
+    facts = [one.fact for one in warnings(study, found) if one.kind == "floor"]
+    assert [fact for fact in facts if fact.startswith("The seeds disagree: the 95 % interval of baseline, stages 1 ")]
+    assert not [fact for fact in facts if "may have learnt nothing" in fact]
+
+
+def test_means_a_little_above_the_floor_are_not_learnt_where_the_intervals_reach_it(writer: StudyWriter) -> None:
+    writer.arm("baseline", [0.0, 9.0, 6.0])
+    writer.arm("stages-1", [1.0, 8.0, 6.0])
+    assert learning(read_study(writer.write())).nothing

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.evidence.report.metric_text import title
-from tune_cmx.evidence.results.floor import Learning
+from tune_cmx.evidence.results.floor import CLEAR, Learning
 from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import count, interval, listed, number, p_value, signed, unit
@@ -36,7 +36,10 @@ def _nothing_confirmed(study: StudyResults) -> str:
 def _nothing_learnt(study: StudyResults, learning: Learning) -> str:
     metric = study.primary_metric
     floor = f"{number(learning.floor)}{unit(metric)} of {title(metric)}"
-    answer = f"Nothing was learnt: no configuration has a 95 % interval above the floor of {floor}."
+    answer = (
+        f"Nothing was learnt: no configuration has a 95 % interval above the floor of {floor}, or a mean {CLEAR:g} "
+        "points above it."
+    )
     if learning.commonest is None:
         return answer
     return f"{answer} A detector that returns the commonest box on each image reaches {number(learning.commonest)}."

@@ -28,8 +28,17 @@ def _of_learning(study: StudyResults, learning: Learning) -> Iterator[Warning]:
     if learning.intervals and learning.problem is not None:
         fact = f"Floor is {number(learning.floor, 1)} points only: {learning.problem}"
         yield Warning("floor", Severity.LIMITED, fact, "The commonest box on every image may reach more")
-    idle = [study.label(arm) for arm in learning.intervals if not learning.has_learnt(arm)]
-    if idle and not learning.nothing:
+    if learning.nothing:
+        return
+    apart = [arm for arm in learning.intervals if learning.seeds_disagree(arm)]
+    if apart:
+        fact = (
+            f"The seeds disagree: the 95 % interval of {listed(map(study.label, apart))} reaches the floor of "
+            f"{number(learning.floor)} points of {title(study.primary_metric)}, though the mean is far above it"
+        )
+        yield Warning("floor", Severity.INVALID, fact, "Look at the curve of each seed before you compare means")
+    idle = [study.label(arm) for arm in learning.intervals if not learning.has_learnt(arm) and arm not in apart]
+    if idle:
         fact = (
             f"No interval above the floor of {number(learning.floor)} points of {title(study.primary_metric)}: "
             f"{listed(idle)} may have learnt nothing"
