@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from pydantic import BaseModel
-from reference_tables import allowed_text, fields_table, inner_model, table
+from reference_tables import fields_table, inner_model, table
 
 from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.domains import Choice, Integer, LogUniform, Uniform
@@ -15,6 +15,7 @@ from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.config.searchers.tpe import Prior, possible_objectives
 from tune_cmx.config.space import Confirm, PhaseFile, StudyFile
 from tune_cmx.config.trial import MODALITIES, TrialConfig
+from tune_cmx.config.wording import allowed_text
 from tune_cmx.metrics import selectable
 from tune_cmx.models.fusion import FUSIONS
 from tune_cmx.models.mit import MIT

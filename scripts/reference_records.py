@@ -3,8 +3,9 @@
 from typing import get_args
 
 from pydantic import BaseModel
-from reference_tables import allowed_text, table
+from reference_tables import table
 
+from tune_cmx.config.wording import allowed_text
 from tune_cmx.metrics import METRICS, scored
 from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
 from tune_cmx.state.study_state import StudyState

@@ -78,7 +78,7 @@ def test_its_size_is_known_before_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("bend: 2.0", "bend: 0.0", r"a\.yaml:8: searcher\.bend: must be greater than 0; got 0\.0"),
+        ("bend: 2.0", "bend: 0.0", r"a\.yaml:8: searcher\.bend: must be above 0; got 0\.0"),
         ("bend: 2.0", "priors: []", r"a\.yaml:8: searcher\.priors: searcher line does not take it; tpe does"),
         ("kind: line", "kind: random", r"a\.yaml:8: searcher\.bend: searcher random does not take it; line does"),
         ("kind: line", "kind: lime", r"a\.yaml:8: .*unknown searcher 'lime'. Known: .*line.* Did you mean 'line'\?"),

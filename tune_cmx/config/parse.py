@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from tune_cmx.config.section import RENAMED
 from tune_cmx.config.trial import TrialConfig
+from tune_cmx.config.wording import problem, section_of
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup, suggestion
 
@@ -23,15 +24,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "aggressive": {"epochs": 15, "batch_size": 16, "lr": 0.02, "optimizer": "sgd", "momentum": 0.9},
     "conservative": {"epochs": 25, "batch_size": 2, "lr": 0.005, "optimizer": "sgd", "momentum": 0.9},
 }
-
-_PLAIN: Mapping[str, str] = {
-    "Input should be a valid tuple": "must be a list, as in [1, 2]",
-    "Input should be": "must be",
-    "String should match pattern": "must match the pattern",
-    "String should have": "must have",
-    "Dictionary should have": "must have",
-}
-"""Words of pydantic's messages, and what they say in a configuration file."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Lines = dict[str, int]
@@ -201,10 +193,7 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
         return f"{place}: unknown key. Known: {', '.join(known)}.{suggestion(parts[-1], known)}"
     if item["type"] == "missing":
         return f"{place}: is missing"
-    text = item["msg"].removeprefix("Value error, ")
-    for technical, plain in _PLAIN.items():
-        text = text.replace(technical, plain)
-    return f"{place}: {text}" if item["type"] == "value_error" else f"{place}: {text}; got {item['input']!r}"
+    return f"{place}: {problem(item, model, parts)}"
 
 
 def place_of(key: str, source: str, lines: Lines) -> str:
@@ -226,8 +215,7 @@ def _known_keys(model: type[BaseModel], parts: list[str]) -> list[str]:
         field = section.model_fields.get(part)
         if field is None:
             continue
-        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
-        section = next((kind for kind in inner if issubclass(kind, BaseModel)), section)
+        section = section_of(field) or section
     return list(section.model_fields)
 
 

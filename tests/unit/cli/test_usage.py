@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         (["train", "--fusion-type", "cssa", "--stages", ""], "--stages: needs whole numbers of 1..4"),
         (["train", "--fusion-type", "cssa", "--stages", "5"], "stages must be of 1, 2, 3, 4; got 5"),
         (["train", "--preset", "fast"], "--preset: unknown preset 'fast'. Known: aggressive, conservative."),
-        (["train", "--epochs", "0"], "flags: schedule.epochs: must be greater than or equal to 1; got 0"),
+        (["train", "--epochs", "0"], "flags: schedule.epochs: must be from 1 to 10000; got 0"),
         (["train", "--split-by", "video"], "'sequence', 'block' or 'frame'; got 'video'"),
         (["train", "--bands", "rgb"], "--bands: needs modality=channels"),
         (["train", "--bands", "rgb=a"], "--bands: needs modality=channels"),

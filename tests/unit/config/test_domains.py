@@ -41,7 +41,7 @@ def domain(value: Any) -> Any:
         ({"uniform": [1]}, r"search\.schedule\.lr\.uniform"),
         ({"uniform": [0, float("inf")]}, "finite"),
         ({"loguniform": [0.0, 1.0]}, "loguniform needs a lower end above 0; got 0.0"),
-        ({"int": [1.5, 2]}, "valid integer"),
+        ({"int": [1.5, 2]}, "must be a whole number; got 1.5"),
     ],
 )
 def test_a_domain_that_cannot_be_drawn_from_is_refused_with_its_place(value: Any, said: str) -> None:

@@ -127,7 +127,7 @@ def test_a_wrong_type_names_line_and_value(written: Any) -> None:
     path = written("schedule:\n  epochs: many\n")
     with pytest.raises(ConfigError) as caught:
         read_trial(path)
-    assert str(caught.value) == f"{path}:2: schedule.epochs: must be a valid integer; got 'many'"
+    assert str(caught.value) == f"{path}:2: schedule.epochs: must be a whole number from 1 to 10000; got 'many'"
 
 
 def test_nothing_is_converted_in_silence() -> None:

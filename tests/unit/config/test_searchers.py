@@ -22,7 +22,7 @@ def read(searcher: Any) -> Searcher:
     [
         ({"kind": "random"}, "searcher.trials: is missing"),
         ({"kind": "tpe"}, "searcher.trials: is missing"),
-        ({"kind": "random", "trials": 0}, "searcher.trials: must be greater than or equal to 1; got 0"),
+        ({"kind": "random", "trials": 0}, "searcher.trials: must be at least 1; got 0"),
         ({"kind": "grid", "trials": 3}, "searcher.trials: searcher grid does not take it; random and tpe do"),
         ({"trials": 3}, "searcher.trials: searcher grid does not take it; random and tpe do"),
         ({"kind": "random", "trials": 2, "priors": []}, "searcher.priors: searcher random does not take it; tpe does"),

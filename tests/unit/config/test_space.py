@@ -20,7 +20,7 @@ from tune_cmx.metrics import METRICS, Metric
         ({"grace": 2.5}, "got 2.5"),
         ({"compare_at": "fraction"}, "below 1, the whole schedule"),
         ({"compare_at": "fraction", "grace": 1.0}, "below 1"),
-        ({"reduction_factor": 1}, "greater than 1"),
+        ({"reduction_factor": 1}, "must be above 1, to 100"),
         ({"metric": "test/mAP"}, "one of val/mAP, .*got 'test/mAP'"),
         ({"metric": "train/loss"}, "one of val/mAP, .*got 'train/loss'"),
         ({"kind": "hyperband"}, "'asha' or 'none'"),
@@ -68,8 +68,8 @@ def test_a_study_needs_its_name_and_a_baseline() -> None:
         ({"seeds": 3, "half_width": 0.5}, "both set the number of seeds"),
         ({"pilot_seeds": 3}, "pilot_seeds can only be given with half_width"),
         ({"half_width": 0.5, "pilot_seeds": 8, "max_seeds": 6}, "at least pilot_seeds, 8; got 6"),
-        ({"half_width": 0}, "greater than 0"),
-        ({"half_width": 0.5, "pilot_seeds": 1}, "greater than or equal to 2"),
+        ({"half_width": 0}, "must be above 0, to 100"),
+        ({"half_width": 0.5, "pilot_seeds": 1}, "must be from 2 to 1000"),
     ],
 )
 def test_seeds_are_given_or_follow_from_a_precision(content: dict[str, Any], said: str) -> None:

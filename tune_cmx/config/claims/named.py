@@ -22,7 +22,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.registry import suggestion
 
 ANY_NUMBER = "NUMBER"
-"""Stands for a number of a range, in values and in the ids made of them."""
+"""Replaces a number of a range, in values and in the ids made of them."""
 _MOST_IDS = 20_000
 _MOST_BUILT = 1_000
 """Combinations that are tried. Where a space has more and none matched, a claim is not refused."""
@@ -180,7 +180,7 @@ def _literally(name: str) -> str:
 
 
 def can_be(pattern: str, name: str) -> bool:
-    """Whether a pattern with `*`, `?` and `[...]` matches an id in which `NUMBER` stands for any number.
+    """Whether a pattern with `*`, `?` and `[...]` matches an id with `NUMBER` in place of any number.
 
     An id that may exceed its length with a number in it is cut there, and any hash may follow.
     """

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tune_cmx.config.wording import problem
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, Truth
 from tune_cmx.models.fusion.cssa import CssaFusion, CssaOptions
@@ -50,10 +51,8 @@ def check_options(kind: str, options: Mapping[str, Any]) -> FusionOptions:
         return model.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"model.fusion.options.{place}: {first['msg']}; got {first['input']!r} for '{kind}'"
-        ) from error
+        parts = [str(part) for part in first["loc"]]
+        raise ConfigError(f"model.fusion.options.{'.'.join(parts)}: {problem(dict(first), model, parts)}") from error
 
 
 def build_fusion(kind: str, channels: int, options: Mapping[str, Any], *, heads: int = 1) -> Fusion:

@@ -24,7 +24,9 @@ def _odd_or_rule(kernel: Any) -> Any:
         isinstance(kernel, int) and not isinstance(kernel, bool) and 1 <= kernel <= _LARGEST_KERNEL and kernel % 2 == 1
     )
     if not odd and kernel != _RULE:
-        raise ValueError(f"must be odd, from 1 to {_LARGEST_KERNEL}, to have a channel in its middle, or '{_RULE}'")
+        raise ValueError(
+            f"must be odd, from 1 to {_LARGEST_KERNEL}, to have a channel in its middle, or '{_RULE}'; got {kernel!r}"
+        )
     return kernel
 
 
