@@ -13,6 +13,28 @@ _CLAIM_NEEDS: Mapping[str, tuple[str, ...]] = {
     "best": ("treatment",),
     "value": ("treatment",),
 }
+_KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
+    "superiority": ("baseline", "margin"),
+    "equivalence": ("baseline", "margin"),
+    "best": ("among",),
+    "ratio": ("baseline", "value", "tolerance"),
+    "value": ("value", "tolerance"),
+}
+"""Keys that only some kinds take."""
+_KEYS_OF_ALL = ("metric", "treatment", "factor", "match_on", "direction", "id", "text")
+
+
+def foreign_key(claim: Mapping[str, Any]) -> str | None:
+    """Says which key the claim's kind does not take, and which kinds take it; None: it has no such key."""
+    kind = claim["kind"]
+    special = {key for keys in _KEYS_OF_KIND.values() for key in keys}
+    for key, value in claim.items():
+        if key in special and key not in _KEYS_OF_KIND[kind] and value is not None:
+            takers = [other for other, keys in _KEYS_OF_KIND.items() if key in keys]
+            taken_by = f"{', '.join(takers)} {'takes' if len(takers) == 1 else 'take'} it"
+            own = ", ".join((*_KEYS_OF_ALL[:2], *_KEYS_OF_KIND[kind], *_KEYS_OF_ALL[2:]))
+            return f"a claim of kind {kind} does not take '{key}' ({taken_by}). Keys of {kind}: {own}"
+    return None
 
 
 class Claim(Section):
@@ -34,13 +56,14 @@ class Claim(Section):
     part of each path, then its value, as in `kind-cssa-stages-3+4-switching-threshold-0.5`. It is also the name of
     the run folders. In a pattern, `*` stands for any letters: `{best_of: "kind-cssa-*"}`."""
     baseline: Any = None
-    """What they are compared with: `baseline`, or field: value pairs. Not for `best` and `value`."""
+    """What they are compared with: `baseline`, or field: value pairs. For `superiority`, `equivalence` and
+    `ratio`."""
     among: Any = None
     """For `best`: the field whose other values are the rivals. Default: all other configurations."""
     factor: Any = None
     """Fields in which the two sides may differ: a name or a list. Default: all searched fields."""
     margin: Annotated[float, Field(gt=0, le=1e9), Unit("that of the metric")] | None = None
-    """For `equivalence`: the largest difference that still counts as equal."""
+    """For `equivalence` and `superiority`: the largest difference that still counts as equal."""
     match_on: Any = None
     """Fields by which runs are paired: a name or a list. Default: the seed."""
     value: Annotated[float, Unit("that of the metric")] | None = None
@@ -53,6 +76,9 @@ class Claim(Section):
         for key in _CLAIM_NEEDS.get(self.kind, ("treatment", "baseline")):
             if getattr(self, key) in (None, "", {}):
                 raise ValueError(f"a claim of kind {self.kind} needs {key}")
+        refused = foreign_key(self.model_dump())
+        if refused is not None:
+            raise ValueError(refused)
         return self
 
     @field_validator("treatment", "baseline")

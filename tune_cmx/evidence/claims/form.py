@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_cmx import metrics
+from tune_cmx.config.claims.declared import foreign_key
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import suggestion
 
@@ -80,6 +81,9 @@ def check_form(claim: Mapping[str, Any]) -> None:
         if claim.get(side) is not None and not isinstance(claim[side], Mapping | str):
             wanted = "the name of a configuration, or field: value pairs"
             raise ConfigError(f"claim of kind {kind}: {side} must be {wanted}; got {claim[side]!r}")
+    refused = foreign_key(claim)
+    if refused is not None:
+        raise ConfigError(f"claim '{claim_text(claim)}': {refused}")
 
 
 def direction_of(claim: Mapping[str, Any]) -> metrics.Direction | None:

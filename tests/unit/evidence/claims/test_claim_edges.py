@@ -333,8 +333,19 @@ def test_a_table_answers_many_claims_as_rows_would() -> None:
         ({"match_on": [1]}, "match_on must be a field's name"),
         ({"margin": float("inf")}, "margin must be a number above 0; got inf"),
         ({"margin": "0.5"}, "margin must be a number above 0; got '0.5'"),
+        ({"kind": "best"}, r"kind best does not take 'baseline' \(superiority, equivalence, ratio take it\)"),
+        (
+            {"kind": "value", "baseline": None, "margin": 1},
+            "kind value does not take 'margin'.*Keys of value: metric, t",
+        ),
+        ({"value": 5}, r"does not take 'value' \(ratio, value take it\)"),
+        (
+            {"among": "arm"},
+            r"does not take 'among' \(best takes it\). Keys of superiority: metric, treatment, baseline",
+        ),
+        ({"kind": "equivalence", "margin": 1, "tolerance": 1}, "kind equivalence does not take 'tolerance'"),
         ({"value": True}, "value must be a number; got True"),
-        ({"kind": "best", "among": "thresold"}, "among names 'thresold', which no row has"),
+        ({"kind": "best", "baseline": None, "among": "thresold"}, "among names 'thresold', which no row has"),
     ],
 )
 def test_a_claim_of_the_wrong_types(change: dict[str, Any], message: str) -> None:

@@ -63,7 +63,7 @@ def test_the_opposite_direction_contradicts() -> None:
         ({"direction": "lower"}, "direction: lower, but higher mAP is better"),
         ({"metric": "hours", "direction": "higher"}, "direction: higher, but lower training time is better"),
         ({"metric": "ECE", "direction": "down"}, "direction must be lower or higher; got 'down'"),
-        ({"metric": "ECE", "kind": "best"}, "metric 'ECE' is unknown, so the claim must say"),
+        ({"metric": "ECE", "kind": "best", "baseline": None}, "metric 'ECE' is unknown, so the claim must say"),
         (
             {"metric": "ECE", "kind": "equivalence", "margin": 1, "treatment": {"best_of": "a*"}},
             "metric 'ECE' is unknown, so the claim must say",
@@ -77,7 +77,9 @@ def test_a_direction_that_does_not_fit(change: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("kind", ["equivalence", "ratio", "value"])
 def test_kinds_that_need_no_direction_do_not_ask_for_one(kind: str) -> None:
-    claim = {**CLAIM, "kind": kind, "metric": "ECE", "margin": 2.0, "value": 1.0}
+    own = {"equivalence": ["baseline", "margin"], "ratio": ["baseline", "value"], "value": ["value"]}[kind]
+    given = {"baseline": {"arm": "b"}, "margin": 2.0, "value": 1.0}
+    claim = {"kind": kind, "metric": "ECE", "treatment": {"arm": "a"}, **{key: given[key] for key in own}}
     assert evaluate_claim(claim, table("ECE"))["verdict"] in ("EQUIVALENT", "CONTRADICTED")
 
 
