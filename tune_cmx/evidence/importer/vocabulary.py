@@ -161,13 +161,21 @@ def normal(field: str, value: Any) -> Any:
 
 
 def stages_text(value: Any) -> str | None:
-    """Stages as `1+2`, from a list, a number, or a text such as `[1, 2]`, `1-2`, `1+2` or `all`; None: no stages."""
+    """Stages as `1+2`, from a list, a number, or a text such as `[1, 2]`, `1+2`, `2-4` or `all`; None: no stages.
+
+    `2-4` is a range, as in the names that this software gives.
+    """
     text = str(value).strip()
     if text.lower() == "all":
         return ALL_STAGES
-    if isinstance(value, bool) or not re.fullmatch(r"[\[(]?\s*[1-4](?:\s*[,;+\- ]\s*[1-4])*\s*,?\s*[\])]?", text):
+    part = r"[1-4](?:\s*[-–]\s*[1-4])?"
+    if isinstance(value, bool) or not re.fullmatch(rf"[\[(]?\s*{part}(?:\s*[,;+ ]\s*{part})*\s*,?\s*[\])]?", text):
         return None
-    return "+".join(sorted(set(re.findall("[1-4]", text))))
+    ends = [re.findall("[1-4]", found) for found in re.findall(part, text)]
+    if any(end[0] > end[-1] for end in ends):
+        return None
+    stages = {stage for end in ends for stage in range(int(end[0]), int(end[-1]) + 1)}
+    return "+".join(str(stage) for stage in sorted(stages))
 
 
 def modalities_text(value: Any) -> Any:

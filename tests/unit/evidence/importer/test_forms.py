@@ -250,8 +250,16 @@ def test_stages_are_read_as_people_write_them(value: Any) -> None:
     assert stages_text(value) == "1+2"
 
 
+@pytest.mark.parametrize(
+    ("value", "stages"),
+    [("2-4", "2+3+4"), ("1-4", "1+2+3+4"), ("1–3", "1+2+3"), ("1, 3-4", "1+3+4"), ("[2 - 3]", "2+3")],
+)
+def test_a_hyphen_between_stages_is_a_range(value: str, stages: str) -> None:
+    assert stages_text(value) == stages
+
+
 def test_other_values_are_no_stages() -> None:
-    assert [stages_text(value) for value in ("early", "5", 7, "01-Feb", "1-9", "", True)] == [None] * 7
+    assert [stages_text(value) for value in ("early", "5", 7, "01-Feb", "1-9", "4-1", "", True)] == [None] * 8
     assert stages_text("all") == "1+2+3+4"
     assert not serves_as_baseline({"fusion": "frm_ffm", "stages": None})
 
