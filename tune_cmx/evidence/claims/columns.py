@@ -7,6 +7,7 @@ from typing import Any
 
 from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.notes import is_note
 from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, by_arm, covered
 
 _SETTINGS = frozenset(
@@ -15,7 +16,6 @@ _SETTINGS = frozenset(
 )
 """Numbers that say how a run was made, also where the runs of one configuration differ in them; without case, signs."""
 _PLACES = frozenset({"host", "hosts", "hostname"})
-_NOTES = frozenset({"note", "notes", "comment", "comments", "remark", "remarks"})
 _PATHS = frozenset({"path", "paths", "dir", "directory", "folder", "url"})
 _DATES = frozenset({"date", "datetime", "timestamp"})
 _TIMES = _DATES | {"time", "at", "when", "start", "started", "end", "ended", "finish", "finished", "created", "updated"}
@@ -135,7 +135,7 @@ def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
     words = set(re.split(r"[\s_/-]+", column.lower()))
     texts = [value.strip() for value in values if isinstance(value, str)]
     only_texts = len(texts) == len(values) > 0
-    if words & _PLACES or _plain(column) in _RUN_NAMES or (words & _NOTES and only_texts):
+    if words & _PLACES or _plain(column) in _RUN_NAMES or (is_note(column) and only_texts):
         return True
     if words & _SETTING_WORDS:
         return False

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tune_cmx import metrics
 from tune_cmx.evidence.claims.columns import Columns
+from tune_cmx.evidence.claims.notes import was_resumed
 from tune_cmx.evidence.claims.rows import Row, arm_of
 
 TRAINING_TIME = ("h", "s")
@@ -71,8 +72,8 @@ def _time_damage(row: Row, value: float) -> str | None:
             return f"its epochs_logged '{logged}' cannot be read; give a count or ranges such as 1-15"
         if (epochs is not None and len(covered) < epochs) or (epochs is None and min(covered, default=0) > 1):
             return f"its time covers epochs {logged} of {epochs if epochs is not None else 'all'} only"
-    if row.get("resumed") and not any(row.get(field) is not None for field in ("seconds", "cumulative_seconds")):
-        return "it was resumed, and its time is not known to be cumulative"
+    if was_resumed(row) and not any(row.get(field) is not None for field in ("seconds", "cumulative_seconds")):
+        return "it was resumed, by its field or its note, and its time is not known to be cumulative"
     return None
 
 

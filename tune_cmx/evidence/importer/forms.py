@@ -10,6 +10,7 @@ from typing import Any
 
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.claims.columns import read_columns
+from tune_cmx.evidence.claims.notes import is_note, was_resumed
 from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.importer.run_values import RunValues, typed
 from tune_cmx.evidence.importer.vocabulary import Names, fields_of
@@ -22,8 +23,6 @@ _KNOWN_BESIDE = (
     *("seed", "status", "code_version", "packages", "split_hash", "split_how"),
     *("data_fingerprint", "device", "epochs_planned"),
 )
-_RESUMED = re.compile(r"\b(resum(e|es|ed|ing|ption)|restart(s|ed|ing)?|segments?)\b", re.IGNORECASE)
-_NOT_RESUMED = re.compile(r"\b(not|never|without|no)\s+(been\s+|any\s+|a\s+)?(resum\w*|restart\w*|segments?)", re.I)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def read_results(path: Path, names: Names) -> Run:
     settings = {key: value for key, value in config.items() if key not in beside}
     says = {
         **{names.of(key): value for key, value in beside.items()},
-        **({"notes": content["notes"]} if "notes" in content else {}),
+        **{key: value for key, value in content.items() if key == "notes" or (is_note(key) and isinstance(value, str))},
         "seed": config.get("seed"),
         **_beside(path, content),
         "reported_on": content.get("split"),
@@ -112,8 +111,7 @@ def _run_fields(config: Mapping[str, Any], names: Names) -> dict[str, Any]:
 
 def _with_resumed(says: dict[str, Any]) -> dict[str, Any]:
     """The same; a run whose note speaks of a resumed segment was resumed."""
-    told = _RESUMED.search(_NOT_RESUMED.sub("", str(says.get("notes", ""))))
-    return {**says, "resumed": True} if told else says
+    return {**says, "resumed": True} if was_resumed(says) else says
 
 
 def _results_of(names: Names, *sections: Any) -> dict[str, Any]:

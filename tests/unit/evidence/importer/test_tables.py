@@ -181,6 +181,16 @@ def test_a_note_stands_in_the_table_and_a_resumed_segment_makes_its_hours_unusab
     assert "‡: a resumed run; its time may cover the last segment only" in page.text()
 
 
+@pytest.mark.parametrize(
+    ("column", "text"), [("Remarks", "continued from epoch 7"), ("comments", "part 2 of 2"), ("notes", "crashed at 7")]
+)
+def test_a_run_was_resumed_where_a_column_of_notes_says_it(tmp_path: Path, column: str, text: str) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text(f"arm,seed,mAP,hours,{column}\na,0,83.1,2.0,fine\na,1,83.2,1.0,{text}\n")
+    runs = collect([table]).runs
+    assert [run.partly_timed for run in runs] == [False, True]
+
+
 def test_seconds_of_a_resumed_run_count_only_where_they_are_cumulative(tmp_path: Path) -> None:
     rows = [{**SOUND, "seconds": "900", "notes": "restarted"}, {**SOUND, "seed": "1", "seconds": "910"}]
     first, second = imported_rows(study(collect([table(tmp_path, *rows)]), tmp_path / "earlier"))
