@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tune_cmx import __version__
-from tune_cmx.cli import board, claims, data, imports, plan, robustness, search, study, trial
+from tune_cmx.cli import board, claims, data, describe, imports, plan, robustness, search, study, trial
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
 from tune_cmx.errors import TrialError, TuneCmxError
@@ -18,7 +18,7 @@ app = typer.Typer(
     help="Search over fusion in RGB + thermal + event detectors, against an FRM+FFM baseline trained in the same way.",
     pretty_exceptions_enable=False,
 )
-for command in (study.check, plan.plan, search.search, study.report, board.board, trial.train, trial.describe):
+for command in (study.check, plan.plan, search.search, study.report, board.board, trial.train, describe.describe):
     app.command()(command)
 app.command()(robustness.robustness)
 app.command()(claims.claims)

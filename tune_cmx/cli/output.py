@@ -1,4 +1,4 @@
-"""What commands say: sentences, warnings, and the one message of an error."""
+"""What commands say: sentences, warnings, amounts, and the one message of an error."""
 
 import sys
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 out = Console(file=sys.stdout, highlight=False)  # bound now: Ray's own lines are redirected away while it runs
+
+_HOUR_S, _MINUTE_S = 3600, 60
 
 
 def say(text: str) -> None:
@@ -34,3 +36,29 @@ def warn_each(what: str, entries: Sequence[str]) -> None:
 def complain(text: str) -> None:
     """The one message that a command ends with, on stderr."""
     Console(stderr=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(text)}", soft_wrap=True)
+
+
+def time_text(seconds: float) -> str:
+    """`50 s`, `3 min 20 s`, `4.2 h`, `53 h`."""
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{hours_text(seconds)} h"
+
+
+def hours_text(seconds: float) -> str:
+    """Hours to two digits, or whole ones: `0.042`, `4.2`, `53`."""
+    hours = seconds / _HOUR_S
+    if hours >= 9.95:
+        return f"{hours:.0f}"
+    return f"{hours:.1f}" if hours >= 0.995 else f"{hours:.2g}"
+
+
+def bytes_text(size: float) -> str:
+    """`41 MB`, `3.2 GB`, as disks are sold."""
+    for unit, large in (("TB", 1e12), ("GB", 1e9)):
+        if size >= large:
+            return f"{size / large:.3g} {unit}"
+    return f"{size / 1e6:.3g} MB"

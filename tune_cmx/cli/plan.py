@@ -28,7 +28,7 @@ from tune_cmx.cli.options.flags import (
     set_settings,
     share_given,
 )
-from tune_cmx.cli.output import out, say, warn
+from tune_cmx.cli.output import bytes_text, hours_text, out, say, time_text, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.config.study import Study, read_study
 from tune_cmx.counting import count
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tune_cmx.search.planning.costs import Costs, Probed, Times
     from tune_cmx.search.planning.estimate import Amount, Estimate, Places
 
-_HOUR_S, _MINUTE_S = 3600, 60
 _GIB = 2**30
 
 
@@ -291,29 +290,3 @@ def _sum_up(study: Study, found: "Estimate", places: "Places", unit: str) -> str
         f"{count(places.count, 'trial')} at a time: {hours_text(expected.busy_s * places.share)} {unit}{against}. "
         f"Worst case: {time_text(found.worst.wall_s)} and {hours_text(found.worst.busy_s * places.share)} {unit}[/bold]"
     )
-
-
-def time_text(seconds: float) -> str:
-    """`50 s`, `3 min 20 s`, `4.2 h`, `53 h`."""
-    whole = round(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
-    return f"{hours_text(seconds)} h"
-
-
-def hours_text(seconds: float) -> str:
-    """Hours to two digits, or whole ones: `0.042`, `4.2`, `53`."""
-    hours = seconds / _HOUR_S
-    if hours >= 9.95:
-        return f"{hours:.0f}"
-    return f"{hours:.1f}" if hours >= 0.995 else f"{hours:.2g}"
-
-
-def bytes_text(size: float) -> str:
-    """`41 MB`, `3.2 GB`, as disks are sold."""
-    for unit, large in (("TB", 1e12), ("GB", 1e9)):
-        if size >= large:
-            return f"{size / large:.3g} {unit}"
-    return f"{size / 1e6:.3g} MB"

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +10,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tune_cmx.cli.earlier import study_copy
 from tune_cmx.cli.options.corruptions import asked_corruptions, refuse_unseen, refuse_without_sequences
 from tune_cmx.cli.options.flags import (
     CORRUPTIONS,
@@ -27,39 +24,20 @@ from tune_cmx.cli.options.flags import (
     device_named,
     loaders,
 )
+from tune_cmx.cli.options.measured_runs import MeasuredRuns, config_of, measured_runs
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
-from tune_cmx.config.parse import read_trial
 from tune_cmx.config.trial import DataConfig, TrialConfig
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, TrialError, TuneCmxError
 from tune_cmx.old_form import TRIALS
 from tune_cmx.state.data_files import SPLIT_FILE
-from tune_cmx.state.study_state import STUDY_FILE
-from tune_cmx.state.trial_state import TRIAL_FILE
 
 if TYPE_CHECKING:
     from tune_cmx.data.corruption.kinds import Corruption
     from tune_cmx.data.prepare import Prepared
-    from tune_cmx.evidence.results.study_results import Trial
-    from tune_cmx.storage import Mirror
 
 CSV = "robustness.csv"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What is to be measured, and where its results go."""
-
-    folder: Path
-    trials: Sequence["Trial"]
-    label: Callable[[str], str]
-    """Of an arm."""
-    data: Path
-    """The folder that holds the split and the audit."""
-    study: bool
-    """False: a single run folder."""
-    mirror: "Mirror | None" = None
 
 
 def robustness(
@@ -119,8 +97,8 @@ def robustness(
     asked = asked_corruptions(missing or [], shifted or [], delayed or [])
     if split not in (None, "val", "test"):
         raise ConfigError(f"--split: needs val or test; got '{split}'")
-    place = _place(study)
-    configs = {trial.name: config for trial in place.trials if (config := _config(trial)) is not None}
+    place = measured_runs(study)
+    configs = {trial.name: config for trial in place.trials if (config := config_of(trial)) is not None}
     if not configs:
         raise ConfigError(f"{place.folder}: no config.json of its runs can be read; restore one")
     refuse_unseen(asked, configs.values())
@@ -148,51 +126,7 @@ def robustness(
         )
 
 
-def _place(text: str) -> _Place:
-    """What the argument names.
-
-    Raises:
-        ConfigError: It is neither a study nor a run folder, or holds no complete run.
-    """
-    from tune_cmx.evidence.results.reading import read_run, read_study
-    from tune_cmx.training.corruption_scores import refuse_unfinished
-
-    folder, mirror = study_copy(text) if "://" in text else (Path(text).resolve(), None)
-    if (folder / STUDY_FILE).is_file():
-        results = read_study(folder)
-        for problem in results.problems:
-            warn(problem)
-        if not results.confirmed:
-            raise ConfigError(
-                f"{folder}: no confirmation run is complete; let the search end (tune-cmx search SPACE --resume), or "
-                "name one run folder"
-            )
-        left = [trial.name for trial in results.of_phase("confirm") if trial.status != "complete"]
-        if left:
-            warn(f"{count(len(left), 'confirmation run')} not complete and left out: {', '.join(left)}")
-        return _Place(folder, results.confirmed, results.label, folder / "data", study=True, mirror=mirror)
-    if not (folder / TRIAL_FILE).is_file():
-        what = f"neither {STUDY_FILE} nor {TRIAL_FILE} is in it" if folder.is_dir() else "there is no such folder"
-        raise ConfigError(f"{folder}: {what}; name a study folder, as in runs/demo, or one run folder")
-    problems: list[str] = []
-    trial = read_run(folder, problems)
-    if trial is None:
-        raise ConfigError(f"{folder}: cannot be measured: {'; '.join(problems)}")
-    refuse_unfinished(folder, trial.status)
-    label = trial.state.label or trial.arm
-    own = folder / "data"
-    return _Place(folder, [trial], lambda _: label, own if own.is_dir() else folder.parents[1] / "data", study=False)
-
-
-def _config(trial: "Trial") -> TrialConfig | None:
-    """None: it cannot be read, which is said when the run's turn comes."""
-    try:
-        return read_trial(trial.folder / "config.json")
-    except ConfigError:
-        return None
-
-
-def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> "Prepared":
+def _prepared(place: MeasuredRuns, config: DataConfig, moved: Mapping[str, Any]) -> "Prepared":
     """The data as they were divided for training.
 
     Raises:
@@ -206,7 +140,7 @@ def _prepared(place: _Place, config: DataConfig, moved: Mapping[str, Any]) -> "P
 
 
 def _measure(
-    place: _Place,
+    place: MeasuredRuns,
     configs: Mapping[str, TrialConfig],
     parts: Mapping[str, str],
     prepared: "Prepared",
@@ -263,7 +197,7 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], 
         yield lambda name: progress.update(task, description=escape(name)), lambda: progress.advance(task)
 
 
-def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
+def _show(place: MeasuredRuns, parts: Mapping[str, str], failed: set[str]) -> None:
     """A table for each part of the split that was measured, and where weights do not give the recorded value."""
     from tune_cmx.evidence.report.sections.modality_loss import (
         HEADER,
@@ -294,7 +228,7 @@ def _show(place: _Place, parts: Mapping[str, str], failed: set[str]) -> None:
                 warn(words)
 
 
-def _write(place: _Place) -> None:
+def _write(place: MeasuredRuns) -> None:
     """The study's CSV, and the last line."""
     from tune_cmx.data.corruption.robustness_file import ROBUSTNESS
     from tune_cmx.evidence.report.sections.modality_loss import robustness_table

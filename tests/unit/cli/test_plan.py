@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tune_cmx.cli.plan import bytes_text, hours_text, time_text
+from tune_cmx.cli.output import bytes_text, hours_text, time_text
 from tune_cmx.search.planning.costs import EpochTime, Times
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_cmx.cli.trial import trial_config
+from tune_cmx.cli.options.configuration import trial_config
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
