@@ -40,7 +40,8 @@ configurations: `FRM+FFM (baseline)`, `CSSA at stage 4, threshold 0.3`, and so o
 
 The rules of a fair comparison:
 
-- A searched field needs a value under `baseline`, and none under `fixed`.
+- A searched field needs a value under `baseline`, or a mapping there that replaces its parent, as in
+  `model.fusion: {kind: frm_ffm}`. It has none under `fixed`.
 - The configurations differ from the baseline in searched fields only. `allow_differences` names exceptions.
 - All share the data, the split, `schedule.micro_batch` and `schedule.processes`.
 - If schedules differ in length, `early_stopping.compare_at` must be `fraction` or `gpu_seconds`.

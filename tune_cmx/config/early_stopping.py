@@ -1,6 +1,6 @@
 """When the search stops a trial before its schedule ends."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -9,6 +9,10 @@ from tune_cmx.metrics import selectable
 
 MOST_RUNGS = 24
 """Most rungs of a search. Over GPU-seconds the end is not known beforehand, so the rungs must end somewhere."""
+
+
+_GRACE_FRACTION = 0.2
+"""The first rung where fractions of schedules are compared: two epochs of ten."""
 
 
 def _selectable(metric: str) -> str:
@@ -28,25 +32,36 @@ class EarlyStopping(Section):
     variant: Literal["promote", "stop"] = "promote"
     """`promote`: pause trials at each rung and resume the best ones. `stop`: stop the weak ones as they arrive."""
     first: Literal["new", "promotion"] = "new"
-    """What a free place runs: a new trial, or a paused trial that was promoted. Only for `promote`. TPE needs and
-    sets `promotion`."""
+    """What a worker that becomes free runs first: a new trial, or a paused trial that was promoted. Only for
+    `variant: promote`. TPE needs and sets `promotion`."""
     brackets: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = 1
-    """Number of brackets; trials are dealt to them in turn, and each bracket begins one rung later."""
+    """Number of brackets. Each trial is assigned to one at random. The first bracket compares at every rung; each
+    further one begins one rung later, so that its trials are stopped later."""
     metric: Annotated[str, AfterValidator(_selectable)] = "val/mAP"
     """Validation metric on which trials are stopped and selected; docs/reference/metrics.md lists the choices."""
     smooth_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS), Unit("epochs")] = 5
-    """Epochs of the running mean. It never reaches back beyond half of the epochs trained."""
+    """Trials are compared by the mean of the metric over this many last epochs, but at most over the later half of
+    the epochs trained."""
     reduction_factor: Annotated[float, Field(gt=1, le=100)] = 2.3
     """About one trial in this many continues at a rung."""
     compare_at: Literal["epoch", "fraction", "gpu_seconds"] = "epoch"
     """Where trials are compared: at equal epochs, equal fractions of their schedules, or equal GPU-seconds."""
     grace: Annotated[float, Field(gt=0, le=1e9), Unit("that of compare_at")] = 2
-    """The first rung. With `compare_at: epoch` a whole number of at least 2; with `fraction` below 1."""
+    """The first rung. With `compare_at: epoch` a whole number of at least 2. With `fraction` below 1 and at least 2
+    epochs of the shortest schedule; its default there is 0.2."""
     spacing: Annotated[float, Field(gt=1, le=100)] | None = 1.65
     """Ratio of two neighbouring rungs. With null it is `reduction_factor`, as ASHA is published."""
     last: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Share of its schedule after which the search trains no trial further; finalists are trained in full later.
-    With `compare_at: gpu_seconds` it is 1."""
+    """Share of a schedule. Below 1, the search trains every trial to the last rung at or below this share, and no
+    further: with 15 epochs and 0.6 to epoch 9. Finalists are trained in full later. With `compare_at: gpu_seconds` it
+    is 1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_grace(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("compare_at") == "fraction":
+            return {"grace": _GRACE_FRACTION, **content}
+        return content
 
     @model_validator(mode="after")
     def _grace_in_its_unit(self) -> "EarlyStopping":

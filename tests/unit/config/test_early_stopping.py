@@ -20,6 +20,7 @@ from tune_cmx.config.space import EarlyStopping
         ({"spacing": 1.2, "last": 0.4}, 15, [2, 3, 4, 5, 6]),  # a rung that rounds to another's epoch is no rung
         ({"spacing": 2, "last": 0.5}, 16, [2, 4, 8]),
         ({"spacing": 2, "last": 0.49}, 16, [2, 4]),
+        ({"compare_at": "fraction", "spacing": 2}, 1.0, [0.2, 0.4]),
         ({"compare_at": "fraction", "grace": 0.15, "spacing": 2}, 1.0, [0.15, 0.3, 0.6]),
         ({"compare_at": "fraction", "grace": 0.25, "spacing": 2, "last": 1}, 1.0, [0.25, 0.5]),
     ],
@@ -39,7 +40,8 @@ def test_rungs_over_gpu_seconds_know_no_end() -> None:
     [
         ({"grace": 1}, "at least 2, with compare_at: epoch; got 1"),
         ({"grace": 2.5}, "whole number of epochs"),
-        ({"compare_at": "fraction"}, "grace must be below 1"),
+        ({"compare_at": "fraction", "grace": 2}, "grace must be below 1"),
+        ({"compare_at": "fraction", "last": 0.1}, "got last 0.1, grace 0.2"),
         ({"compare_at": "fraction", "grace": 0.7}, "last must be at least grace, the first rung; got last 0.6"),
         ({"compare_at": "fraction", "grace": 0.3, "brackets": 3}, r"brackets must be at most 2.*\(0.3, 0.495\); got 3"),
         ({"compare_at": "gpu_seconds", "last": 0.5}, "last can only be given with compare_at: epoch or fraction"),

@@ -18,7 +18,7 @@ from tune_cmx.metrics import METRICS, Metric
     [
         ({"grace": 1}, "whole number of epochs, at least 2"),
         ({"grace": 2.5}, "got 2.5"),
-        ({"compare_at": "fraction"}, "below 1, the whole schedule"),
+        ({"compare_at": "fraction", "grace": 2}, "below 1, the whole schedule"),
         ({"compare_at": "fraction", "grace": 1.0}, "below 1"),
         ({"reduction_factor": 1}, "must be above 1, to 100"),
         ({"metric": "test/mAP"}, "one of val/mAP, .*got 'test/mAP'"),
