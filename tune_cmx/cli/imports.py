@@ -59,7 +59,7 @@ def import_results(
     names = Names.given(given.columns, given.results, given.protocol)
     found = collect(sources, names)
     write_import(found, folder, given.claims, names)
-    _say_what(found)
+    _say_what(found, given.claims)
     out.print(f"report: tune-cmx report {escape(str(folder))}", soft_wrap=True)
     out.print(f"[bold]study: {escape(str(folder))}[/bold]", soft_wrap=True)
 
@@ -94,10 +94,13 @@ def _given(path: Path) -> _Given:
     A claim stands alone, or under `claim` with the rows that it speaks of under `where`. Each metric that a claim names
     is a result.
     """
+    from tune_cmx.evidence.claims.columns import refuse_settings
+
     content, lines = load_mapping(path)
     given = validate(_Given, content, source=str(path), lines=lines)
     if not (given.claims or given.columns or given.results or given.protocol):
         raise ConfigError(f"{path}: has none of claims, columns, results and protocol; give a list under claims:")
+    refuse_settings(given.results, f"{path}: results")
     return given.model_copy(update={"results": (*given.results, *_metrics(given.claims))})
 
 
@@ -107,7 +110,7 @@ def _metrics(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     return [claim["metric"] for claim in asked if isinstance(claim.get("metric"), str)]
 
 
-def _say_what(found: "Collected") -> None:
+def _say_what(found: "Collected", claims: Sequence[Mapping[str, Any]]) -> None:
     """Say what was imported, what not, and what can serve as baseline."""
     say(f"imported: {count(len(found.runs), 'run')} from {escape(', '.join(found.sources))}")
     warn_each("left out", found.refused)
@@ -117,5 +120,15 @@ def _say_what(found: "Collected") -> None:
     baselines = [f"{run.name} ({run.source})" for run in found.baselines]
     if baselines:
         say(f"can serve as baseline (FRM+FFM at all four stages): {escape(', '.join(baselines))}")
-    else:
-        warn("no run has FRM+FFM at all four stages: claims that need a baseline are BLOCKED")
+    elif any("baseline" in _sides(claim) for claim in claims):
+        warn(
+            "no run has FRM+FFM at all four stages, so claims with the word baseline are BLOCKED; name another "
+            "configuration there, as in `baseline: {arm: NAME}`"
+        )
+
+
+def _sides(entry: Mapping[str, Any]) -> list[Any]:
+    """The sides of a claim that stands alone or under `claim`; an older file says `control` for the baseline."""
+    claim = entry["claim"] if isinstance(entry.get("claim"), Mapping) else entry
+    sides = [claim.get(side) for side in ("treatment", "baseline", "control")]
+    return ["baseline" if side == "control" else side for side in sides]

@@ -65,8 +65,24 @@ def test_an_import_says_what_it_took_and_ends_with_where_the_study_is(run: "Run"
     assert "imported: 13 runs" in said
     assert "left out: " in said
     assert "bad/final_results.json: not JSON" in said
-    assert "claims that need a baseline are BLOCKED" in said
+    assert "BLOCKED" not in said
     assert said.strip().splitlines()[-1] == f"study: {tmp_path / 'runs/published'}"
+
+
+def test_claims_with_the_word_baseline_are_named_as_blocked_where_no_run_can_be_it(run: "Run", tmp_path: Path) -> None:
+    given, said = tmp_path / "given.yaml", []
+    for place, side in enumerate(('baseline: "baseline"', "control: control", "baseline: {arm: x}")):
+        given.write_text(f"claims:\n  - {{kind: superiority, metric: mAP, treatment: {{arm: y}}, {side}}}\n")
+        said.append(run("import", TABLE, "--claims", given, "--name", f"given{place}")[1])
+    words = "claims with the word baseline are BLOCKED; name another configuration there, as in `baseline: {arm: NAME}`"
+    assert [words in text for text in said] == [True, True, False]
+
+
+def test_a_known_setting_is_no_result_of_an_import(refusal: "Refusal", tmp_path: Path) -> None:
+    given = tmp_path / "given.yaml"
+    given.write_text("results: [FPS, lr]\n")
+    said = refusal("import", TABLE, "--claims", given, "--name", "settings")
+    assert "given.yaml: results: 'lr' says how a run was made, so it is no result" in said
 
 
 def test_a_baseline_that_is_found_is_named(run: "Run", tmp_path: Path) -> None:

@@ -202,11 +202,28 @@ def named_columns(content: Mapping[str, Any], key: str, where: str) -> tuple[str
     """The names under `results` or `protocol` of a file's object.
 
     Raises:
-        ConfigError: They are no list of names.
+        ConfigError: They are no list of names, or `results` names a known setting.
     """
     names = content.get(key)
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ConfigError(f'{where}{key}: needs a list of column names, such as ["FPS", "recall"]; got {names!r}')
+    if key == "results":
+        refuse_settings(names, f"{where}{key}")
     return tuple(names)
+
+
+def is_setting(column: str) -> bool:
+    """Whether the column is known to say how a run was made."""
+    return column in _SETTINGS
+
+
+def refuse_settings(names: Iterable[str], where: str) -> None:
+    """Raises ConfigError where a known setting is named as a result."""
+    for name in names:
+        if is_setting(name):
+            raise ConfigError(
+                f"{where}: '{name}' says how a run was made, so it is no result; if a claim compares different "
+                f'{name}, add `"factor": ["{name}"]` to the claim'
+            )

@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_cmx import metrics, ties
 from tune_cmx.evidence.claims.absent import absent_words
-from tune_cmx.evidence.claims.columns import differing_columns
+from tune_cmx.evidence.claims.columns import differing_columns, is_setting
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two_values
 from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
@@ -122,9 +122,9 @@ def different_protocol(case: Case) -> Answer | None:
     """NOT_COMPARABLE: runs differ in more than the factor, or one side mixes configurations."""
     fields = _differing(case)
     if fields:
-        of_filter = [field for field in fields if any(field in name for name in case.names)]
+        of_filter = [field for field in fields if is_setting(field) or any(field in name for name in case.names)]
         advice = f"; if the claim is about {listed(of_filter)}, name it as `factor`" if of_filter else ""
-        numbers = [field for field in fields if _are_numbers(case.compared, field)]
+        numbers = [field for field in fields if field not in of_filter and _are_numbers(case.compared, field)]
         advice += f"; if {listed(numbers)} is what came out of the runs, name it in `results`" if numbers else ""
         why = f"the runs differ in {_with_values(case.compared, fields)}, which the claim does not name as its factor"
         return answer("NOT_COMPARABLE", {"mismatched_fields": fields, **_gaps(case)}, f"{why}{advice}")

@@ -10,6 +10,7 @@ import pytest
 
 from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.columns import named_columns
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 
 Rows = list[dict[str, Any]]
@@ -155,6 +156,15 @@ def test_a_file_may_say_what_a_column_is() -> None:
     assert evaluate_claim(CLAIM, table(AP50=(97.0, 96.0)), protocol=["AP50"])["verdict"] == "NOT_COMPARABLE"
     with pytest.raises(ConfigError, match="'FPS' is named in `results` and in `protocol`"):
         evaluate_claim(CLAIM, rows, results=["FPS"], protocol=["FPS"])
+
+
+def test_a_known_setting_is_offered_as_factor_and_never_as_a_result() -> None:
+    why = evaluate_claim(CLAIM, table(epochs=(15, 25), size=(20, 30)))["why"]
+    assert "if the claim is about epochs, name it as `factor`" in why
+    assert "if size is what came out of the runs, name it in `results`" in why
+    with pytest.raises(ConfigError, match=r"case: results: 'epochs' says how a run was made.*factor"):
+        named_columns({"results": ["FPS", "epochs"]}, "results", "case: ")
+    assert named_columns({"protocol": ["epochs"]}, "protocol", "") == ("epochs",)
 
 
 def test_a_column_that_the_claim_pairs_by_is_no_result() -> None:
