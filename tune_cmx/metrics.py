@@ -152,6 +152,12 @@ def find(name: str) -> tuple[str, Metric] | None:
     return None
 
 
+def is_time(name: str) -> bool:
+    """Whether the metric that a field names depends on the machine and its load."""
+    known = find(name)
+    return known is not None and known[1].kind == "time"
+
+
 def scored() -> Mapping[str, Metric]:
     """Those that are computed from detections on a split."""
     return {name: metric for name, metric in METRICS.items() if metric.score is not None}

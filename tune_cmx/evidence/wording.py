@@ -57,6 +57,13 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
 
 
+def hours_text(hours: float) -> str:
+    """Hours with digits that tell: `12.0`, `0.037`, `less than 0.001`."""
+    if 0 < hours < 0.001:
+        return "less than 0.001"
+    return number(hours, 1 if hours >= 1 else 3)
+
+
 def unit(metric: str) -> str:
     """What a difference of this metric is counted in, with a space before it; empty where it has no unit."""
     known = metrics.find(metric)

@@ -18,7 +18,7 @@ from tune_cmx.evidence.statistics.power import (
     seeds_to_detect,
     seeds_without_spread,
 )
-from tune_cmx.evidence.wording import count, figure, number
+from tune_cmx.evidence.wording import count, figure, hours_text, number
 
 ALPHA = 0.05
 MULTIPLES = (1, 2, 4)
@@ -124,7 +124,7 @@ def _words(found: Sequence[Mapping[str, Any]], can: str, metric: str, power: str
     parts = []
     for place, entry in enumerate(found):
         text = _amount(entry["difference"], metric)
-        hours = next((f"{number(entry[key], 1)} {name} more" for key, name in _HOURS if entry[key]), None)
+        hours = next((f"{hours_text(entry[key])} {name} more" for key, name in _HOURS if entry[key]), None)
         if place == 0:
             parts.append(f"{count(entry['n'], 'seed')} {can} {text} ({power})")
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx import metrics
 from tune_cmx.evidence.claims.columns import columns_words, not_compared
 from tune_cmx.evidence.claims.exact_metrics import EXACT
 from tune_cmx.evidence.claims.measure import READ_AS_FRACTIONS
@@ -54,6 +55,8 @@ def evaluate_claim(
     found = objection or (EXACT if case.exact else TESTS)[case.kind](case)
     if case.table.fractions and found["verdict"] not in ("BLOCKED", "DATA_ERROR"):
         found = {**found, "why": f"{found['why']}; {case.metric} {READ_AS_FRACTIONS}"}
+    if objection is None and metrics.is_time(case.metric):
+        found = {**found, "why": f"{found['why']}; times depend on the load of the machine"}
     columns = case.table.columns
     unchecked = not_compared(columns, case.compared, (*case.factor, *case.match_on))
     named = {"taken_as_results": list(columns.found), "not_compared": unchecked}

@@ -17,8 +17,6 @@ from tune_cmx.evidence.results.study_results import StudyResults, Trial
 def study_rows(study: StudyResults, metric: str) -> list[Row]:
     """A row a confirmed run; the machine is protocol for times only."""
     chosen = _chosen_arms(study)
-    known = metrics.find(metric)
-    timed = known is not None and known[1].kind == "time"
     return [
         {
             "arm": trial.arm,
@@ -31,7 +29,7 @@ def study_rows(study: StudyResults, metric: str) -> list[Row]:
             "reported_on": trial.reported_on,
             **trial.flat_config,
             **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
-            **({"device": trial.state.device} if timed else {}),
+            **({"device": trial.state.device} if metrics.is_time(metric) else {}),
             **_outcomes(trial),
         }
         for trial in study.confirmed
@@ -82,7 +80,15 @@ def evaluate_study_claim(study: StudyResults, claim: Mapping[str, Any], table: T
         how = "to run it" if all(_planned(study, side) for side in sides) else "add it under search:, then"
         why = f"no complete confirmation run of {', '.join(missing)}; {how}: {resume_command()}"
         return answer("BLOCKED", found["numbers"], why)
-    return found
+    return _without_load(found) if metrics.is_time(metric) else found
+
+
+def _without_load(found: Answer) -> Answer:
+    """A study's trials may share a machine, and no run folder says how busy it was."""
+    if found["verdict"] not in ("SUPPORTED", "EQUIVALENT", "CONTRADICTED", "INCONCLUSIVE"):
+        return found
+    why = f"{found['why']}; a study does not record this load, so its times have no verdict"
+    return answer("DESCRIPTIVE_ONLY", found["numbers"], why)
 
 
 def resume_command() -> str:

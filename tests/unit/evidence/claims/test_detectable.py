@@ -144,6 +144,7 @@ HOURS: dict[str, tuple[dict[str, Any], dict[str, Any], list[float | None], str]]
         "3.0 GPU-hours more",
     ),
     "on no GPU": ({"gpu_hours": 0.0, "hours": 1.0}, {"gpu_hours": 0.0, "hours": 1.0}, [None] * 3, "6.0 CPU-hours more"),
+    "of small runs": ({"hours": 0.005}, {"hours": 0.005}, [0, 0.03, 0.09], "0.030 GPU-hours more"),
     "not known of the baseline": ({"hours": 2.0}, {}, [None] * 3, ""),
     "of the last segment only": ({"hours": 2.0, "resumed": True}, {"hours": 2.0}, [None] * 3, ""),
 }

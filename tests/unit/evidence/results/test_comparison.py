@@ -94,3 +94,18 @@ def test_hours_on_other_machines_do_not_compare(writer: StudyWriter) -> None:
     found = evaluate_study_claim(records, ratio)
     assert (found["verdict"], found["numbers"]["mismatched_fields"]) == ("NOT_COMPARABLE", ["device"])
     assert evaluate_study_claim(records, CLAIM)["verdict"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("metric", ["hours", "seconds"])
+def test_a_claim_on_a_time_of_a_study_is_descriptive_as_the_load_is_not_on_record(
+    writer: StudyWriter, metric: str
+) -> None:
+    for arm, seconds in (("baseline", [200.0, 210.0, 205.0]), ("stages-1", [100.0, 101.0, 103.0])):
+        for seed, value in enumerate(seconds):
+            writer.trial(f"confirm-{arm}-s{seed}", arm, seed=seed, test=30.0 + seed, seconds=value)
+    found = evaluate_study_claim(read_study(writer.write()), {**CLAIM, "metric": metric})
+    assert found["verdict"] == "DESCRIPTIVE_ONLY"
+    assert found["numbers"]["difference"] < 0
+    assert found["why"].endswith(
+        "times depend on the load of the machine; a study does not record this load, so its times have no verdict"
+    )

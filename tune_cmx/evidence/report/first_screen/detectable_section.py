@@ -9,7 +9,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.wording import UNKNOWN, count, number, unit
+from tune_cmx.evidence.wording import UNKNOWN, count, hours_text, number, unit
 
 HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 MULTIPLES = ("n", "2n", "4n")
@@ -50,7 +50,7 @@ def _price(rows: Sequence[Mapping[Hashable, Any]], selected: str | None) -> str:
     """What more seeds cost the selected configuration and the baseline; empty where no hours are recorded."""
     row = next((row for row in rows if row["arm"] == selected), rows[0])
     costs = [
-        f"{entry['n']} seeds cost {number(entry[key], 1 if entry[key] >= 1 else 3)} {name} more"
+        f"{entry['n']} seeds cost {hours_text(entry[key])} {name} more"
         for entry in row["detectable"]
         for key, name in HOURS.items()
         if entry.get(key)

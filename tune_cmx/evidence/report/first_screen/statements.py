@@ -30,8 +30,8 @@ TO_UNBLOCK = {
     "did not choose.",
     "NOT_COMPARABLE": "To unblock it: train both sides with these fields alike. If the claim is about the field, name "
     "it as its `factor`.",
-    "DESCRIPTIVE_ONLY": "To unblock it: two or more runs a side under one protocol. Until then, describe it; do not "
-    "claim it.",
+    "DESCRIPTIVE_ONLY": "To unblock it: two or more runs a side under one protocol, and a metric that is not a time. "
+    "Until then, describe it; do not claim it.",
     "DATA_ERROR": f"To unblock it: remove or repair that run folder, then `{resume_command()}`.",
 }
 
