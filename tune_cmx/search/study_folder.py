@@ -14,13 +14,14 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
+from tune_cmx.old_form import TRIALS
 from tune_cmx.search.optuna.journal import STORAGE
 from tune_cmx.search.planning.checked_models import BuiltArm
 from tune_cmx.search.rungs import STOP, read_decisions
 from tune_cmx.search.study_definition import definition, refuse_change, study_protocol
 from tune_cmx.state.rung_log import Decision
 from tune_cmx.state.study_state import STUDY_FILE, SelectionState, StudyState, read_study_state, write_study_state
-from tune_cmx.state.trial_state import Phase
+from tune_cmx.state.trial_state import TRIAL_FILE, Phase
 from tune_cmx.storage import Mirror
 from tune_cmx.training.protocol import protocol_hash
 from tune_cmx.training.run_folder import RunFolder, now
@@ -61,7 +62,7 @@ class StudyFolder:
         config = self.config(arm, seed, phase)
         name = f"{phase}-{arm.id}-s{seed}"
         run_folder = RunFolder.plan(
-            self.folder / "trials" / name,
+            self.folder / TRIALS / name,
             config,
             arm=arm.id,
             label=arm.label,
@@ -71,7 +72,7 @@ class StudyFolder:
             **self.prepared.hashes(),
             **self._inspected(arm),
         )
-        self.publish(f"trials/{name}")
+        self.publish(f"{TRIALS}/{name}")
         return run_folder
 
     def _inspected(self, arm: Arm) -> dict[str, Any]:
@@ -93,12 +94,12 @@ class StudyFolder:
         """Fetch what a worker wrote into its copy of a run folder; `whole`: the results too."""
         if self.mirror is None:
             return
-        name = f"trials/{run_folder.folder.name}"
+        name = f"{TRIALS}/{run_folder.folder.name}"
         if whole:
             if self.mirror.exists(f"{name}/trial.json"):
                 self.mirror.pull(name, checkpoints=False)
             return
-        for file in ("trial.json", "metrics.csv"):
+        for file in (TRIAL_FILE, "metrics.csv"):
             if self.mirror.exists(f"{name}/{file}"):
                 self.mirror.pull(f"{name}/{file}")
 
@@ -121,11 +122,11 @@ class StudyFolder:
 
     def run_folder(self, name: str) -> RunFolder:
         """The run folder of that name."""
-        return RunFolder(self.folder / "trials" / name)
+        return RunFolder(self.folder / TRIALS / name)
 
     def run_folders(self) -> Iterator[RunFolder]:
         """All run folders, in the order of their names."""
-        for file in sorted((self.folder / "trials").glob("*/trial.json")):
+        for file in sorted((self.folder / TRIALS).glob(f"*/{TRIAL_FILE}")):
             yield RunFolder(file.parent)
 
     def restore_arms(self) -> None:
@@ -185,14 +186,14 @@ class StudyFolder:
             mark_stopped(run_folder, stops.get(run_folder.folder.name))
             if run_folder.state().status == "running":
                 run_folder.update(status="interrupted", reason="its process ended before the trial did")
-            self.publish(f"trials/{run_folder.folder.name}/trial.json")
+            self.publish(f"{TRIALS}/{run_folder.folder.name}/{TRIAL_FILE}")
 
     def retry_failed(self) -> None:
         """Let failed trials resume from their last checkpoint."""
         for run_folder in self.run_folders():
             if run_folder.state().status == "failed":
                 run_folder.update(status="interrupted", reason="failed before; resumed")
-                self.publish(f"trials/{run_folder.folder.name}/trial.json")
+                self.publish(f"{TRIALS}/{run_folder.folder.name}/{TRIAL_FILE}")
 
 
 def mark_stopped(run_folder: RunFolder, stop: Decision | None) -> None:
