@@ -8,7 +8,7 @@ from typing import Any
 from tune_cmx import metrics
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.claims.notes import is_note
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, by_arm, covered
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, Row, by_arm, covered, is_number
 
 _SETTINGS = frozenset(
     {"epoch", "epochs", "batch", "batchsize", "microbatch", "lr", "lr0", "learningrate", "weightdecay", "momentum"}
@@ -124,7 +124,7 @@ def _values(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 def _is_known_result(column: str, values: Sequence[Any]) -> bool:
     """Whether the table of metrics has it; a column such as `loss` with words in it is a setting."""
-    return metrics.find(column) is not None and (not values or any(map(_is_number, values)))
+    return metrics.find(column) is not None and (not values or any(map(is_number, values)))
 
 
 def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
@@ -149,7 +149,7 @@ def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
 
 def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row], settings: frozenset[str]) -> bool:
     setting = column in settings or _plain(column.rpartition("/")[2]) in _SETTINGS
-    if setting or "." in column or not all(map(_is_number, values)):
+    if setting or "." in column or not all(map(is_number, values)):
         return False
     by_arm: dict[Any, set[Any]] = {}
     for row in rows:
@@ -161,10 +161,6 @@ def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row],
 def _plain(column: str) -> str:
     """The name without case and signs."""
     return re.sub(r"[^a-z0-9]+", "", column.lower())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def not_compared(columns: Columns, rows: Sequence[Row], allowed: Iterable[str]) -> list[str]:

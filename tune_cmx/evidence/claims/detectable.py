@@ -124,7 +124,7 @@ def _words(found: Sequence[Mapping[str, Any]], can: str, metric: str, power: str
     parts = []
     for place, entry in enumerate(found):
         text = _amount(entry["difference"], metric)
-        hours = next((f"{hours_text(entry[key])} {name} more" for key, name in _HOURS if entry[key]), None)
+        hours = next((f"{hours_text(entry[key])} {name} more" for key, name in HOURS.items() if entry[key]), None)
         if place == 0:
             parts.append(f"{count(entry['n'], 'seed')} {can} {text} ({power})")
         else:
@@ -132,7 +132,7 @@ def _words(found: Sequence[Mapping[str, Any]], can: str, metric: str, power: str
     return ", ".join(parts)
 
 
-_HOURS = (("gpu_hours", "GPU-hours"), ("cpu_hours", "CPU-hours"))
+HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 
 
 def _amount(value: float, metric: str) -> str:
@@ -168,7 +168,7 @@ def _run(outcome: Comparison, sides: Sides) -> int:
 def _price(sides: Sides, fresh: int) -> dict[str, float | None]:
     """GPU-hours, or CPU-hours, of so many more runs of each side; None where a side's are not known."""
     price: dict[str, float | None] = {}
-    for key, _ in _HOURS:
+    for key in HOURS:
         known = [hours for side in sides if (hours := _mean_hours(side, key)) is not None]
         price[key] = fresh * sum(known) if len(known) == len(sides) else None
     return price

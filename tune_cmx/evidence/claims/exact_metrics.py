@@ -1,12 +1,11 @@
 """Claims about exact metrics (parameters, FLOPs, file sizes): compared without a test, from one run a configuration."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tune_cmx import ties
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
-from tune_cmx.evidence.claims.rows import Row, by_arm, pair_key
+from tune_cmx.evidence.claims.rows import Row, by_arm, mean_of, pair_key
 from tune_cmx.evidence.wording import count, figure, number, signed_figure
 
 _NO_TEST = "the metric is exact, so one run is enough and no test is needed"
@@ -30,8 +29,8 @@ def _equivalent(case: Case) -> Answer:
 
 def _best(case: Case) -> Answer:
     """Better than every rival; the nearest one is named. A tie is not the best."""
-    own = _mean(case.treatment, case.metric)
-    rivals = {name: _mean(rows, case.metric) for name, rows in case.rivals.items()}
+    own = mean_of(case.treatment, case.metric)
+    rivals = {name: mean_of(rows, case.metric) for name, rows in case.rivals.items()}
     rival = max(rivals, key=lambda name: ties.key(case.sign * rivals[name]))
     ahead = ties.above(case.sign * own, case.sign * rivals[rival])
     numbers = {**_numbers(case, own, rivals[rival]), "rival": rival}
@@ -44,12 +43,12 @@ def _ratio(case: Case) -> Answer:
     """The ratio against the value claimed."""
     own, other = _sides(case)
     ratio = own / other
-    return _against_value(case, ratio, {"ratio": ratio, "n_per_arm": _fewest(case)}, f"ratio {number(ratio, 3)}")
+    return _against_value(case, ratio, {"ratio": ratio, "n_per_arm": case.fewest}, f"ratio {number(ratio, 3)}")
 
 
 def _value(case: Case) -> Answer:
     """The value against the one claimed."""
-    own = _mean(case.treatment, case.metric)
+    own = mean_of(case.treatment, case.metric)
     numbers = {"mean": own, "n_per_arm": len(case.treatment)}
     return _against_value(case, own, numbers, f"{case.metric} {figure(own, case.metric)}")
 
@@ -87,22 +86,14 @@ def _sides(case: Case) -> tuple[float, float]:
 def _top(case: Case, rows: Sequence[Row]) -> float:
     """The value of a side; of a `best_of`, that of the best configuration."""
     if case.candidates == 1:
-        return _mean(rows, case.metric)
-    return case.sign * max(case.sign * _mean(runs, case.metric) for runs in by_arm(rows).values())
-
-
-def _mean(rows: Sequence[Row], metric: str) -> float:
-    return statistics.fmean(row[metric] for row in rows)
+        return mean_of(rows, case.metric)
+    return case.sign * max(case.sign * mean_of(runs, case.metric) for runs in by_arm(rows).values())
 
 
 def _numbers(case: Case, own: float, other: float) -> dict[str, Any]:
-    return {"difference": ties.difference(own, other), "n_per_arm": _fewest(case)}
+    return {"difference": ties.difference(own, other), "n_per_arm": case.fewest}
 
 
 def _words(case: Case, own: float, other: float) -> str:
     gap = signed_figure(ties.difference(own, other), case.metric)
     return f"{figure(own, case.metric)} against {figure(other, case.metric)}, difference {gap}; {_NO_TEST}"
-
-
-def _fewest(case: Case) -> int:
-    return min(len(rows) for rows in case.groups.values())

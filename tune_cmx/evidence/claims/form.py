@@ -7,6 +7,7 @@ from typing import Any
 from tune_cmx import metrics
 from tune_cmx.config.claims.declared import foreign_key
 from tune_cmx.errors import ConfigError
+from tune_cmx.evidence.claims.rows import is_number
 from tune_cmx.registry import suggestion
 
 NEEDS = {
@@ -73,9 +74,9 @@ def check_form(claim: Mapping[str, Any]) -> None:
         if not (names is None or isinstance(names, str) or _are_names(names)):
             raise ConfigError(f"claim of kind {kind}: {key} must be a field's name or a list of them; got {names!r}")
     for key in ("margin", "tolerance"):
-        if claim.get(key) is not None and not (_is_number(claim[key]) and claim[key] > 0):
+        if claim.get(key) is not None and not (_is_finite(claim[key]) and claim[key] > 0):
             raise ConfigError(f"claim of kind {kind}: {key} must be a number above 0; got {claim[key]!r}")
-    if claim.get("value") is not None and not _is_number(claim["value"]):
+    if claim.get("value") is not None and not _is_finite(claim["value"]):
         raise ConfigError(f"claim of kind {kind}: value must be a number; got {claim['value']!r}")
     for side in ("treatment", "baseline"):
         if claim.get(side) is not None and not isinstance(claim[side], Mapping | str):
@@ -143,8 +144,8 @@ def field_names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(str(name) for name in value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and math.isfinite(value)
 
 
 def as_float(claim: Mapping[str, Any], key: str) -> float | None:

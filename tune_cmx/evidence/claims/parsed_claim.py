@@ -70,6 +70,11 @@ class Case:
         return FRACTION if self.table.fractions else self.metric
 
     @property
+    def fewest(self) -> int:
+        """Rows of the side that has the fewest."""
+        return min(len(rows) for rows in self.groups.values())
+
+    @property
     def exact(self) -> bool:
         """Whether the metric is the same in all runs of a configuration, so that no test is needed."""
         known = metrics.find(self.metric)

@@ -2,12 +2,15 @@
 
 import math
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tune_cmx.config.parse import flatten
+from tune_cmx.config.paths import below
 from tune_cmx.errors import DataError
 
 Row = dict[str, Any]
@@ -51,25 +54,26 @@ def plain(value: Any) -> Any:
     return value
 
 
-def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one of dotted paths; an empty mapping stays as a value."""
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        path = f"{prefix}{key}"
-        flat.update(flatten(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value})
-    return flat
+def is_number(value: Any) -> bool:
+    """Whether it is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def mean_of(rows: Iterable[Row], metric: str) -> float:
+    """The mean of a metric that all rows have."""
+    return statistics.fmean(row[metric] for row in rows)
 
 
 def covered(field: str, paths: Iterable[str]) -> bool:
     """Whether one of the paths is the field, or a section above it."""
-    return any(field == path or field.startswith(f"{path}.") for path in paths)
+    return any(below(field, path) for path in paths)
 
 
 def matches(row: Row, condition: Mapping[str, Any]) -> bool:
     """Whether every field that the condition names has the value given; a mapping names fields below its path."""
     for field, wanted in condition.items():
         if isinstance(wanted, Mapping) and field not in row:
-            if not matches(row, flatten(wanted, f"{field}.")):
+            if not matches(row, flatten(wanted, field)):
                 return False
         elif plain(wanted) is None or row.get(field) != plain(wanted):
             return False

@@ -3,7 +3,6 @@
 `CHECKS` holds them in their order; the first objection is the answer.
 """
 
-import statistics
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from tune_cmx.evidence.claims.columns import differing_columns, is_setting
 from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two_values
 from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
-from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, pair_key
+from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, mean_of, pair_key
 from tune_cmx.evidence.wording import count, figure, listed, number
 
 
@@ -244,17 +243,13 @@ def _fewest_pairs(case: Case, fields: Sequence[str], seeds: Collection[int] | No
 def _gaps(case: Case) -> dict[str, Any]:
     """Differences of means, without a test; of a `best_of`, the mean of the best configuration."""
     sign = case.sign
-    means = [_mean(rows, case.metric) for rows in case.groups.values()]
+    means = [mean_of(rows, case.metric) for rows in case.groups.values()]
     if case.candidates > 1:
-        means[0] = max((_mean(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)
+        means[0] = max((mean_of(rows, case.metric) for rows in by_arm(case.treatment).values()), key=lambda m: sign * m)
     numbers: dict[str, Any] = {"largest_gap": max(means) - min(means)} if len(means) > 1 else {"mean": means[0]}
     if case.baseline:
         numbers["difference"] = means[0] - means[1]
     return numbers
-
-
-def _mean(rows: list[Row], metric: str) -> float:
-    return statistics.fmean(row[metric] for row in rows)
 
 
 def _run(row: Row) -> str:

@@ -88,7 +88,7 @@ def decide_ratio(case: Case) -> Answer:
     outcome = _compare(case, logged[0], logged[1])
     assert outcome is not None
     ratio, ci95, ci90 = math.exp(outcome.difference), _exp(outcome.ci95), _exp(outcome.ci90)
-    numbers = {"ratio": ratio, "ci95": ci95, "ci90": ci90, "n_per_arm": _fewest(case)}
+    numbers = {"ratio": ratio, "ci95": ci95, "ci90": ci90, "n_per_arm": case.fewest}
     found = _against_value(case, f"ratio {number(ratio, 3)}", ci95, ci90, numbers)
     return _with_detectable(found, *of_ratio(case, outcome)) if found["verdict"] == "INCONCLUSIVE" else found
 
@@ -212,7 +212,7 @@ def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
         "ci90": outcome.ci90,
         "p": outcome.p,
         exact: outcome.exact_p,
-        "n_per_arm": _fewest(case),
+        "n_per_arm": case.fewest,
     }
     pairs = {"n_pairs": outcome.n_pairs, "pilot_pairs": outcome.pilot_pairs}
     return {**numbers, **{name: n for name, n in pairs.items() if n is not None}}
@@ -248,10 +248,6 @@ def _test_words(outcome: Comparison) -> str:
 def _with_partner(case: Case) -> list[Row]:
     sides = [_values_by_key(side, case.metric, case.match_on) for side in case.groups.values()]
     return [row for row in case.compared if all(pair_key(row, case.match_on) in side for side in sides)]
-
-
-def _fewest(case: Case) -> int:
-    return min(len(rows) for rows in case.groups.values())
 
 
 def _rivals_words(case: Case, n: int) -> str:

@@ -13,7 +13,7 @@ from tune_cmx.evidence.claims.columns import read_columns
 from tune_cmx.evidence.claims.notes import is_note, was_resumed
 from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.importer.run_values import RunValues, typed
-from tune_cmx.evidence.importer.vocabulary import Names, fields_of
+from tune_cmx.evidence.importer.vocabulary import Names, fields_of, is_partly_timed
 from tune_cmx.metrics import METRICS, SPLITS, scored
 from tune_cmx.state.final_results import FinalResults
 from tune_cmx.state.json_file import json_object, parsed
@@ -50,7 +50,7 @@ class Run:
     @property
     def partly_timed(self) -> bool:
         """Whether the run was resumed and its source does not say that the time covers all segments."""
-        return bool(self.says.get("resumed")) and "cumulative_seconds" not in self.says
+        return is_partly_timed(self.says)
 
 
 def read_results(path: Path, names: Names) -> Run:

@@ -16,6 +16,7 @@ from tune_cmx.evidence.importer.vocabulary import (
     RUN_FIELDS,
     Names,
     is_fusion,
+    is_partly_timed,
     normal,
 )
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
@@ -95,7 +96,7 @@ def run_row(trial: Trial) -> Row:
         **{key: value for key, value in named.items() if value is not None},
         **{key: getattr(trial.state, key) for key in ("split_hash", "data_fingerprint", "code_version")},
     }
-    if row.get("resumed") and "cumulative_seconds" not in about.says:
+    if is_partly_timed(about.says):
         row.pop("seconds", None)  # of a source's column: it may cover the last segment only
     return as_rows([row])[0]
 

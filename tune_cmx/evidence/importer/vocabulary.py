@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
 
+from tune_cmx.config.model_sections import MODALITIES
+from tune_cmx.config.parse import flatten
 from tune_cmx.errors import ConfigError
-from tune_cmx.evidence.claims.rows import BOOKKEEPING, flatten, plain
+from tune_cmx.evidence.claims.rows import BOOKKEEPING, plain
 from tune_cmx.evidence.results.study_results import NOT_PROTOCOL
 from tune_cmx.metrics import METRICS, find
 from tune_cmx.registry import suggestion
@@ -43,7 +45,6 @@ RUN_FIELDS = frozenset({*BOOKKEEPING, "cumulative_seconds"})
 BASELINE_KIND = "frm_ffm"
 IMPORTED = "imported"
 """The phase of imported trials: they are no replicates of any configuration that a search confirms."""
-MODALITIES = ("rgb", "thermal", "event")
 ALL_STAGES = "1+2+3+4"
 
 _PLACED_STAGES = {"cssa_stages": "cssa", "gaff_stages": "se_gated"}
@@ -205,6 +206,11 @@ def config_of(fields: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(section, {})
         place[last] = [int(stage) for stage in value.split("+")] if stages else value
     return content
+
+
+def is_partly_timed(says: Mapping[str, Any]) -> bool:
+    """Whether a run was resumed and its source does not say that the time covers all segments."""
+    return bool(says.get("resumed")) and "cumulative_seconds" not in says
 
 
 def is_fusion(field: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tune_cmx.evidence.importer.vocabulary import is_partly_timed
 from tune_cmx.evidence.results.study_results import Trial
 from tune_cmx.evidence.wording import UNKNOWN, number, value_text
 from tune_cmx.metrics import METRICS
@@ -25,15 +26,10 @@ def fact(run: Trial, name: str) -> str:
     return "" if value is None else value_text(value)
 
 
-def _is_partly_timed(run: Trial) -> bool:
-    says = run.imported.says
-    return bool(says.get("resumed")) and "cumulative_seconds" not in says
-
-
 def resumed_words(runs: Sequence[Trial]) -> str:
     """What the mark of a resumed run means, with a space before it; empty where no time has the mark."""
     times = [name for name in shown(runs) if name in METRICS and METRICS[name].kind == "time"]
-    if not times or not any(map(_is_partly_timed, runs)):
+    if not times or not any(is_partly_timed(run.imported.says) for run in runs):
         return ""
     return f" {RESUMED}: a resumed run; its time may cover the last segment only, so no claim about time uses it."
 
@@ -79,7 +75,7 @@ def printed(run: Trial, name: str) -> str:
     about, metric = run.imported, METRICS.get(name)
     text = str(about.printed.get(name) or number(about.figures.get(name), metric.digits if metric else 4))
     is_time = metric is not None and metric.kind == "time" and text != UNKNOWN
-    return f"{text} {RESUMED}" if is_time and _is_partly_timed(run) else text
+    return f"{text} {RESUMED}" if is_time and is_partly_timed(about.says) else text
 
 
 def link(run: Trial) -> str:

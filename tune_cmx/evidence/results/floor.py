@@ -13,13 +13,12 @@ from tune_cmx.errors import DataError
 from tune_cmx.evaluation import evaluate
 from tune_cmx.evidence.results.stored_detections import stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults
+from tune_cmx.evidence.statistics.difference import Interval, pooled_sd
 
 LEAST = 0.5
 """Points. A detector below has learnt too little to be compared, even where the commonest box reaches nothing."""
 CLEAR = 5.0
 """Points above the floor. A configuration with such a mean has learnt in some seeds, however wide its interval is."""
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,11 @@ def learning(study: StudyResults) -> Learning:
 
 
 def _intervals(values: Mapping[str, list[float]]) -> dict[str, Interval]:
-    freedom = sum(len(own) - 1 for own in values.values())
-    if not freedom:
+    pooled = pooled_sd(values.values())
+    if pooled is None:
         return {arm: (own[0], own[0]) for arm, own in values.items()}
-    squares = sum(statistics.variance(own) * (len(own) - 1) for own in values.values() if len(own) > 1)
-    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(squares / freedom)
+    sd, freedom = pooled
+    reach = float(stats.t.ppf(0.975, freedom)) * sd
     found = {}
     for arm, own in values.items():
         mean, half = statistics.fmean(own), reach / math.sqrt(len(own))

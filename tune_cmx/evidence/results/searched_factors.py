@@ -7,13 +7,12 @@ from typing import Any
 import pandas as pd
 
 from tune_cmx.config.names import value_text
+from tune_cmx.config.study_rules import ARMS
 from tune_cmx.evidence.claims.rows import plain
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import count, number
 from tune_cmx.smoothing import smoothed
 
-ARMS = "arms"
-"""The path under which a search-space file lists its arms one by one."""
 NOT_USED = "not used"
 MOST_VALUES, BINS = 8, 4
 ENDED = ("complete", "stopped", "paused")

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_cmx import metrics
+from tune_cmx.config.parse import flatten
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import claim_text, in_current_words
 from tune_cmx.evidence.claims.parsed_claim import Answer, answer
-from tune_cmx.evidence.claims.rows import Row, as_rows, covered, flatten, matches
+from tune_cmx.evidence.claims.rows import Row, as_rows, covered, matches
 from tune_cmx.evidence.claims.run_table import Table
 from tune_cmx.evidence.results.interval_width import pilot_seeds
 from tune_cmx.evidence.results.study_results import StudyResults, Trial

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_cmx.evidence.claims.rows import flatten
+from tune_cmx.config.parse import flatten
 from tune_cmx.metrics import SPLITS, scored
 from tune_cmx.smoothing import smoothed
 from tune_cmx.state.final_results import FinalResults

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tune_cmx.evidence.claims.rows import covered, flatten, plain
+from tune_cmx.config.parse import flatten
+from tune_cmx.evidence.claims.rows import covered, plain
 from tune_cmx.evidence.results.study_results import NOT_PROTOCOL, StudyResults
 from tune_cmx.evidence.wording import listed, value_text
 

@@ -1,10 +1,11 @@
 """Two groups of runs compared: t intervals, exact p values and Holm's correction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain, combinations
+from statistics import variance
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,16 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if ties.no_spread(array):
         return mean, mean
     return _t_interval(mean, float(array.std(ddof=1)) / math.sqrt(len(array)), len(array) - 1, level)
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """The standard deviation within groups, and its degrees of freedom; None: no group has two values."""
+    several = [values for values in groups if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    if not freedom:
+        return None
+    squares = sum(variance(values) * (len(values) - 1) for values in several)
+    return math.sqrt(squares / freedom), freedom
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from tune_cmx.evidence.claims.detectable import HOURS, MULTIPLES
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults
 from tune_cmx.evidence.wording import UNKNOWN, count, hours_text, number, unit
 
-HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
-MULTIPLES = ("n", "2n", "4n")
+NAMES = tuple("n" if multiple == 1 else f"{multiple}n" for multiple in MULTIPLES)
 
 
 def detectable_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> None:
@@ -36,7 +36,7 @@ def detectable_section(page: Page, study: StudyResults, arms: pd.DataFrame) -> N
         f"{_price(rows, selected_arm(study, arms))}"
     )
     page.table(
-        ["configuration", *(f"{name} seeds" for name in MULTIPLES)],
+        ["configuration", *(f"{name} seeds" for name in NAMES)],
         [[study.label(str(row["arm"])), *_cells(row["detectable"])] for row in rows],
     )
 

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from tune_cmx.config.study_rules import ARMS
 from tune_cmx.evidence.report.figures import BLACK, BLUE, DIM, ORANGE, SMALL, finish, panels
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.searched_factors import (
-    ARMS,
     CommonPoint,
     Factor,
     common_point,

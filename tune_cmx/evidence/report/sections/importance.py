@@ -10,10 +10,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from tune_cmx import ties
+from tune_cmx.config.study_rules import ARMS
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.searched_factors import (
-    ARMS,
     CommonPoint,
     Factor,
     common_point,
@@ -23,6 +23,7 @@ from tune_cmx.evidence.results.searched_factors import (
     value_there,
 )
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
+from tune_cmx.evidence.statistics.difference import pooled_sd
 from tune_cmx.evidence.wording import count, listed, number, sentence
 
 if TYPE_CHECKING:
@@ -135,11 +136,8 @@ def run_to_run_sd(study: StudyResults, point: CommonPoint) -> float | None:
         value = value_there(study, trial, point)
         if value is not None:
             by_arm.setdefault(trial.arm, []).append(value)
-    groups = [values for values in by_arm.values() if len(values) > 1]
-    freedom = sum(len(values) - 1 for values in groups)
-    if not freedom:
-        return None
-    return math.sqrt(sum(statistics.variance(values) * (len(values) - 1) for values in groups) / freedom)
+    pooled = pooled_sd(by_arm.values())
+    return None if pooled is None else pooled[0]
 
 
 def _noise_words(study: StudyResults, point: CommonPoint) -> str:
