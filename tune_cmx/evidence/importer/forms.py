@@ -1,6 +1,5 @@
 """The forms of earlier results: `final_results.json`, and tables with a run a row."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,13 +59,9 @@ def read_results(path: Path, names: Names) -> Run:
         DataError: The file cannot be read, has no results, or a value is not allowed.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json_object(path, path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: needs an object; got {type(content).__name__}")
     results = content.get("results")
     if not isinstance(results, dict):
         raise DataError(f"{path}: has no results; needs an object `results` with mAP")

@@ -1,6 +1,5 @@
 """A study's folder read back: its description, its trials, and what is wrong with them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,7 @@ def read_study(folder: Path) -> StudyResults:
     folder = Path(folder)
     if not (folder / "study.json").is_file():
         raise DataError(f"{folder}: no study.json here; give the folder that a search wrote")
-    try:
-        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{folder / 'study.json'}: not JSON: {error}") from error
-    if not isinstance(study, dict):
-        raise DataError(f"{folder / 'study.json'}: needs an object; got {type(study).__name__}")
+    study = json_object(folder / STUDY_FILE, (folder / STUDY_FILE).read_bytes())
     old = is_old(study)
     study = current_study(study, folder / "study.json")
     problems: list[str] = []
@@ -106,14 +100,10 @@ def _read_object(path: Path, problems: list[str], needed: bool = True) -> dict[s
             problems.append(f"{place} is missing")
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        problems.append(f"{place} is not JSON: {error}")
+        return json_object(Path(place), path.read_bytes())
+    except DataError as error:
+        problems.append(str(error))
         return None
-    if not isinstance(content, dict):
-        problems.append(f"{place} needs an object; got {type(content).__name__}")
-        return None
-    return content
 
 
 def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:

@@ -61,16 +61,16 @@ def test_a_folder_that_is_no_study(tmp_path: Path) -> None:
 
 def test_a_study_file_cut_short(writer: StudyWriter) -> None:
     (writer.write() / "study.json").write_text('{"study": ')
-    with pytest.raises(DataError, match="not JSON"):
+    with pytest.raises(DataError, match="not valid JSON"):
         read_study(writer.folder)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("trial.json", "{", "trial.json is not JSON"),
+        ("trial.json", "{", "trial.json: not valid JSON"),
         ("trial.json", None, "trial.json is missing"),
-        ("config.json", "[]", "config.json needs an object"),
+        ("config.json", "[]", "config.json: needs a JSON object"),
         ("final_results.json", None, "final_results.json is missing"),
         ("metrics.csv", "a,b\n1,2\n", "metrics.csv has no column epoch"),
         ("metrics.csv", "epoch,val/mAP\n1,2\n1,3\n", "metrics.csv has epochs more than once"),
