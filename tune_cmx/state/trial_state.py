@@ -61,6 +61,21 @@ class Halving(State):
     """The error."""
 
 
+UNTRAINED_LOSS = 10.0
+"""The loss of an untrained detector lies below: cross entropies of random guesses, and the losses of the boxes."""
+GROWTH = 10.0
+"""Times the loss of the first epoch. Training that works ends below the first epoch, and noise is far smaller."""
+
+
+def loss_diverged(loss: float, first_loss: float) -> bool:
+    """Whether an epoch's training loss shows divergence.
+
+    It is above `UNTRAINED_LOSS` and above `GROWTH` times the first epoch's loss; a first epoch above `UNTRAINED_LOSS`
+    counts as that, as it may have diverged itself.
+    """
+    return loss > max(UNTRAINED_LOSS, GROWTH * min(first_loss, UNTRAINED_LOSS))
+
+
 class Divergence(State):
     """Where training was first seen to diverge."""
 

@@ -7,12 +7,8 @@ stays finite. Such a trial ends as complete, and its run folder says that it div
 import math
 from collections.abc import Mapping
 
-from tune_cmx.state.trial_state import Divergence
+from tune_cmx.state.trial_state import Divergence, loss_diverged
 
-UNTRAINED_LOSS = 10.0
-"""The loss of an untrained detector lies below: cross entropies of random guesses, and the losses of the boxes."""
-GROWTH = 10.0
-"""Times the loss of the first epoch. Training that works ends below the first epoch, and noise is far smaller."""
 GRADIENT_NORM = 1e4
 """At the lowest preset rate, 0.005, one such step of SGD moves the weights by 50: about their own norm."""
 
@@ -32,7 +28,7 @@ def diverged(epoch: int, metrics: Mapping[str, float], first_loss: float, *, cli
         clipped: Whether the schedule clips the gradient.
     """
     loss, norm = metrics["train/loss"], metrics["train/gradient_norm"]
-    if loss > max(UNTRAINED_LOSS, GROWTH * min(first_loss, UNTRAINED_LOSS)):
+    if loss_diverged(loss, first_loss):
         return Divergence(epoch=epoch, what="loss", value=loss)
     if norm > (math.inf if clipped else GRADIENT_NORM) or norm == math.inf:
         return Divergence(epoch=epoch, what="gradient norm", value=norm if norm < math.inf else None)

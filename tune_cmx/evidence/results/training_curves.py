@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import count, listed, number, value_text
+from tune_cmx.evidence.wording import cell_text, count, listed, number
+from tune_cmx.state.trial_state import loss_diverged
 
 LOSS = "train/loss"
-DIVERGED = 100.0
-"""A training loss that many times its first epoch's is called divergence."""
 FALLEN = 0.9
 """A loss below this share of its first epoch's has fallen."""
 FEW_STEPS = 2000
@@ -25,7 +24,7 @@ class Cause:
     advice: str
 
 
-def diverged(trial: Trial) -> str | None:
+def divergence_words(trial: Trial) -> str | None:
     """What showed that a run diverged, such as `loss 1.4e+22 in epoch 3`; None: it did not.
 
     Older studies did not note it, so their training loss is looked at as well.
@@ -34,7 +33,7 @@ def diverged(trial: Trial) -> str | None:
         return str(trial.state.divergence)
     losses = _losses(trial)
     for epoch, loss in enumerate(losses, 1):
-        if not math.isfinite(loss) or loss > DIVERGED * max(abs(losses[0]), 1.0):
+        if not math.isfinite(loss) or loss_diverged(loss, losses[0]):
             return f"loss {loss:.3g} in epoch {epoch}"
     return None
 
@@ -58,16 +57,20 @@ def _no_boxes(study: StudyResults) -> Iterator[Cause]:
 
 
 def _divergence(runs: Sequence[Trial]) -> Iterator[Cause]:
-    found = [f"{trial.name} ({what})" for trial in runs if (what := diverged(trial)) is not None]
+    found = [f"{trial.name} ({what})" for trial in runs if (what := divergence_words(trial)) is not None]
     if found:
         words = f"training diverged in {count(len(found), 'run')}: {listed(found)}"
-        rates = _rates_words([trial for trial in runs if diverged(trial) is not None])
+        rates = _rates_words([trial for trial in runs if divergence_words(trial) is not None])
         yield Cause(words, f"Lower `schedule.lr`{rates}, or set `schedule.clip_norm`")
 
 
 def _loss(runs: Sequence[Trial]) -> Iterator[Cause]:
     """Of the runs that did not diverge."""
-    ends = [(losses[0], losses[-1]) for trial in runs if len(losses := _losses(trial)) > 1 and diverged(trial) is None]
+    ends = [
+        (losses[0], losses[-1])
+        for trial in runs
+        if len(losses := _losses(trial)) > 1 and divergence_words(trial) is None
+    ]
     if not ends:
         return
     first, last = (statistics.median(values) for values in zip(*ends, strict=True))
@@ -111,4 +114,4 @@ def _losses(trial: Trial) -> list[float]:
 def _rates_words(runs: Sequence[Trial]) -> str:
     rates = [(trial.config.get("schedule") or {}).get("lr") for trial in runs]
     known = sorted({float(rate) for rate in rates if isinstance(rate, int | float)})
-    return f" (now {listed(map(value_text, known))})" if known else ""
+    return f" (now {listed(map(cell_text, known))})" if known else ""

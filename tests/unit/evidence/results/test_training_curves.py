@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.training_curves import diverged, likely_causes
+from tune_cmx.evidence.results.training_curves import divergence_words, likely_causes
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -41,7 +41,7 @@ def test_what_the_run_folder_notes_comes_first(writer: StudyWriter) -> None:
     note = {"epoch": 2, "what": "gradient norm", "value": None}
     writer.trial("s-1", "stages-1", "search", val=0.0, divergence=note)
     (trial,) = read_study(writer.write()).trials
-    assert diverged(trial) == "gradient norm not finite in epoch 2"
+    assert divergence_words(trial) == "gradient norm not finite in epoch 2"
 
 
 def test_a_loss_that_falls_and_one_that_does_not(writer: StudyWriter) -> None:
@@ -68,3 +68,12 @@ def test_few_steps_random_weights_and_missing_boxes(writer: StudyWriter) -> None
 
 def test_a_study_without_runs_has_only_what_the_data_say(writer: StudyWriter) -> None:
     assert facts(writer) == ""
+
+
+def test_an_older_study_diverges_at_the_loss_at_which_training_says_so(writer: StudyWriter) -> None:
+    """Ten times the first epoch's loss, and above 10."""
+    writer.trial("s-1", "stages-1", "search", val=0.0)
+    losses(writer, "s-1", [2.0, 1.5, 19.9, 5.0, 4.0, 3.0])
+    assert "diverged" not in facts(writer)
+    losses(writer, "s-1", [2.0, 1.5, 20.1, 5.0, 4.0, 3.0])
+    assert "training diverged in 1 run: s-1 (loss 20.1 in epoch 3)" in facts(writer)

@@ -8,7 +8,7 @@ from tune_cmx.evidence.results.interval_width import seeds_planned, width_missed
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_claims import resume_command
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.results.training_curves import diverged
+from tune_cmx.evidence.results.training_curves import divergence_words
 from tune_cmx.evidence.results.undeclared_differences import equivalent_warnings
 from tune_cmx.evidence.wording import count, listed
 from tune_cmx.model_audit import AuditWarning, merged
@@ -94,7 +94,7 @@ def _diverged(study: StudyResults) -> Iterator[Warning]:
     advice = "Lower `schedule.lr` or set `schedule.clip_norm`, and run again"
     for confirmed in (True, False):
         runs = [trial for trial in study.trials if (trial.phase == "confirm") == confirmed]
-        words = [f"{trial.name} ({where})" for trial in runs if (where := diverged(trial)) is not None]
+        words = [f"{trial.name} ({where})" for trial in runs if (where := divergence_words(trial)) is not None]
         if words and confirmed:
             fact = f"Training diverged in {count(len(words), 'confirmation run')}, which the comparison counts"
             yield Warning("diverged", Severity.INVALID, f"{fact}: {listed(words)}", advice)
