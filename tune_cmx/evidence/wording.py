@@ -109,7 +109,7 @@ def listed(names: Iterable[str]) -> str:
     return separator.join(all_names[:8]) + (f" and {len(all_names) - 8} more" if len(all_names) > 8 else "")
 
 
-def value_text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A setting as a configuration has it; a hyphen for none."""
     if value is None:
         return UNKNOWN

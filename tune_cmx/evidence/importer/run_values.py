@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from tune_cmx.evidence.importer.vocabulary import fusion_text, modalities_text, stages_text
+from tune_cmx.evidence.importer.vocabulary import fusion_text, modalities_text, read_stages
 from tune_cmx.metrics import METRICS, Metric
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -50,7 +50,7 @@ def _yes_or_no(value: Any) -> bool:
 
 
 def _stages(value: Any) -> str:
-    return stages_text(value) or _refuse()
+    return read_stages(value) or _refuse()
 
 
 def _refuse() -> Any:

@@ -157,11 +157,11 @@ def serves_as_baseline(fields: Mapping[str, Any]) -> bool:
 def normal(field: str, value: Any) -> Any:
     """A claim's value of a field in the form that rows have."""
     if field == "stages":
-        return stages_text(value) or value
+        return read_stages(value) or value
     return modalities_text(value) if field == "modalities" else value
 
 
-def stages_text(value: Any) -> str | None:
+def read_stages(value: Any) -> str | None:
     """Stages as `1+2`, from a list, a number, or a text such as `[1, 2]`, `1+2`, `2-4` or `all`; None: no stages.
 
     `2-4` is a range, as in the names that this software gives.

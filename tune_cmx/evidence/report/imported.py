@@ -22,7 +22,7 @@ from tune_cmx.evidence.report.imported_cells import (
 )
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, listed, value_text
+from tune_cmx.evidence.wording import UNKNOWN, cell_text, count, listed
 from tune_cmx.state.study_state import ImportedStudy
 
 TITLES = {"stages": "Stage placement", "threshold": "Switching threshold", "fusion": "Fusion", "schedule": "Schedule"}
@@ -240,7 +240,7 @@ def _odd_words(odd: Sequence[Trial], group: Sequence[Trial]) -> str:
         field for field in protocol_fields([usual, *rows]) if any(row.get(field) != usual.get(field) for row in rows)
     ]
     return "; ".join(
-        dict.fromkeys(", ".join(f"{field} {value_text(row.get(field))}" for field in fields) for row in rows)
+        dict.fromkeys(", ".join(f"{field} {cell_text(row.get(field))}" for field in fields) for row in rows)
     )
 
 

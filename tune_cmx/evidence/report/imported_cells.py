@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tune_cmx.evidence.importer.vocabulary import is_partly_timed
 from tune_cmx.evidence.results.study_results import Trial
-from tune_cmx.evidence.wording import UNKNOWN, number, value_text
+from tune_cmx.evidence.wording import UNKNOWN, cell_text, number
 from tune_cmx.metrics import METRICS
 
 SCHEDULE = ("epochs", "batch", "lr")
@@ -23,7 +23,7 @@ def heading(name: str) -> str:
 def fact(run: Trial, name: str) -> str:
     """What the source says of which run it is; empty where it says nothing."""
     value = run.seed if name == "seed" else run.imported.says.get(name)
-    return "" if value is None else value_text(value)
+    return "" if value is None else cell_text(value)
 
 
 def resumed_words(runs: Sequence[Trial]) -> str:
@@ -42,7 +42,7 @@ def has_figure(name: str, run: Trial) -> bool:
 def field_value(run: Trial, field: str) -> str:
     """A field of the run's configuration."""
     value = run.imported.fields.get(field)
-    return UNKNOWN if value is None else value_text(value)
+    return UNKNOWN if value is None else cell_text(value)
 
 
 def factor_value(run: Trial, factor: str) -> str:

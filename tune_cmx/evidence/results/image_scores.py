@@ -144,7 +144,7 @@ def pick(arms: Sequence[ScoredArm], images: Images) -> list[Example]:
     return [Example(place, tuple(kinds)) for place, kinds in reasons.items()]
 
 
-def ties(arms: Sequence[ScoredArm], images: Images) -> list[Tie]:
+def tied_kinds(arms: Sequence[ScoredArm], images: Images) -> list[Tie]:
     """The kinds for which images that are not shown would have done as well."""
     found = []
     for kind, figures, places in _picked(arms, images):

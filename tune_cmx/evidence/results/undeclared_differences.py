@@ -6,7 +6,7 @@ from typing import Any
 from tune_cmx.config.parse import flatten
 from tune_cmx.evidence.claims.rows import covered, plain
 from tune_cmx.evidence.results.study_results import NOT_PROTOCOL, StudyResults
-from tune_cmx.evidence.wording import listed, value_text
+from tune_cmx.evidence.wording import cell_text, listed
 
 
 def allowed_differences(study: StudyResults) -> list[str]:
@@ -45,9 +45,9 @@ def _field_words(
     arms_of: dict[str, list[str]] = {}
     for arm, values in by_arm.items():
         if values.get(field) != own.get(field):
-            arms_of.setdefault(value_text(values.get(field)), []).append(study.label(arm))
+            arms_of.setdefault(cell_text(values.get(field)), []).append(study.label(arm))
     others = "; ".join(f"{value} in {listed(arms)}" for value, arms in arms_of.items())
-    return f"{field}: {value_text(own.get(field))} in the baseline; {others}"
+    return f"{field}: {cell_text(own.get(field))} in the baseline; {others}"
 
 
 def _values(study: StudyResults, arm: str, path: str) -> dict[str, Any]:

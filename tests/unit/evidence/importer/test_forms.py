@@ -10,7 +10,7 @@ from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.importer.collect import Collected, collect
 from tune_cmx.evidence.importer.imported_claims import run_row
 from tune_cmx.evidence.importer.imported_study import write_import
-from tune_cmx.evidence.importer.vocabulary import Names, modalities_text, serves_as_baseline, stages_text
+from tune_cmx.evidence.importer.vocabulary import Names, modalities_text, read_stages, serves_as_baseline
 from tune_cmx.evidence.report.imported import imported_page
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
@@ -166,8 +166,8 @@ def test_damaged_files_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert sorted(run.name for run in found.runs) == ["fine", "good"]
     assert len(found.refused) == 8
     for place, what in {
-        "cut": "not JSON",
-        "list": "needs an object",
+        "cut": "not valid JSON",
+        "list": "needs a JSON object",
         "impossible": "mAP: found 183.0; allowed: a number from 0 to 100",
         "seed": "seed: found 0.5; allowed: a whole number from 0 to 2^63 - 1",
         "nan": "mAP: found nan; allowed: a number from 0 to 100. Leave it empty",
@@ -247,7 +247,7 @@ def test_a_claim_that_cannot_be_read_leaves_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1+2", "[1, 2]", "1,2", "1-2", [1, 2], (2, 1), "2 1"])
 def test_stages_are_read_as_people_write_them(value: Any) -> None:
-    assert stages_text(value) == "1+2"
+    assert read_stages(value) == "1+2"
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_stages_are_read_as_people_write_them(value: Any) -> None:
     [("2-4", "2+3+4"), ("1-4", "1+2+3+4"), ("1–3", "1+2+3"), ("1, 3-4", "1+3+4"), ("[2 - 3]", "2+3")],
 )
 def test_a_hyphen_between_stages_is_a_range(value: str, stages: str) -> None:
-    assert stages_text(value) == stages
+    assert read_stages(value) == stages
 
 
 def test_other_values_are_no_stages() -> None:
-    assert [stages_text(value) for value in ("early", "5", 7, "01-Feb", "1-9", "4-1", "", True)] == [None] * 8
-    assert stages_text("all") == "1+2+3+4"
+    assert [read_stages(value) for value in ("early", "5", 7, "01-Feb", "1-9", "4-1", "", True)] == [None] * 8
+    assert read_stages("all") == "1+2+3+4"
     assert not serves_as_baseline({"fusion": "frm_ffm", "stages": None})
 
 

@@ -68,6 +68,13 @@ def test_a_tpe_search_has_no_grid(undecided: StudyWriter) -> None:
     assert "the exhaustive grid" not in text
 
 
+def test_a_searcher_that_is_not_recorded_is_not_taken_for_a_grid(undecided: StudyWriter) -> None:
+    undecided.study["searcher"] = {}
+    text = section(undecided)
+    assert "of every configuration that was drawn with the baseline" in text
+    assert "The searcher is not recorded" in text
+
+
 def test_failed_and_repeated_epochs_are_counted(writer: StudyWriter) -> None:
     twice = [
         {"seconds": 40.0, "first_epoch": 1, "last_epoch": 4},

@@ -18,7 +18,7 @@ from tune_cmx.evidence.results.image_scores import (
     drawn_runs,
     pick,
     scored_arm,
-    ties,
+    tied_kinds,
 )
 from tune_cmx.evidence.results.stored_detections import left_out, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults
@@ -58,7 +58,7 @@ def examples_section(page: Page, study: StudyResults, place: Path) -> None:
         _pictures(page, study, arms, images, examples, place)
     notes = [
         f"{tie.kind}: {count(tie.others, 'further image')} with the same figure as the last one shown."
-        for tie in (ties(arms, images) if arms else [])
+        for tie in (tied_kinds(arms, images) if arms else [])
     ]
     notes += left_out(missing)
     if notes:

@@ -7,7 +7,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.undeclared_differences import allowed_differences
-from tune_cmx.evidence.wording import duration, number, value_text
+from tune_cmx.evidence.wording import cell_text, duration, number
 
 WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
 
@@ -24,8 +24,8 @@ def failures_section(page: Page, study: StudyResults) -> None:
             trial.phase,
             trial.status,
             str(trial.state.reason or WITHOUT_REASON.get(trial.status, "no reason recorded")),
-            value_text(trial.seed),
-            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
+            cell_text(trial.seed),
+            f"{trial.epochs} of {cell_text(trial.epochs_planned)}",
         ]
         for trial in unfinished
     ]
@@ -43,8 +43,8 @@ def confirmation_section(page: Page, study: StudyResults) -> None:
         [
             link(trial, study),
             trial.status,
-            value_text(trial.seed),
-            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
+            cell_text(trial.seed),
+            f"{trial.epochs} of {cell_text(trial.epochs_planned)}",
             *(number(trial.result(metric)) for metric in metrics),
             duration(trial.seconds),
         ]
@@ -82,7 +82,7 @@ def protocol_section(page: Page, study: StudyResults) -> None:
         ["packages", _of_all(_packages(trial) for trial in study.trials)],
     ]
     settings = [
-        [str(path), "none" if value is None else value_text(value)]
+        [str(path), "none" if value is None else cell_text(value)]
         for path, value in sorted(state.protocol.items())
         if not path.startswith(("packages.", "code_version", "split_", "data_fingerprint"))  # in the rows above
     ]

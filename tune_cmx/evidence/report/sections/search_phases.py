@@ -6,7 +6,7 @@ from typing import Any
 
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, value_text
+from tune_cmx.evidence.wording import UNKNOWN, cell_text, count, duration, listed
 
 NO_PHASE = "of no recorded phase"
 
@@ -86,7 +86,7 @@ def _varied(study: StudyResults, phase: SearchPhase) -> list[str]:
 def _domain_words(domain: Mapping[str, Any]) -> str:
     kind, ends = next((kind, ends) for kind, ends in domain.items() if kind != "when")
     words = count(len(ends), "value") if kind == "choice" else f"{kind} {ends[0]:g} to {ends[1]:g}"
-    when = " and ".join(f"{path} is {value_text(value)}" for path, value in (domain.get("when") or {}).items())
+    when = " and ".join(f"{path} is {cell_text(value)}" for path, value in (domain.get("when") or {}).items())
     return f"{words}, where {when}" if when else words
 
 

@@ -13,7 +13,7 @@ from tune_cmx.evidence.report.sections.run_details import link
 from tune_cmx.evidence.report.sections.search_phases import search_phases
 from tune_cmx.evidence.results.searched_factors import stopped_early
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, listed, number, sentence, value_text
+from tune_cmx.evidence.wording import UNKNOWN, cell_text, count, listed, number, sentence
 from tune_cmx.state.study_state import EarlyStoppingState
 
 VARIANTS = {
@@ -72,8 +72,8 @@ def _trials(
             link(trial, study),
             "complete" if trial.status == "stopped" and trial.searched_to_the_end else trial.status,
             _stop_words(trial, stopping),
-            value_text(trial.seed),
-            f"{trial.epochs} of {value_text(trial.epochs_planned)}",
+            cell_text(trial.seed),
+            f"{trial.epochs} of {cell_text(trial.epochs_planned)}",
             number(trial.last(metric)),
             *([number(trial.last(metric, smooth))] if several else []),
         ]
@@ -93,7 +93,7 @@ def _searcher_words(searcher: Mapping[str, Any], drawn: int) -> list[str]:
     name = SEARCHERS[kind].title if kind in SEARCHERS else kind
     if wanted is None:
         return [f"Searcher: {name}."]
-    words = [f"Searcher: {name}, {drawn} of {value_text(wanted)} trials drawn."]
+    words = [f"Searcher: {name}, {drawn} of {cell_text(wanted)} trials drawn."]
     if searcher.get("objectives"):
         words.append(f"It has several objectives: {listed(searcher['objectives'])}.")
     priors = [_prior_words(prior) for prior in searcher.get("priors") or []]
@@ -120,8 +120,8 @@ def _warm_start_words(searcher: Mapping[str, Any]) -> str:
 
 
 def _prior_words(prior: Mapping[str, Any]) -> str:
-    values = " and ".join(f"{path} {value_text(value)}" for path, value in (prior.get("values") or {}).items())
-    return f"{values} gave {value_text(prior.get('value'))}"
+    values = " and ".join(f"{path} {cell_text(value)}" for path, value in (prior.get("values") or {}).items())
+    return f"{values} gave {cell_text(prior.get('value'))}"
 
 
 def _stopping_words(stopping: EarlyStoppingState) -> list[str]:
@@ -133,12 +133,12 @@ def _stopping_words(stopping: EarlyStoppingState) -> list[str]:
         return ["Early stopping: unknown."]
     points = stopping.rungs
     metric, clock = title(stopping.metric or "unknown"), stopping.compare_at or "unknown"
-    factor, brackets = value_text(stopping.reduction_factor or "unknown"), stopping.brackets or 1
+    factor, brackets = cell_text(stopping.reduction_factor or "unknown"), stopping.brackets or 1
     variant = stopping.variant or "unknown"
     later = points[1:brackets]
-    begins = f", the later ones from rung {listed(value_text(point) for point in later)} on" if later else ""
+    begins = f", the later ones from rung {listed(cell_text(point) for point in later)} on" if later else ""
     dealt = f", {brackets} brackets{begins}" if brackets > 1 else ""
-    rungs = ", ".join(value_text(point) for point in points) or "unknown"
+    rungs = ", ".join(cell_text(point) for point in points) or "unknown"
     how = f"{kind.upper()} on {metric} at equal {clock}, reduction factor {factor}, rungs {rungs}{dealt}"
     return [
         f"Early stopping: {how}.",
@@ -151,8 +151,8 @@ def _stop_words(trial: Trial, stopping: EarlyStoppingState) -> str:
     if stop is None:
         return UNKNOWN
     clock = stopping.compare_at or "epoch"
-    at = f"rung {value_text(stop.rung)}"
+    at = f"rung {cell_text(stop.rung)}"
     if clock != "epoch":
-        at += f" ({clock}), epoch {value_text(stop.epoch)}"
+        at += f" ({clock}), epoch {cell_text(stop.epoch)}"
     below = f" < {number(stop.cutoff)}" if stop.cutoff is not None else ""
     return f"{at}: {number(stop.value)}{below}"
