@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tune_cmx.config.names import FUSION_TITLES
+from tune_cmx.config.parse import flatten
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.claims.form import Condition, claim_text
-from tune_cmx.evidence.claims.rows import Row, flatten
+from tune_cmx.evidence.claims.rows import Row
 from tune_cmx.evidence.wording import listed
 from tune_cmx.metrics import SPLITS
 from tune_cmx.registry import suggestion
@@ -84,5 +85,5 @@ def _fields(condition: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     found: list[str] = []
     for field, wanted in condition.items():
         below = isinstance(wanted, Mapping) and field not in columns
-        found += flatten(wanted, f"{field}.") if below else [field]
+        found += flatten(wanted, field) if below else [field]
     return found
