@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -296,3 +297,36 @@ def test_the_files_of_a_report(undecided: StudyWriter) -> None:
 
 def _contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def next_command(writer: StudyWriter) -> str:
+    return section(report_of(writer), "Next command")
+
+
+def test_runs_that_failed_are_retried_before_anything_else(undecided: StudyWriter) -> None:
+    undecided.trial("confirm-stages-4-s9", "stages-4", seed=9, status="failed")
+    assert "tune-cmx search SPACE --data frames --resume --retry-failed" in next_command(undecided)
+
+
+def test_more_seeds_after_single_runs_have_one_advice(writer: StudyWriter) -> None:
+    """Resuming with more seeds is allowed; after a test it would be a look too many, so it is not advised there."""
+    writer.arm("baseline", [30.0])
+    writer.arm("stages-1", [34.0])
+    text = next_command(writer)
+    assert "Set `confirm: {seeds: 3}` in the search-space file" in text
+    assert "--resume" in text
+    assert "new study" not in text
+
+
+@pytest.mark.parametrize("finals", [[34.0], [31.0, 30.5, 33.5]])
+def test_the_next_command_of_an_old_study_says_what_to_rename(writer: StudyWriter, finals: list[float]) -> None:
+    writer.arm("baseline", [30.0, 31.0, 32.0][: len(finals)])
+    writer.arm("stages-1", finals)
+    folder = writer.write()
+    (folder / "space.yaml").write_text("study: s\ncontrol:\n  data: {}\n", encoding="utf-8")
+    study = read_study(folder)
+    old = replace(study, state=study.state.model_copy(update={"form": None}))
+    text = section(study_page(old, compare_arms(old), None).text(), "Next command")
+    assert "rename `control:` to `baseline:` in space.yaml" in text
+    assert "new study" in text
+    assert "--resume" not in text

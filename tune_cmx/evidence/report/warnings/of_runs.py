@@ -13,7 +13,7 @@ from tune_cmx.evidence.results.undeclared_differences import equivalent_warnings
 from tune_cmx.evidence.wording import count, listed
 from tune_cmx.model_audit import AuditWarning, merged
 
-RESUME = f"Run `{resume_command()}`"
+RETRY = f"{resume_command()} --retry-failed"
 
 
 def of_runs(study: StudyResults) -> Iterator[Warning]:
@@ -32,7 +32,7 @@ def _baseline(study: StudyResults) -> Iterator[Warning]:
         yield Warning("baseline", Severity.INVALID, fact, "Name one under `baseline` in the search-space file")
     elif not any(trial.arm == study.baseline for trial in study.confirmed):
         fact = "The baseline has no complete confirmation run, so the report has no differences"
-        yield Warning("baseline", Severity.INVALID, fact, RESUME)
+        yield Warning("baseline", Severity.INVALID, fact, _resume(study))
 
 
 def _replication(study: StudyResults) -> Iterator[Warning]:
@@ -45,7 +45,7 @@ def _replication(study: StudyResults) -> Iterator[Warning]:
     short = [f"{study.label(arm)} ({n})" for arm, n in runs.items() if wanted and 2 <= n < wanted]
     if short:
         fact = f"Fewer confirmation runs than the {wanted} planned: {listed(short)}"
-        yield Warning("replication", Severity.UNDECIDED, fact, RESUME)
+        yield Warning("replication", Severity.UNDECIDED, fact, _resume(study))
     for missed in width_missed(study):
         advice = "Read the interval that was reached, or raise `confirm.max_seeds` in a new study"
         yield Warning("interval width", Severity.UNDECIDED, missed, advice)
@@ -63,11 +63,11 @@ def _missing(study: StudyResults) -> Iterator[Warning]:
     if lacking:
         words = "; ".join(f"{name} ({seeds})" for name, seeds in lacking.items())
         fact = f"No complete confirmation run of {words}, which other configurations have"
-        yield Warning("missing", Severity.UNDECIDED, fact, RESUME)
+        yield Warning("missing", Severity.UNDECIDED, fact, _resume(study))
     confirmed = _runs(study)
     if confirmed and (without := [study.label(arm) for arm in study.finalists if arm not in confirmed]):
         fact = f"Finalists without a complete confirmation run: {listed(without)}"
-        yield Warning("missing", Severity.UNDECIDED, fact, RESUME)
+        yield Warning("missing", Severity.UNDECIDED, fact, _resume(study))
 
 
 def _lost(study: StudyResults) -> Iterator[Warning]:
@@ -79,14 +79,10 @@ def _lost(study: StudyResults) -> Iterator[Warning]:
             f"{count(len(confirm), 'confirmation run')} did not finish ({listed(confirm)}). "
             "The runs that are left may flatter the configuration"
         )
-        yield Warning(
-            "failed", Severity.UNDECIDED, fact, f"Find out why before you compare, then run `{resume_command()}`"
-        )
+        yield Warning("failed", Severity.UNDECIDED, fact, f"Find out why before you compare, then run `{RETRY}`")
     if others:
         fact = f"{count(len(others), 'search trial')} did not finish ({listed(others)}), so they could not be selected"
-        yield Warning(
-            "failed", Severity.LIMITED, fact, f"See `error.txt` in each run folder, then run `{resume_command()}`"
-        )
+        yield Warning("failed", Severity.LIMITED, fact, f"See `error.txt` in each run folder, then run `{RETRY}`")
 
 
 def _diverged(study: StudyResults) -> Iterator[Warning]:
@@ -188,6 +184,12 @@ def _resumed(study: StudyResults) -> Iterator[Warning]:
     if resumed:
         fact = f"{count(len(resumed), 'run')} resumed after an interruption: {listed(resumed)}"
         yield Warning("resumed", Severity.NOTE, fact, "Do not compare the training times of these runs")
+
+
+def _resume(study: StudyResults) -> str:
+    """With `--retry-failed` where runs failed, since `--resume` alone leaves them as they are."""
+    failed = any(trial.status == "failed" for trial in study.of_phase("confirm"))
+    return f"Run `{RETRY if failed else resume_command()}`"
 
 
 def _runs(study: StudyResults) -> dict[str, int]:
