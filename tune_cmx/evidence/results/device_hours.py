@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from tune_cmx.evidence.results.study_results import Trial
-from tune_cmx.evidence.wording import number
 
 
 def device_hours(trials: Sequence[Trial]) -> float:
@@ -17,8 +16,3 @@ def hours_name(trials: Sequence[Trial]) -> str:
     if kinds == {True}:
         return "CPU-hours"
     return "GPU-hours" if kinds == {False} else "device-hours"
-
-
-def hours_text(hours: float) -> str:
-    """Three decimals below one hour, one from there on."""
-    return number(hours, 3 if hours < 1 else 1)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from tune_cmx.evidence.results.device_hours import device_hours, hours_name, hours_text
+from tune_cmx.evidence.results.device_hours import device_hours, hours_name
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.wording import count, listed
+from tune_cmx.evidence.wording import count, hours_text, listed
 
 
 def facts_line(study: StudyResults) -> str:

@@ -8,11 +8,11 @@ from tune_cmx.config.searchers import SEARCHERS
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.report.sections.search_phases import has_phases
-from tune_cmx.evidence.results.device_hours import device_hours, hours_name, hours_text
+from tune_cmx.evidence.results.device_hours import device_hours, hours_name
 from tune_cmx.evidence.results.interval_width import seeds_planned
 from tune_cmx.evidence.results.searched_factors import taken_up
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.wording import UNKNOWN, count, duration, listed, number
+from tune_cmx.evidence.wording import UNKNOWN, count, duration, hours_text, listed, number
 
 PHASES = ("search", "confirm", "single")
 
