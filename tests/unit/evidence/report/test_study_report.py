@@ -209,9 +209,9 @@ def test_choosing_on_test_is_said_above_every_table(decided: StudyWriter, answer
 
 def test_a_search_cut_off_before_confirmation(writer: StudyWriter, answer_of: AnswerOf) -> None:
     writer.search()
-    writer.study.update(status="running", selection=None)
+    writer.study.update(status="searching", selection=None)
     text = write_report(writer.write()).read_text(encoding="utf-8")
-    assert "The study is not complete (status: running)" in text
+    assert "The study is not complete (status: searching)" in text
     assert "no configuration has a complete confirmation run (3 of 3 search trials ended)" in answer_of(text)
     assert "tune-cmx search SPACE --data frames --resume" in section(text, "Next command")
     assert "## Confirmed configurations" not in text
