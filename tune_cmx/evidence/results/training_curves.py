@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.wording import cell_text, count, listed, number
 from tune_cmx.state.trial_state import loss_diverged
@@ -32,9 +34,14 @@ def divergence_words(trial: Trial) -> str | None:
     if trial.state.divergence is not None:
         return str(trial.state.divergence)
     losses = _losses(trial)
-    for epoch, loss in enumerate(losses, 1):
-        if not math.isfinite(loss) or loss_diverged(loss, losses[0]):
-            return f"loss {loss:.3g} in epoch {epoch}"
+    if LOSS not in trial.metrics:
+        return None
+    not_numbers = _nan_epochs(trial)
+    for epoch, loss in zip(trial.metrics["epoch"], trial.metrics[LOSS], strict=True):
+        if epoch in not_numbers:
+            return f"loss nan in epoch {epoch:g}"
+        if math.isinf(loss) or (not math.isnan(loss) and loss_diverged(loss, losses[0])):
+            return f"loss {loss:.3g} in epoch {epoch:g}"
     return None
 
 
@@ -105,6 +112,16 @@ def _short(study: StudyResults, runs: Sequence[Trial]) -> Iterator[Cause]:
             yield Cause(fact, "Raise `schedule.epochs`")
     if runs and not any((trial.config.get("model") or {}).get("pretrained") for trial in runs):
         yield Cause("training began from random weights", "Set `model.pretrained` to pretrained weights")
+
+
+def _nan_epochs(trial: Trial) -> set[float]:
+    """Epochs whose stored loss is `nan`; a table as read does not tell them from cells that are empty or damaged."""
+    path = trial.folder / "metrics.csv"
+    if not trial.metrics[LOSS].hasnans or not path.is_file():
+        return set()
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    stored = cells[cells[LOSS].str.strip().str.lower() == "nan"]
+    return set(pd.to_numeric(stored["epoch"], errors="coerce").dropna())
 
 
 def _losses(trial: Trial) -> list[float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tune_cmx import metrics
 from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.report.warnings.every import warnings
 from tune_cmx.evidence.report.warnings.warning import Severity
@@ -246,3 +247,13 @@ def test_resumed_runs_are_named(undecided: StudyWriter) -> None:
     sessions = [{"first_epoch": 1, "last_epoch": 2}, {"first_epoch": 3, "last_epoch": 6}]
     undecided.trial("s-again", "stages-1", "search", lineage=sessions)
     assert found(undecided, "1 run resumed after an interruption: s-again")
+
+
+def test_a_metric_of_all_sizes_that_no_run_has_is_not_recorded(
+    decided: StudyWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recall = metrics.Metric("AR@100", "a recall", "points", "higher", score=lambda _: 0.0)
+    monkeypatch.setitem(metrics.METRICS, "AR_100", recall)
+    warning = next(one for one in found(decided) if "AR@100" in one and " test " in one)
+    assert warning.startswith("AR@100 not recorded on test by these runs.")
+    assert not any("AR@100" in one for one in found(decided, "no boxes of that size"))

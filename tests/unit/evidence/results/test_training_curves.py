@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conftest import StudyWriter
 
 
-def losses(writer: StudyWriter, name: str, values: list[float]) -> None:
+def losses(writer: StudyWriter, name: str, values: list[float | str]) -> None:
     path = writer.folder / "trials" / name / "metrics.csv"
     header, *rows = path.read_text().splitlines()
     place = header.split(",").index("train/loss")
@@ -35,6 +35,14 @@ def test_a_loss_that_explodes_is_divergence(writer: StudyWriter) -> None:
     (first, *_) = likely_causes(read_study(writer.write()), 0.3)
     assert first.fact == "training diverged in 1 run: s-1 (loss 1.4e+22 in epoch 3)"
     assert "schedule.lr" in first.advice
+
+
+def test_a_stored_nan_is_divergence_and_an_empty_cell_is_not(writer: StudyWriter) -> None:
+    writer.trial("s-1", "stages-1", "search", val=0.0)
+    for cell, words in (("nan", "loss nan in epoch 3"), ("", None)):
+        losses(writer, "s-1", [2.0, 1.5, cell, 1.2, 1.1, 1.0])
+        (trial,) = read_study(writer.write()).trials
+        assert divergence_words(trial) == words
 
 
 def test_what_the_run_folder_notes_comes_first(writer: StudyWriter) -> None:

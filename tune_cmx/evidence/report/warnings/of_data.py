@@ -80,18 +80,27 @@ def _few(study: StudyResults) -> Iterator[Warning]:
 def _sizes(study: StudyResults) -> Iterator[Warning]:
     for split in ("test", "val"):
         with_results = [trial for trial in study.confirmed if split in trial.results]
-        undefined = [
-            metric.title
+        absent = [
+            metric
             for name, metric in metrics.scored().items()
             if with_results and all(trial.result(f"{split}/{name}") is None for trial in with_results)
         ]
+        undefined = [metric.title for metric in absent if _is_of_a_size(metric)]
         if undefined:
             fact = f"{listed(undefined)} undefined on {split}: no boxes of that size there"
             yield Warning("size", Severity.NOTE, fact, "Leave the size out")
+        others = [metric.title for metric in absent if not _is_of_a_size(metric)]
+        if others:
+            fact = f"{listed(others)} not recorded on {split} by these runs"
+            yield Warning("metric", Severity.NOTE, fact, "Leave the metric out, or confirm again to have it")
         few = few_boxes_words(study, split)
         if few:
             fact = f"Few boxes of a size on {split}: {few}"
             yield Warning("size", Severity.NOTE, fact, "Leave the size out, or pool it with its neighbour")
+
+
+def _is_of_a_size(metric: metrics.Metric) -> bool:
+    return metric.matches is not None and metric.matches[0] != "all"
 
 
 def _saturated(study: StudyResults) -> Iterator[Warning]:
