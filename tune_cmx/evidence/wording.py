@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tune_cmx import metrics
+from tune_cmx import metrics, ties
 from tune_cmx.counting import count as count  # the reports take it from here, with the other words
 
 UNKNOWN = "-"
@@ -70,17 +70,25 @@ def unit(metric: str) -> str:
     return f" {known[1].unit}" if known is not None and known[1].unit else ""
 
 
-def figure(value: float | None, metric: str) -> str:
-    """A value of a metric in its printed form, with its unit: `84.10 points`, `43,400,000`."""
-    text = _digits(value, metric)
+def figure(value: float | None, metric: str, more: int = 0) -> str:
+    """A value of a metric in its printed form, with its unit: `84.10 points`, `43,400,000`; `more` adds digits."""
+    text = _digits(value, metric, more)
     return text if text == UNKNOWN else f"{text}{unit(metric)}"
 
 
-def signed_figure(value: float | None, metric: str) -> str:
+def signed_figure(value: float | None, metric: str, more: int = 0) -> str:
     """As `figure`, with a plus sign above zero."""
-    text = _digits(value, metric)
+    text = _digits(value, metric, more)
     sign = "+" if value is not None and text != UNKNOWN and value > 0 and text.strip("0.,") else ""
     return text if text == UNKNOWN else f"{sign}{text}{unit(metric)}"
+
+
+def digits_apart(values: Iterable[float], metric: str) -> int:
+    """How many more digits values need that differ, so that no two of them print alike; at most 9."""
+    unlike = {ties.key(value) for value in values}
+    return next(
+        (more for more in range(9) if len({_digits(value, metric, more) for value in unlike}) == len(unlike)), 9
+    )
 
 
 def metric_interval(ends: Sequence[float] | None, metric: str) -> str:
@@ -88,18 +96,19 @@ def metric_interval(ends: Sequence[float] | None, metric: str) -> str:
     return UNKNOWN if ends is None else f"{_digits(ends[0], metric)} to {_digits(ends[1], metric)}"
 
 
-def _digits(value: float | None, metric: str) -> str:
+def _digits(value: float | None, metric: str, more: int = 0) -> str:
     """As the table of metrics prints it; an unknown metric with four significant digits."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if metric == FRACTION:
-        return number(value, 4)
+        return number(value, 4 + more)
     known = metrics.find(metric)
     if known is not None:
-        text = number(value, known[1].digits)
-        return f"{round(value):,}" if known[1].digits == 0 else text
+        digits = known[1].digits
+        return f"{round(value, more) + 0.0:,.{more}f}" if digits == 0 else number(value, digits + more)
     size = abs(value)
-    return number(value, 2 if size == 0 or size >= 10 else min(8, max(2, 3 - math.floor(math.log10(size)))))
+    least = 2 if size == 0 or size >= 10 else min(8, max(2, 3 - math.floor(math.log10(size))))
+    return number(value, least + more)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from tune_cmx import ties
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, by_arm, mean_of, pair_key
-from tune_cmx.evidence.wording import count, figure, number, signed_figure
+from tune_cmx.evidence.wording import count, digits_apart, figure, number, signed_figure
 
 _NO_TEST = "the metric is exact, so one run is enough and no test is needed"
 
@@ -50,7 +50,8 @@ def _value(case: Case) -> Answer:
     """The value against the one claimed."""
     own = mean_of(case.treatment, case.metric)
     numbers = {"mean": own, "n_per_arm": len(case.treatment)}
-    return _against_value(case, own, numbers, f"{case.metric} {figure(own, case.metric)}")
+    more = 0 if case.value is None else digits_apart((own, case.value), case.metric)
+    return _against_value(case, own, numbers, f"{case.metric} {figure(own, case.metric, more)}")
 
 
 EXACT: dict[str, Callable[[Case], Answer]] = {
@@ -95,5 +96,7 @@ def _numbers(case: Case, own: float, other: float) -> dict[str, Any]:
 
 
 def _words(case: Case, own: float, other: float) -> str:
-    gap = signed_figure(ties.difference(own, other), case.metric)
-    return f"{figure(own, case.metric)} against {figure(other, case.metric)}, difference {gap}; {_NO_TEST}"
+    difference = ties.difference(own, other)
+    more = max(digits_apart(pair, case.metric) for pair in ((own, other), (difference, 0.0)))
+    gap = signed_figure(difference, case.metric, more)
+    return f"{figure(own, case.metric, more)} against {figure(other, case.metric, more)}, difference {gap}; {_NO_TEST}"

@@ -13,7 +13,7 @@ from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two
 from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, mean_of, pair_key
-from tune_cmx.evidence.wording import count, figure, listed, number
+from tune_cmx.evidence.wording import count, digits_apart, figure, listed, number
 
 
 def missing_arm(case: Case) -> Answer | None:
@@ -75,7 +75,8 @@ def unequal_counts(case: Case) -> Answer | None:
         counts.setdefault(same, {})[ties.key(row[case.metric])] = row
     for (arm, *_), found in counts.items():
         if len(found) > 1:
-            values = listed(figure(value, case.metric) for value in sorted(found))
+            more = digits_apart(found, case.metric)
+            values = listed(figure(value, case.metric, more) for value in sorted(found))
             why = (
                 f"the runs of {arm} differ in {case.metric} ({values}); every run of a configuration must have the same"
             )

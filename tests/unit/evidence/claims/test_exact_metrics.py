@@ -94,3 +94,26 @@ def test_the_reason_says_the_numbers_and_that_no_test_is_needed() -> None:
     assert found["numbers"] == {"difference": SMALL - LARGE, "n_per_arm": 1}
     assert "43,400,000 against 60,100,000, difference -16,700,000" in found["why"]
     assert "no test is needed" in found["why"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "values", "keys", "words"),
+    [
+        ("superiority", "gflops", (0.12, 0.14), {}, "0.12 GFLOP against 0.14 GFLOP, difference -0.02 GFLOP"),
+        ("superiority", "params_M", (60.01, 60.02), {}, "60.01 M against 60.02 M, difference -0.01 M"),
+        ("equivalence", "flops", (1.25, 1.5), {"margin": 1}, "1.2 FLOP against 1.5 FLOP"),
+        ("value", "gflops", (0.12, 0.14), {"value": 0.14}, "gflops 0.12 GFLOP, claimed 0.14"),
+    ],
+)
+def test_values_that_differ_print_unlike(
+    kind: str, metric: str, values: tuple[float, float], keys: dict[str, Any], words: str
+) -> None:
+    rows = [*arm("a", values[0], metric=metric), *arm("b", values[1], metric=metric)]
+    sides = {"treatment": {"arm": "a"}} if kind == "value" else SIDES
+    assert words in evaluate_claim({"kind": kind, "metric": metric, **sides, **keys}, rows)["why"]
+
+
+def test_unequal_counts_of_one_configuration_print_unlike() -> None:
+    rows = [*arm("a", 0.12, 0.14, metric="gflops"), *arm("b", 1.0, metric="gflops")]
+    found = evaluate_claim({"kind": "superiority", "metric": "gflops", **SIDES}, rows)
+    assert "0.12 GFLOP, 0.14 GFLOP" in found["why"]
