@@ -26,7 +26,7 @@ class Metric:
         kind: `noisy` differs between seeds and needs a test, `exact` is equal in all runs of a configuration, `time`
             depends on the machine and its load.
         digits: After the decimal point in print.
-        aliases: Other names in tables of results; case, `-`, `_`, `@` and spaces do not matter.
+        aliases: Other names in tables of results; case, `-`, `_`, `@`, brackets and spaces do not matter.
         score: From an evaluated COCO object (of faster-coco-eval or pycocotools, accumulated and summarized) its value
             as a fraction within 0..1, below 0 where it is not defined. None: it is not scored on a split.
         selects: Whether a search may select and stop trials on it; only where higher is better.
@@ -107,13 +107,33 @@ METRICS: dict[str, Metric] = {
         "lower",
         "exact",
         0,
-        ("parameters", "params", "total_params", "num_params"),
+        (
+            "parameters",
+            "params",
+            "total_params",
+            "num_params",
+            "num_parameters",
+            "n_params",
+            "n_parameters",
+            "param_count",
+        ),
         of_run=True,
     ),
     "params_active": Metric(
         "active parameters", "parameters that get a gradient", "", "lower", "exact", 0, of_run=True
     ),
-    "params_M": Metric("parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m",)),
+    "params_M": Metric(
+        "parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m", "parameters_m")
+    ),
+    "params_trainable": Metric(
+        "trainable parameters",
+        "parameters that are not frozen, used or not",
+        "",
+        "lower",
+        "exact",
+        0,
+        ("trainable_params", "trainable_parameters", "num_trainable_params"),
+    ),
     "gflops": Metric(
         "GFLOPs",
         "10^9 floating-point operations of one forward pass of one image",
@@ -121,8 +141,11 @@ METRICS: dict[str, Metric] = {
         "lower",
         "exact",
         1,
-        ("gflop",),
+        ("gflop", "flops_g"),
         of_run=True,
+    ),
+    "mflops": Metric(
+        "MFLOPs", "10^6 floating-point operations of one forward pass", "MFLOP", "lower", "exact", 1, ("mflop",)
     ),
     "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
     "macs": Metric("MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0),
@@ -134,7 +157,10 @@ METRICS: dict[str, Metric] = {
         "lower",
         "exact",
         1,
-        ("file_size", "file_size_mb", "size_mb", "model_size"),
+        ("file_size", "file_size_mb", "size_mb", "model_size", "checkpoint_size", "checkpoint_size_mb", "weights_mb"),
+    ),
+    "model_size_bytes": Metric(
+        "file size", "the same in bytes", "B", "lower", "exact", 0, ("file_size_bytes", "size_bytes")
     ),
 }
 """By name, in the order of print. `evaluate` returns the scored ones in this order."""
@@ -180,4 +206,4 @@ def points(counted: Any) -> dict[str, float]:
 
 
 def _normal(name: str) -> str:
-    return re.sub(r"[\s@_-]+", "", name).lower()
+    return re.sub(r"[\s@_()\[\]-]+", "", name).lower()

@@ -31,6 +31,8 @@ def row_damage(row: Row, metric: str) -> str | None:
     known = metrics.find(metric)
     if known is not None and known[1].unit == "points" and not 0 <= value <= 100:
         return f"its {metric} is {value}, not within 0..100 points"
+    if known is not None and known[1].kind == "exact" and value <= 0:
+        return f"its {metric} is {value}, not above 0"
     return _time_damage(row, value) if known is not None and known[1].unit in TRAINING_TIME else None
 
 

@@ -71,7 +71,15 @@ def test_exact_metrics_are_compared_without_a_test(
     assert verdict(kind, rows, **keys) == expected
 
 
-@pytest.mark.parametrize("metric", ["params_M", "gflops", "GFLOPs", "FLOPs", "model_size_mb", "file size"])
+OTHER_NAMES = (
+    *("num_parameters", "n_params", "trainable_params", "Params (M)", "MFLOPs", "file_size_bytes"),
+    *("checkpoint_size", "weights_mb", "FLOPs (G)"),
+)
+
+
+@pytest.mark.parametrize(
+    "metric", ["params_M", "gflops", "GFLOPs", "FLOPs", "model_size_mb", "file size", *OTHER_NAMES]
+)
 def test_whatever_the_count(metric: str) -> None:
     assert verdict("superiority", [*arm("a", 1.5, metric=metric), *arm("b", 2.5, metric=metric)], metric) == "SUPPORTED"
 
@@ -101,7 +109,7 @@ def test_the_reason_says_the_numbers_and_that_no_test_is_needed() -> None:
     [
         ("superiority", "gflops", (0.12, 0.14), {}, "0.12 GFLOP against 0.14 GFLOP, difference -0.02 GFLOP"),
         ("superiority", "params_M", (60.01, 60.02), {}, "60.01 M against 60.02 M, difference -0.01 M"),
-        ("equivalence", "flops", (1.25, 1.5), {"margin": 1}, "1.2 FLOP against 1.5 FLOP"),
+        ("equivalence", "flops", (1.25, 1.5), {"margin": 1}, "1.2 FLOP against 1.5 FLOP, difference -0.2 FLOP"),
         ("value", "gflops", (0.12, 0.14), {"value": 0.14}, "gflops 0.12 GFLOP, claimed 0.14"),
     ],
 )
@@ -117,3 +125,10 @@ def test_unequal_counts_of_one_configuration_print_unlike() -> None:
     rows = [*arm("a", 0.12, 0.14, metric="gflops"), *arm("b", 1.0, metric="gflops")]
     found = evaluate_claim({"kind": "superiority", "metric": "gflops", **SIDES}, rows)
     assert "0.12 GFLOP, 0.14 GFLOP" in found["why"]
+
+
+@pytest.mark.parametrize("count", [-5, 0])
+def test_a_count_is_above_zero(count: int) -> None:
+    rows = [*arm("a", count), *arm("b", LARGE)]
+    found = evaluate_claim({"kind": "superiority", "metric": "params_total", **SIDES}, rows)
+    assert (found["verdict"], f"its params_total is {count}, not above 0" in found["why"]) == ("DATA_ERROR", True)
