@@ -148,7 +148,7 @@ def _is_bookkeeping(column: str, values: Sequence[Any]) -> bool:
 
 
 def _varies_as_a_result(column: str, values: Sequence[Any], rows: Sequence[Row], settings: frozenset[str]) -> bool:
-    setting = column in settings or _plain(column.rpartition("/")[2]) in _SETTINGS
+    setting = column in settings or is_setting(column)
     if setting or "." in column or not all(map(is_number, values)):
         return False
     by_arm: dict[Any, set[Any]] = {}
@@ -212,7 +212,12 @@ def named_columns(content: Mapping[str, Any], key: str, where: str) -> tuple[str
 
 def is_setting(column: str) -> bool:
     """Whether the column is known to say how a run was made."""
-    return column in _SETTINGS
+    return _plain(column.rpartition("/")[2]) in _SETTINGS
+
+
+def is_host(column: str) -> bool:
+    """Whether the column names the machine of a run."""
+    return bool(set(re.split(r"[\s_/-]+", column.lower())) & _PLACES) or _plain(column) in ("node", "machine")
 
 
 def refuse_settings(names: Iterable[str], where: str) -> None:

@@ -74,9 +74,9 @@ def decide_best(case: Case) -> Answer:
     if beaten_by:
         return answer("CONTRADICTED", numbers, why)
     if not open_rivals:
-        return answer("SUPPORTED", numbers, f"better than {_rivals_words(case, len(compared))}; nearest rival: {why}")
+        return answer("SUPPORTED", numbers, f"{_rivals_words(case, len(compared))}; nearest rival: {why}")
     more, words = of_difference(case, own, len(compared), (case.treatment, case.rivals[rival]))
-    undecided = f"no significant difference from {len(open_rivals)} of {_rivals_words(case, len(compared))}"
+    undecided = _open_words(case, len(open_rivals), len(compared))
     return answer("INCONCLUSIVE", {**numbers, **more}, f"{undecided}; {why}; {words}")
 
 
@@ -187,7 +187,7 @@ def _with_detectable(found: Answer, numbers: Mapping[str, Any], words: str) -> A
 
 
 def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbers: dict[str, Any]) -> Answer:
-    why = f"{found}, 95 % interval {interval(ci95, 3)}"
+    why = f"{found}, 95 % interval {_ends(case, ci95)}"
     if case.value is None:
         return answer("DESCRIPTIVE_ONLY", numbers, f"{why}; the claim names no value to test")
     if case.tolerance is None:
@@ -197,11 +197,16 @@ def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbe
             "INCONCLUSIVE", numbers, f"{why}, which contains {case.value:g}; add a `tolerance` so that it can be shown"
         )
     low, high = case.value - case.tolerance, case.value + case.tolerance
-    why = f"{found}, 90 % interval {interval(ci90, 3)}, claimed {low:g} to {high:g}"
+    why = f"{found}, 90 % interval {_ends(case, ci90)}, claimed {low:g} to {high:g}"
     if ties.at_least(ci90[0], low) and ties.at_least(high, ci90[1]):
         return answer("SUPPORTED", numbers, why)
     outside = ties.above(low, ci90[1]) or ties.above(ci90[0], high)
     return answer("CONTRADICTED" if outside else "INCONCLUSIVE", numbers, why)
+
+
+def _ends(case: Case, ends: Interval) -> str:
+    """With the digits of the value that they stand beside."""
+    return interval(ends, 3) if case.kind == "ratio" else metric_interval(ends, case.printed)
 
 
 def _numbers(outcome: Comparison, case: Case) -> dict[str, Any]:
@@ -251,7 +256,13 @@ def _with_partner(case: Case) -> list[Row]:
 
 
 def _rivals_words(case: Case, n: int) -> str:
-    return f"all {n} rivals" if n > 1 else f"the only rival, {next(iter(case.rivals))}"
+    return f"better than each of {n} rivals" if n > 1 else f"better than the only rival, {next(iter(case.rivals))}"
+
+
+def _open_words(case: Case, n_open: int, n: int) -> str:
+    if n == 1:
+        return f"no significant difference from the only rival, {next(iter(case.rivals))}"
+    return f"of {n} rivals, {n_open} {'is' if n_open == 1 else 'are'} not significantly different"
 
 
 def _significant(p: float) -> bool:

@@ -159,8 +159,8 @@ def test_a_file_may_say_what_a_column_is() -> None:
 
 
 def test_a_known_setting_is_offered_as_factor_and_never_as_a_result() -> None:
-    why = evaluate_claim(CLAIM, table(epochs=(15, 25), size=(20, 30)))["why"]
-    assert "if the claim is about epochs, name it as `factor`" in why
+    why = evaluate_claim(CLAIM, table(**{"batch size": (15, 25)}, size=(20, 30)))["why"]
+    assert "if the claim is about batch size, name it as `factor`" in why
     assert "if size is what came out of the runs, name it in `results`" in why
     with pytest.raises(ConfigError, match=r"case: results: 'epochs' says how a run was made.*factor"):
         named_columns({"results": ["FPS", "epochs"]}, "results", "case: ")

@@ -222,6 +222,30 @@ def test_best_of_one_candidate_is_no_choice() -> None:
     assert evaluate_claim({**SUPERIORITY, "treatment": {"best_of": "A*"}}, rows)["verdict"] == "SUPPORTED"
 
 
+def test_the_words_of_best_count_the_rivals() -> None:
+    rows = [*runs("A", [84.1, 84.2, 84.0]), *runs("B", [82.1, 82.2, 82.0]), *runs("C", [80.1, 80.3, 80.0])]
+    assert evaluate_claim(BEST, rows)["why"].startswith("better than each of 2 rivals; nearest rival: against B: ")
+    near = [*rows, *runs("D", [84.0, 84.1, 84.1])]
+    assert evaluate_claim(BEST, near)["why"].startswith("of 3 rivals, 1 is not significantly different; against D: ")
+    two = [*runs("A", [84.1, 84.2, 84.0]), *runs("D", [84.0, 84.1, 84.1])]
+    assert evaluate_claim(BEST, two)["why"].startswith("no significant difference from the only rival, D; ")
+
+
+def test_a_value_and_its_interval_have_the_same_digits() -> None:
+    found = evaluate_claim({**VALUE, "value": 83.78, "tolerance": 0.5}, runs("A", [83.7, 83.8, 83.9]))
+    assert found["why"] == "mean 83.80 points, 90 % interval 83.63 to 83.97, claimed 83.28 to 84.28"
+
+
+@pytest.mark.parametrize(("metric", "hosts", "warned"), [("hours", 2, True), ("hours", 1, False), ("mAP", 2, False)])
+def test_times_from_several_hosts_carry_a_warning(metric: str, hosts: int, warned: bool) -> None:
+    rows = [
+        {**row, "hours": 1.0 + 0.1 * place, "host": f"node{place % hosts}"}
+        for place, row in enumerate([*runs("A", [84.1, 84.2, 84.0]), *runs("B", [82.1, 82.2, 82.0])])
+    ]
+    why = evaluate_claim({**SUPERIORITY, "metric": metric}, rows)["why"]
+    assert ("from 2 hosts (node0, node1), so their times differ by the machine too" in why) is warned
+
+
 def test_ratio_of_repeated_runs() -> None:
     rows = [*runs("A", [80, 80], hours=1.0), *runs("B", [80, 80], hours=4.0)]
     for place, row in enumerate(rows):
