@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from tune_cmx.config.parse import Lines, validate
+from tune_cmx.config.parse import validate
+from tune_cmx.config.paths import Lines, place_of
 from tune_cmx.config.section import Section, as_tuple
 from tune_cmx.errors import ConfigError
+from tune_cmx.registry import nearest
 
 
 class _Domain(Section):
@@ -86,7 +88,7 @@ def parse_domains(search: Mapping[str, Any], source: str, lines: Lines, *, prefi
     for key, value in search.items():
         place = f"{source}:{lines.get(f'{prefix}.{key}', '?')}: {prefix}.{key}"
         domains[key] = _parse_domain(f"{prefix}.{key}", value, place, source, lines)
-        _refuse_bad_condition(domains[key], domains, key, place)
+        _refuse_bad_condition(domains[key], domains, key, place, source, lines)
     return domains
 
 
@@ -109,7 +111,7 @@ def _parse_domain(key: str, value: Any, place: str, source: str, lines: Lines) -
     return domain
 
 
-def _refuse_bad_condition(domain: Domain, before: Domains, key: str, place: str) -> None:
+def _refuse_bad_condition(domain: Domain, before: Domains, key: str, place: str, source: str, lines: Lines) -> None:
     for path, wanted in domain.when.items():
         other = before.get(path)
         if path == key or not isinstance(other, Choice):
@@ -118,7 +120,10 @@ def _refuse_bad_condition(domain: Domain, before: Domains, key: str, place: str)
             )
         for value in _wanted(wanted):
             if _key(value) not in {_key(item) for item in other.choice}:
-                raise ConfigError(f"{place}.when: {path} is never {value}; it is one of {list(other.choice)}")
+                near = nearest(str(value), [str(item) for item in other.choice])
+                meant = f" Is '{near}' there a misspelling of '{value}'?" if near else ""
+                above = place_of(f"{place.rpartition(': ')[2].removesuffix(key)}{path}", source, lines)
+                raise ConfigError(f"{place}.when: {path} is never {value}; {above} has {list(other.choice)}.{meant}")
 
 
 def _wanted(value: Any) -> list[Any]:

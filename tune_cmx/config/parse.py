@@ -6,16 +6,17 @@ keys. This loader reads the first as a number and the next three as text, and re
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tune_cmx.config.paths import Lines, Origins, place_of
 from tune_cmx.config.section import RENAMED
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.config.wording import problem, section_of
+from tune_cmx.config.wording import field_at, problem, section_of
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup, suggestion
 
@@ -25,9 +26,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "conservative": {"epochs": 25, "batch_size": 2, "lr": 0.005, "optimizer": "sgd", "momentum": 0.9},
 }
 
+_VERBS = ("must ", "can only ", "needs ", "is ", "leaves ")
+"""What follows a field's name where an error of a section is about that field."""
 Model = TypeVar("Model", bound=BaseModel)
-Lines = dict[str, int]
-"""Line in the file by dotted key."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -141,13 +142,16 @@ def load_trial(path: Path) -> tuple[dict[str, Any], Lines]:
     return content, lines
 
 
-def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None = None) -> TrialConfig:
+def parse_trial(
+    content: Mapping[str, Any], *, source: str, lines: Lines | None = None, origins: Origins | None = None
+) -> TrialConfig:
     """A nested mapping as a TrialConfig, its schedule's preset filled in.
 
     Args:
         content: Nested mapping; numpy scalars become Python numbers.
         source: What to name in an error: a file, or where the values come from.
         lines: The file's lines by dotted key.
+        origins: Where each value comes from, if not from the key of its path.
 
     Raises:
         ConfigError: A key is unknown or a value not allowed.
@@ -155,10 +159,11 @@ def parse_trial(content: Mapping[str, Any], *, source: str, lines: Lines | None 
     plain = _plain(content)
     schedule = plain.get("schedule")
     if isinstance(schedule, dict) and schedule.get("preset") is not None:
-        place = place_of("schedule.preset", source, lines or {})
+        key = "schedule.preset"
+        place = origins.place(key) if origins else place_of(key, source, lines or {})
         preset = lookup(PRESETS, str(schedule["preset"]), f"{place}: unknown preset")
         plain["schedule"] = {**preset, **schedule}
-    return validate(TrialConfig, plain, source=source, lines=lines)
+    return validate(TrialConfig, plain, source=source, lines=lines, origins=origins)
 
 
 def _plain(value: Any) -> Any:
@@ -170,7 +175,15 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def validate(model: type[Model], content: Any, *, source: str, lines: Lines | None = None, prefix: str = "") -> Model:
+def validate(
+    model: type[Model],
+    content: Any,
+    *,
+    source: str,
+    lines: Lines | None = None,
+    prefix: str = "",
+    origins: Origins | None = None,
+) -> Model:
     """`content` as `model`, or a ConfigError that names source, line, key, value and what is allowed."""
     try:
         return model.model_validate(content)
@@ -178,13 +191,17 @@ def validate(model: type[Model], content: Any, *, source: str, lines: Lines | No
         items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
         renamed = {RENAMED.get(str(item["loc"][-1])) for item in items if item["type"] == "extra_forbidden"}
         told = [item for item in items if item["type"] != "missing" or item["loc"][-1] not in renamed]
-        raise ConfigError("\n".join(_message(model, item, source, lines or {}, prefix) for item in told)) from error
+
+        def place(parts: list[str]) -> str:
+            key = ".".join([prefix, *parts] if prefix else parts)
+            return origins.place(key) if origins else place_of(key, source, lines or {})
+
+        raise ConfigError("\n".join(_message(model, item, place) for item in told)) from error
 
 
-def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: Lines, prefix: str) -> str:
+def _message(model: type[BaseModel], item: dict[str, Any], place_at: Callable[[list[str]], str]) -> str:
     parts = [str(part) for part in item["loc"]]
-    key = ".".join([prefix, *parts] if prefix else parts)
-    place = place_of(key, source, lines)
+    place = place_at(parts)
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, parts[:-1])
         new = RENAMED.get(parts[-1])
@@ -193,19 +210,18 @@ def _message(model: type[BaseModel], item: dict[str, Any], source: str, lines: L
         return f"{place}: unknown key. Known: {', '.join(known)}.{suggestion(parts[-1], known)}"
     if item["type"] == "missing":
         return f"{place}: is missing"
-    return f"{place}: {problem(item, model, parts)}"
+    text = problem(item, model, parts)
+    field, _, rest = text.partition(" ")
+    if item["type"] == "value_error" and rest.startswith(_VERBS) and _is_field(model, parts, field.split(".")):
+        return f"{place_at([*parts, *field.split('.')])}: {rest}"
+    return f"{place}: {text}"
 
 
-def place_of(key: str, source: str, lines: Lines) -> str:
-    """`file:line: key`, with the line of the key, or of the nearest key above it that the file has. An entry of a list
-    is shown by its number, counted from 1: `claims[1].metric`."""
-    shown = re.sub(r"\.(\d+)(?=\.|$)", lambda found: f"[{int(found[1]) + 1}]", key)
-    parts = key.split(".") if key else []
-    for end in range(len(parts), 0, -1):
-        line = lines.get(".".join(parts[:end]))
-        if line is not None:
-            return f"{source}:{line}: {shown}"
-    return f"{source}: {shown}" if key else source
+def _is_field(model: type[BaseModel], section: list[str], path: list[str]) -> bool:
+    """Whether a section has a field at a path."""
+    above = field_at(model, section)
+    inside = not section or (above is not None and section_of(above) is not None)
+    return inside and field_at(model, [*section, *path]) is not None
 
 
 def _known_keys(model: type[BaseModel], parts: list[str]) -> list[str]:

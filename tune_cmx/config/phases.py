@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_cmx.config.domains import Domains, parse_domains
-from tune_cmx.config.parse import Lines, flatten
-from tune_cmx.config.paths import below, get, put
+from tune_cmx.config.parse import flatten
+from tune_cmx.config.paths import Lines, below, get, put
 from tune_cmx.config.searchers import Searcher
 from tune_cmx.config.space import StudyFile
 from tune_cmx.config.study_rules import ARMS, refuse_fixed, refuse_overlap, searched_paths

@@ -16,8 +16,8 @@ from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_tex
 from tune_cmx.config.claims.named import PossibleArms, named, side_text
 from tune_cmx.config.domains import Domains, extremes
 from tune_cmx.config.names import value_text
-from tune_cmx.config.parse import Lines, load_mapping, parse_trial, place_of, validate
-from tune_cmx.config.paths import below, put
+from tune_cmx.config.parse import flatten, load_mapping, parse_trial, validate
+from tune_cmx.config.paths import Lines, Origins, below, place_of, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
 from tune_cmx.config.searchers import DrawnSearcher
 from tune_cmx.config.space import StudyFile
@@ -48,6 +48,8 @@ class Study:
     phases: tuple[SearchPhase, ...]
     lines: Lines
     """Of the file's keys, for messages."""
+    overridden: tuple[str, ...] = ()
+    """Fixed fields that the command line sets."""
 
     @property
     def baseline(self) -> Arm:
@@ -111,13 +113,28 @@ class Study:
         """The configuration of searched values, with the search's seed."""
         listed = ARMS in self.phases[0].domains  # each is a change of the baseline there
         given = {**self.file.baseline, **values} if listed else values
-        sections = [section for phase in self.phases for section in (phase.section, f"{phase.section[:-6]}fixed")]
-        lines = (
-            _lines_below(self.lines, "fixed", "baseline", *sections)
-            if listed
-            else _lines_below(self.lines, "fixed", *sections)
-        )
-        return _config(self.fixed, given, self.file.seed, self.source, lines)
+        return _config(self.fixed, given, self.file.seed, self.source, self.origins(values, baseline=listed))
+
+    def origins(self, values: Mapping[str, Any], *, baseline: bool = False) -> Origins:
+        """Where in the file each value of a configuration comes from, for messages.
+
+        Args:
+            values: As searched.
+            baseline: Whether they change the baseline's values.
+        """
+        found = _fixed_origins(self.file, self.source, self.lines, self.overridden, baseline=baseline)
+        for path, value in values.items():
+            for phase in self.phases:
+                domain = phase.domains.get(path, phase.domains.get(ARMS))
+                if path in phase.fixed:
+                    found.put(path, f"{phase.section.removesuffix('search')}fixed.{path}")
+                if path in phase.domains and domain is not None:
+                    key = f"{phase.section}.{path}"
+                    found.put(path, key, f"{key}.choice.{domain.ends.index(value)}" if value in domain.ends else key)
+                elif domain is not None:
+                    number = next((n for n, arm in enumerate(domain.ends) if arm.get(path) == value), 0)
+                    found.put(path, f"{phase.section}.{ARMS}.choice.{number}.{path}")
+        return found
 
     def claimed(self) -> tuple[str, ...]:
         """Arms that the claims name, as far as they are known. They are always confirmed."""
@@ -149,6 +166,14 @@ class Study:
     def range_ends(self) -> list[tuple[str, TrialConfig]]:
         """Each searched range at its ends and each choice in turn, unless the arms contain them all."""
         found = []
+        for place, values in self.end_values():
+            with _within(place):
+                found.append((place, self.config(values)))
+        return found
+
+    def end_values(self) -> list[tuple[str, dict[str, Any]]]:
+        """The searched values of `range_ends`."""
+        found = []
         base: dict[str, Any] = {}
         for number, phase in enumerate(self.phases):
             drawn = number == 0 and self.file.searcher.exhaustive
@@ -156,8 +181,7 @@ class Study:
             cases = list(extremes(phase.domains))
             for path, value, values in [] if drawn else cases:
                 place = f"{phase.section}.{path} = {value_text(value)}"
-                with _within(place):
-                    found.append((place, self.config({**base, **values})))
+                found.append((place, {**base, **values}))
             base = {**base, **cases[0][2]}
         return found
 
@@ -226,9 +250,11 @@ def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = Non
     for key, value in (overrides or {}).items():
         refuse_set(key, (*all_searched(phases), *file.baseline), source)
         put(fixed, key, value)
-    baseline = _config(fixed, file.baseline, file.seed, source, _lines_below(lines, "fixed", "baseline"))
+    overridden = tuple(overrides or {})
+    origins = _fixed_origins(file, source, lines, overridden, baseline=True)
+    baseline = _config(fixed, file.baseline, file.seed, source, origins)
     arms = Arms(baseline_arm(file.baseline, baseline))
-    study = Study(file, _question(space.path), arms, source, fixed, phases, lines)
+    study = Study(file, _question(space.path), arms, source, fixed, phases, lines, overridden)
     if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
             f"{source}: every configuration that the search draws is the baseline itself; there is nothing to compare"
@@ -263,18 +289,20 @@ def _without(values: Mapping[str, Any], domains: Domains) -> dict[str, Any]:
     return {path: value for path, value in values.items() if not any(below(path, other) for other in domains)}
 
 
-def _lines_below(lines: Lines, *sections: str) -> dict[str, int]:
-    """The lines of some sections' keys, by the path that they set."""
-    return {
-        key.removeprefix(f"{section}."): line
-        for section in sections
-        for key, line in lines.items()
-        if key.startswith(f"{section}.")
-    }
+def _fixed_origins(file: StudyFile, source: str, lines: Lines, overridden: Sequence[str], *, baseline: bool) -> Origins:
+    """Where the fixed values and, if wanted, those of the baseline come from."""
+    found = Origins(source, lines)
+    for path in flatten(file.fixed):
+        found.put(path, f"fixed.{path}")
+    for path in overridden:
+        found.put(path, path)
+    for path in file.baseline if baseline else ():
+        found.put(path, f"baseline.{path}")
+    return found
 
 
 def _config(
-    fixed: Mapping[str, Any], values: Mapping[str, Any], seed: int, source: str, lines: Lines | None = None
+    fixed: Mapping[str, Any], values: Mapping[str, Any], seed: int, source: str, origins: Origins
 ) -> TrialConfig:
     """The fixed values with some others put into them."""
     content = copy.deepcopy(dict(fixed))
@@ -284,4 +312,4 @@ def _config(
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from error
     content["seed"] = seed
-    return parse_trial(content, source=source, lines=lines)
+    return parse_trial(content, source=source, origins=origins)

@@ -6,8 +6,8 @@ from typing import Any
 
 from tune_cmx.config.arms import Arm, Arms, differing
 from tune_cmx.config.domains import Choice, Domains
-from tune_cmx.config.parse import Lines, dump, flatten, place_of
-from tune_cmx.config.paths import below, get
+from tune_cmx.config.parse import dump, flatten
+from tune_cmx.config.paths import Lines, below, get, place_of
 from tune_cmx.config.space import EarlyStopping, StudyFile
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import nearest, suggestion

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     ("old", "new", "said"),
     [
         ("study:", "studdy:", "space.yaml:2: studdy: unknown key."),
-        ("epochs: 3", "epoch: 3", "space.yaml:3: schedule.epoch: unknown key."),
+        ("epochs: 3", "epoch: 3", "space.yaml:3: fixed.schedule.epoch: unknown key."),
         ("backbone:", "fusion: {kind: add}, backbone:", "space.yaml:4: search.model.fusion is both fixed"),
-        ("{kind: add}", "{kind: cssa, stages: [5], elsewhere: add}", "stages must be of 1, 2, 3, 4; got 5"),
+        ("{kind: add}", "{kind: cssa, stages: [5], elsewhere: add}", "stages: must be of 1, 2, 3, 4; got 5"),
         ("{kind: add}", "{kind: ad}", "unknown fusion 'ad'. Known: add, concat, cssa, frm_ffm, gaff, se_gated."),
         ("{kind: add}", "{kind: cssa, options: {ecca: true}}", "'cssa' has no option 'ecca'"),
         ("mit_nano", "mit_b9", "mit_b9"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ),
         (["train", "--fusion-type", "cssa", "--stages", "two"], "--stages: needs whole numbers of 1..4"),
         (["train", "--fusion-type", "cssa", "--stages", ""], "--stages: needs whole numbers of 1..4"),
-        (["train", "--fusion-type", "cssa", "--stages", "5"], "stages must be of 1, 2, 3, 4; got 5"),
+        (["train", "--fusion-type", "cssa", "--stages", "5"], "stages: must be of 1, 2, 3, 4; got 5"),
         (["train", "--preset", "fast"], "--preset: unknown preset 'fast'. Known: aggressive, conservative."),
         (["train", "--epochs", "0"], "flags: schedule.epochs: must be from 1 to 10000; got 0"),
         (["train", "--split-by", "video"], "'sequence', 'block' or 'frame'; got 'video'"),

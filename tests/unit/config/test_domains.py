@@ -116,7 +116,7 @@ def test_each_end_comes_with_what_its_condition_asks_for() -> None:
     [
         ({"lr": 0.1}, "lr is not an earlier choice"),
         ({"b": 1}, "b is not an earlier choice"),
-        ({"a": 3}, r"a is never 3; it is one of \[1, 2\]"),
+        ({"a": 3}, r"a is never 3; a\.yaml: search\.a has \[1, 2\]"),
         ({"a": [1, 4]}, "a is never 4"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_study_needs_its_name_and_a_baseline() -> None:
     ("content", "said"),
     [
         ({"seeds": 3, "half_width": 0.5}, "both set the number of seeds"),
-        ({"pilot_seeds": 3}, "pilot_seeds can only be given with half_width"),
+        ({"pilot_seeds": 3}, "pilot_seeds: can only be given with half_width"),
         ({"half_width": 0.5, "pilot_seeds": 8, "max_seeds": 6}, "at least pilot_seeds, 8; got 6"),
         ({"half_width": 0}, "must be above 0, to 100"),
         ({"half_width": 0.5, "pilot_seeds": 1}, "must be from 2 to 1000"),

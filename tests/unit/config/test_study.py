@@ -122,11 +122,14 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
             r"search\.data\.split_seed: all configurations share one data set",
         ),
         ({"serch": {}}, r"serch: unknown key.*Did you mean 'search'\?"),
-        ({"fixed": {"modle": {}, **FIXED}}, r"a\.yaml:\d+: modle: unknown key.*Did you mean 'model'\?"),
-        ({"baseline": {"model.fusion": {"knd": "add"}}}, r"a\.yaml:\d+: model\.fusion\.knd: unknown key.*'kind'"),
+        ({"fixed": {"modle": {}, **FIXED}}, r"a\.yaml:\d+: fixed\.modle: unknown key.*Did you mean 'model'\?"),
+        (
+            {"baseline": {"model.fusion": {"knd": "add"}}},
+            r"a\.yaml:\d+: baseline\.model\.fusion\.knd: unknown key.*'kind'",
+        ),
         (
             {"search": {"model.fusion.stages": {"choice": [[1], [5]]}}},
-            r"stages must be of 1, 2, 3, 4; got 5 \(in the configuration with stages 5\)",
+            r"a\.yaml:14: search\.model\.fusion\.stages: must be of 1, 2, 3, 4; got 5 \(in the configuration with",
         ),
         ({"search": {"arms": {"choice": [{"model.streams": "rgb"}], "int": [1, 2]}}}, r"search\.arms: needs one of"),
         ({"search": {"arms": {"choice": ["rgb"]}}}, r"search\.arms: each choice maps dotted paths"),
@@ -330,7 +333,10 @@ def test_an_end_that_no_trial_could_have_is_named(read: Reader) -> None:
         "baseline": {"schedule.warmup_epochs": 0.5},
         "searcher": {"kind": "random", "trials": 1},
     }
-    with pytest.raises(ConfigError, match=r"warmup_epochs must be below epochs.*\(search\.schedule\.warmup_epochs = 4"):
+    with pytest.raises(
+        ConfigError,
+        match=r"a\.yaml:8: search\.schedule\.warmup_epochs: must be below epochs.*warmup_epochs = 4",
+    ):
         read(**keys).range_ends()
 
 
@@ -338,3 +344,46 @@ def test_confirmation_seeds_are_none_that_the_search_used(read: Reader) -> None:
     study = read(seed=5, confirm={"finalists": 1, "seeds": 3})
     assert study.seeds(3) == (1005, 1006, 1007)
     assert {arm.config.seed for arm in study.arms.values()} == {5}
+
+
+ORIGINS = """study: test
+fixed:
+  model:
+    fusion: {kind: cssa, elsewhere: add}
+  schedule:
+    batch_size: 8
+    micro_batch: 8
+search:
+  model.fusion.stages:
+    choice:
+      - [1]
+      - [5]
+  schedule.lr: {choice: [0.1, 0.2]}
+baseline:
+  model.fusion: {kind: frm_ffm}
+  schedule.lr: 0.1
+early_stopping: {kind: none}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("micro_batch: 8", "micro_batch: 16", "a.yaml:7: fixed.schedule.micro_batch: must divide the 8 images"),
+        ("micro_batch: 8", "ema_deacy: 0.9", "a.yaml:7: fixed.schedule.ema_deacy: unknown key"),
+        ("", "", "a.yaml:12: search.model.fusion.stages: must be of 1, 2, 3, 4; got 5"),
+        ("[0.1, 0.2]", "[-1.0, 0.2]", "a.yaml:13: search.schedule.lr: must be above 0, to 1000; got -1.0"),
+        ("frm_ffm}", "frm_ffm, stages: [1]}", "a.yaml:15: baseline.model.fusion.stages: leaves some stages out"),
+    ],
+)
+def test_a_message_names_the_line_that_a_value_comes_from(old: str, new: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(ORIGINS.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        read_study(path)
+    assert said in str(caught.value)
+
+
+def test_a_message_on_a_setting_of_the_command_line_names_no_line(read: Reader) -> None:
+    with pytest.raises(ConfigError, match=r"a\.yaml: schedule\.epochs: must be from 1 to 10000; got 0"):
+        read({"schedule.epochs": 0})

@@ -53,11 +53,11 @@ def test_four_entries_of_per_stage_are_taken_in_order() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"kind": "cssa", "stages": [5], "elsewhere": "add"}, "stages must be of 1, 2, 3, 4; got 5"),
+        ({"kind": "cssa", "stages": [5], "elsewhere": "add"}, "stages: must be of 1, 2, 3, 4; got 5"),
         ({"kind": "cssa", "stages": [0], "elsewhere": "add"}, "got 0"),
         ({"kind": "cssa", "stages": [2, 1], "elsewhere": "add"}, r"ascending, each once; got \[2, 1\]"),
         ({"kind": "cssa", "stages": [1, 1], "elsewhere": "add"}, "each once"),
-        ({"kind": "cssa", "stages": [], "elsewhere": "add"}, "stages is empty"),
+        ({"kind": "cssa", "stages": [], "elsewhere": "add"}, "stages: is empty"),
         ({"kind": "cssa", "stages": [1]}, "name their fusion with elsewhere"),
         ({"kind": "cssa", "stages": 1, "elsewhere": "add"}, "got 1"),
         ({"kind": "cssa", "stages": ["1"], "elsewhere": "add"}, "must be a whole number; got '1'"),
@@ -133,7 +133,7 @@ def test_modality_dropout_is_off_unless_asked_for() -> None:
 @pytest.mark.parametrize(
     ("probability", "streams", "said"),
     [
-        (0.2, "thermal", r"modality_dropout must be 0 where .*; got 0.2 with model.streams 'thermal'. Leave it"),
+        (0.2, "thermal", r"modality_dropout: must be 0 where .*; got 0.2 with model.streams 'thermal'. Leave it"),
         (1.5, "rgb | event", r"data\.augment\.modality_dropout: must be from 0 to 1; got 1.5"),
         (-0.1, "rgb | event", "must be from 0 to 1"),
     ],
