@@ -118,6 +118,16 @@ def listed(names: Iterable[str]) -> str:
     return separator.join(all_names[:8]) + (f" and {len(all_names) - 8} more" if len(all_names) > 8 else "")
 
 
+def listed_in_clause(names: Iterable[str]) -> str:
+    """As `listed`, with no-break spaces behind semicolons: only those with a plain space end a clause of a reason."""
+    return listed(names).replace("; ", ";\u00a0")
+
+
+def clauses(reason: str) -> list[str]:
+    """The clauses of a reason, each of which a report prints as a sentence."""
+    return [clause.replace(";\u00a0", "; ") for clause in reason.split("; ")]
+
+
 def cell_text(value: Any) -> str:
     """A setting as a configuration has it; a hyphen for none."""
     if value is None:

@@ -8,7 +8,7 @@ from tune_cmx.config.parse import flatten
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.claims.form import Condition, claim_text
 from tune_cmx.evidence.claims.rows import Row
-from tune_cmx.evidence.wording import listed
+from tune_cmx.evidence.wording import listed, listed_in_clause
 from tune_cmx.metrics import SPLITS
 from tune_cmx.registry import suggestion
 
@@ -56,8 +56,8 @@ def absent_words(missing: Sequence[str], arms: Sequence[str], like: Row) -> str:
         arms: All configurations of the table.
         like: A row whose protocol the new run must share; empty: there is none.
     """
-    name, known = missing[0], f"configurations in the table: {listed(arms) or 'none'}"
-    words = f"no run of {listed(missing)}; {known}"
+    name, known = missing[0], f"configurations in the table: {listed_in_clause(arms) or 'none'}"
+    words = f"no run of {listed_in_clause(missing)}; {known}"
     if name == "baseline":
         return f"{words}; the word 'baseline' stands for none of them: name one, as in `baseline: {{arm: NAME}}`"
     how = _train_words(name, like)

@@ -13,7 +13,8 @@ from tune_cmx.evidence.claims.invalid_runs import counted_twice, row_damage, two
 from tune_cmx.evidence.claims.measure import other_measure
 from tune_cmx.evidence.claims.parsed_claim import Answer, Case, answer
 from tune_cmx.evidence.claims.rows import Row, arm_of, by_arm, mean_of, pair_key
-from tune_cmx.evidence.wording import count, digits_apart, figure, listed, number
+from tune_cmx.evidence.wording import count, digits_apart, figure, number
+from tune_cmx.evidence.wording import listed_in_clause as listed
 
 
 def missing_arm(case: Case) -> Answer | None:

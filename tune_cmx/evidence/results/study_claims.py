@@ -1,13 +1,14 @@
 """A study's confirmed runs as rows for claims, and its own claims answered by them."""
 
 import fnmatch
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_cmx import metrics
 from tune_cmx.config.parse import flatten
 from tune_cmx.evidence.claims.evaluate import evaluate_claim
-from tune_cmx.evidence.claims.form import claim_text, in_current_words
+from tune_cmx.evidence.claims.form import claim_text, in_current_words, side_name
 from tune_cmx.evidence.claims.parsed_claim import Answer, answer
 from tune_cmx.evidence.claims.rows import Row, as_rows, covered, matches
 from tune_cmx.evidence.claims.run_table import Table
@@ -75,13 +76,37 @@ def evaluate_study_claim(study: StudyResults, claim: Mapping[str, Any], table: T
     found = evaluate_claim(
         resolved, rows, baseline=study.baseline, factor=study_factor(study), pilot=pilot_seeds(study)
     )
+    named = [side for side in resolved.values() if isinstance(side, Mapping)]
+    found = {**found, "why": _with_labels(study, found["why"], named)}
     if found["verdict"] == "BLOCKED":
         missing = found["numbers"]["missing_arms"]
         sides = [resolved[side] for side in ("treatment", "baseline") if isinstance(resolved.get(side), Mapping)]
         how = "to run it" if all(_planned(study, side) for side in sides) else "add it under search:, then"
         why = f"no complete confirmation run of {', '.join(missing)}; {how}: {resume_command()}"
-        return answer("BLOCKED", found["numbers"], why)
+        return answer("BLOCKED", found["numbers"], _with_labels(study, why, named))
     return _without_load(found) if metrics.is_time(metric) else found
+
+
+def _with_labels(study: StudyResults, why: str, sides: Sequence[Mapping[str, Any]]) -> str:
+    """The reason with the names that the report prints, in place of ids and of filters that cover one configuration.
+
+    An id of letters alone, such as `add`, stays: it may be a word of the reason.
+    """
+    names = {arm: arm for arm in study.arms if not arm.isalpha()}
+    for side in sides:
+        covered_arms = [arm for arm in study.arms if _covers(study, arm, side)]
+        if len(covered_arms) == 1 and set(side) != {"arm"}:
+            names[side_name(side)] = covered_arms[0]
+    if not names:
+        return why
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = rf"(?<![\w.=-])({'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\d)"
+    return re.sub(pattern, lambda found: _quoted(study.label(names[found[0]])), why)
+
+
+def _quoted(label: str) -> str:
+    """In quotation marks where it holds commas, so that it can stand in a list."""
+    return f"“{label}”" if "," in label else label
 
 
 def _without_load(found: Answer) -> Answer:
@@ -113,8 +138,12 @@ def _chosen_arms(study: StudyResults) -> set[str]:
 
 def _planned(study: StudyResults, side: Mapping[str, Any]) -> bool:
     """Whether the study has an arm of this description."""
-    arms = [{"arm": arm, **flatten(about.config)} for arm, about in study.arms.items()]
-    return "best_of" in side or any(matches(row, side) for row in as_rows(arms))
+    return "best_of" in side or any(_covers(study, arm, side) for arm in study.arms)
+
+
+def _covers(study: StudyResults, arm: str, side: Mapping[str, Any]) -> bool:
+    (row,) = as_rows([{"arm": arm, **flatten(study.arms[arm].config)}])
+    return matches(row, side)
 
 
 def _held(path: str, protocol: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from tune_cmx.evidence.report.write import study_page, write_report
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
+from tune_cmx.evidence.wording import clauses, listed_in_clause
 
 if TYPE_CHECKING:
     from conftest import StudyWriter
@@ -155,3 +156,21 @@ def test_without_arms_and_claims_nothing_can_be_claimed(writer: StudyWriter) -> 
     text = report_of(writer)
     assert "Nothing: no configuration except the baseline has a confirmed run" in text
     assert "### " not in text.split("\n## What you may write\n")[1].split("\n## ")[0]
+
+
+def test_a_reason_names_configurations_by_their_labels_and_keeps_its_lists_whole(writer: StudyWriter) -> None:
+    writer.study["arms"]["stages-1"]["label"] = "CSSA at stage 1, threshold 0.5"
+    writer.arm("baseline", [30.0])
+    writer.arm("stages-1", [34.0])
+    by_filter = {**STAGES_1, "treatment": {"model.fusion.stages": [1]}, "text": "stage 1 is above"}
+    writer.study["claims"] = [{"kind": "superiority", **by_filter}]
+    lines = claims_of(report_of(writer))["You may not write"].splitlines()
+    (own,) = [line for line in lines if "stage 1 is above" in line]
+    assert "“CSSA at stage 1, threshold 0.5”" in own.partition("INSUFFICIENT_REPLICATION")[2]
+    assert "baseline with a single run (n = 1)" in own
+    assert not any("stages-1" in line or "model.fusion.stages=" in line or "\u00a0" in line for line in lines)
+
+
+def test_a_list_with_semicolons_in_a_reason_is_one_clause() -> None:
+    differ = f"the runs differ in {listed_in_clause(['epochs (15, 25)', 'lr (0.005, unknown)'])}"
+    assert clauses(f"{differ}; name one") == ["the runs differ in epochs (15, 25); lr (0.005, unknown)", "name one"]

@@ -11,7 +11,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_claims import resume_command
 from tune_cmx.evidence.results.study_results import StudyResults
-from tune_cmx.evidence.wording import interval, p_value, sentence, signed, unit
+from tune_cmx.evidence.wording import clauses, interval, p_value, sentence, signed, unit
 
 MAY = "You may write"
 GROUPS = {
@@ -91,6 +91,6 @@ def _lines(statements: Sequence[Statement]) -> list[str]:
     """A line for each statement, with its reason; then what would change it, once."""
     lines = []
     for statement in statements:
-        why = " ".join(sentence(clause) for clause in statement.why.split("; "))
+        why = " ".join(sentence(clause) for clause in clauses(statement.why))
         lines.append(f"{statement.text}: {statement.verdict}. {why}")
     return [*lines, *dict.fromkeys(TO_UNBLOCK[one.verdict] for one in statements if one.verdict in TO_UNBLOCK)]
