@@ -11,6 +11,7 @@ from reference_tables import fields_table, table
 from tune_cmx.cli.claims import answer_case, read_cases
 from tune_cmx.config.claims.declared import Claim
 from tune_cmx.evidence.claims.form import NEEDS
+from tune_cmx.evidence.claims.validity import CHECKS
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "reference" / "examples" / "claims.json"
 INTRO = """# Claims
@@ -24,6 +25,13 @@ A claim is a sentence about configurations, written so that it can be tested. Th
 `treatment` and `baseline` are filters: `{fusion: cssa, stages: [4]}` takes the runs with these values. In a search
 space the fields are dotted paths (`model.fusion.stages`), and the word `baseline` stands for the study's baseline.
 
+In rows, `arm` is the name of a configuration: a column with any text, equal in all runs of it. A table without this
+column is divided by its settings. `{"arm": "cssa"}` takes the runs of that name.
+
+`{"best_of": "cssa_*"}` takes the configurations whose name matches the pattern. In a study it stands for the finalist
+that the search selected, trained again on fresh seeds. In rows of any other table the answer is SELECTION_BIASED if
+several configurations match: the highest of several means is too high by luck.
+
 A claim on a metric that [metrics.md](metrics.md) does not list needs `direction: lower` or `direction: higher`
 where its kind depends on it.
 
@@ -31,29 +39,31 @@ where its kind depends on it.
 
 `cases` is a list; each case has a claim and its rows, one row for each run. `results` names columns that are
 results, so that they may differ between runs; `protocol` names columns in which compared runs must agree. A case may
-have both keys too.
+have both keys too. A column of numbers that nobody names, and that varies between runs of one configuration, is taken
+as a result too; the answer names it.
 """
 VERDICTS = """
 ## Verdicts
 
-The first of these that applies is the answer.
+These checks come first, in this order. The first that applies is the answer.
+
+{checks}
+Otherwise the test decides:
 
 | verdict | meaning |
 | --- | --- |
-| BLOCKED | A side has no runs. The answer says which, and how to run them. |
-| DATA_ERROR | A run is damaged or incomplete, or its numbers contradict each other. |
-| DESCRIPTIVE_ONLY | The numbers can be described, but the claim names nothing that could be tested. |
-| NOT_COMPARABLE | The two sides differ in the protocol too, such as epochs, image size or split. |
-| SELECTION_BIASED | The runs that chose a configuration are used to test it. |
-| INSUFFICIENT_REPLICATION | A side has fewer than two runs. |
 | SUPPORTED | The claim holds, at the 5 % level. |
 | EQUIVALENT | The two sides differ by less than the margin. |
 | CONTRADICTED | The opposite of the claim holds. |
 | INCONCLUSIVE | The runs do not decide. The answer says what more runs could show. |
+| DESCRIPTIVE_ONLY | A `ratio` or `value` claim names no `value` to test. |
 
 If both sides have the same seeds, runs are paired by seed (paired t); otherwise Welch's t is used. p values are
 corrected by Holm over all configurations with two or more runs that are compared with the same baseline. Exact
-metrics, such as parameters, are compared without a test. Mean average precision is in points, 0 to 100.
+metrics, such as parameters, are compared without a test.
+
+Average precision is in points, 0 to 100. If no value of a table is above 1, it is read as fractions, and the answer
+says so. Then `margin`, `tolerance` and `value` are fractions too.
 
 ## Keys of a claim
 """
@@ -132,10 +142,12 @@ KINDS: dict[str, Kind] = {
 
 def claims_page() -> str:
     """Each kind with its fields, rule and an example with its answer."""
+    found = [(check.__doc__ or "").splitlines()[0].partition(": ") for check in CHECKS]
+    checks = table(("verdict", "where"), [[verdict, f"{text[:1].upper()}{text[1:]}"] for verdict, _, text in found])
     parts = [
         f"{INTRO}\n```json\n{EXAMPLE.read_text(encoding='utf-8')}```\n",
         f"`tune-cmx claims docs/reference/examples/claims.json` prints:\n\n```json\n{_answers(EXAMPLE)}\n```\n",
-        VERDICTS,
+        VERDICTS.replace("{checks}", checks),
         fields_table(Claim),
         "## Kinds\n",
         *(_kind_text(kind) for kind in NEEDS),

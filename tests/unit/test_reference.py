@@ -10,7 +10,9 @@ import pytest
 
 from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.study import read_study
+from tune_cmx.evidence.claims.evaluate import evaluate_claim
 from tune_cmx.evidence.claims.form import KEYS, NEEDS
+from tune_cmx.evidence.claims.validity import CHECKS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -65,3 +67,20 @@ def test_the_claims_file_of_the_page_is_answered(claims: ModuleType) -> None:
 def test_a_claim_of_a_search_space_has_the_keys_and_kinds_of_any_claim() -> None:
     assert set(Claim.model_fields) == KEYS
     assert set(get_args(Claim.model_fields["kind"].annotation)) == set(NEEDS)
+
+
+def test_the_page_has_the_checks_in_the_order_of_the_code(claims: ModuleType) -> None:
+    page = claims.claims_page()
+    order = page[page.index("These checks come first") : page.index("Otherwise the test decides")]
+    verdicts = [line.split("|")[1].strip() for line in order.splitlines() if line.startswith("| ")][2:]
+    assert verdicts == [(check.__doc__ or "").split(":")[0] for check in CHECKS]
+
+
+def test_a_best_of_over_plain_rows_is_selection_biased() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, "mAP": first + 0.1 * seed}
+        for arm, first in (("cssa_1", 53.0), ("cssa_4", 52.0), ("frm_ffm", 51.0))
+        for seed in range(3)
+    ]
+    claim = {"kind": "superiority", "metric": "mAP", "treatment": {"best_of": "cssa_*"}, "baseline": {"arm": "frm_ffm"}}
+    assert evaluate_claim(claim, rows)["verdict"] == "SELECTION_BIASED"

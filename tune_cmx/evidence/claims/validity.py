@@ -18,7 +18,7 @@ from tune_cmx.evidence.wording import listed_in_clause as listed
 
 
 def missing_arm(case: Case) -> Answer | None:
-    """BLOCKED: a configuration without runs."""
+    """BLOCKED: a side has no runs; the answer names the configurations that have."""
     if not case.missing:
         return None
     like = case.compared[0] if case.compared else {}
@@ -27,7 +27,7 @@ def missing_arm(case: Case) -> Answer | None:
 
 
 def damaged_record(case: Case) -> Answer | None:
-    """DATA_ERROR: a run that is partial, has no value of the metric, or is counted twice."""
+    """DATA_ERROR: a run is partial, damaged or counted twice, or one seed of a configuration has two values."""
     for row in case.compared:
         damage = row_damage(row, case.metric)
         if damage is not None:
@@ -147,7 +147,7 @@ def different_protocol(case: Case) -> Answer | None:
 
 
 def chosen_where_reported(case: Case) -> Answer | None:
-    """SELECTION_BIASED: chosen on the split that is reported, or the best of several."""
+    """SELECTION_BIASED: a configuration is reported on the split that selected it, or is the best of several."""
     for row in case.compared:
         reported = reported_split(row, case.metric)
         if reported is not None and _selection_split(row) == reported:

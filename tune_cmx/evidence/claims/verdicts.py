@@ -205,7 +205,7 @@ def _against_value(case: Case, found: str, ci95: Interval, ci90: Interval, numbe
 
 
 def _ends(case: Case, ends: Interval) -> str:
-    """With the digits of the value that they stand beside."""
+    """An interval with the digits of its mean or ratio."""
     return interval(ends, 3) if case.kind == "ratio" else metric_interval(ends, case.printed)
 
 
