@@ -19,6 +19,7 @@ from tune_cmx.evidence.report.sections.bootstrap_interval import bootstrap_inter
 from tune_cmx.evidence.report.sections.by_class import by_class_section
 from tune_cmx.evidence.report.sections.by_factor import factors_section
 from tune_cmx.evidence.report.sections.cost import cost_section
+from tune_cmx.evidence.report.sections.cut_names import cut_names_section
 from tune_cmx.evidence.report.sections.examples import examples_section
 from tune_cmx.evidence.report.sections.importance import importance_section
 from tune_cmx.evidence.report.sections.modality_loss import robustness_section
@@ -92,6 +93,7 @@ def study_page(study: StudyResults, arms: pd.DataFrame, place: Path | None) -> P
     if len(found) > GRAVEST:
         page.heading(ALL_WARNINGS)
         page.bullets(map(str, found))
+    cut_names_section(page, study)
     protocol_section(page, study)
     if place is not None and study.confirmed and not learnt.nothing:
         examples_section(page, study, place)

@@ -330,3 +330,20 @@ def test_the_next_command_of_an_old_study_says_what_to_rename(writer: StudyWrite
     assert "rename `control:` to `baseline:` in space.yaml" in text
     assert "new study" in text
     assert "--resume" not in text
+
+
+def test_whole_names_need_no_table_of_their_values(writer: StudyWriter) -> None:
+    writer.arm("baseline", [30.0, 31.0])
+    writer.arm("stages-1", [34.0, 33.0])
+    assert "## Names of configurations" not in report_of(writer)
+
+
+def test_a_name_with_a_number_has_its_values_with_all_digits(writer: StudyWriter) -> None:
+    about = writer.study["arms"]["stages-1"]
+    about["label"] = "FRM+FFM, lr 0.02, weight decay 0.0... #7"
+    about["values"] = {"schedule.lr": 0.0200012345, "model.fusion.stages": [1]}
+    writer.arm("baseline", [30.0, 31.0])
+    writer.arm("stages-1", [34.0, 33.0])
+    text = section(report_of(writer), "Names of configurations")
+    assert "schedule.lr: 0.0200012345, model.fusion.stages: [1]" in text
+    assert "stages 4" not in text
