@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from tune_cmx.config.model_sections import MODALITIES
 from tune_cmx.evidence.importer.vocabulary import fusion_text, modalities_text, read_stages
 from tune_cmx.metrics import METRICS, Metric
 
@@ -41,7 +42,23 @@ def _text(value: Any) -> str:
 
 
 def _kernel(value: Any) -> Any:
-    return "rule" if value == "rule" else _whole(value)
+    if value == "rule":
+        return "rule"
+    size = _whole(value)
+    return size if size >= 1 and size % 2 == 1 else _refuse()
+
+
+def _modalities(value: Any) -> Any:
+    text = modalities_text(value)
+    return text if set(str(text).split("+")) <= {*MODALITIES} else _refuse()
+
+
+def _image_size(value: Any) -> Any:
+    """A number has bounds; another text, such as 640x512, is taken as it is."""
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        size = _whole(value)
+        return size if 1 <= size <= 100_000 else _refuse()
+    return value
 
 
 def _yes_or_no(value: Any) -> bool:
@@ -64,7 +81,9 @@ def _logged(value: Any) -> str:
 
 
 Text = Annotated[str, BeforeValidator(_text), Field(description="a text")]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, description="a whole number from 1 up")]
+Count = Annotated[
+    int, BeforeValidator(_whole), Field(ge=1, le=10_000, description="a whole number from 1 up, at most 10000")
+]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no), Field(description="true or false")]
 
 
@@ -105,16 +124,31 @@ class RunValues(BaseModel):
         Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, description="a fraction from 0 to 1")] | None
     ) = None
     kernel_size: (
-        Annotated[int | Literal["rule"], BeforeValidator(_kernel), Field(description="a whole number, or rule")] | None
+        Annotated[
+            int | Literal["rule"], BeforeValidator(_kernel), Field(description="an odd whole number from 1 up, or rule")
+        ]
+        | None
     ) = None
-    se_reduction: Count | None = None
+    se_reduction: (
+        Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1024, description="a whole number from 1 to 1024")]
+        | None
+    ) = None
     merge_bottleneck: Flag | None = None
     inter_shared: Flag | None = None
-    modalities: Annotated[Any, BeforeValidator(modalities_text)] = None
+    modalities: (
+        Annotated[str, BeforeValidator(_modalities), Field(description=f"known: {', '.join(MODALITIES)}, joined by +")]
+        | None
+    ) = None
+    image_size: (
+        Annotated[Any, BeforeValidator(_image_size), Field(description="whole pixels from 1 to 100000")] | None
+    ) = None
     backbone: Text | None = None
     epochs: Count | None = None
     batch: Count | None = None
-    lr: Annotated[float, BeforeValidator(_number), Field(gt=0, description="a number above 0")] | None = None
+    lr: (
+        Annotated[float, BeforeValidator(_number), Field(gt=0, le=1000, description="a number above 0, at most 1000")]
+        | None
+    ) = None
 
 
 def typed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
