@@ -64,7 +64,7 @@ def test_an_import_says_what_it_took_and_ends_with_where_the_study_is(run: "Run"
     assert (code, error) == (0, "")
     assert "imported: 13 runs" in said
     assert "left out: " in said
-    assert "bad/final_results.json: not JSON" in said
+    assert "bad/final_results.json: not valid JSON" in said
     assert "BLOCKED" not in said
     assert said.strip().splitlines()[-1] == f"study: {tmp_path / 'runs/published'}"
 

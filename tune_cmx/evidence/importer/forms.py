@@ -116,6 +116,9 @@ def _results_of(names: Names, *sections: Any) -> dict[str, Any]:
         for key, value in section.items() if isinstance(section, dict) else ():
             if names.of(key) in METRICS and value is not None:
                 found.setdefault(names.of(key), value)
+    total, millions = found.get("params_total"), found.get("params_M")
+    if isinstance(total, int) and isinstance(millions, float) and round(total / 1e6, 2) == millions:
+        found["params_M"] = total / 1e6  # two digits would make configurations equal that are not
     return found
 
 

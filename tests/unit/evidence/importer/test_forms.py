@@ -245,6 +245,14 @@ def test_a_claim_that_cannot_be_read_leaves_no_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
+def test_millions_of_parameters_come_from_the_count_where_the_file_has_it(tmp_path: Path) -> None:
+    for name, total in (("a", 60_011_000), ("b", 60_014_945)):
+        results(tmp_path / name, CSSA, model={"total_params": total, "total_params_M": 60.01})
+    results(tmp_path / "rounded", CSSA, model={"total_params_M": 60.01})
+    runs = {run.name: run.figures["params_M"] for run in collect([tmp_path]).runs}
+    assert runs == {"a": 60.011, "b": 60.014945, "rounded": 60.01}
+
+
 @pytest.mark.parametrize("value", ["1+2", "[1, 2]", "1,2", "1-2", [1, 2], (2, 1), "2 1"])
 def test_stages_are_read_as_people_write_them(value: Any) -> None:
     assert read_stages(value) == "1+2"
