@@ -58,8 +58,10 @@ def absent_words(missing: Sequence[str], arms: Sequence[str], like: Row) -> str:
     """
     name, known = missing[0], f"configurations in the table: {listed_in_clause(arms) or 'none'}"
     words = f"no run of {listed_in_clause(missing)}; {known}"
+    if "baseline" in missing:
+        words += "; the word 'baseline' stands for none of them: name one, as in `baseline: {arm: NAME}`"
     if name == "baseline":
-        return f"{words}; the word 'baseline' stands for none of them: name one, as in `baseline: {{arm: NAME}}`"
+        return words
     how = _train_words(name, like)
     return f"{words}.{suggestion(name, arms)}" + (f" To run {name}: {how}" if how else "")
 

@@ -57,6 +57,10 @@ BLOCKED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a name that is no fusion": ({"treatment": {"arm": "csa"}}, f"no run of csa; {HAS}. Did you mean 'cssa'?"),
     "a filter": ({"treatment": {"fusion": "gate"}}, f"no run of fusion=gate; {HAS}."),
+    "the word baseline beside another": (
+        {"treatment": {"arm": "x"}, "baseline": "baseline"},
+        f"no run of x, baseline; {HAS}; the word 'baseline' stands for none of them",
+    ),
     "the word baseline": ({"baseline": "baseline"}, f"{HAS}; the word 'baseline' stands for none of them: name one"),
 }
 
