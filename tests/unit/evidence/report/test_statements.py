@@ -174,3 +174,10 @@ def test_a_reason_names_configurations_by_their_labels_and_keeps_its_lists_whole
 def test_a_list_with_semicolons_in_a_reason_is_one_clause() -> None:
     differ = f"the runs differ in {listed_in_clause(['epochs (15, 25)', 'lr (0.005, unknown)'])}"
     assert clauses(f"{differ}; name one") == ["the runs differ in epochs (15, 25); lr (0.005, unknown)", "name one"]
+
+
+def test_single_runs_have_no_second_advice_beside_the_next_command(writer: StudyWriter) -> None:
+    single(writer)
+    text = claims_of(report_of(writer))["You may not write"]
+    assert "To unblock it: two or more complete runs a side; the next command says how." in text
+    assert "--resume" not in text

@@ -24,8 +24,7 @@ GROUPS = {
 }
 TO_UNBLOCK = {
     "INCONCLUSIVE": "More seeds in a new confirmation may decide it; the next section says how many detect what.",
-    "INSUFFICIENT_REPLICATION": "To unblock it: `confirm: {seeds: N}` with N of 2 or more, then "
-    f"`{resume_command()}`.",
+    "INSUFFICIENT_REPLICATION": "To unblock it: two or more complete runs a side; the next command says how.",
     "SELECTION_BIASED": "To unblock it: confirm on fresh seeds (`confirm: {seeds: N}`), and compare on a split that "
     "did not choose.",
     "NOT_COMPARABLE": "To unblock it: train both sides with these fields alike. If the claim is about the field, name "
