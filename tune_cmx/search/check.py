@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
+from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.parse import dump
+from tune_cmx.config.paths import FieldError, Origins
 from tune_cmx.config.study import Study
 from tune_cmx.config.trial import ModelConfig
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
+from tune_cmx.models.fusion import FUSIONS
 from tune_cmx.search.planning.checked_models import BuiltArm, Checked
 from tune_cmx.search.planning.equivalent import equivalent_ids, equivalent_texts, find_equivalent
 from tune_cmx.search.planning.model_sizes import ModelSizes, as_text
@@ -39,8 +42,9 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     batch_limit = len(prepared.split.train) if prepared else None
     sizes = ModelSizes(prepared) if prepared else None
     seen: dict[str, Inspection] = {}
-    for place, config in study.range_ends():
-        _build(config.model, prepared, f"{study.source}: {place}")
+    for place, values in study.end_values():
+        model = study.config(values).model
+        _build(model, prepared, f"{study.source}: {place}", study.origins(values))
     for arm in study.arms.values():
         place = f"{study.source}: configuration '{arm.label}'"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
@@ -50,15 +54,23 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
             )
         key = as_text(dump(arm.config.model))
         if key not in seen:
-            seen[key] = inspected(_build(arm.config.model, prepared, place))
+            origins = study.origins(arm.values, baseline=arm.id == BASELINE)
+            seen[key] = inspected(_build(arm.config.model, prepared, place, origins))
         found = seen[key]
         gflops = sizes.of(arm.config.model).gflop if sizes else None
         epochs = arm.config.schedule.epochs
         yield BuiltArm(arm.id, arm.label, epochs, found.parameters, gflops, tuple(found.warnings))
 
 
-def _build(model: ModelConfig, prepared: Prepared | None, place: str) -> Detector:
+def _build(model: ModelConfig, prepared: Prepared | None, place: str, origins: Origins) -> Detector:
     try:
         return build_for(model, prepared)
+    except FieldError as error:
+        field = error.field
+        if field == "model.fusion.kind" and model.fusion.kind is None:
+            field = "model.fusion.per_stage"
+        elif field == "model.fusion.kind" and model.fusion.kind in FUSIONS:
+            field = "model.fusion.elsewhere"
+        raise ConfigError(f"{origins.place(field)}: {error.text}") from error
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from error

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
         ("epochs: 3", "epoch: 3", "space.yaml:3: fixed.schedule.epoch: unknown key."),
         ("backbone:", "fusion: {kind: add}, backbone:", "space.yaml:4: search.model.fusion is both fixed"),
         ("{kind: add}", "{kind: cssa, stages: [5], elsewhere: add}", "stages: must be of 1, 2, 3, 4; got 5"),
-        ("{kind: add}", "{kind: ad}", "unknown fusion 'ad'. Known: add, concat, cssa, frm_ffm, gaff, se_gated."),
+        (
+            "{kind: add}",
+            "{kind: ad}",
+            "search.model.fusion.kind: unknown fusion 'ad'. Known: add, concat, cssa, frm_ffm, gaff, se_gated.",
+        ),
         ("{kind: add}", "{kind: cssa, options: {ecca: true}}", "'cssa' has no option 'ecca'"),
         ("mit_nano", "mit_b9", "mit_b9"),
         ("epochs: 3", "epochs: 3, epochs: 4", "space.yaml:3: fixed.schedule.epochs is given twice, first in line 3"),

@@ -35,7 +35,7 @@ def test_defaults_stand_for_what_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("csssa", {}, "model.fusion: unknown fusion 'csssa'. Known: add, concat, cssa,"),
+        ("csssa", {}, "model.fusion.kind: unknown fusion 'csssa'. Known: add, concat, cssa,"),
         ("csssa", {}, "Did you mean 'cssa'?"),
         ("cssa", {"swiching_threshold": 0.5}, "Did you mean 'switching_threshold'?"),
         ("cssa", {"switching_threshold": 1.5}, "model.fusion.options.switching_threshold: "),

@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tune_cmx.config.paths import FieldError
 from tune_cmx.config.wording import problem
-from tune_cmx.errors import ConfigError
 from tune_cmx.models.fusion.base import Fusion, FusionOptions, FusionOutput, StageShape, Truth
 from tune_cmx.models.fusion.cssa import CssaFusion, CssaOptions
 from tune_cmx.models.fusion.frm_ffm import FrmFfmFusion, FrmFfmOptions
 from tune_cmx.models.fusion.gaff import GaffFusion, GaffOptions
 from tune_cmx.models.fusion.se_gated import SeGatedFusion, SeGatedOptions
 from tune_cmx.models.fusion.simple import AddFusion, AddOptions, ConcatFusion, ConcatOptions
-from tune_cmx.registry import lookup
+from tune_cmx.registry import lookup, suggestion
 
 __all__ = [
     "FUSIONS",
@@ -42,17 +42,30 @@ def check_options(kind: str, options: Mapping[str, Any]) -> FusionOptions:
     Raises:
         ConfigError: The fusion or an option is unknown, or a value is of the wrong type or out of range.
     """
-    model, _ = lookup(FUSIONS, kind, "model.fusion: unknown fusion")
+    if kind not in FUSIONS:
+        known = f"unknown fusion '{kind}'. Known: {', '.join(sorted(FUSIONS))}.{suggestion(kind, FUSIONS)}"
+        raise FieldError("model.fusion.kind", known)
+    model, _ = FUSIONS[kind]
     for name in options:
-        if not model.model_fields:
-            raise ConfigError(f"model.fusion.options: '{kind}' has no options; got '{name}'")
-        lookup(model.model_fields, name, f"model.fusion.options: '{kind}' has no option")
+        if name not in model.model_fields:
+            raise FieldError(f"model.fusion.options.{name}", _no_option(kind, name, list(model.model_fields)))
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         parts = [str(part) for part in first["loc"]]
-        raise ConfigError(f"model.fusion.options.{'.'.join(parts)}: {problem(dict(first), model, parts)}") from error
+        field = f"model.fusion.options.{'.'.join(parts)}"
+        raise FieldError(field, problem(dict(first), model, parts)) from error
+
+
+def _no_option(kind: str, name: str, known: list[str]) -> str:
+    said = f"'{kind}' has no option '{name}'. Known: {', '.join(known)}.{suggestion(name, known)}"
+    said = said if known else f"'{kind}' has no options; got '{name}'."
+    others = [other for other, (model, _) in FUSIONS.items() if name in model.model_fields]
+    hint = (
+        f" It is an option of {others[0]}; in a search, add when: {{model.fusion.kind: {others[0]}}}." if others else ""
+    )
+    return said + hint
 
 
 def build_fusion(kind: str, channels: int, options: Mapping[str, Any], *, heads: int = 1) -> Fusion:
