@@ -38,6 +38,7 @@ SPACE: dict[str, Any] = {
     "fixed": {
         "model": {"backbone": "mit_nano", "fusion": {"kind": "cssa", "elsewhere": "add"}, "detector": DETECTOR},
         "schedule": SCHEDULE,
+        "compute": {"precision": "fp32"},  # bfloat16 is imitated on a CPU without it, and takes twice as long
     },
     "search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}},
     "baseline": {"model.fusion": {"kind": "frm_ffm"}},
@@ -118,6 +119,18 @@ class Tiny:
         while not condition():
             assert time.monotonic() < deadline, "it did not come about in time"
             time.sleep(0.01)
+
+
+SHARES_MEMORY = ("test_shared_cache", "test_trial")
+"""Files that count what is in /dev/shm: one process runs them all."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs a file, so that its tests share a study or a Ray head."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("shared memory" if name in SHARES_MEMORY else name))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

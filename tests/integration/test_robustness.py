@@ -45,6 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_at: type[Tiny]) -> Pa
         "model": {**tiny.fixed["model"], "streams": "thermal | event", "fusion": {"kind": "add"}},
         "data": {"root": str(frames)},
         "schedule": {**tiny.fixed["schedule"], "epochs": 12, "lr": 0.003},
+        "compute": tiny.fixed["compute"],
         "report_split": "test",
         "seed": 1000,
     }
