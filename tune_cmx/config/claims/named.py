@@ -128,12 +128,12 @@ class PossibleArms:
 
 
 def text(value: Any) -> str:
-    """A value as it stands in a file."""
+    """A value as a file has it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def side_text(side: Any) -> str:
-    """One side of a claim as it stands in a file."""
+    """One side of a claim as a file has it."""
     return (
         ", ".join(f"{path}: {text(value)}" for path, value in side.items()) if isinstance(side, Mapping) else str(side)
     )

@@ -105,7 +105,7 @@ def _with_labels(study: StudyResults, why: str, sides: Sequence[Mapping[str, Any
 
 
 def _quoted(label: str) -> str:
-    """In quotation marks where it holds commas, so that it can stand in a list."""
+    """In quotation marks if it has commas, so that a list of such texts stays clear."""
     return f"“{label}”" if "," in label else label
 
 
