@@ -121,18 +121,6 @@ class Tiny:
             time.sleep(0.01)
 
 
-SHARES_MEMORY = ("test_shared_cache", "test_trial")
-"""Files that count what is in /dev/shm: one process runs them all."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs a file, so that its tests share a study or a Ray head."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("shared memory" if name in SHARES_MEMORY else name))
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--accept` rewrites the golden numbers of training."""
     parser.addoption("--accept", action="store_true", help="write the golden training numbers instead of comparing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -91,3 +92,26 @@ def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Ti
     assert len(seen) == 1
     assert in_memory() <= before
     assert {record.state().status for record in tiny.records().values()} == {"complete"}
+
+
+def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(tiny: Tiny, prepared: Prepared) -> None:
+    """By SIGTERM, as clusters do; it leaves no images in shared memory, and goes on from where it was."""
+    config, ended = tiny.study().arms["stages-2"].config, tiny.folder / "ended"
+    whole = RunFolder.plan(tiny.folder / "whole", config, arm="stages-2", phase="single")
+    list(run_trial(whole, prepared))
+    before = in_memory()
+    command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(ended)]
+    command += ["--threads", "1", "--device", "cpu", "--shared-cache"]
+    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    record = RunFolder(ended)
+    with subprocess.Popen(command, **options) as process:
+        tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state().epochs >= 1)
+        process.terminate()
+        said, _ = process.communicate(timeout=240)
+    reached = record.state().epochs
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
+    assert in_memory() == before
+    again = subprocess.run(command, **options, timeout=240, check=True).stdout
+    assert f"ended: resumed after epoch {reached} of 3" in again
+    assert tiny.numbers(record) == tiny.numbers(whole)

@@ -144,30 +144,6 @@ def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialC
     assert record.state().reason.startswith("out of memory: ")
 
 
-def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(
-    tiny: Tiny, prepared: Prepared, config: TrialConfig
-) -> None:
-    """By SIGTERM, as clusters do; it leaves no frames in shared memory, and goes on from where it was."""
-    whole, ended = _plan(tiny.folder / "whole", config), tiny.folder / "ended"
-    list(run_trial(whole, prepared))
-    before = set(Path("/dev/shm").glob("tune-cmx-*"))
-    command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(ended)]
-    command += ["--threads", "1", "--device", "cpu", "--shared-cache"]
-    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
-    record = RunFolder(ended)
-    with subprocess.Popen(command, **options) as process:
-        tiny.wait_until(lambda: (ended / "trial.json").exists() and record.state().epochs >= 1)
-        process.terminate()
-        said, _ = process.communicate(timeout=240)
-    reached = record.state().epochs
-    assert process.returncode == 130
-    assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
-    assert set(Path("/dev/shm").glob("tune-cmx-*")) == before
-    again = subprocess.run(command, **options, timeout=240, check=True).stdout
-    assert f"ended: resumed after epoch {reached} of 3" in again
-    assert tiny.numbers(record) == tiny.numbers(whole)
-
-
 def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     whole, killed = _plan(tiny.folder / "whole", config), tiny.folder / "killed"
     list(run_trial(whole, prepared))
