@@ -111,7 +111,7 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(tiny: Tiny, prepar
     reached = record.state().epochs
     assert process.returncode == 130
     assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
-    assert in_memory() == before
+    assert in_memory() <= before
     again = subprocess.run(command, **options, timeout=240, check=True).stdout
     assert f"ended: resumed after epoch {reached} of 3" in again
     assert tiny.numbers(record) == tiny.numbers(whole)
