@@ -53,7 +53,7 @@ def by_class(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) 
     counted = _counted(detections, truth)
     precision = counted.eval["precision"][..., 0, -1]  # IoU x recall x class, over boxes of all sizes
     places = {number: place for place, number in enumerate(counted.params.catIds)}
-    labels = [box["category_id"] for box in truth["annotations"] if not box.get("iscrowd")]
+    labels = [box["category_id"] for box in objects_of(truth)]
     return {
         category["name"]: {
             "mAP": _mean_points(precision[:, :, places[category["id"]]]),
@@ -88,7 +88,7 @@ def by_condition(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, An
         boxes = [box for box in truth["annotations"] if box["image_id"] in ids]
         part = {**truth, "images": [i for i in truth["images"] if i["id"] in ids], "annotations": boxes}
         values = evaluate([item for item in detections if item["image_id"] in ids], part)
-        counts = {"images": len(ids), "boxes": sum(not box.get("iscrowd") for box in boxes)}
+        counts = {"images": len(ids), "boxes": len(objects_of(part))}
         found[condition] = {"mAP": values["mAP"], "mAP_50": values["mAP_50"], **counts}
     return found
 
@@ -130,19 +130,30 @@ def coco_truth(
     boxes: Sequence[ArrayLike],
     labels: Sequence[ArrayLike],
     classes: Sequence[str],
+    ignore: Sequence[ArrayLike] | None = None,
 ) -> dict[str, Any]:
     """Ground truth in the format of COCO.
+
+    Ignore regions are COCO's crowd boxes (`iscrowd`). They are not to be found. A detection of their class that no
+    object takes is neither right nor wrong if its intersection with the region, over its own area, reaches the IoU
+    threshold. A region takes any number of detections.
+
+    Source: pycocotools' `evaluateImg`. The Caltech toolbox, which also scores KAIST, has the same rule at IoU 0.5
+    (`bbGt('evalRes')`; Dollár et al., TPAMI 2012).
 
     Args:
         images: Number, file or name, height and width of each.
         boxes: N×4 of each image: x1, y1, x2, y2 in pixels.
         labels: N class numbers of each image, from 1.
         classes: Their names.
+        ignore: N flags of each image, true for an ignore region; None: all boxes are objects.
     """
     annotations: list[dict[str, Any]] = []
-    for (image_id, _, _, _), image_boxes, image_labels in zip(images, boxes, labels, strict=True):
-        corners = np.asarray(image_boxes, dtype=np.float64).reshape(-1, 4)
-        for (x1, y1, x2, y2), label in zip(corners.tolist(), np.asarray(image_labels).tolist(), strict=True):
+    flags = [np.zeros(len(np.asarray(own))) for own in labels] if ignore is None else ignore
+    for (image_id, _, _, _), own_boxes, own_labels, own_flags in zip(images, boxes, labels, flags, strict=True):
+        corners = np.asarray(own_boxes, dtype=np.float64).reshape(-1, 4).tolist()
+        classes_of, crowds = np.asarray(own_labels).tolist(), np.asarray(own_flags).tolist()
+        for (x1, y1, x2, y2), label, crowd in zip(corners, classes_of, crowds, strict=True):
             annotations.append(
                 {
                     "id": len(annotations) + 1,  # from 1: for pycocotools a match with number 0 is no match
@@ -150,7 +161,7 @@ def coco_truth(
                     "category_id": int(label),
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
+                    "iscrowd": int(crowd),
                 }
             )
     return {
@@ -160,6 +171,11 @@ def coco_truth(
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
     }
+
+
+def objects_of(truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The boxes of a COCO ground truth that are to be found, in its order; ignore regions are not."""
+    return [box for box in truth["annotations"] if not box.get("iscrowd")]
 
 
 def to_detections(image_id: int, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ class Audit:
     class_boxes: Mapping[str, int]
     """Number of boxes by class name."""
     negatives: int
-    """Number of images without a box."""
+    """Number of images without a box; those with ignore regions alone are among them."""
     sums: Mapping[str, Mapping[str, tuple[Sums, ...]]]
     """Pixel sums of each band, by image id and modality."""
     fingerprint: str
@@ -42,6 +42,8 @@ class Audit:
     """Sentences on what can be used, but may be a mistake."""
     conditions: Mapping[str, str] = field(default_factory=dict)
     """Condition by image id, such as `day`; of the images for which it is known."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Number of ignore regions by image id, of the images that have any. `boxes` does not count them."""
 
     @property
     def usual_size(self) -> tuple[float, float]:
@@ -69,6 +71,7 @@ class _ImageAudit:
     size: tuple[int, int]
     sums: dict[str, tuple[Sums, ...]]
     classes: list[int]
+    ignored: int
     digest: str
     problems: list[str]
     odd: list[tuple[str, str]]
@@ -108,6 +111,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
         fingerprint=_fingerprint(data, results),
         warnings=tuple(_warnings(data, results, class_ids)),
         conditions={image.id: image.condition for image in data.images if image.condition is not None},
+        ignored={id: result.ignored for id, result in zip(ids, results, strict=True) if result.ignored},
     )
 
 
@@ -164,17 +168,18 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
             f"image {image.id}: modalities differ in size (width×height): {shown}; register them to one size"
         )
     classes: list[int] = []
+    ignored = 0
     try:
         content = data.reader.label_bytes(image)
         digest.update(hashlib.sha256(content).digest())
         labels, bad_lines = data.reader.parse_labels(content, label_place(data, image), data.classes)
         problems.extend(bad_lines)
-        classes = labels.classes.tolist()
+        classes, ignored = labels.classes[~labels.ignore].tolist(), int(labels.ignore.sum())
     except OSError as error:
         problems.append(f"{label_place(data, image)}: cannot be read: {error}")
     size = next(iter(sizes.values()), (0, 0))
     sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
-    return _ImageAudit((int(size[0]), int(size[1])), sums, classes, digest.hexdigest(), problems, odd)
+    return _ImageAudit((int(size[0]), int(size[1])), sums, classes, ignored, digest.hexdigest(), problems, odd)
 
 
 def _sums(pixels: Pixels) -> tuple[Sums, ...]:

@@ -11,7 +11,7 @@ from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.pixels import Pixels, full_scale
 from tune_cmx.data.readers import PairedData, read_image, read_labels
-from tune_cmx.data.transforms import apply_geometry, draw_dropout, draw_geometry
+from tune_cmx.data.transforms import apply_geometry, apply_to_regions, draw_dropout, draw_geometry
 from tune_cmx.errors import DataError
 
 Target = dict[str, Tensor]
@@ -23,7 +23,8 @@ class PairedDataset(Dataset[Sample]):
     """Some images of a set, with the bands of some modalities.
 
     A sample is the image, C×H×W within 0..1, and its target: `boxes`, N×4, x1, y1, x2, y2 in pixels; `labels`, N
-    class numbers from 1, as 0 is the background; `image_id`, the image's index in `ids`.
+    class numbers from 1, as 0 is the background; `ignore`, M×4, the ignore regions in pixels; `image_id`, the image's
+    index in `ids`.
 
     Args:
         data: The set.
@@ -91,17 +92,20 @@ class PairedDataset(Dataset[Sample]):
         image = torch.cat([as_float(pixels) for pixels in self._pixels(index)])
         height, width = int(image.shape[1]), int(image.shape[2])
         labels = read_labels(self.data, self.images[index])
+        ignored = torch.from_numpy(labels.ignore)
         boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
-        classes = torch.from_numpy(labels.classes + 1)
+        boxes, ignore = boxes[~ignored], boxes[ignored]
+        classes = torch.from_numpy(labels.classes + 1)[~ignored]
         if self.augment is not None:
             generator = self._generator(index)
             geometry = draw_geometry(self.augment, height, width, generator)
             image, boxes, kept = apply_geometry(image, boxes, geometry)
             classes = classes[kept]
+            ignore = apply_to_regions(ignore, geometry, height, width)
             dropped = draw_dropout(self.augment, len(self.modalities), generator)
             if dropped is not None:
                 image[self.bands_of(self.modalities[dropped])] = self.mean_of(self.modalities[dropped])
-        return image, {"boxes": boxes, "labels": classes, "image_id": torch.tensor(index)}
+        return image, {"boxes": boxes, "labels": classes, "ignore": ignore, "image_id": torch.tensor(index)}
 
     def bands_of(self, modality: str) -> slice:
         """The indices of the modality's bands in a sample."""

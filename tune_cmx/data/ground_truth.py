@@ -18,7 +18,7 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
     """The boxes of some images in COCO's form.
 
     An image's number is its index in `ids`, as in the dataset's targets. Where they are known, each image has its
-    `sequence` and its `condition`, which are not COCO's.
+    `sequence` and its `condition`, which are not COCO's. Ignore regions are crowd boxes (`iscrowd`).
 
     Args:
         data: The set.
@@ -29,14 +29,15 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
         DataError: A label cannot be used.
     """
     paired = {image.id: image for image in data.images}
-    images, boxes, labels = [], [], []
+    images, boxes, labels, ignore = [], [], [], []
     for index, id in enumerate(ids):
         found = read_labels(data, paired[id])
         height, width = sizes[id]
         images.append((index, id, height, width))
         boxes.append(found.boxes * np.array([width, height] * 2))
         labels.append(found.classes + 1)
-    truth = coco_truth(images, boxes, labels, data.classes)
+        ignore.append(found.ignore)
+    truth = coco_truth(images, boxes, labels, data.classes, ignore)
     for described in truth["images"]:
         image = paired[described["file_name"]]
         if data.sequences_known:
@@ -77,10 +78,10 @@ def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
         raise DataError(f"{path}: has other classes than the data; restore them, or start a new study")
 
 
-def _boxes(truth: Mapping[str, Any]) -> dict[str, list[tuple[int, list[float]]]]:
-    """Class and box (x, y, width, height in pixels) of each object, by image id."""
+def _boxes(truth: Mapping[str, Any]) -> dict[str, list[tuple[int, list[float], bool]]]:
+    """Class, box (x, y, width, height in pixels), and whether it is an ignore region, by image id."""
     names = {image["id"]: image["file_name"] for image in truth["images"]}
-    found: dict[str, list[tuple[int, list[float]]]] = {name: [] for name in names.values()}
+    found: dict[str, list[tuple[int, list[float], bool]]] = {name: [] for name in names.values()}
     for box in truth["annotations"]:
-        found[names[box["image_id"]]].append((box["category_id"], box["bbox"]))
+        found[names[box["image_id"]]].append((box["category_id"], box["bbox"], bool(box.get("iscrowd"))))
     return found

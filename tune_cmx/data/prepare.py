@@ -40,9 +40,9 @@ class Prepared:
         """The split in numbers, for `study.json` and the report.
 
         Returns:
-            `how` and `hash`; `counts`, by part the number of `images`, `boxes` and `negatives` (images without a
-            box); `left_out`, the same of the images in no part; `sequences`, names by part; `warnings`, each with its
-            `kind` and its `text`.
+            `how` and `hash`; `counts`, by part the number of `images`, `boxes`, `negatives` (images without a box)
+            and `ignored` (ignore regions, which are no boxes); `left_out`, the same of the images in no part;
+            `sequences`, names by part; `warnings`, each with its `kind` and its `text`.
         """
         parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
         of_split = [asdict(warning) for warning in split_warnings(self.split, self.data)]
@@ -58,7 +58,8 @@ class Prepared:
 
     def _counts(self, ids: Sequence[str]) -> dict[str, int]:
         boxes = [self.audit.boxes[id] for id in ids]
-        return {"images": len(ids), "boxes": sum(boxes), "negatives": boxes.count(0)}
+        ignored = sum(self.audit.ignored.get(id, 0) for id in ids)
+        return {"images": len(ids), "boxes": sum(boxes), "negatives": boxes.count(0), "ignored": ignored}
 
 
 def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Prepared:
@@ -108,8 +109,11 @@ def _with_ground_truth(prepared: Prepared) -> Prepared:
     """
     for part, ids in (("val", prepared.split.val), ("test", prepared.split.test)):
         truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
-        boxes = Counter(ids[box["image_id"]] for box in truth["annotations"])
-        changed = [id for id in ids if boxes[id] != prepared.audit.boxes[id]]
+        boxes, ignored = (
+            Counter(ids[box["image_id"]] for box in truth["annotations"] if box["iscrowd"] == crowd) for crowd in (0, 1)
+        )
+        then = prepared.audit
+        changed = [id for id in ids if (boxes[id], ignored[id]) != (then.boxes[id], then.ignored.get(id, 0))]
         if changed:
             raise DataError(
                 f"{prepared.data.root}: the labels of {len(changed)} images changed since {prepared.folder} was "

@@ -80,8 +80,27 @@ def apply_geometry(image_CHW: Tensor, boxes_N4: Tensor, geometry: Geometry) -> t
         boxes_N4, kept_N = _window_boxes(boxes_N4, geometry, height, width)
     if geometry.flip:
         image_CHW = image_CHW.flip(-1)
-        boxes_N4 = torch.stack([width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]], dim=1)
+        boxes_N4 = _mirrored(boxes_N4, width)
     return image_CHW, boxes_N4, kept_N
+
+
+def apply_to_regions(regions_N4: Tensor, geometry: Geometry, height: int, width: int) -> Tensor:
+    """Ignore regions as the window shows them, clipped to it. Every visible part stays, however small its share.
+
+    Args:
+        regions_N4: The image's ignore regions.
+        geometry: The window.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+    """
+    if (geometry.height, geometry.width) != (height, width):
+        regions_N4, _ = _clipped(regions_N4, geometry, height, width)
+        regions_N4 = regions_N4[_sides(regions_N4).amin(dim=1) > 0]
+    return _mirrored(regions_N4, width) if geometry.flip else regions_N4
+
+
+def _mirrored(boxes_N4: Tensor, width: int) -> Tensor:
+    return torch.stack([width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]], dim=1)
 
 
 def _window(image_CHW: Tensor, geometry: Geometry) -> Tensor:
@@ -98,12 +117,17 @@ def _window(image_CHW: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _window_boxes(boxes_N4: Tensor, geometry: Geometry, height: int, width: int) -> tuple[Tensor, Tensor]:
+    clipped_N4, moved_N4 = _clipped(boxes_N4, geometry, height, width)
+    kept_N = (_area(clipped_N4) >= KEPT_AREA * _area(moved_N4)) & (_sides(clipped_N4).amin(dim=1) >= KEPT_SIDE_PX)
+    return clipped_N4[kept_N], kept_N
+
+
+def _clipped(boxes_N4: Tensor, geometry: Geometry, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Boxes in the pixels of the window that is stretched to the image's size: clipped to it, and as they are."""
     scale = boxes_N4.new_tensor([width / geometry.width, height / geometry.height] * 2)
     moved_N4 = (boxes_N4 - boxes_N4.new_tensor([geometry.left, geometry.top] * 2)) * scale
     limit = boxes_N4.new_tensor([width, height] * 2)
-    clipped_N4 = torch.minimum(moved_N4.clamp(min=0), limit)
-    kept_N = (_area(clipped_N4) >= KEPT_AREA * _area(moved_N4)) & (_sides(clipped_N4).amin(dim=1) >= KEPT_SIDE_PX)
-    return clipped_N4[kept_N], kept_N
+    return torch.minimum(moved_N4.clamp(min=0), limit), moved_N4
 
 
 def _sides(boxes_N4: Tensor) -> Tensor:

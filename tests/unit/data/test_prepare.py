@@ -42,14 +42,14 @@ def test_the_summary_counts_each_part(config: DataConfig, tmp_path: Path) -> Non
 
 def test_images_that_a_given_split_leaves_out_are_counted_and_named(config: DataConfig, tmp_path: Path) -> None:
     drawn = prepare(config, tmp_path / "drawn")
-    assert drawn.summary()["left_out"] == {"images": 0, "boxes": 0, "negatives": 0}
+    assert drawn.summary()["left_out"] == {"images": 0, "boxes": 0, "negatives": 0, "ignored": 0}
     left, *train = drawn.split.train
     given = {"train": train, "val": drawn.split.val, "test": drawn.split.test}
     (tmp_path / "given.json").write_text(json.dumps(given))
     config = config.model_copy(update={"split": str(tmp_path / "given.json")})
     summary = prepare(config, tmp_path / "kept").summary()
     boxes = drawn.audit.boxes[left]
-    assert summary["left_out"] == {"images": 1, "boxes": boxes, "negatives": int(boxes == 0)}
+    assert summary["left_out"] == {"images": 1, "boxes": boxes, "negatives": int(boxes == 0), "ignored": 0}
     text = f"the given split leaves out 1 of 12 images: {left}"
     assert {"kind": "left out", "text": text} in summary["warnings"]
     assert load_prepared(config, tmp_path / "kept").summary() == summary

@@ -13,12 +13,20 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Labels:
-    """The boxes of one image."""
+    """The boxes of one image: objects and ignore regions."""
 
     boxes: NDArray[np.float64]
     """N×4: x1, y1, x2, y2 as fractions, within 0..1."""
     classes: NDArray[np.int64]
     """N class ids, from 0."""
+    ignore: NDArray[np.bool_] = None  # type: ignore[assignment]  # its length is known only with the others
+    """N: True for an ignore region, such as a crowd: neither an object nor background, in training and in scoring.
+    Default: all are objects. Scoring ignores detections of the region's class there; training does so for all classes.
+    """
+
+    def __post_init__(self) -> None:
+        if self.ignore is None:
+            object.__setattr__(self, "ignore", np.zeros(len(self.classes), dtype=np.bool_))
 
 
 def parse_labels(content: bytes, place: str, classes: tuple[str, ...]) -> tuple[Labels, list[str]]:
