@@ -1,4 +1,4 @@
-"""The folders in which this machine keeps copies of files on storage."""
+"""The folders in which this machine keeps copies of files on storage, and what it computed from files."""
 
 import hashlib
 from pathlib import Path
@@ -27,6 +27,11 @@ def reader_folder(uri: str) -> Path:
 def data_folder() -> Path:
     """The folder of data sets, each in a folder of its own."""
     return cache_folder() / "data"
+
+
+def event_folder() -> Path:
+    """The folder of images that were computed from raw events."""
+    return cache_folder() / "events"
 
 
 def _short(uri: str) -> str:

@@ -1,0 +1,1 @@
+"""Raw events: where they are stored, how they become images, and the images that are kept."""
