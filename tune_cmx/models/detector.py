@@ -17,6 +17,7 @@ from tune_cmx.config.trial import ComputeConfig, ModelConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.encoder import Encoder
 from tune_cmx.models.fusion import Truth
+from tune_cmx.models.heads.matching import regions_of
 from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
 from tune_cmx.models.heads.rpn import BatchedRegionProposalNetwork
 from tune_cmx.models.heads.transform import BatchedTransform
@@ -69,13 +70,22 @@ class Detector(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
             images: Each C x H x W, float, all bands in the order of the streams, in the scale of mean and deviation;
                 sizes may differ.
             targets: For training: `boxes` (float, x1, y1, x2, y2 in pixels of that image, each of some area) and
-                `labels` (int64, from 1; 0 is the background). An image without objects has empty ones.
+                `labels` (int64, from 1; 0 is the background). An image without objects has empty ones. `ignore`, where
+                it is given, has the ignore regions (float, as `boxes`): what lies in them is not trained as background.
 
         Returns:
             In training mode scalar losses by name, torchvision's four and the fusions'; otherwise for each image
             `boxes`, `labels` and `scores`, in pixels of the image given.
+
+        Raises:
+            ValueError: Targets have ignore regions, and the heads are torchvision's own.
         """
         assert targets is not None or not self.training, "training needs targets"
+        if not isinstance(self.rpn, BatchedRegionProposalNetwork) and any(map(len, regions_of(targets or []))):
+            raise ValueError(
+                "targets have ignore regions, which torchvision's own heads would train as background; "
+                "build the detector with batched=True"
+            )
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         batch, targets = self.transform(images, targets)
         with torch.autocast(batch.tensors.device.type, torch.bfloat16, enabled=self.bf16):
@@ -88,10 +98,12 @@ class Detector(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
         return found
 
     def _truth(self, image_BCHW: Tensor, targets: list[dict[str, Tensor]] | None) -> Truth | None:
-        """The boxes, resized with the images, for fusions to learn from; None in evaluation mode."""
+        """Boxes and ignore regions, resized with the images, for fusions to learn from; None in evaluation mode."""
         if not self.training or targets is None:
             return None
-        return Truth.of([target["boxes"] for target in targets], *image_BCHW.shape[-2:])
+        boxes, regions = [target["boxes"] for target in targets], regions_of(targets)
+        height, width = image_BCHW.shape[-2:]
+        return Truth.of(boxes, height, width, regions if any(map(len, regions)) else None)
 
 
 def build_detector(

@@ -82,6 +82,23 @@ def test_places_where_both_masks_are_about_as_near_teach_no_preference() -> None
     assert losses["inter"].item() == 0
 
 
+def test_places_in_an_ignore_region_count_in_no_loss() -> None:
+    """As by hand above, but the right column of 2 places is ignored: 6 places are left, 4 of them foreground."""
+    boxes, region = [torch.tensor([[0.0, 0.0, 8.0, 8.0]])], [torch.tensor([[12.0, 0.0, 16.0, 8.0]])]
+    losses = _flat(rgb=0.75, aux=0.25).train()(*_maps(), Truth.of(boxes, 8, 16, region)).losses
+    assert losses["intra"].item() == pytest.approx(((1 - 7 / (4.5 + 4 + 1)) + (1 - 3 / (1.5 + 4 + 1))) / 2)
+    assert losses["inter"].item() == pytest.approx(((1 - 5 / (3 + 4 + 1)) + (1 - 3 / (3 + 2 + 1))) / 2)
+
+
+def test_an_object_in_an_ignore_region_still_counts() -> None:
+    everywhere = torch.tensor([[0.0, 0.0, 16.0, 8.0]])
+    truth = Truth.of([torch.tensor([[0.0, 0.0, 8.0, 8.0]]), NO_BOX], 8, 16, [everywhere, NO_BOX])
+    considered = truth.considered(torch.zeros(2, 4, 2, 4))
+    assert considered is not None
+    assert considered[:, 0].tolist() == [[[True, True, False, False]] * 2, [[True] * 4] * 2]
+    assert HALVES.considered(torch.zeros(1, 4, 2, 4)) is None
+
+
 def test_masks_strengthen_and_the_mean_is_taken() -> None:
     rgb, aux = _maps()
     output = _flat(rgb=0.75, aux=0.25).eval()(rgb, aux)

@@ -232,9 +232,10 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("regions", [0, 2], ids=lambda regions: f"{regions} ignore regions")
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_training_forward_waits_for_each_images_suppression_and_two_counts(
-    batch: int, monkeypatch: pytest.MonkeyPatch
+    batch: int, regions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """150 a level are suppressed as on a GPU; the counts are of proposals and of boxes on each level.
 
@@ -242,10 +243,11 @@ def test_a_training_forward_waits_for_each_images_suppression_and_two_counts(
     """
     ours, lists = _pair(proposals_train=150)[1], []
     to_list = Tensor.tolist
-    _forward(ours, SAME[:batch], _maps(batch), _targets(SAME)[:batch])  # the pool finds its scales
+    targets = [{**own, "ignore": torch.tensor([[0.0, 0, 60, 60]] * regions).view(-1, 4)} for own in _targets(SAME)]
+    _forward(ours, SAME[:batch], _maps(batch), targets[:batch])  # the pool finds its scales
     monkeypatch.setattr(Tensor, "tolist", lambda own: lists.append(own) or to_list(own))
     with Waits() as waits:
-        _forward(ours, SAME[:batch], _maps(batch), _targets(SAME)[:batch])
+        _forward(ours, SAME[:batch], _maps(batch), targets[:batch])
     assert waits.found == {"torchvision::nms": batch}
     assert len(lists) == 2
 

@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
 
 from tune_cmx.models.heads import matching
-from tune_cmx.models.heads.matching import match, sample
+from tune_cmx.models.heads.matching import match, regions_of, sample, without_ignored
 from tune_cmx.models.heads.padding import Padding
 from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
 from tune_cmx.models.heads.rpn import BatchedRegionProposalNetwork
@@ -145,3 +145,46 @@ def test_samples_of_two_images_are_drawn_apart() -> None:
     torch.manual_seed(0)
     index, _ = sample(torch.zeros(3, 100), torch.rand(3, 100), 10, 0.5)
     assert all(not torch.equal(a, b) for a, b in pairwise(index))
+
+
+regions = given(
+    seed=st.integers(0, 10_000),
+    boxes=st.integers(1, 60),
+    counts=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    side=st.sampled_from([4, 12, 60]),
+)
+
+
+@regions
+@settings(deadline=None, max_examples=60)
+def test_a_negative_whose_half_lies_in_an_ignore_region_is_neither(
+    seed: int, boxes: int, counts: list[int], side: int
+) -> None:
+    """Counted pixel by pixel."""
+    generator = torch.Generator().manual_seed(seed)
+    found_M4, ignored = _boxes(boxes, generator, side), [_boxes(count, generator, side) for count in counts]
+    labels_BM = torch.randint(-1, 3, (len(counts), boxes), generator=generator)
+    found = without_ignored(labels_BM, found_M4.t().unsqueeze(0), ignored)
+    pixels = torch.arange(2 * side) + 0.5
+
+    def covered(box: Tensor) -> Tensor:
+        x, y = pixels, pixels.unsqueeze(1)
+        return (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
+
+    for image, own in enumerate(ignored):
+        for place, box in enumerate(found_M4):
+            area = int(covered(box).sum())
+            inside = any(2 * int((covered(box) & covered(region)).sum()) >= area for region in own)
+            before = int(labels_BM[image, place])
+            assert found[image, place] == (-1 if before == 0 and inside else before)
+
+
+def test_without_ignore_regions_the_labels_are_the_same_tensor() -> None:
+    labels = torch.zeros(2, 3)
+    assert without_ignored(labels, torch.rand(1, 4, 3), [torch.zeros(0, 4)] * 2) is labels
+
+
+def test_a_target_that_does_not_say_has_no_ignore_regions() -> None:
+    boxes = torch.ones(2, 4)
+    found = regions_of([{"boxes": boxes}, {"boxes": boxes, "ignore": torch.zeros(1, 4)}])
+    assert [own.shape for own in found] == [(0, 4), (1, 4)]

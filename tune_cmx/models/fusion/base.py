@@ -1,6 +1,7 @@
 """What a fusion is: the contract that every entry of `FUSIONS` keeps.
 
-Axes: B batch, C channels, H W rows and columns, N objects of an image; 4 stands for x1, y1, x2, y2.
+Axes: B batch, C channels, H W rows and columns, N objects and R ignore regions of an image; 4 stands for x1, y1, x2,
+y2.
 """
 
 import math
@@ -64,11 +65,13 @@ class Truth:
     height: int
     """Of the batch, in pixels."""
     width: int
+    regions_BR4: Tensor | None = None
+    """Ignore regions, as `boxes_BN4`; None: no image of the batch has one."""
 
     @classmethod
-    def of(cls, boxes: Sequence[Tensor], height: int, width: int) -> "Truth":
-        """From each image's own boxes (N x 4), none or more."""
-        return cls(pad_sequence(list(boxes), batch_first=True, padding_value=math.nan), height, width)
+    def of(cls, boxes: Sequence[Tensor], height: int, width: int, regions: Sequence[Tensor] | None = None) -> "Truth":
+        """From each image's own boxes (N x 4) and ignore regions (R x 4), none or more."""
+        return cls(_padded(boxes), height, width, None if regions is None else _padded(regions))
 
     def foreground(self, map_BCHW: Tensor) -> Tensor:
         """Which places of a stage's map lie on an object.
@@ -79,11 +82,28 @@ class Truth:
         Returns:
             B1HW, bool.
         """
+        return self._within(self.boxes_BN4, map_BCHW)
+
+    def considered(self, map_BCHW: Tensor) -> Tensor | None:
+        """Which places of a stage's map count: those on an object, and those outside of every ignore region.
+
+        Returns:
+            B1HW, bool; None: all of them.
+        """
+        if self.regions_BR4 is None:
+            return None
+        return self.foreground(map_BCHW) | ~self._within(self.regions_BR4, map_BCHW)
+
+    def _within(self, boxes_BN4: Tensor, map_BCHW: Tensor) -> Tensor:
         rows, columns = map_BCHW.shape[-2:]
-        x1_BN1, y1_BN1, x2_BN1, y2_BN1 = self.boxes_BN4.chunk(4, dim=2)
+        x1_BN1, y1_BN1, x2_BN1, y2_BN1 = boxes_BN4.chunk(4, dim=2)
         across_BNW = _covered(x1_BN1, x2_BN1, columns, self.width / columns)
         down_BNH = _covered(y1_BN1, y2_BN1, rows, self.height / rows)
         return (down_BNH.mT @ across_BNW > 0)[:, None]
+
+
+def _padded(boxes: Sequence[Tensor]) -> Tensor:
+    return pad_sequence(list(boxes), batch_first=True, padding_value=math.nan)
 
 
 def _covered(low_BN1: Tensor, high_BN1: Tensor, places: int, pixels: float) -> Tensor:

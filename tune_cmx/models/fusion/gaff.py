@@ -8,7 +8,8 @@ two are about as near; Dice-type losses; the mean of the two streams.
 Not confirmed, as the authors publish their detections and no code: the kernel (3 x 3 here), how boxes are drawn at a
 stage's resolution (`Truth.foreground`), the form of Dice (plain sums, image by image, smoothed by one place, the mean
 over images and streams), the margin, and the losses' weights (0.1 here, so that eight losses of at most 1 do not drown
-the detector's four). What pads an image is background here. The paper has a RetinaNet over VGG16 or ResNet18.
+the detector's four). What pads an image is background here. Places in an ignore region that lie on no object count in
+neither loss. The paper has a RetinaNet over VGG16 or ResNet18.
 
 What the published ablation calls GAFF is another fusion: `se_gated`.
 
@@ -58,12 +59,14 @@ def _dice_loss(mask_B2HW: Tensor, truth_B2HW: Tensor) -> Tensor:
     return (1 - (2 * shared_B2 + _SMOOTH) / (both_B2 + _SMOOTH)).mean()
 
 
-def _inter_loss(masks: _Masks, foreground_B1HW: Tensor, margin: float) -> Tensor:
+def _inter_loss(masks: _Masks, foreground_B1HW: Tensor, margin: float, considered_B1HW: Tensor | None) -> Tensor:
     """Dice over the places where one stream's foreground mask is nearer to the truth than the other's by the margin."""
     intra_B2HW = masks.intra_B2HW.detach()  # what is nearer is a fact here, not a thing to learn
     error_B2HW = (intra_B2HW - foreground_B1HW.to(intra_B2HW.dtype)).abs()
     rgb_leads_B1HW = error_B2HW[:, 1:] - error_B2HW[:, :1]
     nearer_B2HW = torch.cat([rgb_leads_B1HW > margin, rgb_leads_B1HW < -margin], dim=1)
+    if considered_B1HW is not None:
+        nearer_B2HW = nearer_B2HW & considered_B1HW
     decided_B1HW = nearer_B2HW.any(dim=1, keepdim=True)
     return _dice_loss(masks.inter_B2HW * decided_B1HW, nearer_B2HW)
 
@@ -86,10 +89,12 @@ class GaffFusion(Fusion):
 
     def fuse_guided(self, rgb_BCHW: Tensor, aux_BCHW: Tensor, truth: Truth) -> FusionOutput:
         masks = self._masks(rgb_BCHW, aux_BCHW)
-        foreground_B1HW = truth.foreground(rgb_BCHW)
+        foreground_B1HW, considered_B1HW = truth.foreground(rgb_BCHW), truth.considered(rgb_BCHW)
+        intra_B2HW = masks.intra_B2HW if considered_B1HW is None else masks.intra_B2HW * considered_B1HW
+        inter_loss = _inter_loss(masks, foreground_B1HW, self.options.margin, considered_B1HW)
         losses = {
-            "intra": self.options.intra_weight * _dice_loss(masks.intra_B2HW, foreground_B1HW.expand(-1, 2, -1, -1)),
-            "inter": self.options.inter_weight * _inter_loss(masks, foreground_B1HW, self.options.margin),
+            "intra": self.options.intra_weight * _dice_loss(intra_B2HW, foreground_B1HW.expand(-1, 2, -1, -1)),
+            "inter": self.options.inter_weight * inter_loss,
         }
         return FusionOutput(rgb_BCHW, aux_BCHW, _fused(rgb_BCHW, aux_BCHW, masks), losses)
 

@@ -1,9 +1,10 @@
 """Which true box each anchor or proposal belongs to, and a balanced sample of them, for a batch at once.
 
 Axes: B images, M boxes to match (anchors or proposals), N true boxes of the image with most, n those of one block,
-S sampled boxes.
+R ignore regions of the image with most, S sampled boxes.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from tune_cmx.models.heads.padding import Padding
 
 _BLOCK = {"cpu": 2**20, "cuda": 2**24}
 """IoU values computed at a time: what a CPU's cache holds, and 64 MiB on a GPU; about four blocks live at once."""
+INSIDE = 0.5
+"""A box lies in an ignore region if their intersection is at least this fraction of the box's own area."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,40 @@ def _iou(truth_BN4: Tensor, boxes_B4M: Tensor) -> Tensor:
     both_BNM = width_BNM.mul_(height_BNM)
     area_BN1, area_B1M = ((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (truth, boxes))
     return both_BNM.div_((area_BN1 + area_B1M).sub_(both_BNM))
+
+
+def regions_of(targets: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+    """The ignore regions of each target, R x 4; none where it does not say."""
+    return [target["ignore"] if "ignore" in target else target["boxes"][:0] for target in targets]
+
+
+@torch.no_grad()
+def without_ignored(labels_BM: Tensor, boxes_B4M: Tensor, regions: Sequence[Tensor]) -> Tensor:
+    """Labels with -1 (neither) in place of 0 (negative) for boxes that lie in an ignore region. Positives stay.
+
+    A box lies in a region if their intersection over the box's own area is at least `INSIDE`; each region counts for
+    itself. The rule and its threshold are those of scoring at IoU 0.5.
+
+    Args:
+        labels_BM: Above 0 positive, 0 negative, below 0 neither.
+        boxes_B4M: x1, y1, x2, y2 in pixels; B may be 1. Boxes without area count as inside.
+        regions: R x 4 of each image.
+
+    Source: the Caltech toolbox (`bbGt('evalRes')`; Dollár et al., TPAMI 2012) for the rule; mmdetection's
+        `ignore_iof_thr` uses it in training.
+    """
+    counts = [len(own) for own in regions]
+    if not any(counts):
+        return labels_BM
+    regions_BR4 = Padding(counts, labels_BM.device).pad([own.float() for own in regions])
+    x1_BM, y1_BM, x2_BM, y2_BM = boxes_B4M.unbind(1)
+    enough_BM = INSIDE * (x2_BM - x1_BM) * (y2_BM - y1_BM)
+    inside_BM = torch.zeros_like(labels_BM, dtype=torch.bool)
+    for left_B1, top_B1, right_B1, bottom_B1 in (own_B41.unbind(1) for own_B41 in regions_BR4.unsqueeze(-1).unbind(1)):
+        width_BM = torch.minimum(x2_BM, right_B1).sub_(torch.maximum(x1_BM, left_B1)).clamp_(min=0)
+        height_BM = torch.minimum(y2_BM, bottom_B1).sub_(torch.maximum(y1_BM, top_B1)).clamp_(min=0)
+        inside_BM |= width_BM.mul_(height_BM) >= enough_BM
+    return labels_BM.where((labels_BM != 0) | ~inside_BM, -1)
 
 
 def sample(labels_BM: Tensor, keys_BM: Tensor, size: int, positive_fraction: float) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torchvision.ops import roi_align
 from torchvision.ops.poolers import _filter_input, _setup_scales
 
 from tune_cmx.models.heads.boxes import box_loss, suppress
-from tune_cmx.models.heads.matching import match, sample
+from tune_cmx.models.heads.matching import match, regions_of, sample, without_ignored
 from tune_cmx.models.heads.padding import Padding, numbers, on_device, rows_at
 from tune_cmx.models.heads.pooling import align_on_cpu
 
@@ -82,6 +82,8 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         boxes_BS4, labels_BS, wanted_BS4, valid_BS = self.select_training_samples(proposals, targets)
         pooled, rows_R = self._pooled(features, boxes_BS4, valid_BS, image_shapes)
         logits_RC, deltas_R4C = self.box_predictor(self.box_head(pooled))
+        if not len(rows_R):  # all proposals lie in ignore regions: the mean over none would be nan
+            return {"loss_classifier": logits_RC.float().sum(), "loss_box_reg": deltas_R4C.float().sum()}
         labels_R, wanted_R4 = labels_BS.flatten()[rows_R], wanted_BS4.flatten(0, 1)[rows_R]
         deltas_RC4 = deltas_R4C.float().view(*logits_RC.shape, 4)
         deltas_R4 = rows_at(deltas_RC4, labels_R.unsqueeze(1)).squeeze(1)
@@ -94,7 +96,7 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
     def select_training_samples(
         self, proposals: list[Tensor], targets: list[Target]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A balanced sample of the proposals and true boxes of each image.
+        """A balanced sample of the proposals and true boxes of each image; none is background in an ignore region.
 
         Returns:
             boxes_BS4, labels_BS (0: background), wanted_BS4 (regression targets) and valid_BS, False where an image has
@@ -108,7 +110,7 @@ class BatchedRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no typ
         boxes_BM4 = torch.cat((padding.pad(proposals), truth_BN4), dim=1)
         mask_BM = torch.cat((padding.mask_BN, truth_padding.mask_BN), dim=1)
         labels_BM, matched_BM = self.assigned(boxes_BM4, truth_BN4, labels_BN, truth_padding)
-        labels_BM = labels_BM.where(mask_BM, -1)
+        labels_BM = without_ignored(labels_BM, boxes_BM4.transpose(1, 2), regions_of(targets)).where(mask_BM, -1)
         keys_BM = torch.rand(labels_BM.shape, device=device)
         sampler = self.fg_bg_sampler
         index_BS, valid_BS = sample(labels_BM, keys_BM, sampler.batch_size_per_image, sampler.positive_fraction)

@@ -4,7 +4,7 @@ Axes: B batch, H W rows and columns, A anchors of all levels, K candidates of al
 boxes of the image with most, S sampled anchors, R those of all images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import torch
@@ -15,7 +15,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 
 from tune_cmx.models.heads.boxes import box_loss, suppress
-from tune_cmx.models.heads.matching import match, sample
+from tune_cmx.models.heads.matching import match, regions_of, sample, without_ignored
 from tune_cmx.models.heads.padding import Padding, numbers, on_device, rows_at
 
 
@@ -60,7 +60,7 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
             if targets is None:
                 raise ValueError("targets should not be None")
             # before the proposals, whose suppression waits for the device: this is queued while the device is busy
-            losses = self._losses(logits_BA, deltas_BA4, anchors_4A, [target["boxes"] for target in targets])
+            losses = self._losses(logits_BA, deltas_BA4, anchors_4A, targets)
         with torch.no_grad():
             return self._proposals(logits_BA, deltas_BA4, anchors_4A, images.image_sizes, level_sizes), losses
 
@@ -100,12 +100,13 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
         return [own_K4[rows[: self.post_nms_top_n()]] for own_K4, rows in zip(boxes_BK4, kept, strict=True)]
 
     def _losses(
-        self, logits_BA: Tensor, deltas_BA4: Tensor, anchors_4A: Tensor, truth: Sequence[Tensor]
+        self, logits_BA: Tensor, deltas_BA4: Tensor, anchors_4A: Tensor, targets: Sequence[Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """torchvision's losses of a sample of anchors."""
-        padding = Padding([len(boxes) for boxes in truth], logits_BA.device)
-        truth_BN4 = padding.pad([boxes.float() for boxes in truth])
+        """torchvision's losses of a sample of anchors; none is a negative in an ignore region."""
+        padding = Padding([len(target["boxes"]) for target in targets], logits_BA.device)
+        truth_BN4 = padding.pad([target["boxes"].float() for target in targets])
         labels_BA, matched_BA = self.assigned(anchors_4A, truth_BN4, padding)
+        labels_BA = without_ignored(labels_BA, anchors_4A.unsqueeze(0), regions_of(targets))
         keys_BA = torch.rand(labels_BA.shape, device=labels_BA.device)
         sampler = self.fg_bg_sampler
         index_BS, valid_BS = sample(labels_BA, keys_BA, sampler.batch_size_per_image, sampler.positive_fraction)
@@ -116,7 +117,7 @@ class BatchedRegionProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]
             logits_BA.gather(1, index_BS), label_BS.float(), weight=valid_BS.float(), reduction="sum"
         )
         regression = box_loss(rows_at(deltas_BA4, index_BS), wanted_R4.view_as(truth_BS4), valid_BS & (label_BS > 0))
-        sampled = valid_BS.sum()
+        sampled = valid_BS.sum().clamp(min=1)  # none where all anchors lie in ignore regions
         return {"loss_objectness": objectness / sampled, "loss_rpn_box_reg": regression / sampled}
 
     def assigned(self, anchors_4A: Tensor, truth_BN4: Tensor, padding: Padding) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from tune_cmx.models.heads.matching import regions_of
 from tune_cmx.models.heads.padding import numbers, on_device
 
 Size = tuple[int, int]
@@ -41,10 +42,11 @@ class BatchedTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torch
     def forward(
         self, images: list[Tensor], targets: list[Target] | None = None
     ) -> tuple[ImageList, list[Target] | None]:
-        """Images as one padded tensor, each with its size before padding; boxes scaled with them."""
+        """Images as one padded tensor, each with its size before padding; boxes and ignore regions scaled with them."""
         if not self._is_plain(images, targets):
-            found: tuple[ImageList, list[Target] | None] = super().forward(images, targets)
-            return found
+            found, resized = super().forward(images, targets)
+            old_sizes = [_size(image) for image in images]
+            return found, None if resized is None else _with_regions(resized, old_sizes, found.image_sizes)
         batch_BCHW = self._resized(self._normalised_(torch.stack(images)))
         old, new = _size(images[0]), _size(batch_BCHW)
         padded = [math.ceil(side / self.size_divisible) * self.size_divisible for side in new]
@@ -54,6 +56,7 @@ class BatchedTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torch
         if targets is not None:
             boxes = _scaled([target["boxes"] for target in targets], [old] * len(images), sizes)
             targets = [{**target, "boxes": own} for target, own in zip(targets, boxes, strict=True)]
+            targets = _with_regions(targets, [old] * len(images), sizes)
         return ImageList(batch_BCHW, sizes), targets
 
     def postprocess(
@@ -90,6 +93,14 @@ class BatchedTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torch
 
 def _size(image: Tensor) -> Size:
     return image.shape[-2], image.shape[-1]
+
+
+def _with_regions(targets: list[Target], old: Sequence[Size], new: Sequence[Size]) -> list[Target]:
+    """The targets with their ignore regions scaled, of which torchvision does not know."""
+    regions = regions_of(targets)
+    if not any(len(own) for own in regions):
+        return targets
+    return [{**target, "ignore": own} for target, own in zip(targets, _scaled(regions, old, new), strict=True)]
 
 
 def _scaled(boxes: Sequence[Tensor], old: Sequence[Size], new: Sequence[Size]) -> list[Tensor]:
