@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tune_cmx.data.pixels import Pixels, full_scale
+from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
 from tune_cmx.data.readers import PairedData, PairedImage
 from tune_cmx.data.readers.base import image_files, label_place
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
 Sums = tuple[float, float, int]
-"""Sums over the pixels (within 0..1) of one band of one image: their sum, their sum of squares, their number."""
+"""Sums over the pixels of one band of one image, scaled by their number type: sum, sum of squares, number."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Audit:
     """Condition by image id, such as `day`; of the images for which it is known."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Number of ignore regions by image id, of the images that have any. `boxes` does not count them."""
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Number type of the files by modality: `uint8`, `uint16`, `int32` or `float32`."""
+    extremes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """Lowest and highest value of the file, by modality and image id; of the modalities that are not uint8."""
 
     @property
     def usual_size(self) -> tuple[float, float]:
@@ -63,7 +67,12 @@ class Audit:
             for id, modalities in content["sums"].items()
         }
         sizes = {id: tuple(size) for id, size in content["sizes"].items()}
-        return cls(**{**content, "sizes": sizes, "sums": sums, "warnings": tuple(content["warnings"])})
+        extremes = {
+            modality: {id: tuple(ends) for id, ends in found.items()}
+            for modality, found in content.get("extremes", {}).items()
+        }
+        warnings = tuple(content["warnings"])
+        return cls(**{**content, "sizes": sizes, "sums": sums, "warnings": warnings, "extremes": extremes})
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,11 @@ class _ImageAudit:
     digest: str
     problems: list[str]
     odd: list[tuple[str, str]]
-    """Modality, and the reader's remark on its image."""
+    """Modality, and a remark on its image."""
+    types: dict[str, str]
+    """Number type by modality."""
+    extremes: dict[str, tuple[float, float]]
+    """Lowest and highest value by modality; of those that are not uint8."""
 
 
 def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = None, workers: int = 2) -> Audit:
@@ -95,7 +108,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
             results.append(result)
             if progress is not None:
                 progress(len(results), len(data.images))
-    problems = [problem for result in results for problem in result.problems]
+    problems = [problem for result in results for problem in result.problems] + _mixed_types(data, results)
     if problems:
         raise DataError(_summary(data.root, problems))
     class_ids = Counter(class_id for result in results for class_id in result.classes)
@@ -112,6 +125,11 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
         warnings=tuple(_warnings(data, results, class_ids)),
         conditions={image.id: image.condition for image in data.images if image.condition is not None},
         ignored={id: result.ignored for id, result in zip(ids, results, strict=True) if result.ignored},
+        types=results[0].types,
+        extremes={
+            modality: {id: result.extremes[modality] for id, result in zip(ids, results, strict=True)}
+            for modality in results[0].extremes
+        },
     )
 
 
@@ -161,11 +179,13 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
             pixels.update(held)
             remarks = ((modality, data.reader.remark(decoded, bands)) for modality, bands in held.items())
             odd.extend((modality, remark) for modality, remark in remarks if remark)
+            odd.extend((modality, remark) for remark in picture_remarks(content) for modality in held)
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
+        turned = " (after their EXIF orientation was applied)" if any("EXIF" in remark for _, remark in odd) else ""
         problems.append(
-            f"image {image.id}: modalities differ in size (width×height): {shown}; register them to one size"
+            f"image {image.id}: modalities differ in size (width×height): {shown}{turned}; register them to one size"
         )
     classes: list[int] = []
     ignored = 0
@@ -179,7 +199,15 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
         problems.append(f"{label_place(data, image)}: cannot be read: {error}")
     size = next(iter(sizes.values()), (0, 0))
     sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
-    return _ImageAudit((int(size[0]), int(size[1])), sums, classes, ignored, digest.hexdigest(), problems, odd)
+    types = {modality: bands.dtype.name for modality, bands in pixels.items()}
+    extremes = {
+        modality: (float(bands.min()), float(bands.max()))
+        for modality, bands in pixels.items()
+        if bands.dtype != np.uint8
+    }
+    return _ImageAudit(
+        (int(size[0]), int(size[1])), sums, classes, ignored, digest.hexdigest(), problems, odd, types, extremes
+    )
 
 
 def _sums(pixels: Pixels) -> tuple[Sums, ...]:
@@ -197,6 +225,24 @@ def _sums(pixels: Pixels) -> tuple[Sums, ...]:
             exact = values.astype(np.float64)
             found.append((float(exact.sum()), float((exact**2).sum()), count))
     return tuple(found)
+
+
+def _mixed_types(data: PairedData, results: list[_ImageAudit]) -> list[str]:
+    """A problem for each modality whose files have several number types: one mean over them would mean nothing."""
+    problems: dict[str, list[str]] = {}
+    for modality in data.bands:
+        places: dict[str, list[str]] = {}
+        for image, result in zip(data.images, results, strict=True):
+            if modality in result.types:
+                places.setdefault(result.types[modality], []).append(data.place(image.files[modality]))
+        if len(places) > 1:
+            shown = ", ".join(
+                f"{files[0]} is {name} ({len(files)} of {len(results)})" for name, files in places.items()
+            )
+            problems.setdefault(shown, []).append(modality)
+    return [
+        f"{', '.join(of)}: several number types: {shown}; store all of them in one" for shown, of in problems.items()
+    ]
 
 
 def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:

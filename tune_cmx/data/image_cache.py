@@ -184,7 +184,7 @@ def _build(folder: Path, data: PairedData, audit: Audit) -> None:
         with part.open("wb") as file:
             for image, bands in _decoded(data):
                 places[image.id] = {modality: _append(file, pixels) for modality, pixels in bands.items()}
-                if file.tell() > room:  # some images have a larger number type than the first
+                if file.tell() > room:  # some files changed to a larger number type since the audit
                     raise _no_room(file.tell(), room)
             file.flush()
             os.fsync(file.fileno())

@@ -5,36 +5,75 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from tune_cmx.errors import DataError
 
 Pixels = NDArray[Any]
-"""H×W×bands; uint8, uint16, or float32 within 0..1."""
-_READABLE_MODES = {"1": "L", "P": "RGB", "PA": "RGB", "LA": "L", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
+"""H×W×bands; uint8, uint16, int32 or float32, in the units of the file."""
+_AS_THEY_ARE = ("L", "RGB", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_CONVERTED = {"1": "L", "LA": "L"} | dict.fromkeys(("P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"), "RGB")
+"""Pillow's mode of a file, and the mode that is read."""
+_REMARKED = {"1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV", "LAB": "LAB"}
+"""Modes whose conversion is a remark. So is an alpha channel that is not constant. Palettes are exact."""
+_ALPHA = ("PA", "LA", "RGBA")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_PNG_BITS = 24
+"""Position in a PNG file of its bits a channel."""
+_ORIENTATION, _BITS = 0x0112, 0x0102
+"""EXIF and TIFF tags."""
+_JPEG_ROUNDING = 3
+"""Levels of 255 by which channels of a grey picture may differ after JPEG's conversion from YCbCr and back."""
+_CORRUPT = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def decode_image(content: bytes, place: str) -> Pixels:
-    """The pixels of an image file of any kind that Pillow reads, H×W×1 or H×W×3.
+    """The pixels of an image file of any kind that Pillow reads, H×W×1 or H×W×3, upright as EXIF says.
 
-    A colour image of 16 bits a channel is reduced to its upper eight.
+    Pillow reduces colour images of 16 bits a channel to the upper eight; grey ones are read in full. Alpha channels are
+    left out. CMYK, YCbCr, HSV and LAB become RGB.
 
     Args:
         content: The file's bytes.
         place: The file's name for error messages.
 
     Raises:
-        DataError: The file is corrupt or of an unknown kind.
+        DataError: The file is corrupt, of an unknown kind, or in a colour space that cannot be converted.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            mode = _READABLE_MODES.get(image.mode)
-            pixels = np.asarray(image if mode is None else image.convert(mode))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if image.mode not in _AS_THEY_ARE and image.mode not in _CONVERTED:
+                raise DataError(
+                    f"{place}: the colour mode is {image.mode}; grey and RGB images are read. Convert it, as in "
+                    f"magick {place} -colorspace sRGB NEW.png"
+                )
+            pixels = np.asarray(_converted(ImageOps.exif_transpose(image)))
+    except _CORRUPT as error:
         raise DataError(f"{place}: corrupt, or no image of a known form: {error}") from error
+    except ImageCms.PyCMSError as error:
+        raise DataError(f"{place}: the colour mode is LAB and cannot be converted to RGB: {error}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     return checked(pixels, place)
+
+
+def picture_remarks(content: bytes) -> list[str]:
+    """What is unusual about an image file, as in `have several pages, of which the first is read`.
+
+    Only the file's header is read, except where there is an alpha channel.
+
+    Args:
+        content: The file's bytes, which `decode_image` can read; files of other kinds have no remarks.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except _CORRUPT:
+        return []
+    with image:
+        try:
+            return _remarks(image, content)
+        except _CORRUPT:  # decode_image names the file
+            return []
 
 
 def with_bands(pixels: Pixels, count: int) -> Pixels:
@@ -52,31 +91,103 @@ def with_bands(pixels: Pixels, count: int) -> Pixels:
     return mean if pixels.dtype == np.float32 else np.rint(mean).astype(pixels.dtype)
 
 
+def bands_remark(pixels: Pixels, count: int) -> str:
+    """What `with_bands` changes, as in `are grey and were repeated as three bands`; empty if nothing.
+
+    Args:
+        pixels: As for `with_bands`.
+        count: As for `with_bands`.
+    """
+    if pixels.shape[2] == count:
+        return ""
+    if count == 3:
+        return "are grey and were repeated as three bands"
+    if channels_equal(pixels):
+        return "have three equal channels, which are read as one band"
+    return (
+        "have unequal colour channels (pseudo-colour); their mean is taken as the one band, which follows neither "
+        "temperature nor intensity. Export grey or raw 16-bit images from the camera's software"
+    )
+
+
+def channels_equal(pixels: Pixels) -> bool:
+    """Whether a picture is grey: its channels differ by no more than JPEG rounds off."""
+    spread = pixels.max(axis=2).astype(np.float64) - pixels.min(axis=2)
+    return bool(spread.max() <= (_JPEG_ROUNDING if pixels.dtype == np.uint8 else 0))
+
+
 def full_scale(dtype: np.dtype[Any]) -> float:
-    """The value that becomes 1 once pixels are scaled: 255, 65535, or 1 for floats."""
+    """The value that becomes 1 once pixels are scaled by their number type: 255, 65535, or 1 for int32 and floats."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
 def checked(pixels: NDArray[Any], place: str) -> Pixels:
-    """The pixels in one of the three number types, in this machine's byte order.
+    """The pixels in one of the four number types, in this machine's byte order.
 
     Args:
-        pixels: H×W×channels.
+        pixels: H×W×channels. Whole numbers of other types become int32, floats float32.
         place: The file's name for error messages.
 
     Raises:
-        DataError: The number type is another one, or a float is not within 0..1.
+        DataError: The number type is another one, a float is not finite, or a number is too large.
     """
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if pixels.dtype.kind in "iu":
+        low, high, most = int(pixels.min()), int(pixels.max()), np.iinfo(np.int32)
+        if low < most.min or high > most.max:
+            raise DataError(f"{place}: whole numbers must fit into int32; got {low}..{high} as {pixels.dtype}")
+        return pixels.astype(np.int32, copy=False)
     if pixels.dtype.kind != "f":
-        raise DataError(f"{place}: numbers are {pixels.dtype}; uint8, uint16, or floats within 0..1 are allowed")
-    if not np.isfinite(pixels).all():
-        row, column, band = np.argwhere(~np.isfinite(pixels))[0].tolist()
+        raise DataError(f"{place}: numbers are {pixels.dtype}; whole numbers or floats are needed")
+    with np.errstate(over="ignore"):  # the check below names what overflows
+        single = pixels.astype(np.float32, copy=False)
+    if not np.isfinite(single).all():
+        row, column, band = np.argwhere(~np.isfinite(single))[0].tolist()
         raise DataError(
-            f"{place}: {pixels[row, column, band]} at row {row}, column {column}, band {band}; 0..1 is needed"
+            f"{place}: {pixels[row, column, band]} at row {row}, column {column}, band {band}; finite numbers are "
+            "needed, so write a value in place of missing pixels"
         )
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        raise DataError(f"{place}: floats must be within 0..1; got {low:g}..{high:g}. Scale them, or store uint8")
-    return pixels.astype(np.float32)
+    return single
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    if image.mode == "LAB":  # Pillow itself has no such conversion
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        assert converted is not None, "only in place it gives nothing"
+        return converted
+    mode = _CONVERTED.get(image.mode)
+    return image if mode is None else image.convert(mode)
+
+
+def _remarks(image: Image.Image, content: bytes) -> list[str]:
+    found = []
+    if _orientation(image, content) != 1:
+        found.append("have an EXIF orientation, which was applied; their boxes must fit the upright picture")
+    if image.mode in _REMARKED:
+        found.append(f"are {_REMARKED[image.mode]} and were converted to {_CONVERTED[image.mode]}")
+    if image.mode in _ALPHA:
+        low, high = image.getchannel("A").getextrema()
+        if low != high:
+            found.append("have an alpha channel that is not constant; it is left out")
+    if image.mode in ("RGB", "RGBA", "LA") and _bits(image, content) == 16:
+        found.append("have 16 bits a channel, of which the upper 8 are read; grey PNG files and .npy are read in full")
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        found.append("have several pages, of which the first is read")
+    return found
+
+
+def _orientation(image: Image.Image, content: bytes) -> int:
+    """EXIF orientation 1..8; 1 is upright. Pillow would decode a PNG file to find none."""
+    named = {"PNG": b"eXIf" in content or b"tiff:Orientation" in content, "TIFF": True}
+    present = named.get(str(image.format), "exif" in image.info or b"tiff:Orientation" in image.info.get("xmp", b""))
+    orientation = image.getexif().get(_ORIENTATION, 1) if present else 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Bits a channel of a PNG or TIFF file; 8 of others."""
+    if image.format == "PNG":
+        return content[_PNG_BITS]
+    return int(np.max(image.getexif().get(_BITS, 8))) if image.format == "TIFF" else 8

@@ -107,8 +107,6 @@ class TestPacked:
         [
             (np.nan, r"images/b\.npy: nan at row 1, column 2, band 3"),
             (np.inf, "inf at row 1"),
-            (1.5, r"floats must be within 0\.\.1; got 0\.5\.\.1\.5"),
-            (-0.5, r"got -0\.5\.\.0\.5"),
         ],
     )
     def test_values_that_cannot_be_used(self, packed, bad, message):
@@ -123,7 +121,7 @@ class TestPacked:
             (np.zeros((4, 6, 4), dtype=np.uint8), r"shape is \(4, 6, 4\); H×W×5 is needed"),
             (np.zeros((5, 4, 6), dtype=np.uint8), r"shape is \(5, 4, 6\)"),
             (np.zeros((4, 6), dtype=np.uint8), r"shape is \(4, 6\)"),
-            (np.zeros((4, 6, 5), dtype=np.int64), "numbers are int64; uint8, uint16, or floats"),
+            (np.zeros((4, 6, 5), dtype=np.bool_), "numbers are bool; whole numbers or floats"),
             (np.array([{"a": 1}], dtype=object), "corrupt, or no numpy array"),
         ],
     )
@@ -161,6 +159,24 @@ def test_sixteen_bits_are_scaled_by_their_own_range(folders):
     assert found == {"mean": [pytest.approx(0.2)], "std": [1.0]}
 
 
+def test_two_number_types_in_one_modality_are_refused_with_both_names(folders):
+    root = folders(images={"thermal/c": GREY.astype(np.uint16)})
+    with pytest.raises(DataError, match=r"thermal/a\.png is uint8 \(2 of 3\), thermal/c\.png is uint16 \(1 of 3\)"):
+        audit(open_data(root))
+
+
+def test_number_type_of_each_modality_and_the_extremes_of_those_that_are_not_8_bit(folders, packed):
+    raw = {f"thermal/{id}": np.full((8, 12), 7000 + at, dtype=np.uint16) for at, id in enumerate("abc")}
+    raw["thermal/c"][0, 0] = 9000
+    found = audit(open_data(folders(images=raw)))
+    assert found.types == {"rgb": "uint8", "thermal": "uint16", "event": "uint8"}
+    assert found.extremes == {"thermal": {"a": (7000, 7000), "b": (7001, 7001), "c": (7002, 9000)}}
+    kelvin = np.linspace(-290.5, 310, 4 * 6 * 5, dtype=np.float64).reshape(4, 6, 5)
+    found = audit(open_data(packed({"a": kelvin})))
+    assert set(found.types.values()) == {"float32"}
+    assert found.extremes["event"]["a"] == (pytest.approx(kelvin[..., 4].min()), 310)
+
+
 def test_grey_rgb_and_coloured_thermal_can_be_used_with_a_warning(folders):
     colour = np.zeros((8, 12, 3), dtype=np.uint8)
     colour[..., 0] = 153
@@ -169,9 +185,10 @@ def test_grey_rgb_and_coloured_thermal_can_be_used_with_a_warning(folders):
     assert [band[0] / band[2] for band in found.sums["a"]["rgb"]] == pytest.approx([0.2] * 3)
     assert [band[0] / band[2] for band in found.sums["a"]["thermal"]] == pytest.approx([0.2])
     assert [band[0] / band[2] for band in found.sums["a"]["event"]] == pytest.approx([0.2])
-    assert len(found.warnings) == 2
+    assert len(found.warnings) == 3
     assert "rgb: 1 of 3 images are grey" in found.warnings[0]
-    assert "thermal: 1 of 3 images are in colour" in found.warnings[1]
+    assert "thermal: 1 of 3 images have unequal colour channels (pseudo-colour)" in found.warnings[1]
+    assert "event: 1 of 3 images have three equal channels, which are read as one band" in found.warnings[2]
 
 
 def test_a_class_without_boxes_is_a_warning(folders):

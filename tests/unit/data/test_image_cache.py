@@ -139,8 +139,10 @@ class TestWithout:
         assert left(base) == []
 
     def test_images_that_turn_out_larger_than_the_first(self, packed, base, monkeypatch, caplog):
-        arrays = {"a": np.zeros((8, 8, 5), np.uint8), **{id: np.zeros((8, 8, 5), np.float32) for id in "bcd"}}
-        data, found = opened(packed(arrays))
+        root = packed({id: np.zeros((8, 8, 5), np.uint8) for id in "abcd"})
+        data, found = opened(root)
+        for id in "bcd":  # the files changed after the audit
+            np.save(root / "images" / f"{id}.npy", np.zeros((8, 8, 5), np.float32))
         monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=4, f_frsize=1024))
         with shared_images(data, found, base) as cached:
             assert cached is None

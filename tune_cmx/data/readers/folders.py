@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_cmx.config.trial import MODALITIES
-from tune_cmx.data.pixels import Pixels, decode_image, with_bands
+from tune_cmx.data.pixels import Pixels, bands_remark, decode_image, with_bands
 from tune_cmx.data.readers.base import DataSettings, PairedData, Reader
 from tune_cmx.data.readers.joining import FoundImages, join, listed, natural_order
 from tune_cmx.errors import ConfigError, DataError
@@ -40,11 +40,7 @@ class FolderReader(Reader):
         return {modality: with_bands(pixels, len(data.bands[modality])) for modality in modalities}
 
     def remark(self, pixels: Pixels, bands: Pixels) -> str:
-        if bands.shape[2] > pixels.shape[2]:
-            return "are grey and were repeated as three bands"
-        if bands.shape[2] < pixels.shape[2] and (pixels != bands).any():
-            return "are in colour; the mean of their channels is taken as the one band"
-        return ""
+        return bands_remark(pixels, bands.shape[2])
 
     def write(self, root: Path, id: str, bands_HWC: NDArray[np.uint8]) -> None:
         parts = {"rgb": bands_HWC[:, :, :3], "thermal": bands_HWC[:, :, 3], "event": bands_HWC[:, :, 4]}
