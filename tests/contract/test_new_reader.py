@@ -11,26 +11,43 @@ from PIL import Image
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.image_cache import shared_images
+from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelReading, Labels
+from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels, decode_image
 from tune_cmx.data.prepare import load_prepared, prepare
-from tune_cmx.data.readers import READERS, PairedData, Reader, open_data
+from tune_cmx.data.readers import READERS, Certainty, PairedData, Reader, Sign, open_data
 from tune_cmx.data.readers.base import DataSettings
+from tune_cmx.data.readers.finding_labels import FoundLabels
 from tune_cmx.data.readers.joining import FoundImages, join
-from tune_cmx.data.readers.labels import Labels
-from tune_cmx.errors import DataError
+from tune_cmx.errors import ConfigError, DataError
+
+
+class CornerForm(LabelForm):
+    """Corners as fractions, and a class name."""
+
+    suffix = ".txt"
+    title = "corners"
+
+    def parse(self, content: bytes, place: str, classes: ClassMap) -> LabelReading:  # noqa: ARG002  # the contract
+        rows = [line.split() for line in content.decode().splitlines()]
+        corners = [(float(row[0]), float(row[1]), float(row[2]), float(row[3])) for row in rows]
+        return LabelReading(Labels.of(corners, [classes.id_of[row[4]] for row in rows]))
 
 
 class PairReader(Reader):
     """Colour on the left and thermal on the right of one picture; labels are corners and a class name."""
 
+    title = "pairs side by side"
     holds = "a folder pairs/ of pictures"
 
-    def sign(self, root: Path) -> str | None:
-        return "pairs/" if (root / "pairs").is_dir() else None
+    def sign(self, root: Path) -> Sign | None:
+        return Sign("pairs/", Certainty.CERTAIN) if (root / "pairs").is_dir() else None
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
         files = {path.stem: dict.fromkeys(("rgb", "thermal"), path) for path in (root / "pairs").iterdir()}
-        return join(self, root, FoundImages(root, files, {"rgb": (0, 1, 2), "thermal": (0,)}), settings)
+        images = FoundImages(root, files, {"rgb": (0, 1, 2), "thermal": (0,)})
+        sources = {id: LabelFile(root / "labels" / f"{id}.txt", CornerForm()) for id in files}
+        return join(self, root, images, settings, FoundLabels(sources, ("person", "car"), root / "labels"))
 
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:  # noqa: ARG002  # the contract
         return decode_image(content, place)
@@ -39,11 +56,6 @@ class PairReader(Reader):
         half = pixels.shape[1] // 2
         both = {"rgb": pixels[:, :half], "thermal": pixels[:, half:, :1]}
         return {modality: both[modality] for modality in modalities}
-
-    def parse_labels(self, content: bytes, place: str, classes: tuple[str, ...]) -> tuple[Labels, list[str]]:  # noqa: ARG002
-        rows = [line.split() for line in content.decode().splitlines()]
-        boxes = np.array([[float(corner) for corner in row[:4]] for row in rows]).reshape(-1, 4)
-        return Labels(boxes, np.array([classes.index(row[4]) for row in rows], dtype=np.int64)), []
 
 
 @pytest.fixture
@@ -59,7 +71,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pair[:, 8:] = number
         Image.fromarray(pair).save(root / "pairs" / f"p{number}.png")
         (root / "labels" / f"p{number}.txt").write_text("0.25 0.5 0.75 1.0 car\n" if number % 2 == 0 else "")
-    (root / "classes.txt").write_text("person\ncar\n")
     return root
 
 
@@ -104,5 +115,5 @@ def test_errors_name_its_form(tmp_path: Path) -> None:
 
 def test_a_folder_of_two_forms_is_refused(root: Path) -> None:
     (root / "rgb").mkdir()
-    with pytest.raises(DataError, match=r"has both rgb/ and pairs/; keep one form"):
+    with pytest.raises(ConfigError, match=r"could be folders \(rgb/\) and pairs \(pairs/\); say which with --layout"):
         open_data(root)

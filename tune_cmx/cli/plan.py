@@ -17,6 +17,8 @@ from tune_cmx.cli.options.flags import (
     Classes,
     Data,
     Labels,
+    LabelsFrom,
+    Layout,
     Sequences,
     Sets,
     Space,
@@ -99,6 +101,8 @@ def plan(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    layout: Layout = None,
+    labels_from: LabelsFrom = None,
     workers: Workers = None,
     sets: Sets = None,
 ) -> None:
@@ -112,7 +116,7 @@ def plan(
 
     `tune-cmx plan search_spaces/cssa_stages.yaml --data DATA --gpus 4 --from runs/an-earlier-study`
     """
-    settings = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    settings = data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from)
     study = read_study(space, overrides={**settings, **set_settings(sets)})
     from tune_cmx.search.planning.estimate import estimate
 

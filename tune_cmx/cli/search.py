@@ -24,6 +24,8 @@ from tune_cmx.cli.options.flags import (
     Data,
     Device,
     Labels,
+    LabelsFrom,
+    Layout,
     Sequences,
     Sets,
     SharedCache,
@@ -61,6 +63,8 @@ def search(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    layout: Layout = None,
+    labels_from: LabelsFrom = None,
     sets: Sets = None,
     warm_start: WarmStarts = None,
     gpus_per_trial: Annotated[
@@ -153,7 +157,8 @@ def search(
     given = read_space(space)
     folder, mirror = study_place(output_dir, given.name)
     before = earlier_session(folder, resume=resume, resume_or_start=resume_or_start)
-    overrides = data_settings(data, labels, split, split_by, classes, sequences, bands) | set_settings(sets)
+    overrides = data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from)
+    overrides |= set_settings(sets)
     if before and "data.root" not in overrides:
         overrides = {**data_of_session(before), **overrides}
     study = warm_started(read_study(given, overrides=overrides), warm_start, before)

@@ -14,6 +14,8 @@ from tune_cmx.cli.options.flags import (
     Classes,
     Data,
     Labels,
+    LabelsFrom,
+    Layout,
     Sequences,
     Sets,
     Space,
@@ -45,13 +47,15 @@ def check(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    layout: Layout = None,
+    labels_from: LabelsFrom = None,
     sets: Sets = None,
 ) -> None:
     """Find what would fail, before it costs GPU time: build every model on the CPU and audit the data.
 
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
-    overrides = data_settings(data, labels, split, split_by, classes, sequences, bands)
+    overrides = data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from)
     study = read_study(space, overrides={**overrides, **set_settings(sets)})
     with torch_process() as ask, tempfile.TemporaryDirectory() as folder:
         settings = study.baseline.config.data

@@ -27,6 +27,8 @@ from tune_cmx.cli.options.flags import (
     Data,
     Device,
     Labels,
+    LabelsFrom,
+    Layout,
     Sequences,
     Sets,
     SharedCache,
@@ -69,6 +71,8 @@ def train(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    layout: Layout = None,
+    labels_from: LabelsFrom = None,
     device: Device = None,
     threads: Threads = None,
     workers: Workers = None,
@@ -106,7 +110,7 @@ def train(
         "model.detector.image_size": image_size,
         "seed": seed,
         "report_split": "test" if test else None,
-        **data_settings(data, labels, split, split_by, classes, sequences, bands),
+        **data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from),
         **set_settings(sets),
     }
     parsed = trial_config(

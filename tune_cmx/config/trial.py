@@ -53,13 +53,19 @@ class DataConfig(Section):
     """Where the images are and how they are split. The paths are not part of the protocol; the content hashes are."""
 
     root: str | None = None
-    """Folder of the images: `rgb/`, `thermal/`, `event/` in it, or .npy files. The option --data sets it."""
+    """Folder of the data set. The option --data sets it."""
+    layout: str | None = None
+    """Layout of the folder, such as `folders` or `llvip`. Default: the one that is recognised."""
     labels: str | None = None
-    """Folder of the YOLO text labels. Default: `labels/` in the folder of the images or beside it."""
+    """Folder of the labels (YOLO text or VOC XML), or a COCO JSON file. Default: where the layout has them."""
+    labels_from: Literal["rgb", "thermal", "event"] | None = None
+    """Modality whose labels are the ground truth, for data sets in which several modalities have their own."""
     bands: dict[str, Annotated[tuple[int, ...], BeforeValidator(as_tuple)]] | None = None
     """Channels of a packed array by modality, counted from 0. Default: data.yaml, or rgb 0 to 2, thermal 3, event 4."""
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
-    """Class names. Default: from data.yaml or classes.txt."""
+    classes: Annotated[tuple[str, ...] | dict[str, str | None] | None, BeforeValidator(as_tuple)] = None
+    """Class names; or new names of some classes, as in `{rider: person, dog: null}`: classes of one name are merged,
+    null leaves a class out, `ignore` makes its boxes ignore regions. Default: as data.yaml, classes.txt or the labels
+    name them."""
     sequences: str | None = None
     """Sequence of each image: a CSV file with columns id and sequence, or a regular expression with a group
     `sequence`, matched with image names. Default: from sequences.csv, if there is one."""
@@ -69,9 +75,10 @@ class DataConfig(Section):
     """Random seed of the split."""
     fractions: Annotated[tuple[float, float, float], BeforeValidator(as_tuple)] = (0.7, 0.15, 0.15)
     """Shares of train, val and test: three numbers above 0 that add up to 1."""
-    split_by: Literal["sequence", "block", "frame"] | None = None
-    """Unit of the split. `block`: runs of neighbouring images. `frame`: single images, which leaks between neighbours
-    of a video. Default: sequence where sequences are known, otherwise block."""
+    split_by: Literal["official", "sequence", "block", "frame"] | None = None
+    """How images are split. `official`: the data set's own split. `block`: runs of neighbouring images. `frame`: single
+    images, which leaks between neighbours of a video. Default: official if there is one, then sequence where
+    sequences are known, otherwise block."""
     guard: Annotated[int, Field(ge=0, le=10_000), Unit("images")] = 8
     """Images left out between two blocks; only for a split by blocks."""
     augment: AugmentConfig = AugmentConfig()

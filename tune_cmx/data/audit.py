@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tune_cmx.data.labels.base import LabelReading
 from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
 from tune_cmx.data.readers import PairedData, PairedImage
-from tune_cmx.data.readers.base import image_files, label_place
+from tune_cmx.data.readers.base import image_files, label_reading
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
@@ -28,8 +29,8 @@ class Audit:
 
     sizes: Mapping[str, tuple[int, int]]
     """Height and width in pixels by image id."""
-    boxes: Mapping[str, int]
-    """Number of boxes by image id."""
+    classes: Mapping[str, tuple[int, ...]]
+    """Class ids of the boxes by image id."""
     class_boxes: Mapping[str, int]
     """Number of boxes by class name."""
     negatives: int
@@ -40,6 +41,8 @@ class Audit:
     """Hash of ids, bands, classes, labels and images; the same files give the same hash on every machine."""
     warnings: tuple[str, ...]
     """Sentences on what can be used, but may be a mistake."""
+    label_classes: tuple[str, ...]
+    """Names of the classes as the labels have them."""
     conditions: Mapping[str, str] = field(default_factory=dict)
     """Condition by image id, such as `day`; of the images for which it is known."""
     ignored: Mapping[str, int] = field(default_factory=dict)
@@ -48,6 +51,11 @@ class Audit:
     """Number type of the files by modality: `uint8`, `uint16`, `int32` or `float32`."""
     extremes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     """Lowest and highest value of the file, by modality and image id; of the modalities that are not uint8."""
+
+    @property
+    def boxes(self) -> dict[str, int]:
+        """Number of boxes by image id."""
+        return {id: len(ids) for id, ids in self.classes.items()}
 
     @property
     def usual_size(self) -> tuple[float, float]:
@@ -68,11 +76,11 @@ class Audit:
         }
         sizes = {id: tuple(size) for id, size in content["sizes"].items()}
         extremes = {
-            modality: {id: tuple(ends) for id, ends in found.items()}
-            for modality, found in content.get("extremes", {}).items()
+            modality: {id: tuple(ends) for id, ends in found.items()} for modality, found in content["extremes"].items()
         }
-        warnings = tuple(content["warnings"])
-        return cls(**{**content, "sizes": sizes, "sums": sums, "warnings": warnings, "extremes": extremes})
+        classes = {id: tuple(ids) for id, ids in content["classes"].items()}
+        texts = {key: tuple(content[key]) for key in ("warnings", "label_classes")}
+        return cls(**{**content, **texts, "sizes": sizes, "sums": sums, "classes": classes, "extremes": extremes})
 
 
 @dataclass(frozen=True)
@@ -117,12 +125,13 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
     ids = [image.id for image in data.images]
     return Audit(
         sizes={id: result.size for id, result in zip(ids, results, strict=True)},
-        boxes={id: len(result.classes) for id, result in zip(ids, results, strict=True)},
+        classes={id: tuple(result.classes) for id, result in zip(ids, results, strict=True)},
         class_boxes={name: class_ids[index] for index, name in enumerate(data.classes)},
         negatives=sum(not result.classes for result in results),
         sums={id: result.sums for id, result in zip(ids, results, strict=True)},
         fingerprint=_fingerprint(data, results),
         warnings=tuple(_warnings(data, results, class_ids)),
+        label_classes=data.class_map.source,
         conditions={image.id: image.condition for image in data.images if image.condition is not None},
         ignored={id: result.ignored for id, result in zip(ids, results, strict=True) if result.ignored},
         types=results[0].types,
@@ -167,7 +176,7 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     pixels: dict[str, Pixels] = {}
     for path, modalities in image_files(image):
         try:
-            content = path.read_bytes()
+            content = data.reader.content(data, image, path)
             digest.update(hashlib.sha256(content).digest())
             decoded = data.reader.decode(data, content, data.place(path))
         except OSError as error:
@@ -187,17 +196,14 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
         problems.append(
             f"image {image.id}: modalities differ in size (width×height): {shown}{turned}; register them to one size"
         )
-    classes: list[int] = []
-    ignored = 0
-    try:
-        content = data.reader.label_bytes(image)
-        digest.update(hashlib.sha256(content).digest())
-        labels, bad_lines = data.reader.parse_labels(content, label_place(data, image), data.classes)
-        problems.extend(bad_lines)
-        classes, ignored = labels.classes[~labels.ignore].tolist(), int(labels.ignore.sum())
-    except OSError as error:
-        problems.append(f"{label_place(data, image)}: cannot be read: {error}")
     size = next(iter(sizes.values()), (0, 0))
+    labels = label_reading(data, image)
+    digest.update(labels.digest.encode())
+    problems.extend(labels.problems)
+    if image.label is not None and pixels:
+        problems.extend(_misfits(data.place(image.label.path), labels, size))
+    odd.extend(("labels", remark) for remark in labels.remarks)
+    classes, ignored = labels.labels.classes[~labels.labels.ignore].tolist(), int(labels.labels.ignore.sum())
     sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
     types = {modality: bands.dtype.name for modality, bands in pixels.items()}
     extremes = {
@@ -208,6 +214,16 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     return _ImageAudit(
         (int(size[0]), int(size[1])), sums, classes, ignored, digest.hexdigest(), problems, odd, types, extremes
     )
+
+
+def _misfits(place: str, labels: LabelReading, size: tuple[int, ...]) -> list[str]:
+    """What of the labels does not fit an image of this height and width."""
+    height, width = size
+    if labels.size is not None and labels.size != (height, width):
+        stated = f"{labels.size[1]}×{labels.size[0]}"
+        return [f"{place}: is for an image of {stated} pixels (width×height), and the image has {width}×{height}"]
+    outside = labels.labels.outside(height, width)
+    return [] if outside is None else [f"{place}: {outside}"]
 
 
 def _sums(pixels: Pixels) -> tuple[Sums, ...]:
@@ -257,6 +273,7 @@ def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
 def _warnings(data: PairedData, results: list[_ImageAudit], class_ids: Mapping[int, int]) -> list[str]:
     odd = Counter(note for result in results for note in result.odd)
     notes = [f"{modality}: {count} of {len(results)} images {note}" for (modality, note), count in odd.items()]
+    notes = [*data.remarks, *notes]
     return notes + [f"class '{name}' has no box" for index, name in enumerate(data.classes) if index not in class_ids]
 
 

@@ -93,7 +93,7 @@ class PairedDataset(Dataset[Sample]):
         height, width = int(image.shape[1]), int(image.shape[2])
         labels = read_labels(self.data, self.images[index])
         ignored = torch.from_numpy(labels.ignore)
-        boxes = torch.from_numpy(labels.boxes * np.array([width, height] * 2)).float()
+        boxes = torch.from_numpy(labels.in_pixels(height, width)).float()
         boxes, ignore = boxes[~ignored], boxes[ignored]
         classes = torch.from_numpy(labels.classes + 1)[~ignored]
         if self.augment is not None:

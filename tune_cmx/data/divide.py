@@ -2,52 +2,56 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tune_cmx.data.readers import PairedData, PairedImage
-from tune_cmx.errors import DataError
+from tune_cmx.data.readers.base import label_reading
 
 PARTS = ("train", "val", "test")
 CANDIDATES = 500
 """Seeded shuffles of the sequences to choose from; 11 sequences need about a tenth of it."""
 
 
-def by_sequence(data: PairedData, fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """The best of many seeded assignments: each part has boxes, and the shares are nearest to the fractions."""
-    if not data.sequences_known:
-        raise DataError(
-            "a split by sequence needs sequences: put sequences.csv (columns id, sequence) beside the images, "
-            "or give --sequences"
-        )
+def by_sequence(
+    images: Sequence[PairedImage], shares: Mapping[str, float], seed: int, classes_of: Mapping[str, Collection[int]]
+) -> dict[str, list[str]]:
+    """The best of many seeded assignments: each part has boxes, and the shares are nearest to those asked for.
+
+    Args:
+        images: To divide; their sequences are known.
+        shares: Fraction of the images by part.
+        seed: Random seed.
+        classes_of: Class ids of the boxes by image id.
+    """
     members: dict[str, list[str]] = {}
     classes: dict[str, set[int]] = {}
-    for image in data.images:
+    for image in images:
         members.setdefault(str(image.sequence), []).append(image.id)
-        classes.setdefault(str(image.sequence), set()).update(classes_in(data, image))
+        classes.setdefault(str(image.sequence), set()).update(classes_of[image.id])
     sizes = {name: len(ids) for name, ids in members.items()}
     names = sorted(members)
     draw = random.Random(seed)
     best: tuple[tuple[float, ...], dict[str, list[str]]] | None = None
     for _ in range(CANDIDATES):
         draw.shuffle(names)
-        parts = _fill(names, sizes, fractions)
-        cost = _cost(parts, sizes, classes, fractions)
+        parts = _fill(names, sizes, shares)
+        cost = _cost(parts, sizes, classes, shares)
         if best is None or cost < best[0]:
             best = cost, parts
     assert best is not None
-    return {part: [id for name in best[1][part] for id in members[name]] for part in PARTS}
+    return {part: [id for name in best[1][part] for id in members[name]] for part in shares}
 
 
-def _fill(names: Sequence[str], sizes: Mapping[str, int], fractions: Sequence[float]) -> dict[str, list[str]]:
-    """The first three sequences go to one part each, each next one to the part that is furthest below its share."""
+def _fill(names: Sequence[str], sizes: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, list[str]]:
+    """The first sequences go to one part each, each next one to the part that is furthest below its share."""
     total = sum(sizes.values())
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    counts = Counter(dict.fromkeys(PARTS, 0))
+    parts: dict[str, list[str]] = {part: [] for part in shares}
+    counts = Counter(dict.fromkeys(shares, 0))
     for position, name in enumerate(names):
-        if position < len(PARTS):
-            part = PARTS[position]
+        if position < len(shares):
+            part = list(shares)[position]
         else:
-            part = max(PARTS, key=lambda part: fractions[PARTS.index(part)] - counts[part] / total)
+            part = max(shares, key=lambda part: shares[part] - counts[part] / total)
         parts[part].append(name)
         counts[part] += sizes[name]
     return parts
@@ -57,7 +61,7 @@ def _cost(
     parts: Mapping[str, Sequence[str]],
     sizes: Mapping[str, int],
     classes: Mapping[str, set[int]],
-    fractions: Sequence[float],
+    shares: Mapping[str, float],
 ) -> tuple[float, ...]:
     """What to minimise, in this order.
 
@@ -65,15 +69,12 @@ def _cost(
     the exact distance.
     """
     total = sum(sizes.values())
-    distance = sum(
-        abs(sum(sizes[name] for name in parts[part]) / total - fraction)
-        for part, fraction in zip(PARTS, fractions, strict=True)
-    )
-    found = [set().union(*(classes[name] for name in parts[part])) for part in PARTS]
+    distance = sum(abs(sum(sizes[name] for name in parts[part]) / total - share) for part, share in shares.items())
+    found = [set().union(*(classes[name] for name in parts[part])) for part in shares]
     everywhere = set().union(*found)
     return (
         sum(not part for part in found),
-        sum(len(parts[part]) == 1 for part in PARTS),
+        sum(len(parts[part]) == 1 for part in shares),
         round(distance / 0.05),
         sum(len(everywhere - part) for part in found),
         round(distance, 9),
@@ -105,7 +106,37 @@ def by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[
     return by_block(shuffled, fractions, guard=0)
 
 
-def classes_in(data: PairedData, image: PairedImage) -> set[int]:
-    """The class ids of an image's boxes; lines that cannot be used are left to the audit."""
-    labels, _ = data.reader.parse_labels(data.reader.label_bytes(image), image.id, data.classes)
-    return set(labels.classes.tolist())
+def val_from_train(
+    images: Sequence[PairedImage],
+    fractions: Sequence[float],
+    seed: int,
+    guard: int,
+    classes_of: Mapping[str, Collection[int]],
+) -> tuple[dict[str, list[str]], str]:
+    """Divide the training images of a split without a validation part into both.
+
+    Args:
+        images: Of the training part, in the set's order.
+        fractions: Shares of train, val and test; val gets its share of what train and val have together.
+        seed: Random seed.
+        guard: Most images left out between two blocks; of few images at most an eighth.
+        classes_of: Class ids of the boxes by image id.
+
+    Returns:
+        Ids of `train` and `val`, and how they were divided.
+    """
+    share = fractions[1] / (fractions[0] + fractions[1])
+    sequences = {image.sequence for image in images}
+    if None not in sequences and len(sequences) > 1:
+        parts = by_sequence(images, {"train": 1 - share, "val": share}, seed, classes_of)
+        return parts, "by sequence"
+    gap = min(guard, max(1, len(images) // 8))
+    first = max(1, round((len(images) - gap) * (1 - share)))
+    ids = [image.id for image in images]
+    return {"train": ids[:first], "val": ids[first + gap :]}, f"as the last block, with {gap} images left out before it"
+
+
+def box_classes(data: PairedData) -> dict[str, set[int]]:
+    """Class ids of the boxes by image id; labels that cannot be used are left to the audit."""
+    found = {image.id: label_reading(data, image).labels for image in data.images}
+    return {id: set(labels.classes[~labels.ignore].tolist()) for id, labels in found.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_cmx.data.labels.classes import ANY_CLASS
 from tune_cmx.data.readers import PairedData, read_labels
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import coco_truth
@@ -18,7 +19,8 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
     """The boxes of some images in COCO's form.
 
     An image's number is its index in `ids`, as in the dataset's targets. Where they are known, each image has its
-    `sequence` and its `condition`, which are not COCO's. Ignore regions are crowd boxes (`iscrowd`).
+    `sequence` and its `condition`, which are not COCO's. Ignore regions are crowd boxes (`iscrowd`); one that holds for
+    every class is there once for each.
 
     Args:
         data: The set.
@@ -34,9 +36,12 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
         found = read_labels(data, paired[id])
         height, width = sizes[id]
         images.append((index, id, height, width))
-        boxes.append(found.boxes * np.array([width, height] * 2))
-        labels.append(found.classes + 1)
-        ignore.append(found.ignore)
+        of_class, of_any = found.classes != ANY_CLASS, found.classes == ANY_CLASS
+        corners = found.in_pixels(height, width)
+        every = np.arange(len(data.classes))
+        boxes.append(np.concatenate([corners[of_class], corners[of_any].repeat(len(every), axis=0)]))
+        labels.append(np.concatenate([found.classes[of_class], np.tile(every, of_any.sum())]) + 1)
+        ignore.append(np.concatenate([found.ignore[of_class], found.ignore[of_any].repeat(len(every))]))
     truth = coco_truth(images, boxes, labels, data.classes, ignore)
     for described in truth["images"]:
         image = paired[described["file_name"]]

@@ -45,7 +45,7 @@ class Prepared:
             `sequences`, names by part; `warnings`, each with its `kind` and its `text`.
         """
         parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
-        of_split = [asdict(warning) for warning in split_warnings(self.split, self.data)]
+        of_split = [asdict(warning) for warning in split_warnings(self.split, self.data, self.audit.classes)]
         of_data = [{"kind": "data", "text": text} for text in self.audit.warnings]
         return {
             "how": self.split.how,
@@ -78,10 +78,15 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
         return _prepared_before(config, folder)
     found = audit(data, progress=progress)
     if config.split is not None:
-        split = read_split(Path(config.split), data)
+        split = _given_split(config, data, found)
     else:
         split = make_split(
-            data, fractions=config.fractions, seed=config.split_seed, by=config.split_by, guard=config.guard
+            data,
+            fractions=config.fractions,
+            seed=config.split_seed,
+            by=config.split_by,
+            guard=config.guard,
+            classes_of=found.classes,
         )
     split = split.with_statistics(statistics(found, split.train))
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,12 +98,24 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
 def _prepared_before(config: DataConfig, folder: Path) -> Prepared:
     """The content of a folder that was prepared before, if its split is the one in the configuration."""
     prepared = load_prepared(config, folder)
-    if config.split is not None and read_split(Path(config.split), prepared.data).hash != prepared.split.hash:
+    if config.split is not None and (_given_split(config, prepared.data, prepared.audit).hash != prepared.split.hash):
         raise DataError(
             f"{config.split}: is not the split that {folder} was prepared with; "
             f"leave --split out to use {prepared.split_file}, or use another --output-dir"
         )
     return _with_ground_truth(prepared)
+
+
+def _given_split(config: DataConfig, data: PairedData, found: Audit) -> Split:
+    """The split of the file that the configuration names."""
+    return read_split(
+        Path(config.split or ""),
+        data,
+        fractions=config.fractions,
+        seed=config.split_seed,
+        guard=config.guard,
+        classes_of=found.classes,
+    )
 
 
 def _with_ground_truth(prepared: Prepared) -> Prepared:
@@ -129,8 +146,8 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     Raises:
         DataError: Images were added or removed since.
     """
-    data = _open(config)
     found = Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
+    data = _open(config, found.label_classes)
     here, then = {image.id for image in data.images}, set(found.sizes)
     if here != then:
         changed = sorted(here ^ then)
@@ -141,13 +158,16 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     return Prepared(data, found, read_split(folder / SPLIT_FILE, data), folder)
 
 
-def _open(config: DataConfig) -> PairedData:
+def _open(config: DataConfig, label_classes: Sequence[str] | None = None) -> PairedData:
     if config.root is None:
         raise DataError("no data: name the images' folder with --data DIR (or data.root in the file)")
     return open_data(
         fetch_data(config.root, data_folder()) if is_uri(config.root) else Path(config.root),
+        layout=config.layout,
         labels=None if config.labels is None else Path(config.labels),
+        labels_from=config.labels_from,
         bands=config.bands,
         classes=config.classes,
         sequences=config.sequences,
+        label_classes=label_classes,
     )

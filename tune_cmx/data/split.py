@@ -3,18 +3,18 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tune_cmx.data.divide import PARTS, by_block, by_frame, by_sequence, classes_in
+from tune_cmx.data.divide import PARTS, box_classes, by_block, by_frame, by_sequence, val_from_train
 from tune_cmx.data.readers import PairedData
-from tune_cmx.data.readers.joining import listed
+from tune_cmx.data.readers.order import listed
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup, suggestion
 
-How = Literal["sequence", "block", "frame", "given"]
+How = Literal["official", "sequence", "block", "frame", "given"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Split:
     val: tuple[str, ...]
     test: tuple[str, ...]
     how: How
-    """How it came about. `given`: a list that was not drawn here, or was changed since."""
+    """How it came about. `official`: the set's own. `given`: a list that was not drawn here, or was changed since."""
     seed: int | None
-    """None where nothing was drawn: blocks and given lists."""
+    """None where nothing was drawn: blocks, official and given lists."""
     hash: str
     """Of the three parts' ids and nothing else."""
     left_out: tuple[str, ...] = ()
@@ -36,6 +36,8 @@ class Split:
     """Names of the sequences in each part; empty where they are not known."""
     statistics: Mapping[str, Any] = field(default_factory=dict)
     """Mean and standard deviation of each band over the training part, from `audit.statistics`."""
+    notes: tuple[str, ...] = ()
+    """How a part came about that the official or given lists do not have."""
 
     @property
     def means(self) -> dict[str, list[float]]:
@@ -54,6 +56,7 @@ def make_split(
     seed: int = 0,
     by: str | None = None,
     guard: int = 8,
+    classes_of: Mapping[str, Collection[int]] | None = None,
 ) -> Split:
     """Split a set.
 
@@ -61,31 +64,96 @@ def make_split(
         data: The set.
         fractions: Shares of train, val and test.
         seed: Random seed of the draw of sequences or images; blocks are not drawn.
-        by: `sequence`, `block` or `frame`; None: by sequence where sequences are known, else by blocks.
+        by: `official`, `sequence`, `block` or `frame`; None: the official split if there is one, else by sequence where
+            sequences are known, else by blocks.
         guard: Images left out between two blocks.
+        classes_of: Class ids of the boxes by image id; None: the labels are read.
 
     Raises:
         ConfigError: `by` is unknown.
-        DataError: A part would be empty, or `by` is `sequence` and sequences are not known.
+        DataError: A part would be empty, or the set does not have what `by` needs.
     """
-    how = by or ("sequence" if data.sequences_known else "block")
+    ids = [image.id for image in data.images]
+    official = _official(data)
+    how = by or ("official" if official else "sequence" if data.sequences_known else "block")
+    if classes_of is None and how in ("official", "sequence"):
+        classes_of = box_classes(data)
+    if how == "official":
+        if not official:
+            raise DataError(f"{data.root}: has no split of its own; take --split-by sequence, block or frame")
+        return _completed(data, official, how, fractions, seed, guard, classes_of)
     if how == "sequence":
-        parts = by_sequence(data, fractions, seed)
+        if not data.sequences_known:
+            raise DataError(
+                "a split by sequence needs sequences: put sequences.csv (columns id, sequence) beside the images, "
+                "or give --sequences"
+            )
+        assert classes_of is not None
+        parts = by_sequence(data.images, dict(zip(PARTS, fractions, strict=True)), seed, classes_of)
     elif how == "block":
-        parts = by_block([image.id for image in data.images], fractions, guard)
+        parts = by_block(ids, fractions, guard)
     elif how == "frame":
-        parts = by_frame([image.id for image in data.images], fractions, seed)
+        parts = by_frame(ids, fractions, seed)
     else:
-        raise ConfigError(f"a split is by sequence, block or frame; got '{how}'")
+        raise ConfigError(f"a split is official, or by sequence, block or frame; got '{how}'")
     return _split(data, parts, how=how, seed=None if how == "block" else seed)
 
 
-def read_split(path: Path, data: PairedData) -> Split:
-    """A split from a JSON file with lists of image ids under train, val and test.
+def _official(data: PairedData) -> dict[str, list[str]]:
+    """The parts of the set's own split; empty where it has none, or a training part alone."""
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for image in data.images:
+        if image.part is not None:
+            parts[image.part].append(image.id)
+    return parts if parts["train"] and (parts["val"] or parts["test"]) else {}
+
+
+def _completed(
+    data: PairedData,
+    parts: Mapping[str, Sequence[str]],
+    how: str,
+    fractions: tuple[float, float, float],
+    seed: int,
+    guard: int,
+    classes_of: Mapping[str, Collection[int]] | None,
+) -> Split:
+    """A split whose validation or test part may be missing: test is then val, and val is taken from train."""
+    notes = []
+    parts = {part: list(ids) for part, ids in parts.items()}
+    if how == "official" and not parts["test"]:
+        notes.append(
+            f"{how} split without a test part: its validation part, {len(parts['val'])} images, is test here, so that "
+            "no configuration is selected on the images that are reported"
+        )
+        parts.update(test=parts["val"], val=[])
+    if not parts["val"] and parts["train"] and parts["test"]:
+        members = set(parts["train"])
+        train = [image for image in data.images if image.id in members]
+        divided, way = val_from_train(train, fractions, seed, guard, classes_of or box_classes(data))
+        taken = len(divided["val"])
+        notes.append(f"{how} split without a validation part: {taken} images were taken from train, {way}")
+        parts.update(divided)
+    return replace(_split(data, parts, how=how, seed=None), notes=tuple(notes))
+
+
+def read_split(
+    path: Path,
+    data: PairedData,
+    *,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+    guard: int = 8,
+    classes_of: Mapping[str, Collection[int]] | None = None,
+) -> Split:
+    """A split from a JSON file with lists of image ids under train, val and test; val may be absent.
 
     Args:
         path: Of the file: one from `write_split`, or the user's.
         data: The set.
+        fractions: As for `make_split`, like the other arguments: for a validation part that is taken from train.
+        seed: Random seed.
+        guard: Images left out between two blocks.
+        classes_of: Class ids of the boxes by image id; None: the labels are read.
 
     Raises:
         DataError: The file cannot be read, names an unknown image or one image twice, or a part is empty.
@@ -104,14 +172,12 @@ def read_split(path: Path, data: PairedData) -> Split:
             )
     parts = _given_parts(path, content, {image.id for image in data.images})
     try:
-        ours = content.get("hash") == split_hash(parts) and content.get("how") in get_args(How)
-        return _split(
-            data,
-            parts,
-            how=content["how"] if ours else "given",
-            seed=content.get("seed") if ours else None,
-            statistics=content.get("statistics") if ours else None,
-        )
+        if content.get("hash") == split_hash(parts) and content.get("how") in get_args(How):
+            split = _split(data, parts, how=content["how"], seed=content.get("seed"))
+            return replace(
+                split, statistics=dict(content.get("statistics") or {}), notes=tuple(content.get("notes") or ())
+            )
+        return _completed(data, parts, "given", fractions, seed, guard, classes_of)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -134,18 +200,28 @@ def split_hash(parts: Mapping[str, Sequence[str]]) -> str:
 class SplitWarning:
     """What a reader of the results must know of the split."""
 
-    kind: Literal["single images", "leak", "sequences unknown", "left out", "no boxes"]
+    kind: Literal["single images", "leak", "sequences unknown", "left out", "no boxes", "completed"]
     text: str
 
     def __str__(self) -> str:
         return self.text
 
 
-def split_warnings(split: Split, data: PairedData) -> list[SplitWarning]:
-    """Leaks, images left out, and parts without a box."""
+def split_warnings(
+    split: Split, data: PairedData, classes_of: Mapping[str, Collection[int]] | None = None
+) -> list[SplitWarning]:
+    """Leaks, images left out, parts that were completed, and parts without a box.
+
+    Args:
+        split: Of the set.
+        data: The set.
+        classes_of: Class ids of the boxes by image id; None: the labels are read.
+    """
+    if classes_of is None:
+        classes_of = box_classes(data)
     paired = {image.id: image for image in data.images}
     part_of = {id: part for part in PARTS for id in getattr(split, part)}
-    warnings = []
+    warnings = [SplitWarning("completed", note) for note in split.notes]
     if split.how == "frame":
         text = "split over single images: neighbouring video frames leak from train into val and test"
         warnings.append(SplitWarning("single images", text))
@@ -160,15 +236,15 @@ def split_warnings(split: Split, data: PairedData) -> list[SplitWarning]:
     elif split.how == "block":
         text = "sequences unknown: split by blocks in the order of names; a video may be in two parts"
         warnings.append(SplitWarning("sequences unknown", text))
-    elif split.how == "given":
-        text = "sequences unknown: the given split cannot be checked for leaks"
+    elif split.how in ("given", "official"):
+        text = f"sequences unknown: the {split.how} split cannot be checked for leaks"
         warnings.append(SplitWarning("sequences unknown", text))
-    if split.how == "given" and split.left_out:
+    if split.how in ("given", "official") and split.left_out:
         names = listed(split.left_out, 3)
-        text = f"the given split leaves out {len(split.left_out)} of {len(data.images)} images: {names}"
+        text = f"the {split.how} split leaves out {len(split.left_out)} of {len(data.images)} images: {names}"
         warnings.append(SplitWarning("left out", text))
     for part in PARTS:
-        if not any(classes_in(data, paired[id]) for id in getattr(split, part)):
+        if not any(classes_of[id] for id in getattr(split, part)):
             warnings.append(SplitWarning("no boxes", f"no image of {part} has a box"))
     return warnings
 
@@ -179,7 +255,6 @@ def _split(
     *,
     how: str,
     seed: int | None,
-    statistics: Mapping[str, Any] | None = None,
 ) -> Split:
     for part in PARTS:
         if not parts[part]:
@@ -200,7 +275,6 @@ def _split(
         hash=split_hash(ordered),
         left_out=tuple(image.id for image in data.images if image.id not in used),
         sequences=sequences,
-        statistics=dict(statistics or {}),
     )
 
 

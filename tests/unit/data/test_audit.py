@@ -39,7 +39,7 @@ def test_frames_may_differ_in_size(folders):
         ("-1 0.5 0.5 0.1 0.1", "class is -1"),
         ("0.5 0.5 0.5 0.1 0.1", "class is 0.5"),
         ("0 0.5 0.5 0.1", "five numbers are needed.* got '0 0.5 0.5 0.1'"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "five numbers are needed"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "six numbers; labels have five"),
         ("person 0.5 0.5 0.1 0.1", "five numbers are needed"),
         ("0 nan 0.5 0.1 0.1", "five numbers are needed"),
         ("0 0.99 0.5 0.1 0.1", "the box reaches out of the image: x1, y1, x2, y2 are 0.94, 0.45, 1.04, 0.55"),

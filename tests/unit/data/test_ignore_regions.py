@@ -14,9 +14,9 @@ from region_reader import RegionReader
 from tune_cmx.config.trial import AugmentConfig, DataConfig
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
+from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.prepare import load_prepared, prepare
 from tune_cmx.data.readers import READERS, PairedData, open_data
-from tune_cmx.data.readers.labels import Labels
 from tune_cmx.data.transforms import Geometry, apply_geometry, apply_to_regions, draw_geometry
 from tune_cmx.errors import DataError
 

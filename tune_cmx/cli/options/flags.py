@@ -21,14 +21,34 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Folder with rgb/, thermal/, event/ or with .npy files, or s3://bucket/folder. Default: data.root of the "
-        "configuration.",
+        help="Folder of a data set in any known layout, or s3://bucket/folder; see `tune-cmx data inspect`. Default: "
+        "data.root of the configuration.",
         rich_help_panel=DATA,
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="Folder of YOLO labels. Default: `labels/` beside the images.", rich_help_panel=DATA),
+    typer.Option(
+        "--labels",
+        help="Folder of labels (YOLO text or VOC XML), or a COCO JSON file. Default: where the layout has them.",
+        rich_help_panel=DATA,
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="Layout of the data, such as folders or llvip. Default: the one that is recognised.",
+        rich_help_panel=DATA,
+    ),
+]
+LabelsFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--labels-from",
+        help="Modality whose labels are the ground truth, where several have their own: rgb or thermal.",
+        rich_help_panel=DATA,
+    ),
 ]
 Split = Annotated[
     Path | None,
@@ -42,14 +62,19 @@ SplitBy = Annotated[
     str | None,
     typer.Option(
         "--split-by",
-        help="Unit of the split: sequence, block or frame. `frame` leaks between neighbouring images, and every table "
-        "says so. Default: sequence where sequences are known, otherwise block.",
+        help="How images are split: official, sequence, block or frame. `frame` leaks between neighbouring images, and "
+        "every table says so. Default: the official split if there is one, otherwise by sequence or block.",
         rich_help_panel=DATA,
     ),
 ]
 Classes = Annotated[
     str | None,
-    typer.Option("--classes", help="Class names, comma-separated. Default: classes.txt.", rich_help_panel=DATA),
+    typer.Option(
+        "--classes",
+        help="Class names, comma-separated; or new names, as in `rider=person,dog=` (an empty name leaves a class "
+        "out). Default: as the labels or classes.txt name them.",
+        rich_help_panel=DATA,
+    ),
 ]
 Sequences = Annotated[
     str | None,
@@ -127,6 +152,8 @@ def data_settings(
     classes: str | None,
     sequences: str | None,
     bands: str | None,
+    layout: str | None = None,
+    labels_from: str | None = None,
 ) -> dict[str, Any]:
     """The flags about data as configuration paths; paths are made absolute, as a trial runs elsewhere."""
     given = {
@@ -134,11 +161,25 @@ def data_settings(
         "data.labels": labels and str(labels.resolve()),
         "data.split": split and str(split.resolve()),
         "data.split_by": split_by,
-        "data.classes": classes and [name.strip() for name in classes.split(",")],
+        "data.layout": layout,
+        "data.labels_from": labels_from,
+        "data.classes": classes and class_names(classes),
         "data.sequences": str(Path(sequences).resolve()) if sequences and Path(sequences).is_file() else sequences,
         "data.bands": bands and _bands(bands),
     }
     return {path: value for path, value in given.items() if value}
+
+
+def class_names(text: str) -> list[str] | dict[str, str | None]:
+    """The content of --classes: names in their order, or new names by class."""
+    names = [name.strip() for name in text.split(",")]
+    if "=" not in text:
+        return names
+    pairs = [name.partition("=") for name in names]
+    wrong = next((name for name, (old, equals, _) in zip(names, pairs, strict=True) if not equals or not old), None)
+    if wrong is not None:
+        raise ConfigError(f"--classes: needs old=new for each class, as in rider=person,dog=; got '{wrong}'")
+    return {old.strip(): new.strip() or None for old, _, new in pairs}
 
 
 def _bands(text: str) -> dict[str, list[int]]:

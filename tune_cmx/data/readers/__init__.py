@@ -2,84 +2,157 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from tune_cmx.config.parse import load_mapping, validate
 from tune_cmx.config.section import Section, as_tuple
-from tune_cmx.data.readers.base import DataSettings, PairedData, PairedImage, Reader, read_image, read_labels
+from tune_cmx.data.readers.base import (
+    Certainty,
+    DataSettings,
+    PairedData,
+    PairedImage,
+    Reader,
+    Sign,
+    read_image,
+    read_labels,
+)
 from tune_cmx.data.readers.folders import FolderReader
 from tune_cmx.data.readers.packed import PackedReader
-from tune_cmx.errors import DataError
+from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import lookup
 
-__all__ = ["READERS", "PairedData", "PairedImage", "Reader", "open_data", "read_image", "read_labels"]
+__all__ = [
+    "READERS",
+    "Certainty",
+    "PairedData",
+    "PairedImage",
+    "Reader",
+    "Sign",
+    "open_data",
+    "read_image",
+    "read_labels",
+    "signs",
+]
 
 READERS: dict[str, Reader] = {
     "folders": FolderReader(),
     "npy": PackedReader(),
 }
-"""By form; `data synth --form` takes the name of one that can write. The first one is its default."""
+"""By layout; `--layout` takes these names, and `data synth --form` those that can write. The first is its default."""
 
 Channels = Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+Names = Annotated[tuple[str, ...] | dict[str, str | None] | None, BeforeValidator(as_tuple)]
+
+
+def _as_names(value: Any) -> Any:
+    """Ultralytics writes names as a list or by number."""
+    if isinstance(value, dict) and sorted(value) == list(range(len(value))):
+        return tuple(value[number] for number in range(len(value)))
+    return as_tuple(value)
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else as_tuple(value)
+
+
+Lists = Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)]
 
 
 class DataFile(Section):
-    """What `data.yaml` may say; paths are from its folder."""
+    """What `data.yaml` may say; paths are from its folder. Ultralytics' own keys are understood too."""
 
+    layout: str | None = None
+    images: dict[str, str] | None = None
     bands: dict[str, Channels] | None = None
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
+    classes: Names = None
     sequences: str | None = None
     labels: str | None = None
+    labels_from: str | None = None
+    path: str | None = None
+    train: Lists = None
+    val: Lists = None
+    test: Lists = None
+    names: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
+    nc: int | None = None
+    channels: int | None = None
 
 
 def open_data(
     root: Path,
     *,
+    layout: str | None = None,
     labels: Path | None = None,
+    labels_from: str | None = None,
     bands: Mapping[str, Sequence[int]] | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[str, str | None] | None = None,
     sequences: str | None = None,
+    label_classes: Sequence[str] | None = None,
 ) -> PairedData:
-    """Find a data set's images, labels, classes and sequences, by the reader whose form the folder has.
+    """Find a data set's images, labels, classes, sequences and parts, by the reader whose layout the folder has.
 
     Each argument goes before the key of that name in `root/data.yaml`.
 
     Args:
         root: The set's folder.
-        labels: Folder of label files; None: `labels/` in `root`, for .npy files also beside it.
+        layout: Name of a reader; None: the one that recognises the folder.
+        labels: Folder of label files, or a COCO document; None: where the layout has them.
+        labels_from: Modality whose labels are the ground truth, for sets in which several have their own.
         bands: Modality -> channels, for .npy files; None: rgb 0..2, thermal 3, event 4 of five.
-        classes: Names by class id; None: the lines of `classes.txt`.
-        sequences: A CSV file, or a regular expression that is searched in each image's id; None: `sequences.csv`.
+        classes: Names by class id, or new names as in `{rider: person, dog: null}`; None: as the labels or the lines of
+            `classes.txt` name them.
+        sequences: A CSV file, or a regular expression that is searched in each image's id; None: `sequences.csv`, or
+            what the layout says.
             The columns, or named groups, are `sequence` (the file also needs `id`) and, if known, `frame` (the
             position in the video) and `condition` (such as day or night).
+        label_classes: Class names of the labels, known from an earlier reading; the labels are not searched for them.
 
     Raises:
-        ConfigError: `data.yaml` or an argument is not understood.
+        ConfigError: `data.yaml` or an argument is not understood, or several layouts fit.
         DataError: The folder is empty, an image lacks its partner, a label its image; labels or classes are missing.
     """
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; it should hold {_forms()}")
     said = _data_file(root)
+    home = root if said.path is None or Path(said.path).is_absolute() else root / said.path
     settings = DataSettings(
         labels=Path(labels) if labels is not None else None if said.labels is None else root / said.labels,
+        labels_from=labels_from or said.labels_from,
+        images=said.images,
         bands=said.bands if bands is None else {name: tuple(channels) for name, channels in bands.items()},
-        classes=said.classes if classes is None else tuple(classes),
+        classes=said.classes if classes is None else classes if isinstance(classes, Mapping) else tuple(classes),
+        names=said.names,
+        label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
+        lists={
+            part: tuple(home / name for name in names)
+            for part, names in (("train", said.train), ("val", said.val), ("test", said.test))
+            if names
+        },
     )
-    return _reader(root).open(root, settings)
+    return _reader(root, layout or said.layout).open(root, settings)
 
 
-def _reader(root: Path) -> Reader:
-    """The one reader that finds its form in the folder."""
-    found = [(sign, reader) for reader in READERS.values() if (sign := reader.sign(root)) is not None]
+def signs(root: Path) -> list[tuple[str, Sign]]:
+    """The layouts that a folder may have, by name, the surest first."""
+    found = [(name, sign) for name, reader in READERS.items() if (sign := reader.sign(root)) is not None]
+    return sorted(found, key=lambda one: -one[1].certainty)
+
+
+def _reader(root: Path, layout: str | None) -> Reader:
+    """The reader that is named, or the one that recognises the folder most surely."""
+    if layout is not None:
+        return lookup(READERS, layout, "layout: unknown")
+    found = signs(root)
     if not found:
         raise DataError(f"{root}: no images; it should hold {_forms()}")
-    if len(found) > 1:
-        signs = " and ".join(sign for sign, _ in found)
-        raise DataError(f"{root}: has both {signs}; keep one form or name a folder of one")
-    return found[0][1]
+    surest = [name for name, sign in found if sign.certainty == found[0][1].certainty]
+    if len(surest) > 1:
+        described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
+        raise ConfigError(f"{root}: could be {described}; say which with --layout, as in --layout {surest[0]}")
+    return READERS[surest[0]]
 
 
 def _forms() -> str:
@@ -91,7 +164,10 @@ def _data_file(root: Path) -> DataFile:
     if not path.is_file():
         return DataFile()
     content, lines = load_mapping(path)
-    return validate(DataFile, content, source=str(path), lines=lines)
+    said = validate(DataFile, content, source=str(path), lines=lines)
+    if said.nc is not None and said.names is not None and said.nc != len(said.names):
+        raise ConfigError(f"{path}: nc is {said.nc}, but names has {len(said.names)}; correct one of them")
+    return said
 
 
 def _sequence_source(root: Path, argument: str | None, said: str | None) -> Path | str | None:

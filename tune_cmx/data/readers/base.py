@@ -2,15 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_cmx.data.labels.base import LabelReading, Labels, LabelSource
+from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels
-from tune_cmx.data.readers.labels import Labels, parse_labels
 from tune_cmx.errors import ConfigError, DataError
 
 
@@ -19,13 +21,23 @@ class DataSettings:
     """What the user says of a data set, by flags, by a configuration or in `data.yaml`; None: the reader's default."""
 
     labels: Path | None = None
-    """Folder of the label files."""
+    """Folder of the label files, or a COCO document."""
+    labels_from: str | None = None
+    """Modality whose labels are the ground truth, where several have labels of their own."""
+    images: Mapping[str, str] | None = None
+    """Modality -> folder or pattern of its image files, from the set's folder."""
     bands: Mapping[str, tuple[int, ...]] | None = None
     """Modality -> channels, for files that hold several modalities."""
-    classes: tuple[str, ...] | None = None
-    """Names by class id."""
+    classes: tuple[str, ...] | Mapping[str, str | None] | None = None
+    """Names by class id, or new names of some classes; see `labels.classes.class_map`."""
+    names: tuple[str, ...] | None = None
+    """Names by class id, as `data.yaml` has them."""
+    label_classes: tuple[str, ...] | None = None
+    """Class names of the labels, where an earlier reading of the same set found them."""
     sequences: Path | str | None = None
     """A CSV file, or a regular expression on the ids."""
+    lists: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Lists or folders of the images of each part of the set's own split."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +45,19 @@ class PairedImage:
     """One moment, seen by every modality of the set."""
 
     id: str
-    """The file name without its suffix, the same for every modality."""
+    """The file name without suffix and modality; with the names of folders before it where that is not unique."""
     files: Mapping[str, Path]
     """Image file by modality; where one file holds several modalities, it stands under each."""
-    label: Path | None
-    """Label file; None: an image without objects."""
+    label: LabelSource | None
+    """Where its boxes come from; None: an image without objects."""
     sequence: str | None = None
     """Name of the video; None: not known."""
     number: int | None = None
     """Position in the video, where known."""
     condition: str | None = None
     """What the image was taken under, such as `day` or `night`, where known."""
+    part: str | None = None
+    """Part of the set's own split, train, val or test; None: the set has none, or leaves the image out."""
 
 
 @dataclass(frozen=True)
@@ -55,37 +69,64 @@ class PairedData:
     """By name, numbers in names by value, so that neighbours in the list are neighbours in time."""
     bands: Mapping[str, tuple[int, ...]]
     """Modality -> its channels in its file."""
-    classes: tuple[str, ...]
+    class_map: ClassMap
+    """The classes of the labels, and those that the detector learns."""
     sequences_known: bool
     reader: "Reader"
     """Reads the files."""
     channels: int | None = None
     """Channels of each file, where one file holds all modalities."""
+    remarks: tuple[str, ...] = ()
+    """What of the folder was not read, and what else a user should know."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the detector learns, by id."""
+        return self.class_map.names
 
     def place(self, path: Path) -> str:
         """A file's name for error messages: relative to the set's folder if it lies in there."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
+class Certainty(IntEnum):
+    """How sure it is that a folder is of a form."""
+
+    POSSIBLE = 1
+    LIKELY = 2
+    CERTAIN = 3
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What in a folder is of a form."""
+
+    text: str
+    """Such as `rgb/`."""
+    certainty: Certainty
+
+
 class Reader(ABC):
     """Reads data sets of one form.
 
-    A subclass says whether a folder is of its form, finds the images and decodes their files. Labels are YOLO text
-    files unless it overrides `label_bytes` and `parse_labels`. It has no state: it is pickled to loader processes.
+    A subclass says whether a folder is of its form, finds images and labels, and decodes image files. It has no state:
+    it is pickled to loader processes.
     """
 
+    title: ClassVar[str]
+    """Name of the form, as in `LLVIP`."""
     holds: ClassVar[str]
     """What a folder of this form holds, as in `it should hold ...`."""
 
     @abstractmethod
-    def sign(self, root: Path) -> str | None:
-        """What in this folder is of this form, such as `rgb/`; None: nothing."""
+    def sign(self, root: Path) -> Sign | None:
+        """What in this folder is of this form; None: nothing. It is fast: no image is read."""
 
     @abstractmethod
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        """Find the images with bands, labels, classes and sequences.
+        """Find the images with bands, labels, classes, sequences and parts.
 
-        `joining.join` does all but the images.
+        `joining.join` does all but the images, and looks for labels in the usual places.
 
         Args:
             root: A folder in which `sign` found something.
@@ -128,23 +169,18 @@ class Reader(ABC):
         """
         return ""
 
-    def label_bytes(self, image: PairedImage) -> bytes:
-        """The content of the image's label file; empty if it has none.
+    def content(self, data: PairedData, image: PairedImage, path: Path) -> bytes:  # noqa: ARG002  # a subclass uses them
+        """What `decode` reads of a file; the file's bytes, unless it holds more than one image.
+
+        Args:
+            data: The set.
+            image: Whose file it is.
+            path: One of its files.
 
         Raises:
             OSError: The file cannot be read.
         """
-        return b"" if image.label is None else image.label.read_bytes()
-
-    def parse_labels(self, content: bytes, place: str, classes: tuple[str, ...]) -> tuple[Labels, list[str]]:
-        """The boxes of a label file, and what is wrong with each of its other lines.
-
-        Args:
-            content: The file's bytes.
-            place: The file's name for error messages.
-            classes: Names of the classes.
-        """
-        return parse_labels(content, place, classes)
+        return path.read_bytes()
 
     def write(self, root: Path, id: str, bands_HWC: NDArray[np.uint8]) -> None:  # noqa: ARG002  # a subclass uses them
         """Write one image of a synthetic set; a form that no synthetic set needs leaves this as it is.
@@ -182,7 +218,7 @@ def read_image(data: PairedData, image: PairedImage, modalities: Sequence[str]) 
         if not wanted:
             continue
         try:
-            content = path.read_bytes()
+            content = data.reader.content(data, image, path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
         decoded = data.reader.decode(data, content, data.place(path))
@@ -191,17 +227,23 @@ def read_image(data: PairedData, image: PairedImage, modalities: Sequence[str]) 
 
 
 def read_labels(data: PairedData, image: PairedImage) -> Labels:
-    """The image's boxes.
+    """The image's boxes, with the ids of the classes that the detector learns.
 
     Raises:
-        DataError: A line of its label file cannot be used.
+        DataError: A label cannot be used.
     """
-    labels, problems = data.reader.parse_labels(data.reader.label_bytes(image), label_place(data, image), data.classes)
-    if problems:
-        raise DataError(problems[0])
-    return labels
+    found = label_reading(data, image)
+    if found.problems:
+        raise DataError(found.problems[0])
+    return found.labels
 
 
-def label_place(data: PairedData, image: PairedImage) -> str:
-    """The name of the image's label file for error messages; the image's id if it has none."""
-    return image.id if image.label is None else data.place(image.label)
+def label_reading(data: PairedData, image: PairedImage) -> LabelReading:
+    """The image's boxes, with the ids of the classes that the detector learns, and what is wrong with the others."""
+    if image.label is None:
+        return LabelReading(Labels.of([], []))
+    try:
+        found = image.label.read(data.place(image.label.path), data.class_map)
+    except OSError as error:
+        return LabelReading(Labels.of([], []), [f"{data.place(image.label.path)}: cannot be read: {error}"])
+    return replace(found, labels=found.labels.mapped(data.class_map))

@@ -1,7 +1,9 @@
-"""Folders of images: rgb/, thermal/ and event/, any of them absent, with YOLO labels."""
+"""Folders of images that are paired by their names: rgb/, thermal/ and event/, or any names for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,29 +11,57 @@ from PIL import Image
 
 from tune_cmx.config.trial import MODALITIES
 from tune_cmx.data.pixels import Pixels, bands_remark, decode_image, with_bands
-from tune_cmx.data.readers.base import DataSettings, PairedData, Reader
-from tune_cmx.data.readers.joining import FoundImages, join, listed, natural_order
-from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Reader, Sign
+from tune_cmx.data.readers.joining import FoundImages, join, refuse
+from tune_cmx.data.readers.names import Key
+from tune_cmx.data.readers.official import lists_in, parts_from_lists
+from tune_cmx.data.readers.order import listed
+from tune_cmx.data.readers.pairing import (
+    IMAGE_SUFFIXES,
+    PairedFiles,
+    complete,
+    files_under,
+    ids_of,
+    pair_by_names,
+    pair_by_patterns,
+)
+from tune_cmx.data.readers.sequences import VideoPosition
+from tune_cmx.errors import DataError
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 BANDS = {"rgb": (0, 1, 2), "thermal": (0,), "event": (0,)}
 """Channels of each modality's images."""
 
 
 class FolderReader(Reader):
-    """One folder a modality; the images of one moment have one name."""
+    """Image files; those of one moment have names that differ in the modality alone."""
 
-    holds = "folders rgb/, thermal/, event/ of images"
+    title: ClassVar[str] = "paired folders"
+    holds: ClassVar[str] = "folders rgb/, thermal/, event/ of images"
 
-    def sign(self, root: Path) -> str | None:
-        folders = _folders(root)
-        return f"{folders[0]}/" if folders else None
+    def sign(self, root: Path) -> Sign | None:
+        own = [name for name in MODALITIES if (root / name).is_dir()]
+        if own:
+            return Sign(f"{own[0]}/", Certainty.CERTAIN)
+        paired = pair_by_names(root)
+        if not paired.files:
+            return None
+        sure = Certainty.LIKELY if len(paired.modalities) > 1 else Certainty.POSSIBLE
+        some = next(iter(paired.files.values()))
+        return Sign(" and ".join(str(path.relative_to(root)) for path in some.values()), sure)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        folders = _folders(root)
-        if settings.bands is not None:
-            raise ConfigError(f"{root}: bands is for .npy files; here are folders of images, {', '.join(folders)}")
-        return join(self, root, _found(root, folders), settings)
+        paired = pair_by_names(root) if settings.images is None else pair_by_patterns(root, settings.images)
+        for name in MODALITIES:
+            if (root / name).is_dir() and name not in paired.modalities and settings.images is None:
+                raise DataError(f"{root / name}: no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove the folder")
+        shown = ", ".join(paired.modalities)
+        refuse(root, f"bands is for .npy files; here are folders of images, {shown}", settings.bands)
+        images = found_images(root, paired)
+        lists = settings.lists or lists_in(root)
+        if lists:
+            assert images.keys is not None
+            images = replace(images, parts=parts_from_lists(root, lists, images.keys))
+        return join(self, root, images, settings)
 
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:  # noqa: ARG002  # the contract
         return decode_image(content, place)
@@ -49,33 +79,60 @@ class FolderReader(Reader):
             Image.fromarray(pixels).save(root / modality / f"{id}.png")
 
 
-def _folders(root: Path) -> list[str]:
-    return [name for name in MODALITIES if (root / name).is_dir()]
+def found_images(
+    root: Path,
+    paired: PairedFiles,
+    *,
+    positions: Mapping[str, VideoPosition] | None = None,
+    parts: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
+) -> FoundImages:
+    """The images of a set, each with a file of every modality.
+
+    Args:
+        root: The set's folder.
+        paired: The files.
+        positions: In videos, by id; None: a folder below that of the modality is a video.
+        parts: Of the official split, by id; None: as folders say.
+        remarks: What a user should know.
+
+    Raises:
+        DataError: An image lacks its partner, or a folder of images is of no known modality.
+    """
+    _refuse_unread(root, paired)
+    files = complete(root, paired)
+    keys = ids_of(root, list(files))
+    found_parts = {keys[key]: part for key, part in paired.parts.items()} if parts is None else dict(parts)
+    if positions is None:
+        positions = _by_folder(keys)
+    unread = [f"{folder}/ ({count} images)" for folder, count in paired.unread.items()]
+    more = [f"not read: {listed(unread)}; data.yaml may name its modality under images"] if unread else []
+    return FoundImages(
+        root,
+        {keys[key]: named for key, named in files.items()},
+        {modality: BANDS[modality] for modality in paired.modalities},
+        keys=keys,
+        parts=found_parts,
+        positions=positions,
+        remarks=(*remarks, *more),
+    )
 
 
-def _found(root: Path, folders: Sequence[str]) -> FoundImages:
-    by_modality: dict[str, dict[str, Path]] = {}
-    for modality in folders:
-        found = by_modality.setdefault(modality, {})
-        for path in sorted((root / modality).iterdir()):
-            if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-                continue
-            if path.stem in found:
-                raise DataError(f"{root / modality}: {found[path.stem].name} and {path.name} have one id; keep one")
-            found[path.stem] = path
-        if not found:
-            raise DataError(f"{root / modality}: no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove the folder")
-    ids = sorted(set().union(*by_modality.values()), key=natural_order)
-    missing = [
-        f"{modality}/{id}{next(iter(by_modality[modality].values())).suffix}"
-        for id in ids
-        for modality in folders
-        if id not in by_modality[modality]
-    ]
-    if missing:
-        raise DataError(
-            f"{root}: each id needs an image in each of {', '.join(folders)}; missing: {listed(missing)}. "
-            "Add them, or remove their partners"
-        )
-    files = {id: {modality: by_modality[modality][id] for modality in folders} for id in ids}
-    return FoundImages(root, files, {modality: BANDS[modality] for modality in folders})
+def _by_folder(keys: Mapping[Key, str]) -> dict[str, VideoPosition]:
+    """A folder below that of the modality is a video, if every image is in one."""
+    if not all(len(key) > 1 for key in keys):
+        return {}
+    return {id: VideoPosition("_".join(key[:-1])) for key, id in keys.items()}
+
+
+def _refuse_unread(root: Path, paired: PairedFiles) -> None:
+    """Refuse a folder that has images of the same names as those of a modality: it may be a modality too."""
+    stems = {key[-1] for key in paired.files}
+    for folder in paired.unread:
+        same = sum(path.stem in stems for path in files_under(root / folder, IMAGE_SUFFIXES))
+        if same:
+            raise DataError(
+                f"{root / folder}: {same} images are named like those of {' and '.join(paired.modalities)}, but their "
+                "modality is not known; name each modality's folder in data.yaml, as in "
+                f"images: {{rgb: visible, thermal: {folder}}}, or move this folder away"
+            )

@@ -1,13 +1,16 @@
-"""Join the images that a reader found with their labels, classes and sequences; the parts that readers share."""
+"""Join the images that a reader found with their labels, classes, sequences and parts."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tune_cmx.data.labels.classes import ClassMap, class_map
 from tune_cmx.data.readers.base import DataSettings, PairedData, PairedImage, Reader
-from tune_cmx.data.readers.sequences import read_sequences
-from tune_cmx.errors import DataError
+from tune_cmx.data.readers.finding_labels import FoundLabels, find_labels
+from tune_cmx.data.readers.names import Key
+from tune_cmx.data.readers.order import natural_order
+from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
+from tune_cmx.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -22,98 +25,102 @@ class FoundImages:
     """Modality -> its channels in its file, in the order of MODALITIES."""
     channels: int | None = None
     """Channels of each file, where one file holds all modalities."""
+    keys: Mapping[Key, str] | None = None
+    """Id by the name of each moment, folders before it; None: the ids alone."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Part of the official split by id: train, val or test; an image without one is in no part."""
+    positions: Mapping[str, VideoPosition] = field(default_factory=dict)
+    """Position in a video by id, where names or folders say it; for all images, or for none."""
+    remarks: tuple[str, ...] = ()
+    """What of the folder was not read, and what else a user should know."""
     labels_beside: bool = False
     """Whether labels and classes may also lie beside the set's folder."""
 
 
-def join(reader: Reader, root: Path, images: FoundImages, settings: DataSettings) -> PairedData:
+def join(
+    reader: Reader,
+    root: Path,
+    images: FoundImages,
+    settings: DataSettings,
+    labels: FoundLabels | None = None,
+    renamed: Mapping[str, str | None] | None = None,
+) -> PairedData:
     """The images of a set with their labels, classes and sequences.
 
     Args:
         reader: Found the images and will read their files.
         root: The set's folder.
         images: The image files.
-        settings: What the user says. Defaults: YOLO text files in `labels/`, the lines of `classes.txt`, and the
-            table `sequences.csv`.
+        settings: What the user says. Defaults: labels in `labels/`, the lines of `classes.txt`, and the table
+            `sequences.csv`.
+        labels: Of the images; None: look for YOLO text, VOC XML or COCO JSON.
+        renamed: What becomes of each class where the user does not say, as `classes` in the settings.
 
     Raises:
+        ConfigError: A setting does not fit.
         DataError: A label has no image, or labels or classes are missing.
     """
-    label_folder = _label_folder(root, images, settings.labels)
+    keys = images.keys or {(id,): id for id in images.files}
+    if labels is None:
+        labels = find_labels(
+            root,
+            keys,
+            settings.labels,
+            settings.labels_from,
+            beside=images.labels_beside,
+            names=settings.label_classes,
+        )
     homes = [root, images.folder]
-    if images.labels_beside and label_folder.parent == root.parent:
+    if images.labels_beside and labels.place.parent == root.parent:
         homes.append(root.parent)
-    classes = _classes(homes, label_folder, settings.classes)
     ids = sorted(images.files, key=natural_order)
+    classes = _classes(homes, labels, settings, renamed)
     source = _first_file("sequences.csv", homes) if settings.sequences is None else settings.sequences
-    position_of = {} if source is None else read_sequences(source, ids)
-    label_of = _labels(label_folder, ids, root)
+    positions = images.positions if source is None else read_sequences(source, ids)
+    parts = {**labels.parts, **images.parts}
     paired = []
     for id in ids:
-        image = PairedImage(id, images.files[id], label_of.get(id))
-        at = position_of.get(id)
-        if at is not None:
-            image = replace(image, sequence=at.sequence, number=at.number, condition=at.condition)
-        paired.append(image)
+        at = positions.get(id, VideoPosition(None))
+        paired.append(
+            PairedImage(
+                id,
+                images.files[id],
+                labels.sources.get(id),
+                sequence=at.sequence,
+                number=at.number,
+                condition=at.condition,
+                part=parts.get(id),
+            )
+        )
     return PairedData(
         root=root,
         images=tuple(paired),
         bands=images.bands,
-        classes=classes,
-        sequences_known=source is not None,
+        class_map=classes,
+        sequences_known=all(image.sequence is not None for image in paired),
         reader=reader,
         channels=images.channels,
+        remarks=(*images.remarks, *labels.remarks),
     )
 
 
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
-    """A sorting key that puts image_9 before image_10.
-
-    Where sequences are not known, the order of names is taken for the order in time.
-    """
-    parts = re.split(r"([0-9]+)", name)
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
-
-
-def _label_folder(root: Path, images: FoundImages, named: Path | None) -> Path:
-    if named is not None:
-        if not named.is_dir():
-            raise DataError(f"{named}: no such folder of labels")
-        return named
-    places = [root / "labels", *([root.parent / "labels"] if images.labels_beside else [])]
-    for folder in places:
-        if folder.is_dir():
-            return folder
-    raise DataError(f"{places[0]}: no labels; put YOLO text files there or name their folder with --labels")
-
-
-def _labels(folder: Path, ids: Sequence[str], root: Path) -> dict[str, Path]:
-    """Label file by image id; an image without one is a negative."""
-    found = {path.stem: path for path in sorted(folder.glob("*.txt")) if not path.name.startswith(".")}
-    if "classes" not in ids:
-        found.pop("classes", None)  # some labelling tools write classes.txt there
-    stray = sorted(found.keys() - set(ids), key=natural_order)
-    if stray:
-        raise DataError(
-            f"{folder}: no image in {root} for {listed(f'{id}.txt' for id in stray)}; "
-            f"labels are named like their image, as in {ids[0]}.txt"
-        )
-    if not found:
-        raise DataError(f"{folder}: no label file; each image with objects needs one, as in {ids[0]}.txt")
-    return found
-
-
-def _classes(homes: Sequence[Path], label_folder: Path, named: Sequence[str] | None) -> tuple[str, ...]:
-    source = "classes"
-    if named is None:
-        path = _first_file("classes.txt", [*homes, label_folder])
+def _classes(
+    homes: Sequence[Path],
+    labels: FoundLabels,
+    settings: DataSettings,
+    renamed: Mapping[str, str | None] | None,
+) -> ClassMap:
+    said = settings.classes
+    if labels.names is not None:
+        if isinstance(said, Mapping) and renamed is not None:
+            said = {**renamed, **said}
+        return class_map(labels.names, str(labels.place), renamed if said is None else said)
+    if said is not None and not isinstance(said, Mapping):
+        return class_map(said, "classes")  # labels have numbers: these are their names
+    source = "names in data.yaml"
+    names: Sequence[str] | None = settings.names
+    if names is None:
+        path = _first_file("classes.txt", [*homes, labels.place])
         if path is None:
             raise DataError(
                 f"{homes[0]}: classes are not known; name them in {homes[0] / 'classes.txt'}, one a line, "
@@ -121,17 +128,21 @@ def _classes(homes: Sequence[Path], label_folder: Path, named: Sequence[str] | N
             )
         source = str(path)
         try:
-            named = path.read_text(encoding="utf-8-sig").splitlines()
+            names = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text: {error}") from error
-    names = tuple(name.strip() for name in named if name.strip())
-    if not names:
-        raise DataError(f"{source}: no class named; at least one is needed")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{source}: class '{twice}' is named twice; ids count the lines, so each name occurs once")
-    return names
+    return class_map(names, source, said)
 
 
 def _first_file(name: str, folders: Sequence[Path]) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def refuse(root: Path, what: str, value: object) -> None:
+    """Refuse a setting that a reader has no use for.
+
+    Raises:
+        ConfigError: The setting is given.
+    """
+    if value is not None:
+        raise ConfigError(f"{root}: {what}")

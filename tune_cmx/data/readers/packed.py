@@ -3,14 +3,15 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tune_cmx.config.trial import MODALITIES
 from tune_cmx.data.pixels import Pixels, checked
-from tune_cmx.data.readers.base import DataSettings, PairedData, Reader
-from tune_cmx.data.readers.joining import FoundImages, join
+from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Reader, Sign
+from tune_cmx.data.readers.joining import FoundImages, join, refuse
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup
 
@@ -23,14 +24,16 @@ FOLDER = "images"
 class PackedReader(Reader):
     """One .npy file a moment."""
 
-    holds = f".npy files (H×W×bands) in it or in {FOLDER}/"
+    title: ClassVar[str] = "packed .npy files"
+    holds: ClassVar[str] = f".npy files (H×W×bands) in it or in {FOLDER}/"
 
-    def sign(self, root: Path) -> str | None:
-        return None if _folder(root) is None else ".npy files"
+    def sign(self, root: Path) -> Sign | None:
+        return None if _folder(root) is None else Sign(".npy files", Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
         folder = _folder(root)
         assert folder is not None, "sign found the files"
+        refuse(root, "images is for folders of images; bands names the channels of .npy files", settings.images)
         return join(self, root, _found(folder, settings.bands), settings)
 
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:

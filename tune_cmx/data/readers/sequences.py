@@ -14,8 +14,8 @@ from tune_cmx.registry import suggestion
 class VideoPosition:
     """The position of an image in a video."""
 
-    sequence: str
-    """Name of the video."""
+    sequence: str | None
+    """Name of the video; None: not known."""
     number: int | None = None
     """Position in it, where known."""
     condition: str | None = None

@@ -68,7 +68,7 @@ def test_labels_must_be_there_and_belong_to_images(folders):
     with pytest.raises(DataError, match="no label file"):
         open_data(root)
     (root / "labels").rmdir()
-    with pytest.raises(DataError, match="no labels; put YOLO text files there"):
+    with pytest.raises(DataError, match="no labels; put YOLO text or VOC XML files there"):
         open_data(root)
 
 
@@ -76,7 +76,7 @@ def test_labels_may_lie_elsewhere(folders, tmp_path):
     root = folders()
     (root / "labels").rename(tmp_path / "elsewhere")
     data = open_data(root, labels=tmp_path / "elsewhere")
-    assert data.images[0].label == tmp_path / "elsewhere" / "a.txt"
+    assert data.images[0].label.path == tmp_path / "elsewhere" / "a.txt"
 
 
 def test_classes_must_be_known(folders):
@@ -101,7 +101,7 @@ class TestPacked:
     def test_the_images_folder_itself_can_be_named(self, packed):
         root = packed({"a": self.FRAME})
         data = open_data(root / "images")
-        assert data.images[0].label == root / "labels" / "a.txt"
+        assert data.images[0].label.path == root / "labels" / "a.txt"
         assert data.classes == ("person",)
 
     def test_other_band_counts_need_bands(self, packed):
@@ -135,8 +135,9 @@ class TestPacked:
     def test_two_forms_in_one_folder(self, packed):
         root = packed({"a": self.FRAME})
         (root / "rgb").mkdir()
-        with pytest.raises(DataError, match=r"both rgb/ and \.npy"):
+        with pytest.raises(ConfigError, match=r"could be folders \(rgb/\) and npy .*--layout folders"):
             open_data(root)
+        assert open_data(root, layout="npy").reader is READERS["npy"]
 
 
 class TestSettings:

@@ -162,6 +162,8 @@ def _data(study: StudyResults) -> PairedData:
         raise DataError("the study does not say where they are")
     return open_data(
         Path(root),
+        layout=config.get("layout"),
+        labels_from=config.get("labels_from"),
         labels=Path(config["labels"]) if config.get("labels") else None,
         bands=config.get("bands"),
         classes=config.get("classes"),

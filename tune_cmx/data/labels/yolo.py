@@ -1,0 +1,83 @@
+"""YOLO text labels: class, x centre, y centre, width, height, as fractions of the image."""
+
+import math
+from typing import ClassVar
+
+from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels
+from tune_cmx.data.labels.classes import ClassMap
+
+OVERSHOOT = 1e-3
+"""How far a box may reach out of the image, as a fraction of it: rounded labels do. The box is clipped."""
+ROUNDING = 1e-6
+POLYGON = "have polygons or key points; the box around each polygon is taken"
+
+
+class YoloForm(LabelForm):
+    """One line an object; a line may also have a polygon in place of a box."""
+
+    suffix: ClassVar[str] = ".txt"
+    title: ClassVar[str] = "YOLO text"
+
+    def parse(self, content: bytes, place: str, classes: ClassMap) -> LabelReading:
+        try:
+            lines = content.decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            return LabelReading(Labels.of([], []), [f"{place}: not UTF-8 text: {error}"])
+        boxes: list[tuple[float, float, float, float]] = []
+        ids: list[int] = []
+        problems: list[str] = []
+        polygons = False
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                class_id, box, polygon = _parse_line(line, classes.source)
+            except ValueError as error:
+                problems.append(f"{place}:{number}: {error}")
+            else:
+                ids.append(class_id)
+                boxes.append(box)
+                polygons |= polygon
+        return LabelReading(Labels.of(boxes, ids), problems, [POLYGON] if polygons else [])
+
+
+def _parse_line(line: str, classes: tuple[str, ...]) -> tuple[int, tuple[float, float, float, float], bool]:
+    """Class id; x1, y1, x2, y2; and whether they are those of a polygon. Raises ValueError with what is wrong."""
+    fields = line.split()
+    try:
+        values = [float(field) for field in fields]
+    except ValueError:
+        values = []
+    if len(values) == 6:
+        raise ValueError(
+            f"six numbers; labels have five: class, x centre, y centre, width, height. The sixth may be a confidence: "
+            f"detections are not ground truth; got '{line.strip()[:80]}'"
+        )
+    polygon = len(values) >= 7 and len(values) % 2 == 1
+    if not (polygon or len(values) == 5) or not all(math.isfinite(value) for value in values):
+        raise ValueError(
+            "five numbers are needed: class, x centre, y centre, width, height; or class and at least three corners "
+            f"of a polygon; got '{line.strip()[:80]}'"
+        )
+    class_id = values[0]
+    if class_id != int(class_id) or not 0 <= class_id < len(classes):
+        allowed = "0" if len(classes) == 1 else f"0..{len(classes) - 1}"
+        raise ValueError(f"class is {fields[0]}; allowed: {allowed} ({', '.join(classes[:8])})")
+    if polygon:
+        corners = min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])
+    else:
+        x, y, width, height = values[1:]
+        named = zip(("x centre", "y centre", "width", "height"), values[1:], fields[1:], strict=True)
+        for name, value, field in named:
+            if not -ROUNDING <= value <= 1 + ROUNDING:
+                raise ValueError(f"{name} is {field}; a fraction of the image, 0..1, is needed")
+        if width <= 0 or height <= 0:
+            raise ValueError(f"the box has no area: width {fields[3]}, height {fields[4]}; both must be above 0")
+        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    if min(corners) < -OVERSHOOT or max(corners) > 1 + OVERSHOOT:
+        edges = ", ".join(f"{corner:.4g}" for corner in corners)
+        raise ValueError(f"the box reaches out of the image: x1, y1, x2, y2 are {edges}; 0..1 is allowed")
+    x1, y1, x2, y2 = (min(max(corner, 0.0), 1.0) for corner in corners)
+    if x2 <= x1 or y2 <= y1:
+        raise ValueError(f"the box has no area within the image: '{line.strip()[:80]}'")
+    return int(class_id), (x1, y1, x2, y2), polygon

@@ -1,0 +1,222 @@
+"""Find the labels of images: one file for each, in any folder, or one document for all."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
+from tune_cmx.data.labels.coco import is_coco, read_coco
+from tune_cmx.data.labels.voc import VocForm
+from tune_cmx.data.labels.yolo import YoloForm
+from tune_cmx.data.readers.names import LABEL_WORDS, Key, name_parts
+from tune_cmx.data.readers.order import listed, natural_order
+from tune_cmx.data.readers.pairing import files_under
+from tune_cmx.errors import ConfigError, DataError
+
+FORMS: tuple[LabelForm, ...] = (YoloForm(), VocForm())
+"""Forms of label files that are told by their suffix."""
+NO_LABELS = "classes.txt", "requirements.txt", "readme.txt", "license.txt"
+"""Text files that some tools write beside labels."""
+
+
+@dataclass(frozen=True)
+class FoundLabels:
+    """The labels of a set."""
+
+    sources: Mapping[str, LabelSource]
+    """By image id; an image without an entry has no objects."""
+    names: tuple[str, ...] | None
+    """Class names that the labels themselves have; None: they have numbers."""
+    place: Path
+    """Where they are, for error messages."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Part of a split by image id, where a document of labels is of one part."""
+    remarks: tuple[str, ...] = ()
+    """What of the labels was not read."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    key: Key
+    modality: str | None
+    path: Path
+
+
+def find_labels(
+    root: Path,
+    ids: Mapping[Key, str],
+    named: Path | None,
+    labels_from: str | None,
+    *,
+    beside: bool = False,
+    names: tuple[str, ...] | None = None,
+) -> FoundLabels:
+    """The labels of images.
+
+    A folder named like `labels` or `Annotations` goes before a COCO document.
+
+    Args:
+        root: The set's folder.
+        ids: Of the images, by the name of each moment.
+        named: A folder or a COCO document that the user names; None: look for one.
+        labels_from: Modality whose labels are the ground truth, where several modalities have their own.
+        beside: Whether a folder of labels may also lie beside the set's folder.
+        names: Class names of the labels, where they are known from an earlier reading; files are not searched for them.
+
+    Raises:
+        ConfigError: Several modalities have labels, and `labels_from` does not say which holds.
+        DataError: There are no labels, or a label has no image.
+    """
+    if named is not None:
+        if named.is_file():
+            return _of_documents(root, ids, [named], labels_from)
+        if not named.is_dir():
+            raise DataError(f"{named}: no such folder or file of labels")
+        return _of_folders([named], ids, root, labels_from, names)
+    documents = sorted(_documents(root))
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in LABEL_WORDS]
+    if beside and (root.parent / "labels").is_dir():
+        folders.append(root.parent / "labels")
+    folders = [folder for folder in folders if any(_label_files(folder))] or ([] if documents else folders)
+    if folders:
+        found = _of_folders(folders, ids, root, labels_from, names)
+        unread = [str(path.relative_to(root)) for path in documents]
+        remark = (f"labels are from {found.place.name}/; {listed(unread)} was not read; --labels chooses",)
+        return FoundLabels(found.sources, found.names, found.place, found.parts, remark if unread else ())
+    if documents:
+        return _of_documents(root, ids, documents, labels_from)
+    raise DataError(
+        f"{root / 'labels'}: no labels; put YOLO text or VOC XML files there, or name their folder or a COCO JSON file "
+        "with --labels"
+    )
+
+
+def one_form(folder: Path, paths: Sequence[Path]) -> LabelForm:
+    """The form of label files.
+
+    Raises:
+        DataError: They are of several forms.
+    """
+    found = {form.title: form for form in FORMS if any(path.suffix.lower() == form.suffix for path in paths)}
+    if len(found) > 1:
+        raise DataError(f"{folder}: has labels as {' and as '.join(found)}; name a folder of one form with --labels")
+    return next(iter(found.values()))
+
+
+def names_in(form: LabelForm, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The class names that label files have, in alphabetical order."""
+    return tuple(sorted({name for path in paths for name in form.names(path.read_bytes(), str(path))}))
+
+
+def _label_files(folder: Path) -> Iterator[Path]:
+    for path in files_under(folder, [form.suffix for form in FORMS], labels=True):
+        if path.name.lower() not in NO_LABELS:
+            yield path
+
+
+def _of_folders(
+    folders: Sequence[Path],
+    ids: Mapping[Key, str],
+    root: Path,
+    labels_from: str | None,
+    names: tuple[str, ...] | None,
+) -> FoundLabels:
+    found: list[_Candidate] = []
+    for folder in folders:
+        inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
+        for path in _label_files(folder):
+            said = name_parts(inside / path)
+            found.append(_Candidate(said.key, said.modality, folder / path))
+    if not found:
+        example = next(iter(ids.values()))
+        raise DataError(f"{folders[0]}: no label file; each image with objects needs one, as in {example}.txt")
+    chosen = _of_one_modality(found, labels_from, folders[0])
+    form = one_form(folders[0], [one.path for one in chosen])
+    by_stem: dict[str, list[Key]] = defaultdict(list)
+    for key in ids:
+        by_stem[key[-1]].append(key)
+    sources: dict[str, LabelSource] = {}
+    stray: list[str] = []
+    for one in chosen:
+        keys = [one.key] if one.key in ids else by_stem.get(one.key[-1], [])
+        if len(keys) != 1:
+            stray.append(one.path.name)
+            continue
+        id = ids[keys[0]]
+        if id in sources:
+            raise DataError(f"{one.path}: image {id} has a second label file, {sources[id].path}; keep one")
+        sources[id] = LabelFile(one.path, form)
+    if stray:
+        raise DataError(
+            f"{folders[0]}: no image in {root} for {listed(sorted(stray, key=natural_order))}; "
+            f"labels are named like their image, as in {next(iter(ids.values()))}{form.suffix}"
+        )
+    read = None
+    if form.has_names:
+        read = names or names_in(form, [source.path for source in sources.values()])
+    return FoundLabels(sources, read, folders[0])
+
+
+def _of_one_modality(found: Sequence[_Candidate], wanted: str | None, folder: Path) -> list[_Candidate]:
+    modalities = sorted({one.modality for one in found if one.modality is not None})
+    if wanted is not None and modalities and wanted not in modalities:
+        raise ConfigError(f"labels_from: {wanted} has no labels in {folder}; {' and '.join(modalities)} have")
+    if len(modalities) > 1 and wanted is None:
+        raise ConfigError(
+            f"{folder}: {' and '.join(modalities)} have labels of their own; say which are the ground truth with "
+            f"--labels-from, as in --labels-from {modalities[-1]}"
+        )
+    return [one for one in found if one.modality in (None, wanted or one.modality)]
+
+
+def _documents(root: Path) -> Iterator[Path]:
+    """COCO documents in the set's folder and in its folders of annotations."""
+    for folder in (root, *(path for path in root.iterdir() if path.is_dir() and path.name.lower() in LABEL_WORDS)):
+        yield from (path for path in folder.glob("*.json") if path.name[0] != "." and is_coco(path))
+
+
+def _of_documents(root: Path, ids: Mapping[Key, str], paths: Sequence[Path], labels_from: str | None) -> FoundLabels:
+    inside = {path: path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths}
+    said = {path: name_parts(inside[path]) for path in paths}
+    candidates = [_Candidate(said[path].key, said[path].modality or _in_stem(path), path) for path in paths]
+    chosen = [one.path for one in _of_one_modality(candidates, labels_from, paths[0].parent)]
+    documents = [read_coco(path) for path in chosen]
+    names = tuple(dict.fromkeys(name for document in documents for name in document.names))
+    if any(document.names != names for document in documents):
+        documents = [read_coco(path, names) for path in chosen]
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for key, id in ids.items():
+        by_stem[key[-1]].append(id)
+    sources: dict[str, LabelSource] = {}
+    parts: dict[str, str] = {}
+    stray: list[str] = []
+    for document in documents:
+        part = part_named(document.path.stem)
+        for file_name, source in document.labels.items():
+            key = name_parts(PurePosixPath(file_name.replace("\\", "/"))).key
+            found = [ids[key]] if key in ids else by_stem.get(key[-1], [])
+            if len(found) != 1:
+                stray.append(file_name)
+                continue
+            if found[0] in sources:
+                raise DataError(f"{document.path}: image {found[0]} is listed twice; keep one entry")
+            sources[found[0]] = source
+            if part is not None:
+                parts[found[0]] = part
+    if stray:
+        raise DataError(f"{chosen[0]}: no image in {root} for {listed(sorted(stray, key=natural_order))}")
+    if len(sources) < len(ids) and not parts:
+        lacking = sorted(set(ids.values()) - set(sources), key=natural_order)
+        raise DataError(f"{chosen[0]}: does not list {len(lacking)} of {len(ids)} images, such as {lacking[0]}")
+    return FoundLabels(sources, names, chosen[0], parts)
+
+
+def part_named(stem: str) -> str | None:
+    """The part of a split that a file's name says, as in `instances_train`."""
+    words = stem.replace("-", "_").replace(".", "_").split("_")
+    return name_parts(PurePosixPath(*(word for word in words if word), "x")).part if words else None
+
+
+def _in_stem(path: Path) -> str | None:
+    return name_parts(PurePosixPath(*path.stem.replace("-", "_").split("_"), "x")).modality

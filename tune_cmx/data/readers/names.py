@@ -1,0 +1,87 @@
+"""What the names of folders and files say: modality, part of a split, and what is left as the name of a moment."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+MODALITY_WORDS: Mapping[str, frozenset[str]] = {
+    "rgb": frozenset({"rgb", "visible", "vis", "vi", "visual", "color", "colour", "optical"}),
+    "thermal": frozenset({"thermal", "infrared", "ir", "lwir", "tir", "thermo", "infra", "previewdata"}),
+    "event": frozenset({"event", "events", "dvs"}),
+}
+"""Words for a modality in the name of a folder, or at the start or end of a file's name; letter case does not count."""
+PART_WORDS: Mapping[str, frozenset[str]] = {
+    "train": frozenset({"train", "training"}),
+    "val": frozenset({"val", "valid", "validation"}),
+    "test": frozenset({"test", "testing"}),
+}
+"""Words for a part of a split in the name of a folder."""
+NEUTRAL = frozenset({"image", "images", "img", "imgs", "jpegimages", "data", "frames", "left"})
+"""Words of folder names that say nothing."""
+LABEL_WORDS = frozenset({"label", "labels", "annotation", "annotations", "ann", "anns", "xml", "xmls", "yolo", "txt"})
+"""Words of folder names that hold labels."""
+
+Key = tuple[str, ...]
+"""The name of a moment: the folders that are neither modality nor part, then the file's name without its modality."""
+
+
+@dataclass(frozen=True)
+class NameParts:
+    """What a file's path says."""
+
+    key: Key
+    modality: str | None
+    part: str | None
+
+
+def name_parts(path: PurePath) -> NameParts:
+    """Read a path.
+
+    Args:
+        path: Of a file, relative to the set's folder.
+    """
+    modality: str | None = None
+    part: str | None = None
+    left: list[str] = []
+    for folder in path.parts[:-1]:
+        words = _words(folder)
+        found = {_word(word, MODALITY_WORDS) for word in words} - {None}
+        of_part = {_word(word, PART_WORDS) for word in words} - {None}
+        plain = all(
+            _word(word, MODALITY_WORDS) or _word(word, PART_WORDS) or word in NEUTRAL or word in LABEL_WORDS
+            for word in words
+            if not word.isdigit() and word not in ("bit",)
+        )
+        if not plain or len(found) > 1 or len(of_part) > 1 or not (found or of_part or set(words) - _digits(words)):
+            left.append(folder)
+            continue
+        modality = next(iter(found), modality)
+        part = next(iter(of_part), part)
+    stem, of_file = _without_modality(path.stem, modality)
+    return NameParts((*left, stem), modality or of_file, part)
+
+
+def _without_modality(stem: str, modality: str | None) -> tuple[str, str | None]:
+    """A file's name without a modality's word at its end or start, and that modality.
+
+    Where the folder names another modality, the word belongs to the name.
+    """
+    for pattern in (r"^(?P<rest>.+)[_\-. ](?P<word>[A-Za-z]+)$", r"^(?P<word>[A-Za-z]+)[_\-. ](?P<rest>.+)$"):
+        match = re.match(pattern, stem)
+        found = match and _word(match["word"].lower(), MODALITY_WORDS)
+        if match and found and modality in (None, found):
+            return match["rest"], found
+    return stem, None
+
+
+def _word(word: str, table: Mapping[str, frozenset[str]]) -> str | None:
+    return next((name for name, words in table.items() if word in words), None)
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[_\-. ]+", name.lower()) if word]
+
+
+def _digits(words: list[str]) -> set[str]:
+    return {word for word in words if word.isdigit()}

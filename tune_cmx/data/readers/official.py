@@ -1,0 +1,84 @@
+"""A set's own split into parts, from lists of image names."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from tune_cmx.data.readers.names import PART_WORDS, Key, name_parts
+from tune_cmx.data.readers.order import listed, natural_order
+from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES
+from tune_cmx.errors import DataError
+
+LIST_FOLDERS = ("", "ImageSets", "imageSets", "ImageSets/Main", "splits", "images")
+"""Where lists may lie, from the set's folder."""
+
+
+def lists_in(root: Path) -> dict[str, list[Path]]:
+    """The lists train.txt, val.txt and test.txt of a set, by part; empty where there is none."""
+    found: dict[str, list[Path]] = {}
+    for folder in LIST_FOLDERS:
+        for part, words in PART_WORDS.items():
+            paths = [path for word in sorted(words) if (path := root / folder / f"{word}.txt").is_file()]
+            if paths:
+                found.setdefault(part, []).extend(paths)
+    return found
+
+
+def parts_from_lists(
+    root: Path, lists: Mapping[str, Sequence[Path]], ids: Mapping[Key, str], *, absent: bool = False
+) -> dict[str, str]:
+    """The part of each image that a list names.
+
+    Args:
+        root: The set's folder.
+        lists: By part, text files with an image on each line: its id, or its path with or without suffix; or folders,
+            of which every image is meant.
+        ids: Of the images, by the name of each moment.
+        absent: Whether lists may name images that the set does not have; then these are passed over.
+
+    Raises:
+        DataError: A list names an unknown image, or one image is in two parts.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for key, id in ids.items():
+        by_stem[key[-1]].append(id)
+        if id != key[-1]:
+            by_stem[id].append(id)
+    parts: dict[str, str] = {}
+    for part, paths in lists.items():
+        for path in paths:
+            unknown: list[str] = []
+            for name in _names(root, path):
+                key = name_parts(name).key
+                found = [ids[key]] if key in ids else by_stem.get(key[-1], [])
+                if len(found) != 1:
+                    unknown.append(str(name))
+                    continue
+                if parts.setdefault(found[0], part) != part:
+                    raise DataError(
+                        f"{path}: image '{found[0]}' is in both {parts[found[0]]} and {part}; each belongs to one part"
+                    )
+            if unknown and not absent:
+                shown = listed(sorted(unknown, key=natural_order), 3)
+                raise DataError(f"{path}: no image in {root} for {shown}; add the images, or remove their lines")
+    return parts
+
+
+def _names(root: Path, path: Path) -> Iterator[PurePosixPath]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != ".":
+                yield PurePosixPath(file.relative_to(root) if file.is_relative_to(root) else file.name)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    for line in lines:
+        text = line.strip().replace("\\", "/").removeprefix("./")
+        if not text:
+            continue
+        name = PurePosixPath(text)
+        if name.is_absolute() and PurePosixPath(root.as_posix()) in name.parents:
+            name = name.relative_to(root.as_posix())
+        yield name if name.suffix.lower() in (*IMAGE_SUFFIXES, ".txt", ".xml", ".npy") else PurePosixPath(f"{name}.png")

@@ -1,0 +1,186 @@
+"""Find the image files of a folder and put those of one moment together, by their names."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tune_cmx.config.trial import MODALITIES
+from tune_cmx.data.readers.names import LABEL_WORDS, MODALITY_WORDS, Key, name_parts
+from tune_cmx.data.readers.order import listed, natural_order
+from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import lookup
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class PairedFiles:
+    """The image files of a folder."""
+
+    files: Mapping[Key, Mapping[str, Path]]
+    """By moment and modality."""
+    parts: Mapping[Key, str]
+    """Part of a split by moment, where a folder names it."""
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """Folders of images of which no modality is known, with the number of their images."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of which there is an image, in the order of MODALITIES."""
+        found = {modality for files in self.files.values() for modality in files}
+        return tuple(name for name in MODALITIES if name in found)
+
+
+def files_under(root: Path, suffixes: Sequence[str], *, labels: bool = False) -> Iterator[Path]:
+    """The files below a folder, relative to it, by name; hidden ones are left out.
+
+    Args:
+        root: The folder; links to folders are followed.
+        suffixes: In lower case.
+        labels: Whether to also look into folders that hold labels.
+    """
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name[0] != "." and (labels or name.lower() not in LABEL_WORDS))
+        for name in sorted(files):
+            if name[0] != "." and name.lower().endswith(tuple(suffixes)):
+                yield Path(folder, name).relative_to(root)
+
+
+def pair_by_names(root: Path) -> PairedFiles:
+    """The images below a folder, paired by what folders and file names say.
+
+    A folder `images` is rgb where a folder `images_ir`, or one like it, stands beside it.
+
+    Raises:
+        DataError: Two images of one modality have one name.
+    """
+    found: dict[Key, dict[str, Path]] = defaultdict(dict)
+    parts: dict[Key, str] = {}
+    unknown: list[Path] = []
+    beside = {name for path in root.iterdir() if path.is_dir() and (name := _named_beside(path.name))}
+    for path in files_under(root, IMAGE_SUFFIXES):
+        said = name_parts(path)
+        modality = said.modality or ("rgb" if beside and "images" in [part.lower() for part in path.parts] else None)
+        if modality is None:
+            unknown.append(path)
+        else:
+            _add(found, root, said.key, modality, path)
+            if said.part is not None:
+                parts[said.key] = said.part
+    unread = Counter(str(path.parent) for path in unknown)
+    return PairedFiles(dict(found), parts, dict(unread))
+
+
+def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
+    """The images of the files that the user names.
+
+    Args:
+        root: The set's folder.
+        said: By modality a folder, or a path in which `{id}` stands for the name of a moment and `*` for anything
+            within a name, as in `{rgb: "JPEGImages/{id}_RGB.jpg"}`. Both are from the set's folder.
+
+    Raises:
+        ConfigError: A modality or pattern cannot be used.
+        DataError: There is no such image, or two have one name.
+    """
+    found: dict[Key, dict[str, Path]] = defaultdict(dict)
+    parts: dict[Key, str] = {}
+    for modality, pattern in said.items():
+        lookup(dict.fromkeys(MODALITIES), modality, "images: unknown modality")
+        before = len([1 for files in found.values() if modality in files])
+        if "{" not in pattern:
+            if not (root / pattern).is_dir():
+                raise DataError(f"{root / pattern}: no such folder; images.{modality} names it")
+            for path in files_under(root / pattern, IMAGE_SUFFIXES, labels=True):
+                key = name_parts(path).key
+                _add(found, root, key, modality, Path(pattern) / path)
+                _note_part(parts, key, path)
+        else:
+            expression = _expression(modality, pattern)
+            for path in files_under(root, IMAGE_SUFFIXES, labels=True):
+                match = expression.fullmatch(path.as_posix())
+                if match:
+                    key = tuple(match["id"].split("/"))
+                    _add(found, root, key, modality, path)
+                    _note_part(parts, key, path)
+        if len([1 for files in found.values() if modality in files]) == before:
+            raise DataError(f"{root}: no image ({', '.join(IMAGE_SUFFIXES)}) for images.{modality}: '{pattern}'")
+    return PairedFiles(dict(found), parts)
+
+
+def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:
+    """The files of each moment, if every modality has an image of each.
+
+    Raises:
+        DataError: An image lacks its partner.
+    """
+    modalities = paired.modalities
+    missing = []
+    for modality in modalities:
+        lacking = [key for key, files in paired.files.items() if modality not in files]
+        if lacking:
+            like = next(files[modality] for files in paired.files.values() if modality in files)
+            missing += [(natural_order("_".join(key)), modality, key, like) for key in lacking]
+    if missing:
+        names = [str(like.parent.relative_to(root) / f"{key[-1]}{like.suffix}") for _, _, key, like in sorted(missing)]
+        raise DataError(
+            f"{root}: each id needs an image in each of {', '.join(modalities)}; missing: {listed(names)}. "
+            "Add them, or remove their partners"
+        )
+    return {key: {name: files[name] for name in modalities} for key, files in paired.files.items()}
+
+
+def ids_of(root: Path, keys: Sequence[Key]) -> dict[Key, str]:
+    """An id for each moment: the file's name where that is unique, otherwise with the folders' names before it.
+
+    Raises:
+        DataError: Two moments have one id.
+    """
+    count = Counter(key[-1] for key in keys)
+    plain = all(number == 1 for number in count.values())
+    ids = {key: key[-1] if plain else "_".join(key) for key in keys}
+    twice = next((id for id, number in Counter(ids.values()).items() if number > 1), None)
+    if twice is not None:
+        raise DataError(f"{root}: two images have the id '{twice}'; rename one")
+    return ids
+
+
+def _add(found: dict[Key, dict[str, Path]], root: Path, key: Key, modality: str, path: Path) -> None:
+    before = found[key].get(modality)
+    if before is not None:
+        here = before.relative_to(root)
+        names = (here.name, path.name) if here.parent == path.parent else (str(here), str(path))
+        raise DataError(f"{root / path.parent}: {names[0]} and {names[1]} have one id; keep one")
+    found[key][modality] = root / path
+
+
+def _note_part(parts: dict[Key, str], key: Key, path: Path) -> None:
+    part = name_parts(path).part
+    if part is not None:
+        parts[key] = part
+
+
+def _named_beside(name: str) -> bool:
+    first, _, rest = name.lower().partition("_")
+    return first == "images" and any(rest in words for words in MODALITY_WORDS.values())
+
+
+def _expression(modality: str, pattern: str) -> re.Pattern[str]:
+    if pattern.count("{id}") != 1 or set(re.findall(r"\{[^}]*\}", pattern)) != {"{id}"}:
+        raise ConfigError(
+            f"images.{modality}: needs {{id}} once, where the name of a moment stands, as in 'rgb/{{id}}_RGB.jpg'; "
+            f"got '{pattern}'"
+        )
+    pieces = re.split(r"(\{id\}|\*)", pattern)
+    return re.compile(
+        "".join({"{id}": "(?P<id>.+?)", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces), re.IGNORECASE
+    )
