@@ -99,6 +99,26 @@ def apply_to_regions(regions_N4: Tensor, geometry: Geometry, height: int, width:
     return _mirrored(regions_N4, width) if geometry.flip else regions_N4
 
 
+def shifted(image_CHW: Tensor, right: int, down: int, outside_C11: Tensor) -> Tensor:
+    """The image moved by whole pixels.
+
+    Args:
+        image_CHW: Is not changed.
+        right: Pixels to the right; negative: to the left.
+        down: Pixels down; negative: up.
+        outside_C11: Value of each band on the uncovered border.
+    """
+    height, width = image_CHW.shape[-2:]
+    moved_CHW = outside_C11.expand_as(image_CHW).clone()
+    rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
+    top, left = max(0, down), max(0, right)
+    from_top, from_left = max(0, -down), max(0, -right)
+    moved_CHW[:, top : top + rows, left : left + columns] = image_CHW[
+        :, from_top : from_top + rows, from_left : from_left + columns
+    ]
+    return moved_CHW
+
+
 def _mirrored(boxes_N4: Tensor, width: int) -> Tensor:
     return torch.stack([width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]], dim=1)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tune_cmx.data.corruption.corrupted import CorruptedDataset, shifted
+from tune_cmx.data.corruption.corrupted import CorruptedDataset
 from tune_cmx.data.corruption.kinds import (
     Delayed,
     Missing,
@@ -41,26 +41,6 @@ def test_a_missing_modality_is_exactly_its_training_means_and_the_others_stay(fo
         others = [band for band in range(5) if band not in range(5)[BANDS[modality]]]
         assert torch.equal(before[others], after[others])
         assert all(torch.equal(target[key], same_target[key]) for key in target)
-
-
-@pytest.mark.parametrize(("right", "down"), [(3, 0), (-3, 0), (0, 2), (0, -2), (4, 1), (-5, 7), (1, -7)])
-def test_a_shift_moves_each_pixel_by_so_much(right, down):
-    image = torch.arange(2 * 8 * 12, dtype=torch.float32).reshape(2, 8, 12) + 1
-    outside = torch.tensor([-1.0, -2.0])[:, None, None]
-    moved = shifted(image, right, down, outside)
-    for row in range(8):
-        for column in range(12):
-            inside = 0 <= row - down < 8 and 0 <= column - right < 12
-            expected = image[:, row - down, column - right] if inside else outside[:, 0, 0]
-            assert torch.equal(moved[:, row, column], expected)
-    assert image[0, 0, 0] == 1
-
-
-@pytest.mark.parametrize(("right", "down"), [(12, 0), (-12, 0), (0, 8), (0, -50), (400, 400)])
-def test_a_shift_out_of_the_frame_leaves_what_is_outside(right, down):
-    assert torch.equal(
-        shifted(torch.rand(1, 8, 12), right, down, torch.full((1, 1, 1), 0.5)), torch.full((1, 8, 12), 0.5)
-    )
 
 
 def test_a_shift_is_of_one_modality(folders):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_cmx.config.trial import AugmentConfig
-from tune_cmx.data.transforms import Geometry, apply_geometry, draw_geometry
+from tune_cmx.data.transforms import Geometry, apply_geometry, draw_geometry, shifted
 
 HEIGHT, WIDTH = 40, 56
 STILL = Geometry(flip=False, top=0, left=0, height=HEIGHT, width=WIDTH)
@@ -115,3 +115,23 @@ def test_draws_are_seeded_and_keep_to_the_settings():
     for geometry in draws(AugmentConfig(scale=(1.5, 2.0))):
         assert 0 <= geometry.top <= 100 - geometry.height
         assert 0 <= geometry.left <= 200 - geometry.width
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (-3, 0), (0, 2), (0, -2), (4, 1), (-5, 7), (1, -7)])
+def test_a_shift_moves_each_pixel_by_so_much(right, down):
+    image = torch.arange(2 * 8 * 12, dtype=torch.float32).reshape(2, 8, 12) + 1
+    outside = torch.tensor([-1.0, -2.0])[:, None, None]
+    moved = shifted(image, right, down, outside)
+    for row in range(8):
+        for column in range(12):
+            inside = 0 <= row - down < 8 and 0 <= column - right < 12
+            expected = image[:, row - down, column - right] if inside else outside[:, 0, 0]
+            assert torch.equal(moved[:, row, column], expected)
+    assert image[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize(("right", "down"), [(12, 0), (-12, 0), (0, 8), (0, -50), (400, 400)])
+def test_a_shift_out_of_the_image_leaves_what_is_outside(right, down):
+    assert torch.equal(
+        shifted(torch.rand(1, 8, 12), right, down, torch.full((1, 1, 1), 0.5)), torch.full((1, 8, 12), 0.5)
+    )

@@ -7,6 +7,7 @@ from torch import Tensor
 from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_images
 from tune_cmx.data.dataset import PairedDataset, Sample, as_float
 from tune_cmx.data.readers import PairedData, read_image
+from tune_cmx.data.transforms import shifted
 from tune_cmx.errors import DataError
 
 
@@ -63,23 +64,3 @@ class CorruptedDataset(PairedDataset):
                 f"{sizes[1]}; a delay needs one size in a sequence"
             )
         return delayed_CHW
-
-
-def shifted(image_CHW: Tensor, right: int, down: int, outside_C11: Tensor) -> Tensor:
-    """The image moved by whole pixels.
-
-    Args:
-        image_CHW: Is not changed.
-        right: Pixels to the right; negative: to the left.
-        down: Pixels down; negative: up.
-        outside_C11: Value of each band on the uncovered border.
-    """
-    height, width = image_CHW.shape[-2:]
-    moved_CHW = outside_C11.expand_as(image_CHW).clone()
-    rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
-    top, left = max(0, down), max(0, right)
-    from_top, from_left = max(0, -down), max(0, -right)
-    moved_CHW[:, top : top + rows, left : left + columns] = image_CHW[
-        :, from_top : from_top + rows, from_left : from_left + columns
-    ]
-    return moved_CHW
