@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.image_cache import SharedImages
+from tune_cmx.data.photometric import change_modalities, refuse_colourless
 from tune_cmx.data.pixels import Pixels, full_scale
 from tune_cmx.data.readers import PairedData, read_image, read_labels
 from tune_cmx.data.transforms import apply_geometry, apply_to_regions, draw_dropout, draw_geometry
@@ -30,7 +31,7 @@ class PairedDataset(Dataset[Sample]):
         data: The set.
         ids: Of the images, in this order.
         modalities: Whose bands a sample has, in this order.
-        augment: Random geometry and modality dropout; None: images as they are.
+        augment: Random geometry, changes of single modalities and modality dropout; None: images as they are.
         seed: Random seed. What is random depends only on seed, epoch and index, so neither the number of workers nor
             an interruption changes it.
         means: Value of each band of a modality that is dropped, within 0..1: its mean over the training images, which
@@ -40,6 +41,7 @@ class PairedDataset(Dataset[Sample]):
 
     Raises:
         DataError: An image or modality is not in the set.
+        FieldError: `augment` changes colours, and RGB has not three bands.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class PairedDataset(Dataset[Sample]):
         for modality in modalities:
             if modality not in data.bands:
                 raise DataError(f"{data.root}: no {modality} images; the set has {', '.join(data.bands)}")
+        if augment is not None:
+            refuse_colourless(augment, {name: len(data.bands[name]) for name in modalities})
         self.data = data
         self.ids = tuple(ids)
         self.images = [paired[id] for id in ids]
@@ -78,7 +82,7 @@ class PairedDataset(Dataset[Sample]):
         return len(self.images)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, on which the random geometry depends."""
+        """Set the epoch, on which the augmentation depends."""
         self.epoch = epoch
 
     def preload(self) -> None:
@@ -102,6 +106,8 @@ class PairedDataset(Dataset[Sample]):
             image, boxes, kept = apply_geometry(image, boxes, geometry)
             classes = classes[kept]
             ignore = apply_to_regions(ignore, geometry, height, width)
+            places = {name: self.bands_of(name) for name in self.modalities}
+            change_modalities(image, places, self.augment, (self.seed, self.epoch, index))
             dropped = draw_dropout(self.augment, len(self.modalities), generator)
             if dropped is not None:
                 image[self.bands_of(self.modalities[dropped])] = self.mean_of(self.modalities[dropped])

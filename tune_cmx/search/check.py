@@ -6,7 +6,8 @@ from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.parse import dump
 from tune_cmx.config.paths import FieldError, Origins
 from tune_cmx.config.study import Study
-from tune_cmx.config.trial import ModelConfig
+from tune_cmx.config.trial import ModelConfig, TrialConfig
+from tune_cmx.data.photometric import refuse_colourless
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.models.describe import Inspection, inspected
@@ -37,14 +38,16 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
         prepared: The data, where they are known.
 
     Raises:
-        ConfigError: A model cannot be built, or an option is unknown; the message names the configuration.
+        ConfigError: A model cannot be built, an option is unknown, or colours are augmented that the data do not have;
+            the message names the configuration.
     """
     batch_limit = len(prepared.split.train) if prepared else None
     sizes = ModelSizes(prepared) if prepared else None
     seen: dict[str, Inspection] = {}
     for place, values in study.end_values():
-        model = study.config(values).model
-        _build(model, prepared, f"{study.source}: {place}", study.origins(values))
+        config, origins = study.config(values), study.origins(values)
+        _check_augment(config, prepared, origins)
+        _build(config.model, prepared, f"{study.source}: {place}", origins)
     for arm in study.arms.values():
         place = f"{study.source}: configuration '{arm.label}'"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
@@ -52,14 +55,24 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
                 "training images; lower it"
             )
+        origins = study.origins(arm.values, baseline=arm.id == BASELINE)
+        _check_augment(arm.config, prepared, origins)
         key = as_text(dump(arm.config.model))
         if key not in seen:
-            origins = study.origins(arm.values, baseline=arm.id == BASELINE)
             seen[key] = inspected(_build(arm.config.model, prepared, place, origins))
         found = seen[key]
         gflops = sizes.of(arm.config.model).gflop if sizes else None
         epochs = arm.config.schedule.epochs
         yield BuiltArm(arm.id, arm.label, epochs, found.parameters, gflops, tuple(found.warnings))
+
+
+def _check_augment(config: TrialConfig, prepared: Prepared | None, origins: Origins) -> None:
+    seen = config.model.modalities()
+    bands = {name: len(found) for name, found in prepared.data.bands.items() if name in seen} if prepared else {}
+    try:
+        refuse_colourless(config.data.augment, bands)
+    except FieldError as error:
+        raise ConfigError(f"{origins.place(error.field)}: {error.text}") from error
 
 
 def _build(model: ModelConfig, prepared: Prepared | None, place: str, origins: Origins) -> Detector:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -61,3 +62,17 @@ def test_check_says_the_same_each_time(run: "Run", space: Path) -> None:
     first, second = run("check", space), run("check", space)
     assert "warning: " in first[1]
     assert first == second
+
+
+def test_colours_of_an_rgb_image_with_one_band_are_refused(refusal: "Refusal", space: Path, tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / "packed" / folder).mkdir(parents=True)
+    for number in range(12):
+        np.save(tmp_path / "packed" / "images" / f"f{number:02d}.npy", np.full((32, 32, 2), number, np.uint8))
+        (tmp_path / "packed" / "labels" / f"f{number:02d}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "packed" / "classes.txt").write_text("person\n")
+    (tmp_path / "packed" / "data.yaml").write_text("bands: {rgb: [0], thermal: [1]}\n")
+    augment = "schedule: {epochs: 3, batch_size: 2}, data: {guard: 0, augment: {rgb_hue: 0.1}}"
+    space.write_text(space.read_text().replace("schedule: {epochs: 3, batch_size: 2}", augment))
+    said = "space.yaml:3: fixed.data.augment.rgb_hue: needs rgb with 3 bands; the data have 1. Set it to 0"
+    assert said in refusal("check", space, "--data", tmp_path / "packed")

@@ -105,6 +105,13 @@ def test_streams_of_nothing_of_strangers_or_of_one_twice_are_refused(text: str) 
         ("data.fractions", [0.7, 0.15], "data.fractions"),
         ("data.split_by", "video", "'sequence', 'block' or 'frame'; got 'video'"),
         ("data.guard", -1, "must be from 0 to 10000"),
+        ("data.augment.rgb_brightness", 1.5, "must be from 0 to 1; got 1.5"),
+        ("data.augment.rgb_hue", 0.6, "must be from 0 to 0.5; got 0.6"),
+        ("data.augment.thermal_offset", -0.1, "must be from 0 to 2; got -0.1"),
+        ("data.augment.thermal_blur", "1 px", "must be a number from 0 to 5; got '1 px'"),
+        ("data.augment.registration_jitter", 65, "must be from 0 to 64; got 65"),
+        ("data.augment.registration_jitter", 1.5, "must be a whole number from 0 to 64; got 1.5"),
+        ("data.augment.event_blur", 1.0, "event_blur: unknown key. Known: .*event_contrast, event_noise"),
         ("model.detector.anchor_sizes", [1, 2, 3], "five positive numbers"),
         ("model.detector.max_size", 100, "at least image_size, 800; got 100"),
         ("model.drop_path", 1.0, "must be from 0 below 1"),
@@ -141,6 +148,21 @@ def test_modality_dropout_is_off_unless_asked_for() -> None:
 def test_modality_dropout_that_cannot_be_is_refused(probability: float, streams: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         dropout(probability, streams)
+
+
+def test_changes_of_single_modalities_are_off_unless_asked_for() -> None:
+    """So a run folder of an earlier version, whose `config.json` does not name them, is read as it was trained."""
+    augment = parse_trial({"data": {"augment": {"flip": 0.5}}}, source="test").data.augment
+    assert not any(getattr(augment, field) for field in type(augment).model_fields if field not in ("flip", "scale"))
+
+
+def test_fields_of_modalities_that_a_model_does_not_have_are_idle() -> None:
+    augment = TrialConfig().data.augment
+    assert augment.idle(["rgb", "thermal", "event"]) == []
+    assert augment.idle(["thermal", "rgb"]) == ["event_contrast", "event_noise"]
+    found = augment.idle(["thermal"])
+    assert {name.partition("_")[0] for name in found} == {"rgb", "event", "registration"}
+    assert len(found) == 7
 
 
 def test_a_process_has_its_share_of_a_batch_at_once_or_a_micro_batch() -> None:

@@ -119,6 +119,8 @@ def test_columns_in_a_study_are_its_factors_alone(config: TrialConfig) -> None:
         "curve": "cosine",
         "scale": "0.5, 2",
     }
+    searched = {"data.augment.thermal_noise": 0.25, "data.augment.registration_jitter": 4}
+    assert columns(config, searched) == {"seed": "0", "thermal_noise": 0.25, "registration_jitter": 4}
 
 
 def test_columns_of_a_baseline_that_replaces_the_fusion() -> None:
