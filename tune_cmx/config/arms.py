@@ -69,10 +69,12 @@ class Arms(Mapping[str, Arm]):
 
 
 def _likeness(config: TrialConfig) -> str:
-    """Equal text for equal configurations: two ways to write the same fusions, or fusions of a single stream."""
+    """Equal text for equal configurations: two ways to write the same fusions, or what a model's streams do not use."""
     content = dump(config)
     two = len(config.model.stream_modalities()) > 1
     content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None
+    for field in config.data.augment.idle(config.model.modalities()):
+        del content["data"]["augment"][field]
     content["schedule"].pop("preset")
     return json.dumps(content, sort_keys=True)
 

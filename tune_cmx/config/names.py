@@ -46,9 +46,15 @@ _FORMS: Mapping[str, str] = {
     "precision": "{}",
     "preset": "{} schedule",
     "pretrained": "pretrained {}",
+    "registration_jitter": "registration jitter {} px",
+    "rgb_brightness": "RGB brightness {}",
+    "rgb_contrast": "RGB contrast {}",
+    "rgb_hue": "RGB hue {}",
+    "rgb_saturation": "RGB saturation {}",
     "se_reduction": "r={}",
     "step_epochs": "step of {} epochs",
     "switching_threshold": "threshold {}",
+    "thermal_blur": "thermal blur {} px",
     "warmup_epochs": "warm-up {} epochs",
 }
 """How a field and its value are written; any other field: its name, then its value."""
@@ -61,6 +67,7 @@ _WORDS: Mapping[tuple[str, Any], str] = {
 }
 """Values that have a word of their own."""
 _FUSION, _OPTIONS, _STREAMS = "model.fusion", "options.", "model.streams"
+_AUGMENT = "data.augment."
 _MARK = " (baseline)"
 
 
@@ -92,8 +99,10 @@ def configuration_name(config: TrialConfig, baseline: TrialConfig, values: Mappi
         parts += _fusion_parts(config.model.fusion, baseline.model.fusion, values)
     if config.model.streams != baseline.model.streams:
         parts.append(streams_text(config))
+    idle = [_AUGMENT + field for field in config.data.augment.idle(config.model.modalities())]
+    elsewhere = (_FUSION, _STREAMS, *idle)
     others = {
-        path: value for path, value in flatten(values).items() if not below(path, _FUSION) and not below(path, _STREAMS)
+        path: value for path, value in flatten(values).items() if not any(below(path, above) for above in elsewhere)
     }
     own, theirs = dump(config), dump(baseline)
     parts += [field_text(path, value) for path, value in others.items() if get(own, path) != get(theirs, path)]

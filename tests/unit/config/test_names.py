@@ -97,6 +97,45 @@ def test_a_value_that_is_the_baselines_is_not_named(read: Reader) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("rgb_brightness", 0.123456, "RGB brightness 0.1235"),
+        ("rgb_hue", 0.1, "RGB hue 0.1"),
+        ("thermal_offset", 0.5, "thermal offset 0.5"),
+        ("thermal_blur", 1.5, "thermal blur 1.5 px"),
+        ("event_noise", 1.0, "event noise 1"),
+        ("registration_jitter", 4, "registration jitter 4 px"),
+    ],
+)
+def test_changes_of_single_modalities_are_named_with_the_modality(
+    field: str, value: Any, said: str, read: Reader
+) -> None:
+    path = f"data.augment.{field}"
+    study = read(**choices(path, value), baseline={path: 0})
+    assert names(study)[1:] == [said]
+
+
+def test_a_uniform_range_of_augmentation_gives_names_that_differ(read: Reader) -> None:
+    domains = {"data.augment.thermal_noise": {"uniform": [0.0, 1.0]}, "data.augment.rgb_hue": {"uniform": [0.0, 0.5]}}
+    study = read(search=domains, searcher={"kind": "random", "trials": 8}, baseline=dict.fromkeys(domains, 0.0))
+    found = names(study)[1:]
+    assert len({*found}) == 8
+    assert all(name.startswith("thermal noise 0.") and "RGB hue 0." in name for name in found)
+    assert max(map(len, found)) <= MOST_LETTERS
+
+
+def test_an_augmentation_that_changes_nothing_makes_no_configuration_and_no_name(read: Reader) -> None:
+    noise = "data.augment.event_noise"
+    study = read(
+        search={"model.streams": {"choice": ["rgb | event", "rgb"]}, noise: {"choice": [0.5, 0.0]}},
+        baseline={"model.streams": "rgb | event", noise: 0.0},
+    )
+    assert names(study) == ["RGB + event (baseline)", "event noise 0.5", "RGB only"]
+    with pytest.raises(ConfigError, match="every configuration that the search draws is the baseline itself"):
+        read(fixed={"model": {"streams": "rgb | thermal"}}, **choices(noise, 0.5, 1.0), baseline={noise: 0.0})
+
+
 def test_the_baseline_is_named_by_its_streams_where_these_are_searched(read: Reader) -> None:
     study = read(**choices("model.streams", "rgb"), baseline={"model.streams": "rgb | thermal+event"})
     assert names(study) == ["RGB + thermal/event (baseline)", "RGB only"]
