@@ -45,11 +45,11 @@ def agree(detections, truth):
     return found
 
 
-def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, whole=False, levels=None):
+def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, whole=False, levels=None, ignored=0.0):
     """Frames with boxes from a few pixels to a few hundred, most of them found more or less well, and false alarms.
 
     Every seventh frame has no box and every eleventh no detection. `whole` rounds all corners to pixels, `levels`
-    all scores to so many: both make ties.
+    all scores to so many: both make ties. `ignored` is the fraction of boxes that are ignore regions.
     """
     draw = np.random.default_rng(seed)
     truth_boxes, labels, found = [], [], []
@@ -73,7 +73,8 @@ def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, wh
         if image % 11 != 5:
             found += to_detections(image, guessed, scores, kinds)
     described = [(image, f"frame {image}", 512, 640) for image in range(images)]
-    return found, coco_truth(described, truth_boxes, labels, [f"class {number}" for number in range(classes)])
+    flags = [draw.random(len(own)) < ignored for own in labels]
+    return found, coco_truth(described, truth_boxes, labels, [f"class {number}" for number in range(classes)], flags)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -85,6 +86,8 @@ def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, wh
         {"classes": 8, "boxes": 12.0},
         {"side": 12.0, "whole": True, "levels": 5},
         {"side": 200.0, "whole": True, "levels": 1},
+        {"ignored": 0.4},
+        {"side": 200.0, "whole": True, "levels": 5, "ignored": 0.4},
     ],
     ids=str,
 )

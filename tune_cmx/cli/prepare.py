@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,17 +38,18 @@ def prepare_data(config: DataConfig, folder: Path) -> "Prepared":
                 raise
             raise DataError(f"{config.root}: {error}") from error
     summary = prepared.summary()
-    parts = ", ".join(
-        f"{part} {count(found['images'], 'image')} with {count(found['boxes'], 'box')}"
-        for part, found in summary["counts"].items()
-    )
+    parts = ", ".join(f"{part} {_counts(found)}" for part, found in summary["counts"].items())
     if prepared.split.left_out:
-        left_out = summary["left_out"]
-        parts += f"; in no part: {count(left_out['images'], 'image')} with {count(left_out['boxes'], 'box')}"
+        parts += f"; in no part: {_counts(summary['left_out'])}"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     for warning in summary["warnings"]:
         warn(warning["text"])
     return prepared
+
+
+def _counts(part: Mapping[str, int]) -> str:
+    ignored = f" and {count(part['ignored'], 'ignore region')}" if part["ignored"] else ""
+    return f"{count(part['images'], 'image')} with {count(part['boxes'], 'box')}{ignored}"
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class SplitState(State):
     hash: str | None = None
     """Hash of the division."""
     counts: dict[str, dict[str, int]] = {}
-    """Images, boxes and images without boxes of train, val and test."""
+    """Of train, val and test: images, boxes, images without boxes (negatives), ignore regions (ignored)."""
     sequences: dict[str, tuple[str, ...]] = {}
     """Names of the sequences in each part; empty where they are not known."""
     warnings: tuple[Annotated[SplitWarningState, BeforeValidator(_with_kind)], ...] = ()

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from region_reader import RegionReader
+
+from tune_cmx.data.readers import READERS
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
@@ -55,6 +58,18 @@ def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -
     )
     assert sentence in lines
     assert lines[-1].endswith("space.yaml: the baseline and 1 configuration can be built and compared")
+
+
+def test_check_counts_ignore_regions_beside_boxes(
+    run: "Run", data: Path, space: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, "folders", RegionReader())
+    for path in (data / "labels").iterdir():
+        path.write_text(path.read_text() + "ignore 0 0.5 0.5 1 1\n")
+    code, output, _ = run("check", space, "--data", data)
+    assert code == 0
+    counted = ", ".join(f"{part} 4 images with 4 boxes and 4 ignore regions" for part in ("train", "val", "test"))
+    assert output.splitlines()[0].endswith(counted)
 
 
 def test_check_says_the_same_each_time(run: "Run", space: Path) -> None:

@@ -4,12 +4,14 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tune_cmx.evidence.report.figures import BLACK, STAMP
 
 TARGET, FOUND = "#e69f00", "#56b4e9"
 """Told apart by colour-blind readers too (Okabe and Ito), and light enough for dark images."""
+IGNORED = "#bbbbbb"
 WHITE = "#ffffff"
 DPI = 115
 """Of the file: a grid then fills the report's column, and the width of the paper."""
@@ -21,6 +23,8 @@ MOST_BYTES = 380_000
 """Of all grids together."""
 QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 GAP = 4
+DASH = 6
+"""Pixels of a dash of an ignore region's outline, and of the space behind it."""
 TYPE, SMALL_TYPE, LABEL = 13, 11, 14
 """Pixels: of letters, and the height of a box's label."""
 
@@ -52,6 +56,8 @@ class Shown:
     caption: str
     panels: Sequence[Panel]
     targets: Sequence[Mark]
+    ignored: Sequence[Mark]
+    """Ignore regions, drawn dashed."""
     strips: Sequence[Strip]
 
 
@@ -63,16 +69,18 @@ class Grid:
     images: int
 
 
-def draw_grids(images: Sequence[Shown], stamps: Sequence[str], legend: tuple[str, str]) -> list[Grid]:
+def draw_grids(images: Sequence[Shown], stamps: Sequence[str], legend: tuple[str, str], ignored: str) -> list[Grid]:
     """The images in their order, as many on a grid as fit on paper, at the highest quality that is small enough.
 
     Args:
         images: To be drawn.
         stamps: Sentences that every picture needs.
         legend: What the two colours mean, ground truth first.
+        ignored: What a dashed grey box means; it is written where there is one.
     """
     head = [_words(stamp, colour=STAMP) for stamp in stamps]
     head += [_words(words, mark=colour) for colour, words in zip((TARGET, FOUND), legend, strict=True)]
+    head += [_words(ignored, mark=IGNORED)] if any(image.ignored for image in images) else []
     groups = list(_groups([_block(image) for image in images], HEIGHT - sum(one.height for one in head)))
     grids = [_stacked([*head, *blocks]) for blocks in groups]
     files: list[bytes] = []
@@ -103,7 +111,7 @@ def _block(image: Shown) -> Image.Image:
     for strip in image.strips:
         row = Image.new("RGB", (WIDTH, panels[0][1].height), WHITE)
         for place, (name, panel) in enumerate(panels):
-            drawn = _marked(name, panel, scale, image.targets, strip.found, with_words=place == 0)
+            drawn = _marked(name, panel, scale, image, strip.found, with_words=place == 0)
             row.paste(drawn, (place * (panel.width + GAP), 0))
         rows += [_words(strip.caption), row]
     return _stacked(rows)
@@ -118,12 +126,14 @@ def _fitted(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def _marked(
-    name: str, panel: Image.Image, scale: float, targets: Sequence[Mark], found: Sequence[Mark], *, with_words: bool
+    name: str, panel: Image.Image, scale: float, image: Shown, found: Sequence[Mark], *, with_words: bool
 ) -> Image.Image:
     """A panel with boxes. Targets are drawn outside their box, so that a matching detection does not hide them."""
     drawn = panel.copy()
     pen = ImageDraw.Draw(drawn)
-    for mark in targets:
+    for mark in image.ignored:
+        _dashed(pen, _corners(mark.box, scale))
+    for mark in image.targets:
         left, top, right, bottom = _corners(mark.box, scale)
         pen.rectangle((left - 4, top - 4, right + 4, bottom + 4), outline=BLACK, width=4)
         pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=TARGET, width=2)
@@ -131,7 +141,7 @@ def _marked(
         left, top, right, bottom = _corners(mark.box, scale)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK, width=4)
         pen.rectangle((left, top, right, bottom), outline=FOUND, width=2)
-    for mark in targets if with_words else ():
+    for mark in image.targets if with_words else ():
         left, _, _, bottom = _corners(mark.box, scale)
         _label(drawn, (left - 3, bottom + 3), mark.words, TARGET)
     for mark in found if with_words else ():
@@ -139,6 +149,21 @@ def _marked(
         _label(drawn, (left, top - LABEL), mark.words, FOUND)
     _label(drawn, (0, drawn.height), name, WHITE)
     return drawn
+
+
+def _dashed(pen: ImageDraw.ImageDraw, corners: Box) -> None:
+    """The outline of a box, grey on black, in dashes."""
+    left, top, right, bottom = corners
+    for y in (top, bottom):
+        for start in np.arange(left, right, 2 * DASH).tolist():
+            ends = (start, y, min(start + DASH, right), y)
+            pen.line(ends, fill=BLACK, width=4)
+            pen.line(ends, fill=IGNORED, width=2)
+    for x in (left, right):
+        for start in np.arange(top, bottom, 2 * DASH).tolist():
+            ends = (x, start, x, min(start + DASH, bottom))
+            pen.line(ends, fill=BLACK, width=4)
+            pen.line(ends, fill=IGNORED, width=2)
 
 
 def _corners(box: Box, scale: float) -> Box:

@@ -28,18 +28,20 @@ class Images:
     """All of it, in COCO's form."""
     images: Sequence[Mapping[str, Any]]
     boxes: Sequence[Sequence[Mapping[str, Any]]]
-    """Of each image."""
+    """Objects of each image."""
+    ignored: Sequence[Sequence[Mapping[str, Any]]]
+    """Ignore regions of each image."""
     classes: Mapping[int, str]
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> "Images":
         """Those of a ground truth in COCO's form."""
         images = sorted(truth["images"], key=lambda image: int(image["id"]))
-        boxes: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in images}
+        boxes, ignored = ({image["id"]: list[Mapping[str, Any]]() for image in images} for _ in range(2))
         for box in truth["annotations"]:
-            boxes[box["image_id"]].append(box)
+            (ignored if box.get("iscrowd") else boxes)[box["image_id"]].append(box)
         classes = {category["id"]: str(category["name"]) for category in truth["categories"]}
-        return cls(truth, images, list(boxes.values()), classes)
+        return cls(truth, images, list(boxes.values()), list(ignored.values()), classes)
 
 
 @dataclass(frozen=True)

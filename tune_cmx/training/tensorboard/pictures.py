@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tune_cmx.data.band_pictures import band_panels
 from tune_cmx.data.dataset import PairedDataset
+from tune_cmx.evaluation import objects_of
 
 FRAMES = 3
 _SIDE = 160
@@ -17,7 +18,7 @@ _SIDE = 160
 _QUALITY = 35
 _LEAST_SCORE, _MOST = 0.5, 10
 """Detections below the score, or beyond the best so many, would hide the others."""
-_TRUTH, _FOUND, _NAME = (0, 230, 0), (255, 70, 255), (255, 255, 255)
+_TRUTH, _FOUND, _NAME, _IGNORED = (0, 230, 0), (255, 70, 255), (255, 255, 255), (150, 150, 150)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class _Frame:
     panels: list[Image.Image]
     scale: float
     truth: list[list[float]]
+    ignored: list[list[float]]
 
 
 class Pictures:
@@ -48,13 +50,15 @@ class Pictures:
 
     def __init__(self, dataset: PairedDataset, truth: Mapping[str, Any]) -> None:
         self._dataset = dataset
-        filled = sorted({annotation["image_id"] for annotation in truth["annotations"]}) or range(len(dataset))
+        filled = sorted({box["image_id"] for box in objects_of(truth)}) or range(len(dataset))
         count = min(FRAMES, len(filled))
         self._shown = [filled[(2 * place + 1) * len(filled) // (2 * count)] for place in range(count)]
         self._frames: dict[int, _Frame] = {}
 
     def draw(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, Picture]:
-        """By image id: its bands side by side, ground truth green, detections magenta; the first band has their scores.
+        """By image id: its bands side by side, ground truth green, ignore regions grey, detections magenta.
+
+        The first band has the detections' scores.
 
         Args:
             detections: COCO results of the whole split.
@@ -74,7 +78,7 @@ class Pictures:
             size = max(round(width * scale), 1), max(round(height * scale), 1)
             bands = self._panels(image)
             panels = [_named(name, band.resize(size, Image.Resampling.BILINEAR)) for name, band in bands]
-            self._frames[index] = _Frame(panels, scale, target["boxes"].tolist())
+            self._frames[index] = _Frame(panels, scale, target["boxes"].tolist(), target["ignore"].tolist())
         return self._frames[index]
 
     def _panels(self, image_CHW: Tensor) -> list[tuple[str, Image.Image]]:
@@ -91,8 +95,9 @@ class Pictures:
         for place, panel in enumerate(frame.panels):
             drawn = panel.copy()
             pen = ImageDraw.Draw(drawn)
-            for box in frame.truth:
-                pen.rectangle([side * frame.scale for side in box], outline=_TRUTH)
+            for boxes, colour in ((frame.ignored, _IGNORED), (frame.truth, _TRUTH)):
+                for box in boxes:
+                    pen.rectangle([side * frame.scale for side in box], outline=colour)
             for detection in found:
                 x, y, w, h = (side * frame.scale for side in detection["bbox"])
                 pen.rectangle([x, y, x + w, y + h], outline=_FOUND)

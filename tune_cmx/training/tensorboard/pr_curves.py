@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.evaluation import counter
+from tune_cmx.evaluation import counter, objects_of
 
 THRESHOLDS = 101
 """Scores 0, 0.01, .., 1; TensorBoard takes them to be spread so."""
@@ -23,7 +23,7 @@ class Counts:
     right: NDArray[np.int64]
     """Detections with at least that score that match an object at IoU 0.5, each object once."""
     wrong: NDArray[np.int64]
-    """Those that match none."""
+    """Those that match none. A detection that is ignored, as in an ignore region, is neither right nor wrong."""
     objects: int
 
     @property
@@ -46,7 +46,7 @@ def counts_by_score(detections: Sequence[Mapping[str, Any]], truth: Mapping[str,
         truth: COCO ground truth.
     """
     names = {category["id"]: category["name"] for category in truth["categories"]}
-    objects = [annotation["category_id"] for annotation in truth["annotations"]]
+    objects = [annotation["category_id"] for annotation in objects_of(truth)]
     counted = [number for number in names if number in objects]
     scores = np.linspace(0, 1, THRESHOLDS)
     matched = _matched(detections, truth, counted)
@@ -63,7 +63,7 @@ def counts_by_score(detections: Sequence[Mapping[str, Any]], truth: Mapping[str,
 def _matched(
     detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], classes: Sequence[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-    """Scores of each class's detections, and whether each found an object."""
+    """Scores of each class's detections, without the ignored ones, and whether each found an object."""
     with contextlib.redirect_stdout(io.StringIO()):
         run = counter(detections, truth)
         run.params.iouThrs = np.array([IOU])
@@ -74,6 +74,8 @@ def _matched(
     for number in classes:
         images = [image for image in run.evalImgs if image is not None and image["category_id"] == number]
         if images:
+            counted = np.concatenate([np.asarray(image["dtIgnore"][0]) == 0 for image in images])
             score = np.concatenate([np.asarray(image["dtScores"], dtype=np.float64) for image in images])
-            by_class[number] = score, np.concatenate([image["dtMatches"][0] > 0 for image in images])
+            right = np.concatenate([image["dtMatches"][0] > 0 for image in images])
+            by_class[number] = score[counted], right[counted]
     return by_class

@@ -85,13 +85,14 @@ def study(writer: StudyWriter, frames: Path) -> Maker:
         baseline: Sequence[Found] = (BASELINE, BASELINE),
         finalist: Sequence[Found] = (FINALIST, FINALIST),
         sequences: Mapping[str, str] | None = None,
+        content: dict[str, Any] | None = None,
     ) -> Path:
         for arm, runs in (("baseline", baseline), ("stages-1", finalist)):
             writer.arm(arm, [30.0] * len(runs))
             for place, found in zip(sorted((writer.folder / "trials").glob(f"*{arm}*")), runs, strict=True):
                 (place / "detections.json.gz").write_bytes(packed(detections(found)))
         (writer.folder / "data").mkdir()
-        (writer.folder / "data" / "ground_truth_test.json.gz").write_bytes(packed(truth(sequences)))
+        (writer.folder / "data" / "ground_truth_test.json.gz").write_bytes(packed(content or truth(sequences)))
         writer.study["data"]["root"] = str(frames)
         (writer.folder / "report").mkdir()
         return writer.write()
@@ -223,6 +224,25 @@ def test_pictures_show_every_image_on_every_band_in_colours_told_apart(study: Ma
         for first in (0, 324):
             assert all(found[:, first : first + 320].sum() > 200 for found in near)
     assert text.count("baseline above the selected configuration") == len(shown)
+
+
+def test_ignore_regions_are_drawn_and_change_no_row(study: Maker) -> None:
+    """One lies around each wrong detection, so that none is wrong any more; f7 has nothing else."""
+    content = truth()
+    for image in content["images"]:
+        box = {"image_id": image["id"], "category_id": 1, "bbox": [34, 1, 15, 14], "area": 210, "iscrowd": 1}
+        content["annotations"].append({"id": 100 + image["id"], **box})
+    right_alone = [{id: (right, 0) for id, (right, _) in found.items()} for found in (BASELINE, FINALIST)]
+    folder = study(content=content)
+    text = section(folder)
+    grey = [(np.abs(picture - (187, 187, 187)).max(axis=2) < 20).sum() for picture in opened(folder)]
+    assert all(count > 300 for count in grey)
+    assert "1 without boxes have no F1" in text
+    assert {cells[4] for cells in rows(text).values()} == {"2"}
+    for path in [*(folder / "trials").rglob("detections.json.gz"), folder / "data" / "ground_truth_test.json.gz"]:
+        found = right_alone["stages-1" in path.parent.name]
+        path.write_bytes(packed(detections(found) if path.name.startswith("det") else truth()))
+    assert rows(section(folder)) == rows(text)
 
 
 def test_what_no_figure_may_stand_without_is_written_into_each_picture(study: Maker) -> None:

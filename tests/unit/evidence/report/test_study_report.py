@@ -271,6 +271,15 @@ def test_protocol_with_its_hash(undecided: StudyWriter) -> None:
     assert "da7ada7ada7a" in text
 
 
+def test_ignore_regions_are_counted_beside_boxes(undecided: StudyWriter) -> None:
+    for part, ignored in (("train", 0), ("test", 1), ("val", 2)):
+        undecided.study["split"]["counts"][part]["ignored"] = ignored
+    text = report_of(undecided)
+    assert "test: 15 images, 133 boxes, 1 ignore region, 10 sequences" in text
+    counts = "train 70 images with 410 boxes; val 15 images with 140 boxes and 2 ignore regions; test 15 images with "
+    assert counts + "133 boxes and 1 ignore region" in text
+
+
 def test_tables_are_aligned_and_hold_no_negative_zero(undecided: StudyWriter) -> None:
     text = report_of(undecided)
     for table in tables(text):

@@ -1,16 +1,19 @@
 """Frames drawn small, with what is there and what was found."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from region_reader import RegionReader
 
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.prepare import Prepared, prepare
+from tune_cmx.data.readers import READERS, open_data
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.training.tensorboard.pictures import FRAMES, Picture, Pictures
 
@@ -81,6 +84,25 @@ def test_nothing_is_drawn_from_the_global_generators(prepared: Prepared) -> None
     _pictures(prepared).draw([])
     assert torch.equal(torch.get_rng_state(), state[0])
     assert np.random.get_state()[1].tolist() == state[1]  # noqa: NPY002
+
+
+def test_ignore_regions_are_grey_and_an_image_with_them_alone_is_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, "folders", RegionReader())
+    root = synthesize(tmp_path / "set", images=6, size=64, sequences=3, seed=0)
+    ids = sorted(path.stem for path in (root / "labels").iterdir())
+    both, alone = "0 0.75 0.75 0.3 0.3\nignore 0 0.3 0.3 0.4 0.4\n", "ignore 0 0.3 0.3 0.4 0.4\n"
+    for place, id in enumerate(ids):
+        (root / "labels" / f"{id}.txt").write_text(both if place < 2 else alone)
+    data = open_data(root)
+    dataset = PairedDataset(data, ids, ("thermal",), augment=None, seed=0)
+    pictures = Pictures(dataset, ground_truth(data, ids, dict.fromkeys(ids, (64, 64)))).draw([])
+    assert list(pictures) == ids[:2]
+    for picture in pictures.values():
+        edge, top = round(160 * 0.1), slice(30, 70)  # the left side of the region
+        column = _pixels(picture)[top, edge]
+        assert np.abs(column - 150).max() < 40
 
 
 def test_a_part_without_objects_has_pictures_too(prepared: Prepared) -> None:

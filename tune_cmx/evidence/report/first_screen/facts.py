@@ -29,8 +29,12 @@ def _dates(ends: Iterable[object]) -> list[str]:
 
 def _size(study: StudyResults, split: str) -> list[str]:
     counts = study.state.split.counts.get(split, {})
-    images = counts.get("images")
-    sizes = [count(n, noun) for n, noun in ((images, "image"), (counts.get("boxes"), "box")) if n is not None]
+    known = (
+        (counts.get("images"), "image"),
+        (counts.get("boxes"), "box"),
+        (counts.get("ignored") or None, "ignore region"),
+    )
+    sizes = [count(n, noun) for n, noun in known if n is not None]
     sequences = study.state.split.sequences.get(split)
     sizes += [count(len(sequences), "sequence")] if sequences else []
     return [f"{split}: {', '.join(sizes)}"] if sizes else []

@@ -139,7 +139,8 @@ def _pictures(
             failed.append(f"No. {nth} is not drawn: {error}.")
     legend = ("box of the ground truth", f"detection that scores {LEAST_SCORE:g} or more, with its score")
     numbers = list(shown)
-    for nth, grid in enumerate(draw_grids(list(shown.values()), page.stamps, legend), 1):
+    ignored = "ignore region: a detection in it is neither right nor wrong"
+    for nth, grid in enumerate(draw_grids(list(shown.values()), page.stamps, legend, ignored), 1):
         name = PICTURE.format(nth)
         (place / name).write_bytes(grid.jpeg)
         on_it, numbers = numbers[: grid.images], numbers[grid.images :]
@@ -191,7 +192,9 @@ def _shown(
 ) -> Shown:
     image, boxes = images.images[example.place], images.boxes[example.place]
     about = [str(nth), str(image["file_name"]), *([f"sequence {image['sequence']}"] if "sequence" in image else [])]
-    about += [count(len(boxes), "box"), "; ".join(example.reasons)]
+    ignored = images.ignored[example.place]
+    about += [count(len(boxes), "box"), *([count(len(ignored), "ignore region")] if ignored else [])]
+    about += ["; ".join(example.reasons)]
     strips = []
     for arm, run in zip(arms, drawn_runs(arms, example.place), strict=True):
         own = [one for one in run.detections if one["image_id"] == image["id"]]
@@ -200,7 +203,8 @@ def _shown(
             f"{count(len(arm.runs), 'run')} · drawn: seed {run.seed}, F1 {number(float(run.f1[example.place]))}"
         )
         strips.append(Strip(caption, _marks(own, images, with_scores=True)))
-    return Shown(" · ".join(about), panels, _marks(boxes, images, with_scores=False), strips)
+    targets, regions = (_marks(own, images, with_scores=False) for own in (boxes, ignored))
+    return Shown(" · ".join(about), panels, targets, regions, strips)
 
 
 def _marks(boxes: Iterable[Mapping[str, Any]], images: Images, *, with_scores: bool) -> list[Mark]:

@@ -7,7 +7,7 @@ from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.results.undeclared_differences import allowed_differences
-from tune_cmx.evidence.wording import cell_text, duration, number
+from tune_cmx.evidence.wording import cell_text, count, duration, number
 
 WITHOUT_REASON = {"paused": "waits at a rung", "planned": "not begun"}
 
@@ -95,7 +95,8 @@ def link(trial: Trial, study: StudyResults) -> str:
 
 
 def _counts(part: Mapping[str, Any]) -> str:
-    return f"{part.get('images', '?')} images with {part.get('boxes', '?')} boxes"
+    ignored = f" and {count(part['ignored'], 'ignore region')}" if part.get("ignored") else ""
+    return f"{part.get('images', '?')} images with {part.get('boxes', '?')} boxes{ignored}"
 
 
 def _packages(trial: Trial) -> str | None:
