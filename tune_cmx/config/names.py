@@ -46,7 +46,7 @@ _FORMS: Mapping[str, str] = {
     "precision": "{}",
     "preset": "{} schedule",
     "pretrained": "pretrained {}",
-    "registration_jitter": "registration jitter {} px",
+    "registration_jitter": "jitter {} px",
     "rgb_brightness": "RGB brightness {}",
     "rgb_contrast": "RGB contrast {}",
     "rgb_hue": "RGB hue {}",

@@ -105,7 +105,7 @@ def test_a_value_that_is_the_baselines_is_not_named(read: Reader) -> None:
         ("thermal_offset", 0.5, "thermal offset 0.5"),
         ("thermal_blur", 1.5, "thermal blur 1.5 px"),
         ("event_noise", 1.0, "event noise 1"),
-        ("registration_jitter", 4, "registration jitter 4 px"),
+        ("registration_jitter", 4, "jitter 4 px"),
     ],
 )
 def test_changes_of_single_modalities_are_named_with_the_modality(
