@@ -55,8 +55,8 @@ class AugmentConfig(Section):
     rgb_saturation: Fraction = 0.0
     """Largest change of the RGB saturation: distances from the pixel's grey are multiplied by such a factor."""
     rgb_hue: Annotated[float, Field(ge=0, le=0.5), Unit("turns")] = 0.0
-    """Largest change of the RGB hue, either way, as a part of the colour circle. It takes about 50 ms of CPU for an
-    image of 640×512 pixels."""
+    """Largest change of the RGB hue, either way, as a part of the colour circle. It takes more CPU time than
+    all other changes together."""
     thermal_contrast: Fraction = 0.0
     """Largest change of the thermal gain: distances from the band's mean are multiplied by a factor from 1 - value to
     1 + value."""
