@@ -43,7 +43,8 @@ from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import Ask, torch_process
-from tune_cmx.config.study import Study, read_space, read_study
+from tune_cmx.config.space import read_space
+from tune_cmx.config.study import Study, read_study
 from tune_cmx.errors import ConfigError
 from tune_cmx.state.study_state import STUDY_FILE, StudyState
 

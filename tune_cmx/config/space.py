@@ -1,15 +1,19 @@
 """The keys of a search-space file: fixed values, typed domains, baseline, and how to search, stop and confirm."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from tune_cmx.config.claims.declared import Claim
 from tune_cmx.config.early_stopping import EarlyStopping
+from tune_cmx.config.parse import load_mapping, validate
+from tune_cmx.config.paths import Lines
 from tune_cmx.config.searchers import SEARCHERS, GridSearcher, Searcher, read_searcher
 from tune_cmx.config.section import Section, Unit, as_tuple
 
-__all__ = ["Claim", "Confirm", "EarlyStopping", "PhaseFile", "StudyFile"]
+__all__ = ["Claim", "Confirm", "EarlyStopping", "PhaseFile", "Space", "StudyFile", "read_space"]
 
 DEFAULT_SEEDS = 6
 MOST_STUDY_SEED = 10**9
@@ -126,3 +130,27 @@ class StudyFile(Section):
                 f"got {first}"
             )
         return self
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search-space file whose keys are checked; its configurations are not drawn yet."""
+
+    path: Path
+    file: StudyFile
+    lines: Lines
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.file.study
+
+
+def read_space(path: Path) -> Space:
+    """Parse a search-space file.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key in it is unknown, doubled or not allowed.
+    """
+    content, lines = load_mapping(path)
+    return Space(path, validate(StudyFile, content, source=str(path), lines=lines), lines)

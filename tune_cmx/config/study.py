@@ -16,11 +16,11 @@ from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_tex
 from tune_cmx.config.claims.named import PossibleArms, named, side_text
 from tune_cmx.config.domains import Domains, extremes
 from tune_cmx.config.names import value_text
-from tune_cmx.config.parse import flatten, load_mapping, parse_trial, validate
+from tune_cmx.config.parse import flatten, parse_trial
 from tune_cmx.config.paths import Lines, Origins, below, place_of, put
 from tune_cmx.config.phases import SearchPhase, all_searched, draw_values, read_fixed, read_phases
 from tune_cmx.config.searchers import DrawnSearcher
-from tune_cmx.config.space import StudyFile
+from tune_cmx.config.space import Space, StudyFile, read_space
 from tune_cmx.config.study_rules import (
     ARMS,
     refuse_idle_numbers,
@@ -206,30 +206,6 @@ class Study:
         """The first fresh seeds, which finalists and baseline share."""
         first = self.file.seed + CONFIRM_SEED_OFFSET
         return tuple(range(first, first + count))
-
-
-@dataclass(frozen=True)
-class Space:
-    """A search-space file whose keys are checked; its configurations are not drawn yet."""
-
-    path: Path
-    file: StudyFile
-    lines: Lines
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.file.study
-
-
-def read_space(path: Path) -> Space:
-    """Parse a search-space file.
-
-    Raises:
-        ConfigError: The file cannot be read, or a key in it is unknown, doubled or not allowed.
-    """
-    content, lines = load_mapping(path)
-    return Space(path, validate(StudyFile, content, source=str(path), lines=lines), lines)
 
 
 def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = None) -> Study:
