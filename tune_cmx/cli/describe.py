@@ -12,10 +12,11 @@ from tune_cmx.cli.options.configuration import (
     Stages,
     Streams,
     Threshold,
-    trial_config,
+    given_trial,
 )
 from tune_cmx.cli.options.flags import MODEL, Sets, set_settings
 from tune_cmx.cli.output import out, warn
+from tune_cmx.config.model_sections import ASSUMED
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 
@@ -53,7 +54,8 @@ def describe(
         "model.detector.image_size": image_size,
         **set_settings(sets),
     }
-    parsed = trial_config(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
+    given = given_trial(config, settings, fusion_type=fusion_type, stages=stages, threshold=threshold)
+    parsed = given.config(ASSUMED)
     from tune_cmx.models.describe import flops, inspected
     from tune_cmx.training.model_probe import DEFAULT_BANDS, build_plain
 
@@ -62,7 +64,8 @@ def describe(
     model = parsed.model
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
     fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
-    out.print(f"{model.backbone}, {model.streams}{fused}, {count(num_classes, 'class')} and background", soft_wrap=True)
+    out.print(f"{model.backbone}{fused}, {count(num_classes, 'class')} and background", soft_wrap=True)
+    out.print(given.streams_line(ASSUMED), soft_wrap=True)
     found = inspected(detector)
     for part, number in found.parameters.items():
         out.print(f"{part:<14}{number:>14,}")

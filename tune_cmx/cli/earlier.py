@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.parse import dump, flatten, read_trial
+from tune_cmx.config.paths import get
+from tune_cmx.config.study_rules import STREAMS
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import refuse_resume
@@ -84,6 +86,12 @@ def data_of_session(session: StudyState) -> dict[str, Any]:
     for without in ("data.augment", "data.split"):
         settings.pop(without, None)
     return settings
+
+
+def streams_of_session(session: StudyState) -> str | None:
+    """The streams of a configuration that the search did not name streams for; None if there is no such one."""
+    kept = (get(arm.config, STREAMS) for arm in session.arms.values() if STREAMS not in arm.values)
+    return next((streams for streams in kept if isinstance(streams, str)), None)
 
 
 def earlier_trial(folder: Path, config: TrialConfig) -> bool:

@@ -30,9 +30,11 @@ from tune_cmx.cli.options.flags import (
     set_settings,
     share_given,
 )
+from tune_cmx.cli.options.streams import streams_line, study_on_data
 from tune_cmx.cli.output import bytes_text, hours_text, out, say, time_text, warn
 from tune_cmx.cli.prepare import prepare_data
-from tune_cmx.config.study import Study, read_study
+from tune_cmx.config.space import read_space
+from tune_cmx.config.study import Study
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.machine import cores_here
@@ -117,7 +119,7 @@ def plan(
     `tune-cmx plan search_spaces/cssa_stages.yaml --data DATA --gpus 4 --from runs/an-earlier-study`
     """
     settings = data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from)
-    study = read_study(space, overrides={**settings, **set_settings(sets)})
+    study, opened = study_on_data(read_space(space), {**settings, **set_settings(sets)})
     from tune_cmx.search.planning.estimate import estimate
 
     if gpus_per_trial == MEASURED:
@@ -125,7 +127,7 @@ def plan(
     share = None if gpus_per_trial is None else share_given(gpus_per_trial)
     places = _places(study, gpus, share, cpus_per_trial, max_concurrent)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare_data(study.baseline.config.data, Path(folder))
+        prepared = prepare_data(study.baseline.config.data, Path(folder), opened)
         if gpus_per_trial == MEASURED:
             places = _places(study, gpus, _measured(study, prepared), cpus_per_trial, max_concurrent)
         costs = _costs(study, prepared, places, earlier or [], probe=probe, threads=cpus_per_trial, workers=workers)
@@ -250,6 +252,8 @@ def show_estimate(study: Study, found: "Estimate", places: "Places", times: "Tim
     }
     for heading, text in rows.items():
         table.add_row(heading, *(text(amount) for amount in shown.values()))
+    if streams := streams_line(study):
+        say(escape(streams))
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     say(rungs_text(study))

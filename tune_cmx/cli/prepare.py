@@ -17,10 +17,30 @@ from tune_cmx.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tune_cmx.data.prepare import Prepared
+    from tune_cmx.data.readers import PairedData
 
 
-def prepare_data(config: DataConfig, folder: Path) -> "Prepared":
+def opened_data(config: DataConfig) -> "PairedData | None":
+    """The data set as its reader finds it; None where none is named.
+
+    Raises:
+        DataError: The data cannot be used; the message names their folder.
+    """
+    if config.root is None:
+        return None
+    from tune_cmx.data.prepare import open_configured
+
+    with _naming(config):
+        return open_configured(config)
+
+
+def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" = None) -> "Prepared":
     """The `Prepared` data, their files in `folder`; says what they hold and warns of what is odd.
+
+    Args:
+        config: Where the data are, and how to divide them.
+        folder: Receives the files.
+        opened: What `opened_data` gave; None: the data set is opened here.
 
     Raises:
         ConfigError: The split file is missing.
@@ -30,13 +50,8 @@ def prepare_data(config: DataConfig, folder: Path) -> "Prepared":
 
     if config.split is not None and not Path(config.split).is_file():
         raise ConfigError(f"{config.split}: no such split file; JSON with image ids under train, val and test")
-    with _audit_progress() as progress:
-        try:
-            prepared = prepare(config, folder, progress=progress)
-        except DataError as error:
-            if config.root is None or config.root in str(error):
-                raise
-            raise DataError(f"{config.root}: {error}") from error
+    with _audit_progress() as progress, _naming(config):
+        prepared = prepare(config, folder, opened=opened, progress=progress)
     summary = prepared.summary()
     parts = ", ".join(f"{part} {_counts(found)}" for part, found in summary["counts"].items())
     if prepared.split.left_out:
@@ -53,17 +68,28 @@ def _counts(part: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def prepared_for(config: DataConfig, folder: Path, *, begun: bool) -> "Iterator[Prepared]":
+def _naming(config: DataConfig) -> Iterator[None]:
+    """Name the folder of the data in an error of theirs."""
+    try:
+        yield
+    except DataError as error:
+        if config.root is None or config.root in str(error):
+            raise
+        raise DataError(f"{config.root}: {error}") from error
+
+
+@contextmanager
+def prepared_for(config: DataConfig, folder: Path, opened: "PairedData | None", *, begun: bool) -> "Iterator[Prepared]":
     """The data in `folder/data`; of something new they are put there only once the block has found no fault.
 
     So what an earlier attempt left is not taken for this one's, and a fault leaves nothing behind.
     """
     place = folder / "data"
     if begun:
-        yield prepare_data(config, place)
+        yield prepare_data(config, place, opened)
         return
     with tempfile.TemporaryDirectory() as first:
-        prepared = prepare_data(config, Path(first))
+        prepared = prepare_data(config, Path(first), opened)
         yield prepared
         place.mkdir(parents=True, exist_ok=True)
         for file in Path(first).iterdir():

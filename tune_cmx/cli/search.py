@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,13 +38,14 @@ from tune_cmx.cli.options.flags import (
     set_settings,
     share_of_gpu,
 )
+from tune_cmx.cli.options.streams import study_on_data
 from tune_cmx.cli.options.warm_start import WarmStarts, warm_started
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepared_for
 from tune_cmx.cli.study import begin_check, show_check, show_report
 from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.space import read_space
-from tune_cmx.config.study import Study, read_study
+from tune_cmx.config.study import Study
 from tune_cmx.errors import ConfigError
 from tune_cmx.state.study_state import STUDY_FILE, StudyState
 
@@ -162,7 +163,8 @@ def search(
     overrides |= set_settings(sets)
     if before and "data.root" not in overrides:
         overrides = {**data_of_session(before), **overrides}
-    study = warm_started(read_study(given, overrides=overrides), warm_start, before)
+    study, opened = study_on_data(given, overrides, before)
+    study = warm_started(study, warm_start, before)
     processes = _processes(study, gpus_per_trial)
     if address is None:  # before Ray is imported; it would listen on every interface of the machine
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -185,7 +187,8 @@ def search(
                 measure_share=gpus_per_trial == MEASURED,
                 wait_s=60 * wait_for_nodes,
             )
-            prepared, found = _checked(stack, study, resources, folder, ask, begun=before is not None)
+            to_prepare = prepared_for(study.baseline.config.data, folder, opened, begun=before is not None)
+            prepared, found = _checked(stack, study, to_prepare, resources, ask)
         done = _run(study, resources, (folder, mirror, space), prepared, found, before, retry_failed=retry_failed)
     show_report(folder, mirror)
     if not done:
@@ -206,13 +209,13 @@ def _processes(study: Study, gpus_per_trial: str | None) -> int:
 
 
 def _checked(
-    stack: ExitStack, study: Study, resources: "Resources", folder: Path, ask: Ask, *, begun: bool
+    stack: ExitStack, study: Study, data: "AbstractContextManager[Prepared]", resources: "Resources", ask: Ask
 ) -> "tuple[Prepared, Checked]":
     """The prepared data and the checked models; Ray starts while the models are built, and stays on the stack."""
     from tune_cmx.data.image_cache import images_kept
     from tune_cmx.search.cluster import ray_cluster
 
-    with prepared_for(study.baseline.config.data, folder, begun=begun) as prepared:
+    with data as prepared:
         checked = begin_check(study, prepared, ask)
         if resources.shared_cache and resources.address is None:  # between two trials somebody must hold the images
             lack = stack.enter_context(images_kept(prepared.data, prepared.audit))

@@ -24,11 +24,13 @@ from tune_cmx.cli.options.flags import (
     data_settings,
     set_settings,
 )
+from tune_cmx.cli.options.streams import streams_line, study_on_data
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
 from tune_cmx.cli.torch_process import Ask, torch_process
 from tune_cmx.config.searchers import TpeSearcher
-from tune_cmx.config.study import Study, read_study
+from tune_cmx.config.space import read_space
+from tune_cmx.config.study import Study
 from tune_cmx.counting import count
 from tune_cmx.errors import DataError
 
@@ -56,10 +58,9 @@ def check(
     Example: `tune-cmx check search_spaces/cssa_stages.yaml --data DATA`
     """
     overrides = data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from)
-    study = read_study(space, overrides={**overrides, **set_settings(sets)})
+    study, opened = study_on_data(read_space(space), {**overrides, **set_settings(sets)})
     with torch_process() as ask, tempfile.TemporaryDirectory() as folder:
-        settings = study.baseline.config.data
-        prepared = None if settings.root is None else prepare_data(settings, Path(folder))
+        prepared = None if opened is None else prepare_data(study.baseline.config.data, Path(folder), opened)
         show_check(study, begin_check(study, prepared, ask)())
     drawn = study.file.searcher.one_by_one is not None
     arms = "each choice and range end" if drawn else count(len(study.searched), "configuration")
@@ -106,6 +107,8 @@ def show_check(study: Study, checked: "Checked") -> None:
         table.add_row(
             escape(arm.label), f"{arm.parameters['total']:,}", f"{arm.parameters['active']:,}", str(arm.epochs)
         )
+    if streams := streams_line(study):
+        say(escape(streams))
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
     warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]

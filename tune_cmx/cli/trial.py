@@ -17,7 +17,7 @@ from tune_cmx.cli.options.configuration import (
     Stages,
     Streams,
     Threshold,
-    trial_config,
+    given_trial,
 )
 from tune_cmx.cli.options.flags import (
     OUTPUT,
@@ -42,7 +42,8 @@ from tune_cmx.cli.options.flags import (
     set_settings,
 )
 from tune_cmx.cli.output import out
-from tune_cmx.cli.prepare import prepared_for
+from tune_cmx.cli.prepare import opened_data, prepared_for
+from tune_cmx.config.model_sections import ASSUMED, DefaultStreams
 
 
 def train(
@@ -113,7 +114,7 @@ def train(
         **data_settings(data, labels, split, split_by, classes, sequences, bands, layout, labels_from),
         **set_settings(sets),
     }
-    parsed = trial_config(
+    given = given_trial(
         config,
         settings,
         preset=preset,
@@ -122,6 +123,11 @@ def train(
         threshold=threshold,
         no_cssa=no_cssa,
     )
+    opened = opened_data(given.config(ASSUMED).data)
+    default = ASSUMED if opened is None else DefaultStreams.of_data(opened.bands)
+    parsed = given.config(default)
+    if opened is not None:
+        parsed.model.refuse_without(opened.bands)
     folder = output_dir.resolve()
     begun = earlier_trial(folder, parsed)
     chosen = device_named(device, here=True)
@@ -134,7 +140,8 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    with prepared_for(parsed.data, folder, begun=begun) as prepared:
+    with prepared_for(parsed.data, folder, opened, begun=begun) as prepared:
+        out.print(given.streams_line(default), soft_wrap=True)
         build_for(parsed.model, prepared)
     hashes = prepared.hashes()
     fields = protocol(parsed, (), hashes)

@@ -1,9 +1,12 @@
-"""The typed configuration of a model: streams, fusion and detector."""
+"""The typed configuration of a model: streams, fusion and detector; and the streams of one that names none."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tune_cmx.config.paths import FieldError
 from tune_cmx.config.pretrained import PretrainedConfig
 from tune_cmx.config.section import Section, Unit, as_tuple
 
@@ -11,6 +14,30 @@ STAGES = (1, 2, 3, 4)
 MODALITIES = ("rgb", "thermal", "event")
 TIMM = "timm/"
 """Prefix of a backbone from timm."""
+ALL_STREAMS = "rgb | thermal+event"
+"""Streams that see every modality."""
+
+
+@dataclass(frozen=True)
+class DefaultStreams:
+    """The streams of a configuration that names none: every modality of the data, in two streams if there are two."""
+
+    streams: str
+    reason: str
+    """Where they come from, as in `from the data`."""
+    held: tuple[str, ...] | None = None
+    """The modalities of the data; None: no data are known."""
+
+    @classmethod
+    def of_data(cls, modalities: Collection[str]) -> "DefaultStreams":
+        """RGB, or what there is in its place, in the first stream; the others in the second."""
+        held = tuple(name for name in MODALITIES if name in modalities)
+        first, *others = held
+        return cls(f"{first} | {'+'.join(others)}" if others else first, "from the data", held)
+
+
+ASSUMED = DefaultStreams(ALL_STREAMS, "assumed, as no data are named")
+"""For a command that has no data."""
 
 
 class StageFusion(Section):
@@ -118,9 +145,10 @@ class ModelConfig(Section):
     hierarchical encoder of timm."""
     pretrained: PretrainedConfig | None = None
     """Pretrained weights of the streams: a path, paths for `rgb` and `aux`, or `timm`. Default: random weights."""
-    streams: str = "rgb | thermal+event"
+    streams: str = ALL_STREAMS
     """Modalities of the RGB stream and, after `|`, of the auxiliary stream. One side alone is a single-stream
-    detector without fusion. Modalities: rgb, thermal, event."""
+    detector without fusion. Default: the modalities of the data: `rgb | thermal+event`, `rgb | thermal`,
+    `rgb | event`, `thermal | event`, or the only one. Every command prints them."""
     carry: Literal["separate", "fused"] = "separate"
     """What the next stage receives: each stream its own map, as in CMX (`separate`), or both the fused map."""
     fusion: FusionConfig = FusionConfig(kind="frm_ffm")
@@ -162,3 +190,21 @@ class ModelConfig(Section):
     def modalities(self) -> tuple[str, ...]:
         """In the order of their bands in an image."""
         return tuple(name for stream in self.stream_modalities() for name in stream)
+
+    def lacking(self, held: Collection[str]) -> tuple[str, ...]:
+        """The modalities of the streams that data do not have."""
+        return tuple(name for name in self.modalities() if name not in held)
+
+    def refuse_without(self, held: Collection[str]) -> None:
+        """Refuse streams with a modality that the data do not have.
+
+        Raises:
+            FieldError: Names the modality, what the data have, and streams that fit.
+        """
+        if lacking := self.lacking(held):
+            fits = DefaultStreams.of_data(held).streams
+            raise FieldError(
+                "model.streams",
+                f"'{self.streams}' needs {', '.join(lacking)}; the data have {', '.join(held)}. "
+                f"Name modalities of the data, as in '{fits}'",
+            )

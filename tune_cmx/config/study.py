@@ -15,6 +15,7 @@ from typing import Any
 from tune_cmx.config.arms import BASELINE, Arm, Arms, baseline_arm, settings_text
 from tune_cmx.config.claims.named import PossibleArms, named, side_text
 from tune_cmx.config.domains import Domains, extremes
+from tune_cmx.config.model_sections import ASSUMED, DefaultStreams, ModelConfig
 from tune_cmx.config.names import value_text
 from tune_cmx.config.parse import flatten, parse_trial
 from tune_cmx.config.paths import Lines, Origins, below, place_of, put
@@ -23,13 +24,15 @@ from tune_cmx.config.searchers import DrawnSearcher
 from tune_cmx.config.space import Space, StudyFile, read_space
 from tune_cmx.config.study_rules import (
     ARMS,
+    STREAMS,
+    refuse_idle_fusion,
     refuse_idle_numbers,
     refuse_set,
     refuse_unequal_epochs,
     refuse_unfair,
     refuse_unknown_allowance,
 )
-from tune_cmx.config.trial import TrialConfig
+from tune_cmx.config.trial import DataConfig, TrialConfig
 from tune_cmx.errors import ConfigError
 
 CONFIRM_SEED_OFFSET = 1000
@@ -50,6 +53,8 @@ class Study:
     """Of the file's keys, for messages."""
     overridden: tuple[str, ...] = ()
     """Fixed fields that the command line sets."""
+    default_streams: DefaultStreams | None = None
+    """The streams of configurations that name none; None: the file or the command line names them for all."""
 
     @property
     def baseline(self) -> Arm:
@@ -185,6 +190,13 @@ class Study:
             base = {**base, **cases[0][2]}
         return found
 
+    def streams_asked(self) -> Iterator[tuple[str, ModelConfig]]:
+        """The place that names the streams of each configuration and range end, and its model."""
+        for arm in self.arms.values():
+            yield self.origins(arm.values, baseline=arm.id == BASELINE).place(STREAMS), arm.config.model
+        for _, values in self.end_values():
+            yield self.origins(values).place(STREAMS), self.config(values).model
+
     def lengths(self) -> tuple[int, ...]:
         """The lengths in epochs that the schedules of searched arms may have, ascending."""
         configs = [self.arms[name].config for name in self.searched] + [config for _, config in self.range_ends()]
@@ -208,12 +220,30 @@ class Study:
         return tuple(range(first, first + count))
 
 
-def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = None) -> Study:
+def data_of(space: Space, overrides: Mapping[str, Any]) -> DataConfig:
+    """Where the data of a study are; known before its configurations, whose streams may follow from the data.
+
+    Raises:
+        ConfigError: A key of the file's or the command line's data is unknown or not allowed.
+    """
+    source = str(space.path)
+    content = {"data": read_fixed(space.file.fixed, source).get("data", {})}
+    for key, value in overrides.items():
+        if below(key, "data"):
+            put(content, key, value)
+    origins = _fixed_origins(space.file, source, space.lines, tuple(overrides), baseline=False)
+    return parse_trial(content, source=source, origins=origins).data
+
+
+def read_study(
+    space: Path | Space, *, overrides: Mapping[str, Any] | None = None, default_streams: DefaultStreams = ASSUMED
+) -> Study:
     """Draw the configurations of a search-space file.
 
     Args:
         space: The file, or what `read_space` made of it.
         overrides: Fixed values by dotted path that the command line sets, such as `data.root`.
+        default_streams: Of configurations for which nobody names streams.
 
     Raises:
         ConfigError: Anything in the file is unknown, doubled, both fixed and searched, or not allowed.
@@ -228,9 +258,16 @@ def read_study(space: Path | Space, *, overrides: Mapping[str, Any] | None = Non
         put(fixed, key, value)
     overridden = tuple(overrides or {})
     origins = _fixed_origins(file, source, lines, overridden, baseline=True)
+    unnamed = STREAMS not in flatten(fixed) and isinstance(fixed.get("model", {}), dict)
+    if unnamed:
+        fuses = any(below(path, "model.fusion") for path in (*flatten(fixed), *file.baseline, *all_searched(phases)))
+        if fuses and STREAMS not in file.baseline:
+            refuse_idle_fusion(default_streams, origins.place("model.fusion"), all_searched(phases))
+        put(fixed, STREAMS, default_streams.streams)
     baseline = _config(fixed, file.baseline, file.seed, source, origins)
     arms = Arms(baseline_arm(file.baseline, baseline))
-    study = Study(file, _question(space.path), arms, source, fixed, phases, lines, overridden)
+    used = default_streams if unnamed else None
+    study = Study(file, _question(space.path), arms, source, fixed, phases, lines, overridden, used)
     if not study.draw(phases[0]) and file.searcher.one_by_one is None:
         raise ConfigError(
             f"{source}: every configuration that the search draws is the baseline itself; there is nothing to compare"

@@ -6,6 +6,7 @@ from typing import Any
 
 from tune_cmx.config.arms import Arm, Arms, differing
 from tune_cmx.config.domains import Choice, Domains
+from tune_cmx.config.model_sections import DefaultStreams, ModelConfig
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.paths import Lines, below, get, place_of
 from tune_cmx.config.space import EarlyStopping, StudyFile
@@ -14,6 +15,7 @@ from tune_cmx.registry import nearest, suggestion
 
 ARMS = "arms"
 """`search.arms` lists configurations one by one, each as its changes of the baseline, in one field or several."""
+STREAMS = "model.streams"
 _LEAST_EPOCHS = 2
 """No trial is stopped earlier."""
 _STUDY_SETS: Mapping[str, str] = {
@@ -132,6 +134,52 @@ def refuse_unfair(arm: Arm, baseline: Arm, allowed: Sequence[str], source: str) 
                 f"{source}: configuration '{arm.label}' differs from the baseline in {path}, which is not searched; "
                 f"give both the same value under fixed, or add {path} to allow_differences"
             )
+
+
+def refuse_idle_fusion(streams: DefaultStreams, place: str, searched: Sequence[str]) -> None:
+    """Refuse a study that says which fusion it has, on data with a single modality.
+
+    Args:
+        streams: Of the configurations that name none.
+        place: Where the file says something of a fusion.
+        searched: The paths that the study searches.
+    """
+    if streams.held is None or "|" in streams.streams:
+        return
+    fusions = any(below(path, "model.fusion") for path in searched)
+    single = f"train one stream without fusion: --set {STREAMS}={streams.streams}"
+    raise ConfigError(
+        f"{place}: a fusion joins two streams, and the data have one modality, {streams.streams}. Add a second "
+        f"modality to the data, or {'search other fields than model.fusion' if fusions else single}"
+    )
+
+
+def unserved_text(asked: Iterable[tuple[str, ModelConfig]], held: Sequence[str]) -> str:
+    """What to say of streams with a modality that the data do not have; empty if there are none.
+
+    Args:
+        asked: The place that names the streams of each model, and the model.
+        held: The modalities of the data.
+    """
+    models = list(asked)
+    refused: dict[str, dict[str, tuple[str, ...]]] = {}
+    for place, model in models:
+        if lacking := model.lacking(held):
+            refused.setdefault(place, {})[model.streams] = lacking
+    if not refused:
+        return ""
+    said = []
+    for place, streams in refused.items():
+        missing = dict.fromkeys(name for lacking in streams.values() for name in lacking)
+        verb = "needs" if len(streams) == 1 else "need"
+        said.append(f"{place}: {_quoted(streams)} {verb} {', '.join(missing)}; the data have {', '.join(held)}")
+    fitting = [model.streams for _, model in models if not model.lacking(held)]
+    fitting.append(DefaultStreams.of_data(held).streams)
+    return "\n".join(said) + f". Streams that fit the data: {_quoted(dict.fromkeys(fitting))}"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def refuse_unknown_allowance(allowed: Iterable[str], arms: Arms, source: str, lines: Lines) -> None:

@@ -62,20 +62,27 @@ class Prepared:
         return {"images": len(ids), "boxes": sum(boxes), "negatives": boxes.count(0), "ignored": ignored}
 
 
-def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    config: DataConfig,
+    folder: Path,
+    *,
+    opened: PairedData | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
     """Open, audit and split a data set, or load a folder that was prepared before.
 
     Args:
         config: Where the data are, and how to divide them.
         folder: Receives `split.json`, `audit.json` and the ground truth of `val` and `test`, which a report reads.
+        opened: What `open_configured` gave; None: the data set is opened here.
         progress: Called with the number of images read and their total.
 
     Raises:
         DataError: The data cannot be used, or the folder was prepared from other data or another `config.split`.
     """
-    data = _open(config)
+    data = opened or open_configured(config)
     if (folder / SPLIT_FILE).exists() and (folder / AUDIT_FILE).exists():
-        return _prepared_before(config, folder)
+        return _prepared_before(config, folder, data)
     found = audit(data, progress=progress)
     if config.split is not None:
         split = _given_split(config, data, found)
@@ -95,9 +102,9 @@ def prepare(config: DataConfig, folder: Path, *, progress: Callable[[int, int], 
     return _with_ground_truth(Prepared(data, found, split, folder))
 
 
-def _prepared_before(config: DataConfig, folder: Path) -> Prepared:
+def _prepared_before(config: DataConfig, folder: Path, data: PairedData) -> Prepared:
     """The content of a folder that was prepared before, if its split is the one in the configuration."""
-    prepared = load_prepared(config, folder)
+    prepared = _loaded(data, _audit_in(folder), folder)
     if config.split is not None and (_given_split(config, prepared.data, prepared.audit).hash != prepared.split.hash):
         raise DataError(
             f"{config.split}: is not the split that {folder} was prepared with; "
@@ -146,8 +153,16 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     Raises:
         DataError: Images were added or removed since.
     """
-    found = Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
-    data = _open(config, found.label_classes)
+    found = _audit_in(folder)
+    return _loaded(open_configured(config, found.label_classes), found, folder)
+
+
+def _audit_in(folder: Path) -> Audit:
+    return Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
+
+
+def _loaded(data: PairedData, found: Audit, folder: Path) -> Prepared:
+    """What `prepare` left in the folder, if it is of these images."""
     here, then = {image.id for image in data.images}, set(found.sizes)
     if here != then:
         changed = sorted(here ^ then)
@@ -158,7 +173,16 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     return Prepared(data, found, read_split(folder / SPLIT_FILE, data), folder)
 
 
-def _open(config: DataConfig, label_classes: Sequence[str] | None = None) -> PairedData:
+def open_configured(config: DataConfig, label_classes: Sequence[str] | None = None) -> PairedData:
+    """Find the files of a data set, from storage if it is there; no pixel is read.
+
+    Args:
+        config: Where the data are.
+        label_classes: As an audit found them; None: they are read from the labels where no file names them.
+
+    Raises:
+        DataError: No data set is named, or it is not of a known form.
+    """
     if config.root is None:
         raise DataError("no data: name the images' folder with --data DIR (or data.root in the file)")
     return open_data(

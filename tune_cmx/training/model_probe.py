@@ -6,7 +6,6 @@ import torch
 
 from tune_cmx.config.trial import MODALITIES, ModelConfig
 from tune_cmx.data.prepare import Prepared
-from tune_cmx.errors import ConfigError
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.models.pretrained import check_pretrained
 
@@ -20,10 +19,7 @@ def stream_bands(model: ModelConfig, bands: Mapping[str, int]) -> tuple[int, ...
     Raises:
         ConfigError: A stream names a modality that the data do not have.
     """
-    for stream in model.stream_modalities():
-        for name in stream:
-            if name not in bands:
-                raise ConfigError(f"model.streams: '{model.streams}' needs {name}; the data have {', '.join(bands)}")
+    model.refuse_without(bands)
     return tuple(sum(bands[name] for name in stream) for stream in model.stream_modalities())
 
 

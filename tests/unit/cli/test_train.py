@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_cmx.cli.options.configuration import trial_config
+from tune_cmx.cli.options.configuration import given_trial
+from tune_cmx.config.model_sections import ASSUMED
 
 if TYPE_CHECKING:
     from conftest import Refusal, Run
@@ -73,7 +74,7 @@ def test_the_groups_own_flags_are_taken(run: "Run", data: Path, tmp_path: Path, 
 def test_a_preset_by_flag_goes_before_the_files_schedule(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"schedule": {"preset": "aggressive", "epochs": 15, "lr": 0.02}}))
-    parsed = trial_config(path, {"schedule.lr": 0.1}, preset="conservative")
+    parsed = given_trial(path, {"schedule.lr": 0.1}, preset="conservative").config(ASSUMED)
     assert (parsed.schedule.preset, parsed.schedule.epochs, parsed.schedule.lr) == ("conservative", 25, 0.1)
 
 

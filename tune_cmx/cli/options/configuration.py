@@ -1,14 +1,18 @@
 """Flags of one configuration, and the trial that they come to."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tune_cmx.cli.options.flags import CONFIGURATION, MODEL
-from tune_cmx.config.parse import PRESETS, load_trial, parse_trial
-from tune_cmx.config.paths import put
+from tune_cmx.config.model_sections import DefaultStreams
+from tune_cmx.config.parse import PRESETS, flatten, load_trial, parse_trial
+from tune_cmx.config.paths import Lines, below, place_of, put
+from tune_cmx.config.study_rules import STREAMS, refuse_idle_fusion
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.registry import lookup
@@ -47,7 +51,9 @@ NoCssa = Annotated[
 Streams = Annotated[
     str | None,
     typer.Option(
-        help="Modalities of the two streams, or of one. Default: `rgb | thermal+event`.", rich_help_panel=MODEL
+        help="Modalities of the two streams, or of one, as in `rgb | thermal`. Default: what the data hold, or all "
+        "three where no data are named.",
+        rich_help_panel=MODEL,
     ),
 ]
 ImageSize = Annotated[
@@ -56,7 +62,40 @@ ImageSize = Annotated[
 ]
 
 
-def trial_config(
+@dataclass(frozen=True)
+class GivenTrial:
+    """A trial as a file and flags say it."""
+
+    content: Mapping[str, Any]
+    source: str
+    lines: Lines
+    no_cssa: bool
+    """Whether a model with CSSA is refused."""
+
+    def config(self, default: DefaultStreams) -> TrialConfig:
+        """The trial, with these streams if nobody names any.
+
+        Raises:
+            ConfigError: A value is not allowed, or a fusion is named and the model has one stream.
+        """
+        content = copy.deepcopy(dict(self.content))
+        said = flatten(content)
+        if STREAMS not in said and isinstance(content.get("model", {}), dict):
+            if any(below(path, "model.fusion") for path in said):
+                refuse_idle_fusion(default, place_of("model.fusion", self.source, self.lines), ())
+            put(content, STREAMS, default.streams)
+        parsed = parse_trial(content, source=self.source, lines=self.lines)
+        if self.no_cssa and any(stage.kind == "cssa" for stage in parsed.model.fusion.stage_fusions()):
+            raise ConfigError(f"--no-cssa, but the model has CSSA, by {self.source}; leave one out")
+        return parsed
+
+    def streams_line(self, default: DefaultStreams) -> str:
+        """Which streams the trial has, and where they come from."""
+        named = flatten(self.content).get(STREAMS)
+        return f"streams: {default.streams} ({default.reason})" if named is None else f"streams: {named} (as written)"
+
+
+def given_trial(
     config: Path | None,
     settings: Mapping[str, Any],
     *,
@@ -65,7 +104,7 @@ def trial_config(
     stages: str | None = None,
     threshold: float | None = None,
     no_cssa: bool = False,
-) -> TrialConfig:
+) -> GivenTrial:
     """A trial from a file and flags; a flag overrides the file."""
     content, lines = load_trial(config) if config else ({}, {})
     given = {
@@ -78,10 +117,7 @@ def trial_config(
     for path, value in sorted(given.items(), key=lambda item: item[0].count(".")):  # a section before its parts
         put(content, path, value)
         lines = {key: line for key, line in lines.items() if key != path and not key.startswith(f"{path}.")}
-    parsed = parse_trial(content, source=str(config or "flags"), lines=lines)
-    if no_cssa and any(stage.kind == "cssa" for stage in parsed.model.fusion.stage_fusions()):
-        raise ConfigError(f"--no-cssa, but {config or 'the configuration'} has CSSA; leave one out")
-    return parsed
+    return GivenTrial(content, str(config or "flags"), lines, no_cssa)
 
 
 def _preset(name: str) -> dict[str, Any]:
