@@ -11,6 +11,8 @@ from tune_cmx.config.parse import dump
 from tune_cmx.config.section import Unit
 from tune_cmx.config.wording import allowed_text, metadata
 
+DEFAULT_IN_MEANING = ("model.streams",)
+"""Fields whose default follows from the data."""
 FIELD_HEADER = ("field", "meaning", "unit", "default", "allowed")
 
 
@@ -41,7 +43,8 @@ def fields_table(model: type[BaseModel], prefix: str = "", known: dict[str, str]
 def field_row(path: str, field: FieldInfo, allowed: str | None) -> list[str]:
     """Path, meaning, unit, default and allowed values of a field."""
     unit = next((str(entry) for entry in metadata(field) if isinstance(entry, Unit)), "")
-    return [f"`{path}`", field.description or "", unit, default_text(field), allowed or allowed_text(field)]
+    default = "-" if path in DEFAULT_IN_MEANING else default_text(field)
+    return [f"`{path}`", field.description or "", unit, default, allowed or allowed_text(field)]
 
 
 def inner_model(field: FieldInfo) -> type[BaseModel] | None:

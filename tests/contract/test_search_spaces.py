@@ -1,4 +1,7 @@
-"""Each file of search_spaces/ says what it asks and how to run it, and all that it asks for can be built."""
+"""Each file of search_spaces/ says what it asks and how to run it, and all that it asks for can be built.
+
+RGB + thermal data and RGB + thermal + event data are the field's; every file takes both, unless it asks for events.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -9,7 +12,9 @@ import torch
 from torch import nn
 
 from tune_cmx.config.arms import BASELINE
-from tune_cmx.config.study import read_study
+from tune_cmx.config.model_sections import DefaultStreams
+from tune_cmx.config.study import Study, read_study
+from tune_cmx.config.study_rules import unserved_text
 from tune_cmx.config.trial import FusionConfig, ModelConfig, StageFusion
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.streams import stream_shape
@@ -18,12 +23,26 @@ from tune_cmx.training.model_probe import DEFAULT_BANDS, build_plain
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "search_spaces").iterdir())
+ASK_FOR_EVENTS = ("modalities_event",)
+DATA = (("rgb", "thermal"), ("rgb", "thermal", "event"))
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def path(request: pytest.FixtureRequest) -> Path:
     found: Path = request.param
     return found
+
+
+@pytest.fixture(params=DATA, ids="+".join)
+def held(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The modalities of data."""
+    found: tuple[str, ...] = request.param
+    return found
+
+
+def on(path: Path, held: tuple[str, ...]) -> Study:
+    """The study on data with these modalities."""
+    return read_study(path, default_streams=DefaultStreams.of_data(held))
 
 
 def head(path: Path) -> Iterator[str]:
@@ -53,9 +72,24 @@ def test_the_name_of_the_study_is_the_files(path: Path) -> None:
     assert read_study(path).file.study == path.stem.replace("_", "-")
 
 
-def test_every_configuration_can_be_built(path: Path) -> None:
+def test_the_data_have_its_modalities_unless_it_asks_for_events(path: Path, held: tuple[str, ...]) -> None:
+    refused = unserved_text(on(path, held).streams_asked(), held)
+    if path.stem in ASK_FOR_EVENTS and "event" not in held:
+        assert "need event; the data have rgb, thermal" in refused
+        assert refused.endswith("Streams that fit the data: 'rgb', 'thermal', 'rgb | thermal'")
+    else:
+        assert refused == ""
+
+
+def test_a_file_that_names_no_streams_sees_every_modality_of_the_data(path: Path, held: tuple[str, ...]) -> None:
+    study = on(path, held)
+    if "model.streams" not in study.factors:
+        assert {arm.config.model.modalities() for arm in study.arms.values()} == {held}
+
+
+def test_every_configuration_can_be_built(path: Path, held: tuple[str, ...]) -> None:
     """Part by part: a detector for each kind of streams, pyramid and heads, a fusion for each stage and its options."""
-    for arm in read_study(path).arms.values():
+    for arm in on(path, held).arms.values():
         model = arm.config.model
         plain = model.model_copy(update={"fusion": FusionConfig(kind="add"), "carry": "separate"})
         assert _detector(plain.model_dump_json()) > 100_000
@@ -81,8 +115,8 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_the_baseline_is_the_fields_baseline_or_says_otherwise(path: Path) -> None:
-    model = read_study(path).arms[BASELINE].config.model
+def test_the_baseline_is_the_fields_baseline_or_says_otherwise(path: Path, held: tuple[str, ...]) -> None:
+    model = on(path, held).arms[BASELINE].config.model
     assert [stage.kind for stage in model.fusion.stage_fusions()] == ["frm_ffm"] * 4
     assert len(model.stream_modalities()) == 2
 

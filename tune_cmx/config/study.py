@@ -141,6 +141,10 @@ class Study:
                     found.put(path, f"{phase.section}.{ARMS}.choice.{number}.{path}")
         return found
 
+    def arm_origins(self, arm: Arm) -> Origins:
+        """As `origins`, of a configuration of the table."""
+        return self.origins({}, baseline=True) if arm.id == BASELINE else self.origins(arm.values)
+
     def claimed(self) -> tuple[str, ...]:
         """Arms that the claims name, as far as they are known. They are always confirmed."""
         found: list[str] = []
@@ -193,7 +197,7 @@ class Study:
     def streams_asked(self) -> Iterator[tuple[str, ModelConfig]]:
         """The place that names the streams of each configuration and range end, and its model."""
         for arm in self.arms.values():
-            yield self.origins(arm.values, baseline=arm.id == BASELINE).place(STREAMS), arm.config.model
+            yield self.arm_origins(arm).place(STREAMS), arm.config.model
         for _, values in self.end_values():
             yield self.origins(values).place(STREAMS), self.config(values).model
 

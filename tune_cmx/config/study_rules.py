@@ -175,7 +175,7 @@ def unserved_text(asked: Iterable[tuple[str, ModelConfig]], held: Sequence[str])
         said.append(f"{place}: {_quoted(streams)} {verb} {', '.join(missing)}; the data have {', '.join(held)}")
     fitting = [model.streams for _, model in models if not model.lacking(held)]
     fitting.append(DefaultStreams.of_data(held).streams)
-    return "\n".join(said) + f". Streams that fit the data: {_quoted(dict.fromkeys(fitting))}"
+    return "\n".join(said) + f"\nStreams that fit the data: {_quoted(dict.fromkeys(fitting))}"
 
 
 def _quoted(names: Iterable[str]) -> str:

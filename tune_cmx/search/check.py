@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from tune_cmx.config.arms import BASELINE
 from tune_cmx.config.parse import dump
 from tune_cmx.config.paths import FieldError, Origins
 from tune_cmx.config.study import Study
@@ -55,7 +54,7 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
                 f"{place}: schedule.batch_size {arm.config.schedule.batch_size} is more than the {batch_limit} "
                 "training images; lower it"
             )
-        origins = study.origins(arm.values, baseline=arm.id == BASELINE)
+        origins = study.arm_origins(arm)
         _check_augment(arm.config, prepared, origins)
         key = as_text(dump(arm.config.model))
         if key not in seen:

@@ -64,4 +64,4 @@ def _fitting(path: Path, held: Sequence[str]) -> str:
             continue  # no search space, or one for other data
         if not unserved_text(asked, held):
             names.append(other.stem)
-    return f".\nSearch spaces in {path.parent} that fit the data: {', '.join(names)}" if names else ""
+    return f"\nSearch spaces in {path.parent} that fit the data: {', '.join(names)}" if names else ""

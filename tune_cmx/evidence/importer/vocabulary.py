@@ -219,11 +219,15 @@ def is_fusion(field: str) -> bool:
 
 
 def _own(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Our own configuration: of a single stream without its fusion, of two streams with every stage spelled out."""
+    """Our own configuration: of a single stream without its fusion, of two streams with every stage spelled out.
+
+    A whole one names its streams; of a part that does not, the modalities are not known.
+    """
     flat = {path: plain(value) for path, value in flatten(content).items() if value not in ({}, [])}
-    streams = str(flat.get("model.streams", "rgb | thermal+event"))
-    flat["modalities"] = re.sub(r"[\s|]+", "+", streams)
-    if "|" not in streams:
+    streams = flat.get("model.streams")
+    if streams is not None:
+        flat["modalities"] = re.sub(r"[\s|]+", "+", str(streams))
+    if streams is not None and "|" not in str(streams):
         return {path: value for path, value in flat.items() if not path.startswith("model.fusion")}
     if flat.get("model.fusion.kind") is not None and flat.get("model.fusion.stages") is None:
         flat["model.fusion.stages"] = ALL_STAGES
