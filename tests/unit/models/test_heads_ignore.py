@@ -1,14 +1,14 @@
 """Ignore regions in training: what lies in them is neither an object nor background."""
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
-from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig
-from tune_cmx.models.detector import Detector, build_detector
+from tune_cmx.config.trial import ComputeConfig, DetectorConfig, FusionConfig, ModelConfig
+from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.models.heads import matching, roi_heads, rpn
 from tune_cmx.models.heads.matching import without_ignored
 
@@ -143,10 +143,15 @@ def test_torchvisions_own_heads_refuse_regions() -> None:
     assert losses(plain, [target(ignore=REGION[:0])])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("on", [frozenset(), frozenset({"cpu"})], ids=["as on a GPU", "as on a CPU"])
-def test_no_proposal_to_sample_is_no_loss(on: frozenset[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proposal_to_sample_is_no_loss(
+    on: frozenset[str], precision: Literal["fp32", "bf16"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both ways of pooling take no box at all."""
     monkeypatch.setattr(roi_heads, "_BY_BAGS", on)
-    found = losses(detector(), [target(OBJECT[:0], ignore=EVERYWHERE)])
+    model = compute_as(detector(), ComputeConfig(precision=precision, channels_last=True))
+    found = losses(model, [target(OBJECT[:0], ignore=EVERYWHERE)])
     assert found["loss_classifier"] == found["loss_box_reg"] == 0
     assert found["loss_classifier"].requires_grad
+    torch.autograd.backward(list(found.values()))
