@@ -1,4 +1,4 @@
-"""Many trials of a stand-in that trains nothing: every record is right, and none costs more where there are more."""
+"""Many trials of a stand-in that trains nothing: every run folder is right, and a trial costs the same among more."""
 
 import copy
 import functools
@@ -7,12 +7,14 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from ray import cloudpickle
 from rich.console import Console
 
@@ -25,9 +27,10 @@ from tune_cmx.search.study_folder import StudyFolder, open_folder
 from tune_cmx.training.run_folder import RunFolder
 
 Run = Callable[[int, str], tuple[StudyFolder, Counter[str]]]
-FEW, MANY, MORE = 8, 32, 1.3
-"""Trials; and what a trial may cost more among many, for the order of arrival hangs on the machine's mood."""
-RESOURCES = Resources(None, 1, 0, max_concurrent=None, device="cpu", threads=1, workers=0)
+FEW, MANY, MORE = 6, 24, 1.3
+"""Trials; and what a trial may cost more among many, because the order of arrival differs from run to run."""
+RESOURCES = Resources(None, 1, 0, max_concurrent=2, device="cpu", threads=1, workers=0)
+ONE_BY_ONE = replace(RESOURCES, cpus_per_trial=2)
 
 
 def _load() -> ModuleType:
@@ -45,6 +48,12 @@ def _load() -> ModuleType:
 benchmark: Any = _load()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with ray_cluster(RESOURCES):
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A study of so many trials, and what the driver did for it; each once."""
@@ -53,13 +62,15 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     def run(trials: int, variant: str) -> tuple[StudyFolder, Counter[str]]:
         folder = tmp_path_factory.mktemp("study")
         space = benchmark.write_space(folder / "space.yaml", trials, searcher="random", variant=variant)
+        content = yaml.safe_load(space.read_text())
+        space.write_text(yaml.safe_dump({**content, "confirm": {"finalists": 1, "seeds": 1}}))
         study = benchmark.read_study(space, overrides={"data.root": str(data)})
         opened = open_folder(folder / "study", study, prepare(study.baseline.config.data, folder / "data"), space)
         console = StudyConsole(Console(file=io.StringIO()), "val/mAP")
         with pytest.MonkeyPatch.context() as patch:
             counted = _count(patch)
-            with ray_cluster(RESOURCES):
-                assert run_study(opened, RESOURCES, console, trainable=benchmark.train_stand_in)
+            resources = RESOURCES if trials == MANY else ONE_BY_ONE
+            assert run_study(opened, resources, console, trainable=benchmark.train_stand_in)
         return opened, counted
 
     return run
