@@ -8,19 +8,16 @@ from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig
 from tune_cmx.models.describe import inspected
 from tune_cmx.models.detector import build_detector
 
-ADD = FusionConfig(kind="add")
+FUSION = FusionConfig(kind="frm_ffm", stages=(1,), elsewhere="add")
 SMALL = DetectorConfig(
     image_size=64, max_size=64, fpn_channels=16, head_width=16, proposals_train=20, proposals_eval=20, rois_per_image=8
 )
 
 
 @pytest.mark.parametrize("backbone", ["timm/pvt_v2_b1", "timm/convnext_tiny", "timm/resnet50", "timm/davit_tiny"])
-@pytest.mark.parametrize(
-    "fusion", [FusionConfig(kind="add"), FusionConfig(kind="frm_ffm", stages=(1,), elsewhere="add")]
-)
-def test_the_detector_takes_a_training_step(backbone: str, fusion: FusionConfig) -> None:
+def test_the_detector_takes_a_training_step(backbone: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(backbone=backbone, fusion=fusion, detector=SMALL)
+    config = ModelConfig(backbone=backbone, fusion=FUSION, detector=SMALL)
     detector = build_detector(config, bands=(3, 2), num_classes=1, mean=[0.5] * 5, std=[0.25] * 5)
     counts = inspected(detector).parameters
     assert counts["active"] == counts["total"]

@@ -1,5 +1,8 @@
 """What every node of a cluster must see, looked at from a worker of a real one."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,16 @@ def _cluster() -> Iterator[None]:
 def test_a_cluster_of_this_machine_holds_as_many_trials_as_are_wanted() -> None:
     assert slots(RESOURCES) == 1
     assert RESOURCES.at_most is None
+
+
+def test_sigterm_ends_a_study_like_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an earlier study's Ray Tune leaves its own
+    try:
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  it comes a moment after the signal
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_trial_that_no_node_holds_is_refused() -> None:
