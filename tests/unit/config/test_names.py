@@ -123,6 +123,9 @@ def test_a_uniform_range_of_augmentation_gives_names_that_differ(read: Reader) -
     assert len({*found}) == 8
     assert all(name.startswith("thermal noise 0.") and "RGB hue 0." in name for name in found)
     assert max(map(len, found)) <= MOST_LETTERS
+    jitter = "data.augment.registration_jitter"
+    study = read(search={jitter: {"int": [1, 3]}}, searcher={"kind": "random", "trials": 3}, baseline={jitter: 0})
+    assert {*names(study)[1:]} == {"jitter 1 px", "jitter 2 px", "jitter 3 px"}
 
 
 def test_an_augmentation_that_changes_nothing_makes_no_configuration_and_no_name(read: Reader) -> None:

@@ -26,7 +26,7 @@ BANDS = {"rgb": slice(0, 3), "thermal": slice(3, 4), "event": slice(4, 5)}
 
 
 def pair(data, ids, corruption):
-    """The frames as they are, and corrupted."""
+    """The images as they are, and corrupted."""
     clean = PairedDataset(data, ids, ALL, augment=None, seed=0)
     return clean, CorruptedDataset(data, ids, ALL, corruption, means=MEANS)
 

@@ -13,7 +13,7 @@ STILL = Geometry(flip=False, top=0, left=0, height=HEIGHT, width=WIDTH)
 
 
 def painted(box, bands=5):
-    """A frame in which the box is white in every band."""
+    """An image in which the box is white in every band."""
     image = torch.zeros(bands, HEIGHT, WIDTH)
     x1, y1, x2, y2 = box
     image[:, y1:y2, x1:x2] = 1
@@ -21,14 +21,14 @@ def painted(box, bands=5):
 
 
 def extent(band):
-    """The box around a band's bright pixels; brighter than what lies outside the frame, which is the mean."""
+    """The box around a band's bright pixels; brighter than what lies outside the image, which is the mean."""
     rows, columns = torch.where(band > 0.75)
     return [float(value) for value in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
 
 
 @st.composite
 def boxes(draw):
-    """At most half of the frame, so that its mean stays below what `extent` takes for bright."""
+    """At most half of the image, so that its mean stays below what `extent` takes for bright."""
     x1, y1 = draw(st.integers(0, WIDTH - 8)), draw(st.integers(0, HEIGHT - 8))
     x2 = draw(st.integers(x1 + 8, WIDTH))
     return x1, y1, x2, draw(st.integers(y1 + 8, max(y1 + 8, min(HEIGHT, y1 + HEIGHT * WIDTH // (2 * (x2 - x1))))))
@@ -69,7 +69,7 @@ def test_standing_still_changes_nothing_and_drops_nothing():
     assert kept.tolist() == [True, True]
 
 
-def test_boxes_that_are_hardly_to_be_seen_are_dropped():
+def test_boxes_that_are_hardly_visible_are_dropped():
     """The window is the left half, twice as large: x doubles, and what lies right of column 28 is cut."""
     half = Geometry(flip=False, top=0, left=0, height=20, width=28)
     given_boxes = torch.tensor(
