@@ -82,8 +82,8 @@ def test_its_set_is_audited_and_split(root: Path, tmp_path: Path) -> None:
     assert prepared.audit.class_boxes == {"person": 0, "car": 15}
     assert prepared.split.train == tuple(f"p{number}" for number in range(len(prepared.split.train)))
     mean = sum(range(len(prepared.split.train))) / len(prepared.split.train) / 255
-    assert prepared.split.means["rgb"] == pytest.approx([1.0, 0.0, 0.0])
-    assert prepared.split.means["thermal"] == pytest.approx([mean])
+    assert prepared.split.statistics["rgb"]["mean"] == pytest.approx([1.0, 0.0, 0.0])
+    assert prepared.split.statistics["thermal"]["mean"] == pytest.approx([mean])
     assert load_prepared(config, tmp_path / "prepared").hashes() == prepared.hashes()
 
 

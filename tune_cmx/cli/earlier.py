@@ -72,7 +72,8 @@ def earlier_session(folder: Path, *, resume: bool, resume_or_start: bool) -> Stu
 
 
 def data_of_session(session: StudyState) -> dict[str, Any]:
-    """The baseline's data as configuration paths, less the split, which the study's folder keeps, and augmentation.
+    """The baseline's data as configuration paths, without the split, which the study's folder keeps, and without what
+    a study can search.
 
     Raises:
         ConfigError: The session's `study.json` does not have them.
@@ -83,7 +84,7 @@ def data_of_session(session: StudyState) -> dict[str, Any]:
             f"{STUDY_FILE}: arms.{BASELINE}.config.data is missing; restore {STUDY_FILE} from a copy, or give --data"
         )
     settings = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
-    for without in ("data.augment", "data.split"):
+    for without in ("data.augment", "data.range", "data.split"):
         settings.pop(without, None)
     return settings
 

@@ -46,6 +46,7 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
         ConfigError: The split file is missing.
         DataError: The data cannot be used; the message names their folder.
     """
+    from tune_cmx.data.pixel_range import range_text
     from tune_cmx.data.prepare import prepare
 
     if config.split is not None and not Path(config.split).is_file():
@@ -57,6 +58,9 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
     if prepared.split.left_out:
         parts += f"; in no part: {_counts(summary['left_out'])}"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
+    found = prepared.pixel_statistics(config.range)
+    ranges = "; ".join(f"{modality} {range_text(statistics)}" for modality, statistics in found.items())
+    say(f"range of the pixels: {escape(ranges)}")
     for warning in summary["warnings"]:
         warn(warning["text"])
     return prepared

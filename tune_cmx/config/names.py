@@ -66,7 +66,7 @@ _WORDS: Mapping[tuple[str, Any], str] = {
     ("optimizer", "sgd"): "SGD",
 }
 """Values that have a word of their own."""
-_FUSION, _OPTIONS, _STREAMS = "model.fusion", "options.", "model.streams"
+_FUSION, _OPTIONS, _STREAMS, _RANGE = "model.fusion", "options.", "model.streams", "data.range"
 _AUGMENT = "data.augment."
 _MARK = " (baseline)"
 
@@ -145,6 +145,8 @@ def streams_text(config: TrialConfig) -> str:
 def field_text(path: str, value: Any) -> str:
     """A field with its value: `threshold 0.5`, `25 epochs`, `without ECA`."""
     field = path.rpartition(".")[2]
+    if below(path, _RANGE) and field == "kind":
+        return f"{path.split('.')[2]} {value} range"
     if isinstance(value, bool | str) and (field, value) in _WORDS:
         return _WORDS[field, value]
     form = _FORMS.get(field, f"{field.replace('_', ' ')} {{}}")

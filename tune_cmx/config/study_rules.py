@@ -22,6 +22,8 @@ _STUDY_SETS: Mapping[str, str] = {
     "seed": "each trial has its own seed; the study's seed is a key at the top of the file, as in seed: 1",
     "report_split": "the study sets it: the search uses val, the confirmation test",
 }
+_OPEN_DATA = ("data.augment", "data.range")
+"""The parts of `data` that change neither the images nor the split."""
 _SECTIONS = ("model", "data", "schedule", "compute", "model.detector")
 _ONE_VALUE: Mapping[str, str] = {
     "schedule.processes": "the share of a process",
@@ -100,9 +102,10 @@ def _refuse_vary(path: str, place: str) -> None:
             f"{place}: it is protocol, because batch normalisation and losses run over {_ONE_VALUE[path]}; give it one "
             "value under fixed"
         )
-    if below(path, "data") and not below(path, "data.augment"):
+    if below(path, "data") and not any(below(path, open_part) for open_part in _OPEN_DATA):
         raise ConfigError(
-            f"{place}: all configurations share one data set and one split; of data, only data.augment can vary"
+            f"{place}: all configurations share one data set and one split; of data, only {' and '.join(_OPEN_DATA)} "
+            "can vary"
         )
 
 

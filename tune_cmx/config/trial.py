@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tune_cmx.config.data.ranges import PixelRanges
 from tune_cmx.config.model_sections import (
     MODALITIES,
     STAGES,
@@ -118,6 +119,8 @@ class DataConfig(Section):
     sequences are known, otherwise block."""
     guard: Annotated[int, Field(ge=0, le=10_000), Unit("images")] = 8
     """Images left out between two blocks; only for a split by blocks."""
+    range: PixelRanges = PixelRanges()
+    """Range of raw values that becomes 0 to 1, by modality."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
 

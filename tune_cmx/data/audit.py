@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tune_cmx.data.labels.base import LabelReading
 from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
@@ -143,7 +144,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
 
 
 def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[float]]]:
-    """Mean and standard deviation of each band over all pixels of some images.
+    """Mean and standard deviation of each band over all pixels of some images, scaled by their number type.
 
     Args:
         audit: Of the set.
@@ -161,12 +162,20 @@ def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[flo
         raise DataError("statistics need at least one image")
     found: dict[str, dict[str, list[float]]] = {}
     for modality in images[0]:
-        totals = np.sum([image[modality] for image in images], axis=0)
-        mean = totals[:, 0] / totals[:, 2]
-        deviation = np.sqrt(np.maximum(totals[:, 1] / totals[:, 2] - mean**2, 0))
-        deviation[deviation < 1e-6] = 1.0
-        found[modality] = {"mean": mean.tolist(), "std": deviation.tolist()}
+        found[modality] = moments(np.sum([image[modality] for image in images], axis=0))
     return found
+
+
+def moments(totals: NDArray[np.float64]) -> dict[str, list[float]]:
+    """`mean` and `std` of each band; a constant band has a deviation of 1.
+
+    Args:
+        totals: Bands×3: sum, sum of squares, number of pixels.
+    """
+    mean = totals[:, 0] / totals[:, 2]
+    deviation = np.sqrt(np.maximum(totals[:, 1] / totals[:, 2] - mean**2, 0))
+    deviation[deviation < 1e-6] = 1.0
+    return {"mean": mean.tolist(), "std": deviation.tolist()}
 
 
 def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.photometric import change_modalities, refuse_colourless
+from tune_cmx.data.pixel_range import PixelScale
 from tune_cmx.data.pixels import Pixels, full_scale
 from tune_cmx.data.readers import PairedData, read_image, read_labels
 from tune_cmx.data.transforms import apply_geometry, apply_to_regions, draw_dropout, draw_geometry
@@ -38,6 +39,7 @@ class PairedDataset(Dataset[Sample]):
             normalisation turns into zeros. Needed with `modality_dropout`.
         cache_mib: Most MiB of decoded images to keep in this process's memory.
         shared: The set's decoded images in shared memory; if given, neither the files nor that cache are used.
+        scales: By modality how raw pixels become numbers from 0 to 1; None: by their number type.
 
     Raises:
         DataError: An image or modality is not in the set.
@@ -55,6 +57,7 @@ class PairedDataset(Dataset[Sample]):
         means: Mapping[str, Sequence[float]] | None = None,
         cache_mib: int = 512,
         shared: SharedImages | None = None,
+        scales: Mapping[str, PixelScale] | None = None,
     ) -> None:
         assert means is not None or augment is None or not augment.modality_dropout, "modality_dropout needs means"
         paired = {image.id: image for image in data.images}
@@ -77,6 +80,7 @@ class PairedDataset(Dataset[Sample]):
         self._cache: dict[int, list[Pixels]] = {}
         self._room = cache_mib * 2**20 if shared is None else 0
         self._shared = shared
+        self._scales = scales or {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,7 +97,8 @@ class PairedDataset(Dataset[Sample]):
             self._pixels(index)
 
     def __getitem__(self, index: int) -> Sample:
-        image = torch.cat([as_float(pixels) for pixels in self._pixels(index)])
+        held = zip(self.modalities, self._pixels(index), strict=True)
+        image = torch.cat([self.as_float(modality, pixels) for modality, pixels in held])
         height, width = int(image.shape[1]), int(image.shape[2])
         labels = read_labels(self.data, self.images[index])
         ignored = torch.from_numpy(labels.ignore)
@@ -112,6 +117,10 @@ class PairedDataset(Dataset[Sample]):
             if dropped is not None:
                 image[self.bands_of(self.modalities[dropped])] = self.mean_of(self.modalities[dropped])
         return image, {"boxes": boxes, "labels": classes, "ignore": ignore, "image_id": torch.tensor(index)}
+
+    def as_float(self, modality: str, pixels: Pixels) -> Tensor:
+        """Raw pixels of a modality (H×W×bands) as bands×H×W from 0 to 1."""
+        return as_float(pixels, self._scales.get(modality))
 
     def bands_of(self, modality: str) -> slice:
         """The indices of the modality's bands in a sample."""
@@ -182,7 +191,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return [image for image, _ in samples], [target for _, target in samples]
 
 
-def as_float(pixels: Pixels) -> Tensor:
-    """Pixels (H×W×C) as C×H×W within 0..1, scaled by the range of their number type."""
-    bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return torch.from_numpy(bands.astype(np.float32)).div_(full_scale(pixels.dtype))
+def as_float(pixels: Pixels, scale: PixelScale | None = None) -> Tensor:
+    """Pixels (H×W×C) as C×H×W from 0 to 1, by a scale; None: by the full range of their number type."""
+    if scale is None or scale.kind == "type":
+        bands = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return torch.from_numpy(bands.astype(np.float32)).div_(full_scale(pixels.dtype))
+    return torch.from_numpy(np.ascontiguousarray(scale.scaled(pixels).transpose(2, 0, 1)))

@@ -1,15 +1,20 @@
 """Audit and split a data set once, and keep both in a folder that every trial of a study reads."""
 
+import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tune_cmx.config.data.ranges import PixelRange, PixelRanges
+from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import DataConfig
-from tune_cmx.data.audit import Audit, audit, statistics
+from tune_cmx.data.audit import Audit, audit
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
+from tune_cmx.data.pixel_statistics import modality_statistics, pixel_statistics
 from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
@@ -35,6 +40,32 @@ class Prepared:
     def hashes(self) -> dict[str, str]:
         """The data's part of the protocol: hash and kind of the split, and the fingerprint of the data."""
         return {"split_hash": self.split.hash, "split_how": self.split.how, "data_fingerprint": self.audit.fingerprint}
+
+    def pixel_statistics(self, ranges: PixelRanges) -> dict[str, dict[str, Any]]:
+        """Range, mean and deviation of each modality over the training part, for the ranges of a configuration.
+
+        Ranges other than those with which the data were prepared are found once and kept in the folder.
+
+        Raises:
+            DataError: A range does not suit the data.
+        """
+        return {modality: self._statistics(modality, ranges.of(modality)) for modality in self.data.bands}
+
+    def _statistics(self, modality: str, asked: PixelRange | None) -> dict[str, Any]:
+        described = None if asked is None else dump(asked)
+        stored: dict[str, Any] | None = self.split.statistics.get(modality)
+        if stored is not None and stored.get("asked") == described:
+            return stored
+        key = json.dumps([described, self.hashes()], sort_keys=True)
+        path = self.folder / f"pixels_{modality}_{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+        if path.exists():
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+        found = modality_statistics(self.data, self.audit, self.split.train, modality, asked)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        return found
 
     def summary(self) -> dict[str, Any]:
         """The split in numbers, for `study.json` and the report.
@@ -75,7 +106,8 @@ def prepare(
         config: Where the data are, and how to divide them.
         folder: Receives `split.json`, `audit.json` and the ground truth of `val` and `test`, which a report reads.
         opened: What `open_configured` gave; None: the data set is opened here.
-        progress: Called with the number of images read and their total.
+        progress: Called with the number of images read and their total; again from 1 where the training images are
+            read once more to find the range of their pixels.
 
     Raises:
         DataError: The data cannot be used, or the folder was prepared from other data or another `config.split`.
@@ -95,7 +127,7 @@ def prepare(
             guard=config.guard,
             classes_of=found.classes,
         )
-    split = split.with_statistics(statistics(found, split.train))
+    split = split.with_statistics(pixel_statistics(data, found, split.train, config.range, progress=progress))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
     write_split(split, folder / SPLIT_FILE)

@@ -35,14 +35,10 @@ class Split:
     sequences: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the sequences in each part; empty where they are not known."""
     statistics: Mapping[str, Any] = field(default_factory=dict)
-    """Mean and standard deviation of each band over the training part, from `audit.statistics`."""
+    """Range, mean and deviation of each modality over the training part, from `pixel_statistics`; of the configuration
+    with which the data were prepared."""
     notes: tuple[str, ...] = ()
     """How a part came about that the official or given lists do not have."""
-
-    @property
-    def means(self) -> dict[str, list[float]]:
-        """Mean of each band over the training part, within 0..1, by modality."""
-        return {modality: list(found["mean"]) for modality, found in self.statistics.items()}
 
     def with_statistics(self, statistics: Mapping[str, Any]) -> "Split":
         """The same split with the pixel statistics of its training part; the hash does not change."""

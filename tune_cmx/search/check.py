@@ -8,7 +8,7 @@ from tune_cmx.config.study import Study
 from tune_cmx.config.trial import ModelConfig, TrialConfig
 from tune_cmx.data.photometric import refuse_colourless
 from tune_cmx.data.prepare import Prepared
-from tune_cmx.errors import ConfigError
+from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.models.describe import Inspection, inspected
 from tune_cmx.models.detector import Detector
 from tune_cmx.models.fusion import FUSIONS
@@ -37,8 +37,8 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
         prepared: The data, where they are known.
 
     Raises:
-        ConfigError: A model cannot be built, an option is unknown, or colours are augmented that the data do not have;
-            the message names the configuration.
+        ConfigError: A model cannot be built, an option is unknown, colours are augmented that the data do not have, or
+            a range does not suit the pixels; the message names the configuration.
     """
     batch_limit = len(prepared.split.train) if prepared else None
     sizes = ModelSizes(prepared) if prepared else None
@@ -56,6 +56,8 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
             )
         origins = study.arm_origins(arm)
         _check_augment(arm.config, prepared, origins)
+        if prepared:
+            _find_ranges(arm.config, prepared, place)
         key = as_text(dump(arm.config.model))
         if key not in seen:
             seen[key] = inspected(_build(arm.config.model, prepared, place, origins))
@@ -72,6 +74,14 @@ def _check_augment(config: TrialConfig, prepared: Prepared | None, origins: Orig
         refuse_colourless(config.data.augment, bands)
     except FieldError as error:
         raise ConfigError(f"{origins.place(error.field)}: {error.text}") from error
+
+
+def _find_ranges(config: TrialConfig, prepared: Prepared, place: str) -> None:
+    """The pixels' statistics for a configuration's ranges; the data's folder keeps them for its trials."""
+    try:
+        prepared.pixel_statistics(config.data.range)
+    except DataError as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _build(model: ModelConfig, prepared: Prepared | None, place: str, origins: Origins) -> Detector:

@@ -13,6 +13,7 @@ from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.ground_truth import ground_truth
 from tune_cmx.data.image_cache import SharedImages
+from tune_cmx.data.pixel_range import means_of, scales_of
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.evaluation import by_class, by_condition
 from tune_cmx.models.detector import Detector, build_detector, compute_as
@@ -45,18 +46,21 @@ class TrialData:
         self._schedule, self._workers = config.schedule, workers
         order = config.model.modalities()
         augment = config.data.augment
+        statistics = prepared.pixel_statistics(config.data.range)
+        scales = scales_of(statistics)
         self._train = PairedDataset(
             prepared.data,
             split.train,
             order,
             augment=augment,
             seed=derive(config.seed, "augment"),
-            means=split.means,
+            means=means_of(statistics),
             shared=frames,
+            scales=scales,
         )
         held_out = {"val": split.val, "test": split.test}
         self._held_out = {
-            part: PairedDataset(prepared.data, ids, order, augment=None, seed=0, shared=frames)
+            part: PairedDataset(prepared.data, ids, order, augment=None, seed=0, shared=frames, scales=scales)
             for part, ids in held_out.items()
         }
         self._truth = {part: ground_truth(prepared.data, ids, prepared.audit.sizes) for part, ids in held_out.items()}
@@ -111,7 +115,7 @@ def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool 
         batched: As of `build_detector`.
     """
     bands, order = prepared.data.bands, config.model.modalities()
-    statistics = prepared.split.statistics
+    statistics = prepared.pixel_statistics(config.data.range)
     seed_all(config.seed)
     detector = build_detector(
         config.model,

@@ -13,6 +13,7 @@ from tune_cmx.data.corruption.kinds import Corruption, Shifted
 from tune_cmx.data.corruption.robustness_file import ROBUSTNESS, Basis, OnSplit, Results, Robustness, read_robustness
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth
+from tune_cmx.data.pixel_range import means_of, scales_of
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, DataError, TrialError
 from tune_cmx.models.detector import Detector
@@ -132,15 +133,17 @@ class _Bench:
         self._modalities = config.model.modalities()
         self._truth = ground_truth(prepared.data, self._ids, prepared.audit.sizes)
         self._load = {"at_once": at_once, "workers": workers}
+        self._statistics = prepared.pixel_statistics(config.data.range)
         self._model = _trained(config, prepared, weights).to(device)
 
     def results(self, corruption: Corruption | None) -> Results:
         """Metrics in points; None: of the clean images."""
         data, ids, order = self._prepared.data, self._ids, self._modalities
+        means, scales = means_of(self._statistics), scales_of(self._statistics)
         frames = (
-            PairedDataset(data, ids, order, augment=None, seed=0)
+            PairedDataset(data, ids, order, augment=None, seed=0, scales=scales)
             if corruption is None
-            else CorruptedDataset(data, ids, order, corruption, means=self._prepared.split.means)
+            else CorruptedDataset(data, ids, order, corruption, means=means, scales=scales)
         )
         score = score_images(self._model, frames, self._truth, self._device, **self._load)
         return {name: None if math.isnan(value) else value for name, value in score.metrics.items()}

@@ -13,6 +13,7 @@ import torch
 
 from tune_cmx.config.trial import DetectorConfig, TrialConfig
 from tune_cmx.data.dataset import PairedDataset, collate
+from tune_cmx.data.pixel_range import scales_of
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError, TrialError
 from tune_cmx.training.assembly import build_trainer, build_trial_model
@@ -162,7 +163,8 @@ def _largest_batch(config: TrialConfig, prepared: Prepared) -> Batch:
     ids = sorted(prepared.split.train, key=lambda id: _resized_area(detector, *sizes[id]), reverse=True)
     count = config.schedule.batch_size
     repeated = (ids * math.ceil(count / len(ids)))[:count]
-    dataset = PairedDataset(prepared.data, repeated, config.model.modalities(), augment=None, seed=0)
+    scales = scales_of(prepared.pixel_statistics(config.data.range))
+    dataset = PairedDataset(prepared.data, repeated, config.model.modalities(), augment=None, seed=0, scales=scales)
     return collate([dataset[index] for index in range(count)])
 
 

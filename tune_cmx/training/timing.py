@@ -19,6 +19,7 @@ import torch
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth
+from tune_cmx.data.pixel_range import scales_of
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import TrialError
 from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
@@ -140,7 +141,8 @@ def _timed(
         save_s = time.monotonic() - began
     ids = prepared.split.val[: STEPS * alone.schedule.batch_size]
     began = time.monotonic()
-    frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0)
+    scales = scales_of(prepared.pixel_statistics(alone.data.range))
+    frames = PairedDataset(prepared.data, ids, alone.model.modalities(), augment=None, seed=0, scales=scales)
     at_once = alone.schedule.images_at_once(trainer.micro_batch)
     truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
     score_images(trainer.scored, frames, truth, device, at_once=at_once, workers=workers)

@@ -74,6 +74,13 @@ CSSA = {"fixed": {"model": {"fusion": {"kind": "cssa", "elsewhere": "frm_ffm"}}}
         ({**choices("schedule.ema_decay", 0.999), "baseline": {"schedule.ema_decay": None}}, ["EMA 0.999"]),
         ({**choices("schedule.ema_decay", None), "baseline": {"schedule.ema_decay": 0.9}}, ["without EMA"]),
         (
+            {
+                **choices("data.range.thermal", {"kind": "plateau"}, {"kind": "percentile", "low": 1.0}),
+                "baseline": {"data.range.thermal": {"kind": "type"}},
+            },
+            ["thermal plateau range", "thermal percentile range, low 1"],
+        ),
+        (
             {**choices("model.detector.rois_per_image", 64), "baseline": {"model.detector.rois_per_image": 8}},
             ["rois per image 64"],
         ),

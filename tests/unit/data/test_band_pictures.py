@@ -25,6 +25,13 @@ def test_colours_are_kept_whatever_the_type_of_number(dtype: type) -> None:
     assert np.array_equal(np.asarray(panel), eight)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_colours_of_other_numbers_are_spread_by_one_range(dtype: type) -> None:
+    raw = np.linspace(-500, 9000, 300).reshape(10, 10, 3).astype(dtype)
+    ((_, panel),) = band_panels({"rgb": raw})
+    assert (np.asarray(panel).min(), np.asarray(panel).max()) == (0, 255)
+
+
 def test_a_band_that_uses_little_of_its_range_is_spread_over_black_and_white() -> None:
     ((_, panel),) = band_panels({"thermal": np.arange(29_000, 29_100, dtype=np.uint16).reshape(10, 10, 1)})
     assert (np.asarray(panel).min(), np.asarray(panel).max()) == (0, 255)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from tune_cmx.data.corruption.kinds import Corruption, Delayed, Missing, Shifted, earlier_images
-from tune_cmx.data.dataset import PairedDataset, Sample, as_float
+from tune_cmx.data.dataset import PairedDataset, Sample
+from tune_cmx.data.pixel_range import PixelScale
 from tune_cmx.data.readers import PairedData, read_image
 from tune_cmx.data.transforms import shifted
 from tune_cmx.errors import DataError
@@ -20,6 +21,7 @@ class CorruptedDataset(PairedDataset):
         modalities: Whose bands a sample has, in this order.
         corruption: Of one of these modalities.
         means: Training mean of each band by modality, within 0..1: its value where the modality shows nothing.
+        scales: As for `PairedDataset`.
 
     Raises:
         DataError: An image or modality is not in the set, or sequences are not known and the corruption is a delay.
@@ -33,8 +35,9 @@ class CorruptedDataset(PairedDataset):
         corruption: Corruption,
         *,
         means: Mapping[str, Sequence[float]],
+        scales: Mapping[str, PixelScale] | None = None,
     ) -> None:
-        super().__init__(data, ids, modalities, augment=None, seed=0, means=means)
+        super().__init__(data, ids, modalities, augment=None, seed=0, means=means, scales=scales)
         self.corruption = corruption
         self._earlier = earlier_images(data, ids, corruption.frames) if isinstance(corruption, Delayed) else []
 
@@ -56,7 +59,7 @@ class CorruptedDataset(PairedDataset):
 
     def _delayed(self, own_CHW: Tensor, index: int) -> Tensor:
         earlier, modality = self._earlier[index], self.corruption.modality
-        delayed_CHW = as_float(read_image(self.data, earlier, [modality])[modality])
+        delayed_CHW = self.as_float(modality, read_image(self.data, earlier, [modality])[modality])
         if delayed_CHW.shape != own_CHW.shape:
             sizes = ["×".join(map(str, image.shape[1:])) for image in (delayed_CHW, own_CHW)]
             raise DataError(
