@@ -1,5 +1,6 @@
 """For all tests: a drawn example may take as long as a busy machine needs, and imports are not searched for garbage."""
 
+import atexit
 import gc
 
 import pytest
@@ -14,11 +15,8 @@ gc.disable()  # while all is imported: nothing of it is garbage, and looking thr
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """From here on garbage is collected, and what was imported is left out of the search."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
-    """Extension modules report what is left at the end as leaked."""
-    gc.unfreeze()
+atexit.register(gc.unfreeze)  # at the very end: extension modules report what is left then as leaked

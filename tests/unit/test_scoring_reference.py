@@ -77,7 +77,7 @@ def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, wh
     return found, coco_truth(described, truth_boxes, labels, [f"class {number}" for number in range(classes)], flags)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "shape",
     [
@@ -92,7 +92,7 @@ def scene(seed, *, images=30, classes=3, boxes=4.0, detections=20, side=60.0, wh
     ids=str,
 )
 def test_seeded_scenes(seed, shape):
-    found = agree(*scene(seed, **shape))
+    found = agree(*scene(seed, images=15, **shape))
     assert 0 < found["mAP"] < 100
 
 
@@ -102,10 +102,9 @@ def test_a_realistic_set():
     assert all(0 < value < 100 for value in found.values())
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_detections_by_the_hundred_give_the_same_bits(seed):
+def test_detections_by_the_hundred_give_the_same_bits():
     """No metric of such a set hangs on one detection alone."""
-    detections, truth = scene(seed, images=60, boxes=8.0, detections=100)
+    detections, truth = scene(0, images=60, boxes=8.0, detections=100)
     assert list(evaluate(detections, truth).values()) == references(detections, truth)[0]
 
 
@@ -138,7 +137,7 @@ FRAME = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(FRAME, min_size=1, max_size=5))
 @example([([([0, 0, 32, 32], 1)], [([0, 0, 32, 32], 1, 0.5), ([0, 0, 32, 32], 1, 0.5)])])
 def test_whatever_the_boxes(frames):

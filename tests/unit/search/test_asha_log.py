@@ -1,6 +1,7 @@
 """What ASHA remembers: its log of decisions, which a search is taken up by, and brackets and phases share."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,24 @@ from tune_cmx.search.rungs import CONTINUE, PAUSE, bracket_of, read_decisions, s
 
 
 @pytest.mark.parametrize("first", ["new", "promotion"])
-@pytest.mark.parametrize("cut", range(0, 60, 3))
-def test_a_search_taken_up_halfway_ends_as_if_it_had_not_been_left(tmp_path: Path, first: str, cut: int) -> None:
+def test_a_search_resumed_halfway_ends_as_if_it_had_not_been_left(tmp_path: Path, first: str) -> None:
+    """Left after a number of decisions, up to 57; all of them are about 60."""
     settings, values = asha_settings(first=first), arrivals("random")
-    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    whole = tmp_path / "whole.jsonl"
     expected = Desk(build_asha(settings, whole), values).run().done
-    left = Desk(build_asha(settings, parts), values).run(lambda: len(read_decisions(parts)) >= cut)
-    over = {name for name, trial in left.trials.items() if trial.status == Trial.TERMINATED}
-    over |= set(stops(read_decisions(parts)))
-    rest = {name: value for name, value in values.items() if name not in over}
-    again = Desk(build_asha(settings, parts), rest, done=left.done).run()
-    assert parts.read_bytes() == whole.read_bytes()
-    assert again.done == expected
+    for cut in range(0, 60, 5):
+        parts = tmp_path / f"parts-{cut}.jsonl"
+        left = Desk(build_asha(settings, parts), values).run(partial(_has_lines, parts, cut))
+        over = {name for name, trial in left.trials.items() if trial.status == Trial.TERMINATED}
+        over |= set(stops(read_decisions(parts)))
+        rest = {name: value for name, value in values.items() if name not in over}
+        again = Desk(build_asha(settings, parts), rest, done=left.done).run()
+        assert parts.read_bytes() == whole.read_bytes(), cut
+        assert again.done == expected, cut
+
+
+def _has_lines(log: Path, count: int) -> bool:
+    return count == 0 or (log.is_file() and log.read_bytes().count(b"\n") >= count)
 
 
 def test_a_trial_that_the_log_says_is_paused_is_not_begun_before_its_promotion(tmp_path: Path) -> None:

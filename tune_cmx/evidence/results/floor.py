@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+from scipy import special
 
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import evaluate
@@ -100,7 +100,7 @@ def _intervals(values: Mapping[str, list[float]]) -> dict[str, Interval]:
     if pooled is None:
         return {arm: (own[0], own[0]) for arm, own in values.items()}
     sd, freedom = pooled
-    reach = float(stats.t.ppf(0.975, freedom)) * sd
+    reach = float(special.stdtrit(freedom, 0.975)) * sd
     found = {}
     for arm, own in values.items():
         mean, half = statistics.fmean(own), reach / math.sqrt(len(own))

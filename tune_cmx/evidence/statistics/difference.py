@@ -9,7 +9,7 @@ from statistics import variance
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from tune_cmx import ties
 from tune_cmx.stein import estimate
@@ -169,6 +169,8 @@ def _drawn_p(samples: tuple[Values, ...], kind: str) -> float:
     def statistic(*groups: Values, axis: int = -1) -> Values:
         means = [group.mean(axis=axis) for group in groups]
         return np.asarray(means[0] - means[1] if len(means) == 2 else means[0])
+
+    from scipy import stats  # here: its import takes a second, and few comparisons have so many runs
 
     drawn = stats.permutation_test(
         samples, statistic, permutation_type=kind, n_resamples=EXACT_UP_TO, vectorized=True, rng=0, batch=20_000

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from tune_cmx.evidence.statistics.difference import (
     compare_independent,
@@ -106,6 +105,8 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(p_values: list[float]) -> N
 @settings(max_examples=30)
 @given(st.lists(VALUES, min_size=2, max_size=6), st.lists(VALUES, min_size=2, max_size=6))
 def test_intervals_and_p_are_scipys(first: list[float], second: list[float]) -> None:
+    from scipy import stats  # here and not above: the import takes a second in each process that collects tests
+
     assume(min(np.ptp(first), np.ptp(second)) > 0.015)  # scipy warns of less
     ours, theirs = compare_independent(first, second), stats.ttest_ind(first, second, equal_var=False)
     assert ours.p == pytest.approx(theirs.pvalue, abs=1e-9)
