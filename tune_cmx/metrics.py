@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 Kind = Literal["noisy", "exact", "time"]
@@ -205,5 +206,6 @@ def points(counted: Any) -> dict[str, float]:
     return {name: math.nan if value < 0 else 100 * value for name, value in values.items()}
 
 
+@lru_cache(maxsize=4096)  # a report asks for the same columns ten thousand times
 def _normal(name: str) -> str:
     return re.sub(r"[\s@_()\[\]-]+", "", name).lower()

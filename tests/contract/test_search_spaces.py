@@ -40,8 +40,14 @@ def held(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return found
 
 
+@cache
+def study_of(path: Path) -> Study:
+    return read_study(path)
+
+
+@cache
 def on(path: Path, held: tuple[str, ...]) -> Study:
-    """The study on data with these modalities."""
+    """The study on data with these modalities; each file is read once for all tests of a process."""
     return read_study(path, default_streams=DefaultStreams.of_data(held))
 
 
@@ -69,7 +75,7 @@ def test_the_head_asks_a_question_and_names_the_command(path: Path) -> None:
 
 
 def test_the_name_of_the_study_is_the_files(path: Path) -> None:
-    assert read_study(path).file.study == path.stem.replace("_", "-")
+    assert study_of(path).file.study == path.stem.replace("_", "-")
 
 
 def test_the_data_have_its_modalities_unless_it_asks_for_events(path: Path, held: tuple[str, ...]) -> None:
@@ -122,7 +128,7 @@ def test_the_baseline_is_the_fields_baseline_or_says_otherwise(path: Path, held:
 
 
 def test_its_size_can_be_said_before_it_runs(path: Path) -> None:
-    study = read_study(path)
+    study = study_of(path)
     assert size_text(study).startswith(f"search: {len(study.searched)} trial")
     assert rungs_text(study).startswith("early stopping: ")
 
@@ -130,4 +136,4 @@ def test_its_size_can_be_said_before_it_runs(path: Path) -> None:
 def test_the_number_of_trials_in_the_head_is_the_number_drawn(path: Path) -> None:
     expectation = next((line for line in head(path) if line.startswith("Expect:")), None)
     if expectation is not None:
-        assert f"{len(read_study(path).searched)} trials" in expectation
+        assert f"{len(study_of(path).searched)} trials" in expectation

@@ -204,7 +204,7 @@ DOMAINS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), kind=KINDS, elsewhere=KINDS)
 def test_names_are_unique_and_short_in_any_space(data: st.DataObject, kind: str, elsewhere: str, read: Reader) -> None:
     paths = data.draw(st.lists(st.sampled_from(sorted(DOMAINS)), min_size=1, max_size=4, unique=True))

@@ -238,14 +238,14 @@ def points(value: float) -> Mapping[str, float | None]:
     }
 
 
-RENDERED = ("test_plots", "test_by_factor", "test_cost", "test_pareto", "test_examples", "test_study_report")
-"""Files of tests whose pictures are rendered."""
+RENDERED = {"test_plots", "test_by_factor", "test_cost", "test_pareto", "test_examples", "test_the_files_of_a_report"}
+"""Files of tests, and a test, whose pictures are rendered."""
 
 
 @pytest.fixture(autouse=True)
 def _pictures_elsewhere_are_blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rendering takes two thirds of a report's time. All tests build figures; only those about figures render them."""
-    if request.path.stem not in RENDERED and "matplotlib.figure" in sys.modules:
+    if not {request.path.stem, request.node.name} & RENDERED and "matplotlib.figure" in sys.modules:
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", _blank)
 
 

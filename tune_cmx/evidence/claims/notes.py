@@ -1,6 +1,7 @@
 """What notes beside a run say of how it went."""
 
 import re
+from functools import lru_cache
 
 from tune_cmx.evidence.claims.rows import Row
 
@@ -17,6 +18,7 @@ _NOT_RESUMED = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)  # asked for each field of each run
 def is_note(column: str) -> bool:
     """Whether a column of this name holds notes."""
     return bool(NOTES & set(re.split(r"[\s_/-]+", column.lower())))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tune_cmx.errors import DataError
@@ -124,6 +125,9 @@ def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
         if (numbers.isna() & table.notna()).any(axis=None):
             problems.append(f"{place} has cells that are no numbers; they are left out")
         table = numbers
+    epochs = table["epoch"].to_numpy(dtype=float)
+    if np.isfinite(epochs).all() and (np.diff(epochs) > 0).all():
+        return table  # as a run writes it
     if table["epoch"].hasnans:
         table = table.dropna(subset=["epoch"])
     if table["epoch"].duplicated().any():

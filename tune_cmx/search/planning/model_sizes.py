@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import FusionConfig, ModelConfig, StageFusion
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.models.describe import flops, network_size
@@ -33,14 +33,12 @@ class ModelSize:
 
 
 class ModelSizes:
-    """The sizes of detectors, each part that several share counted once; no weights are drawn."""
+    """The sizes of detectors. Each part that several share is counted once in a process; no weights are drawn."""
 
     def __init__(self, prepared: Prepared) -> None:
-        self._bands = {name: len(found) for name, found in prepared.data.bands.items()}
+        self._bands = tuple((name, len(found)) for name, found in prepared.data.bands.items())
         self._classes = len(prepared.data.classes)
         self._image = prepared.audit.usual_size
-        self._detectors: dict[str, ModelSize] = {}
-        self._fusions: dict[str, ModelSize] = {}
 
     def of(self, model: ModelConfig) -> ModelSize:
         """Parameters, and operations for an image of the usual size.
@@ -50,29 +48,32 @@ class ModelSizes:
         """
         height, width = network_size(model.detector, *self._image)
         plain = model.model_copy(update={"fusion": FusionConfig(kind="add"), "carry": "separate"})
-        key = as_text(dump(plain))
-        if key not in self._detectors:
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                detector = build_plain(plain, self._bands, self._classes)
-            count = sum(parameter.numel() for parameter in detector.parameters())
-            self._detectors[key] = ModelSize(count, flops(detector, height, width))
-        size = self._detectors[key]
+        size = _detector_size(plain.model_dump_json(), self._bands, self._classes, height, width)
         if len(model.stream_modalities()) > 1:
             for number, fusion in enumerate(model.fusion.stage_fusions()):
-                size += self._fusion(model.backbone, number, fusion, height, width)
+                size += _fusion_size(model.backbone, number, fusion.model_dump_json(), height, width)
         return size
 
-    def _fusion(self, backbone: str, number: int, fusion: StageFusion, height: int, width: int) -> ModelSize:
-        """The fusion of stage `number` + 1, with maps of stride 4·2^number."""
-        key = as_text([backbone, number, dump(fusion), height, width])
-        if key not in self._fusions:
-            shape = stream_shape(backbone)
-            channels, stride = shape.widths[number], 4 * 2**number
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                built = build_fusion(fusion.kind, channels, fusion.options, heads=shape.heads[number]).eval()
-                maps = [torch.empty(1, channels, height // stride, width // stride) for _ in range(2)]
-                with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                    built(*maps)
-            count = sum(parameter.numel() for parameter in built.parameters())
-            self._fusions[key] = ModelSize(count, counter.get_total_flops() / 1e9)
-        return self._fusions[key]
+
+@cache
+def _detector_size(model: str, bands: tuple[tuple[str, int], ...], classes: int, height: int, width: int) -> ModelSize:
+    """Of a `ModelConfig` as JSON."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        detector = build_plain(ModelConfig.model_validate_json(model), dict(bands), classes)
+    count = sum(parameter.numel() for parameter in detector.parameters())
+    return ModelSize(count, flops(detector, height, width))
+
+
+@cache
+def _fusion_size(backbone: str, number: int, fusion: str, height: int, width: int) -> ModelSize:
+    """Of the fusion of stage `number` + 1, a `StageFusion` as JSON, with maps of stride 4·2^number."""
+    wanted = StageFusion.model_validate_json(fusion)
+    shape = stream_shape(backbone)
+    channels, stride = shape.widths[number], 4 * 2**number
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        built = build_fusion(wanted.kind, channels, wanted.options, heads=shape.heads[number]).eval()
+        maps = [torch.empty(1, channels, height // stride, width // stride) for _ in range(2)]
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            built(*maps)
+    count = sum(parameter.numel() for parameter in built.parameters())
+    return ModelSize(count, counter.get_total_flops() / 1e9)

@@ -84,7 +84,7 @@ def exact(image: int) -> Detections:
     return to_detections(image, [BOX], [0.9], [1])
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(scenes(ties_within_images=True))
 def test_the_data_themselves_have_the_metrics_of_pycocotools(scene: tuple[Truth, Detections]) -> None:
     truth, detections = scene
@@ -92,7 +92,7 @@ def test_the_data_themselves_have_the_metrics_of_pycocotools(scene: tuple[Truth,
     assert on([1] * len(truth["images"]), detections, truth) == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(scenes(ties_within_images=False), st.lists(st.integers(0, 3), min_size=5, max_size=5))
 def test_an_image_drawn_twice_counts_as_two_images(scene: tuple[Truth, Detections], drawn: list[int]) -> None:
     truth, detections = scene
