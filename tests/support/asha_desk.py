@@ -53,6 +53,9 @@ class Desk:
         self.most = 0
         self.trials = {name: ray_trial(name) for name in values}
         self._reported: dict[str, int] = {}
+        self._order = {name: place for place, name in enumerate(values)}
+        self._at_work: list[Trial] = []
+        """Those that run, and some that did."""
         for trial in self.trials.values():
             scheduler.on_trial_add(self, trial)
 
@@ -76,12 +79,14 @@ class Desk:
         return [(one.trial, one.rung, one.decision) for one in self.scheduler.decided.values()]
 
     def _running(self) -> list[Trial]:
-        return [trial for trial in self.trials.values() if trial.status == Trial.RUNNING]
+        self._at_work = [trial for trial in self._at_work if trial.status == Trial.RUNNING]
+        return sorted(self._at_work, key=lambda trial: self._order[trial.trial_id])
 
     def _fill(self) -> None:
         while len(self._running()) < self.places and (trial := self.scheduler.choose_trial_to_run(self)) is not None:
             assert trial.status == Trial.PAUSED
             trial.set_status(Trial.RUNNING)
+            self._at_work.append(trial)
             self._reported[trial.trial_id] = 0
             self.starts.append(trial.trial_id)
         self.most = max(self.most, len(self._running()))

@@ -169,7 +169,9 @@ def _levels(name: str) -> _Levels:
             )
         found = [strides.index(stride) for stride in STRIDES]
         levels = _Levels(tuple(net.feature_info.out_indices[i] for i in found), tuple(widths[i] for i in found))
-        _refuse_fixed_size(name, _create(name, out_indices=levels.indices).eval(), levels.widths)
+        has_others = tuple(strides) != STRIDES
+        net = _create(name, out_indices=levels.indices) if has_others else net
+        _refuse_fixed_size(name, net.eval(), levels.widths)
     return levels
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from tune_cmx.config.trial import DetectorConfig, ModelConfig
+from tune_cmx.config.trial import DetectorConfig, FusionConfig, ModelConfig
 from tune_cmx.models.detector import Detector, build_detector
 from tune_cmx.models.heads import roi_heads
 from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
@@ -65,7 +65,7 @@ def _pair(**config: Any) -> tuple[Detector, Detector]:
     for batched in (False, True):
         torch.manual_seed(0)
         model = build_detector(
-            ModelConfig(backbone="mit_nano", detector=part),
+            ModelConfig(backbone="mit_nano", fusion=FusionConfig(kind="add"), detector=part),
             bands=(3, 2),
             num_classes=CLASSES,
             mean=[0.5] * BANDS,

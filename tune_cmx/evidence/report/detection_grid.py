@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -175,7 +176,7 @@ def _label(panel: Image.Image, place: tuple[float, float], words: str, colour: s
     """Black on a coloured ground, moved into the panel where it would reach out of it."""
     if not words:
         return
-    font = ImageFont.load_default(SMALL_TYPE)
+    font = _font(SMALL_TYPE)
     width = font.getlength(words) + 4
     left = max(min(place[0], panel.width - width), 0)
     top = max(min(place[1], panel.height - LABEL), 0)
@@ -184,9 +185,14 @@ def _label(panel: Image.Image, place: tuple[float, float], words: str, colour: s
     pen.text((left + 2, top), words, fill=BLACK, font=font)
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
 def _words(text: str, *, colour: str = BLACK, bold: bool = False, mark: str | None = None) -> Image.Image:
     """Text in lines of the grid's width, behind a box in the colour `mark`, if any."""
-    font = ImageFont.load_default(TYPE)
+    font = _font(TYPE)
     height = round(1.45 * TYPE)
     indent = 2 * TYPE if mark else 0
     lines = [""]
