@@ -169,7 +169,8 @@ def _with_ground_truth(prepared: Prepared) -> Prepared:
             Counter(ids[box["image_id"]] for box in truth["annotations"] if box["iscrowd"] == crowd) for crowd in (0, 1)
         )
         then = prepared.audit
-        changed = [id for id in ids if (boxes[id], ignored[id]) != (then.boxes[id], then.ignored.get(id, 0))]
+        # a region for every class is one in the audit, and one a class in the ground truth
+        changed = [id for id in ids if (boxes[id], id in ignored) != (then.boxes[id], id in then.ignored)]
         if changed:
             raise DataError(
                 f"{prepared.data.root}: the labels of {len(changed)} images changed since {prepared.folder} was "

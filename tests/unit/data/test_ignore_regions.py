@@ -15,10 +15,12 @@ from tune_cmx.config.trial import AugmentConfig, DataConfig
 from tune_cmx.data.dataset import PairedDataset
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.labels.base import Labels
+from tune_cmx.data.labels.classes import ANY_CLASS, class_map
 from tune_cmx.data.prepare import load_prepared, prepare
 from tune_cmx.data.readers import READERS, PairedData, open_data
 from tune_cmx.data.transforms import Geometry, apply_geometry, apply_to_regions, draw_geometry
 from tune_cmx.errors import DataError
+from tune_cmx.evidence.results.image_scores import Images
 
 OBJECT, REGION = "0 0.5 0.25 0.5 0.5\n", "ignore 1 0.25 0.5 0.5 1\n"
 LABELS = {"a": REGION + OBJECT + REGION, "b": REGION, "c": OBJECT, "d": ""}
@@ -95,6 +97,28 @@ def test_ground_truth_holds_them_as_crowd_boxes(data: PairedData) -> None:
         (1, 0, [3.0, 0.0, 6.0, 4.0]),
         (2, 1, [0.0, 0.0, 6.0, 8.0]),
     ]
+
+
+def test_a_region_for_every_class_is_there_once_for_each(root: Path, tmp_path: Path) -> None:
+    """A class that is named `ignore` makes such regions; in the set's counts each is one."""
+    (root / "classes.txt").write_text("person\ncar\ndog\n")
+    for path in (root / "labels").iterdir():
+        path.write_text(OBJECT + "2 0.25 0.5 0.5 1\n")
+    config = DataConfig(root=str(root), guard=0, classes={"dog": "ignore"})
+    prepared = prepare(config, tmp_path / "kept")
+    id = prepared.split.test[0]
+    assert target_of(prepared.data, id)["ignore"].tolist() == [[0.0, 0.0, 6.0, 8.0]]
+    truth = ground_truth(prepared.data, [id], prepared.audit.sizes)
+    assert [(box["category_id"], box["iscrowd"]) for box in truth["annotations"]] == [(1, 0), (1, 1), (2, 1)]
+    assert prepared.audit.ignored[id] == 1
+    assert [len(own) for own in Images.of(truth).ignored] == [1]
+    assert prepare(config, prepared.folder).audit == prepared.audit
+
+
+def test_a_region_for_every_class_stays_one_when_classes_are_mapped() -> None:
+    labels = Labels(np.array([[0.0, 0, 1, 1]] * 3), np.array([ANY_CLASS, 0, 1]), np.array([True, False, True]))
+    found = labels.mapped(class_map(["person", "car"], "labels", {"car": None}))
+    assert (found.classes.tolist(), found.ignore.tolist()) == ([ANY_CLASS, 0], [True, False])
 
 
 def test_they_are_counted_apart_from_boxes(root: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Labels:
         """
         if classes.is_identity:
             return self
-        to = np.array(classes.to, dtype=np.int64)[self.classes]
+        to = np.where(self.classes == ANY_CLASS, IGNORED, np.array(classes.to, dtype=np.int64)[self.classes])
         ignore = self.ignore | (to == IGNORED)
         kept = to != LEFT_OUT
         to[to == IGNORED] = ANY_CLASS

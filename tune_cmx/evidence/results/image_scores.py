@@ -30,18 +30,23 @@ class Images:
     boxes: Sequence[Sequence[Mapping[str, Any]]]
     """Objects of each image."""
     ignored: Sequence[Sequence[Mapping[str, Any]]]
-    """Ignore regions of each image."""
+    """Ignore regions of each image; one that holds for several classes once."""
     classes: Mapping[int, str]
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> "Images":
         """Those of a ground truth in COCO's form."""
         images = sorted(truth["images"], key=lambda image: int(image["id"]))
-        boxes, ignored = ({image["id"]: list[Mapping[str, Any]]() for image in images} for _ in range(2))
+        boxes: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in images}
+        ignored: dict[int, dict[tuple[float, ...], Mapping[str, Any]]] = {image["id"]: {} for image in images}
         for box in truth["annotations"]:
-            (ignored if box.get("iscrowd") else boxes)[box["image_id"]].append(box)
+            if box.get("iscrowd"):
+                ignored[box["image_id"]].setdefault(tuple(box["bbox"]), box)
+            else:
+                boxes[box["image_id"]].append(box)
         classes = {category["id"]: str(category["name"]) for category in truth["categories"]}
-        return cls(truth, images, list(boxes.values()), list(ignored.values()), classes)
+        regions = [list(of_image.values()) for of_image in ignored.values()]
+        return cls(truth, images, list(boxes.values()), regions, classes)
 
 
 @dataclass(frozen=True)

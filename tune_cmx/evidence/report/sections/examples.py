@@ -203,8 +203,8 @@ def _shown(
             f"{count(len(arm.runs), 'run')} · drawn: seed {run.seed}, F1 {number(float(run.f1[example.place]))}"
         )
         strips.append(Strip(caption, _marks(own, images, with_scores=True)))
-    targets, regions = (_marks(own, images, with_scores=False) for own in (boxes, ignored))
-    return Shown(" · ".join(about), panels, targets, regions, strips)
+    regions = [Mark((x, y, width, height), "") for x, y, width, height in (box["bbox"] for box in ignored)]
+    return Shown(" · ".join(about), panels, _marks(boxes, images, with_scores=False), regions, strips)
 
 
 def _marks(boxes: Iterable[Mapping[str, Any]], images: Images, *, with_scores: bool) -> list[Mark]:
