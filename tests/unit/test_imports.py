@@ -28,7 +28,7 @@ BELOW: dict[str, set[str]] = {
     "registry": {"errors"},
     "config": {"metrics", "errors", "registry"},
     "evaluation": {"metrics", "errors"},
-    "data": {"config", "errors", "evaluation", "old_form", "registry", "seeding", "state", "storage"},
+    "data": {"config", "counting", "errors", "evaluation", "old_form", "registry", "seeding", "state", "storage"},
     "models": {"model_audit", "config", "errors", "registry"},
     "training": {
         *("config", "data", "errors", "evaluation", "metrics", "models", "retry", "seeding", "state"),

@@ -117,8 +117,9 @@ class DataConfig(Section):
     """How images are split. `official`: the data set's own split. `block`: runs of neighbouring images. `frame`: single
     images, which leaks between neighbours of a video. Default: official if there is one, then sequence where
     sequences are known, otherwise block."""
-    guard: Annotated[int, Field(ge=0, le=10_000), Unit("images")] = 8
-    """Images left out between two blocks; only for a split by blocks."""
+    guard: Annotated[int, Field(ge=0, le=10_000), Unit("images")] | None = None
+    """Images left out between two blocks; only for a split by blocks. Default: 8, and of fewer than 64 images an
+    eighth."""
     range: PixelRanges = PixelRanges()
     """Range of raw values that becomes 0 to 1, by modality."""
     augment: AugmentConfig = AugmentConfig()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tune_cmx.data.labels.base import LabelReading
 from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
 from tune_cmx.data.readers import PairedData, PairedImage
-from tune_cmx.data.readers.base import image_files, label_reading
+from tune_cmx.data.readers.base import image_files, label_reading, of_one_size
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
@@ -198,6 +198,7 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
             remarks = ((modality, data.reader.remark(decoded, bands)) for modality, bands in held.items())
             odd.extend((modality, remark) for modality, remark in remarks if remark)
             odd.extend((modality, remark) for remark in picture_remarks(content) for modality in held)
+    pixels = of_one_size(data, pixels)
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+from tune_cmx.counting import count
 from tune_cmx.data.readers import PairedData, PairedImage
 from tune_cmx.data.readers.base import label_reading
 
@@ -81,14 +82,20 @@ def _cost(
     )
 
 
-def by_block(ids: Sequence[str], fractions: Sequence[float], guard: int) -> dict[str, list[str]]:
+def guard_between(guard: int | None, images: int) -> int:
+    """Images left out between two blocks: as given, or 8; of few images an eighth, at least 1."""
+    return min(8, max(1, images // 8)) if guard is None else guard
+
+
+def by_block(ids: Sequence[str], fractions: Sequence[float], guard: int | None) -> dict[str, list[str]]:
     """Blocks in the order of the ids: train, guard, val, guard, test.
 
     Args:
         ids: Of all images.
         fractions: Shares of train, val and test.
-        guard: Images left out between two blocks.
+        guard: Images left out between two blocks; None: see `guard_between`.
     """
+    guard = guard_between(guard, len(ids))
     usable = max(0, len(ids) - 2 * guard)
     first = round(usable * fractions[0])
     second = round(usable * (fractions[0] + fractions[1]))
@@ -110,7 +117,7 @@ def val_from_train(
     images: Sequence[PairedImage],
     fractions: Sequence[float],
     seed: int,
-    guard: int,
+    guard: int | None,
     classes_of: Mapping[str, Collection[int]],
 ) -> tuple[dict[str, list[str]], str]:
     """Divide the training images of a split without a validation part into both.
@@ -119,7 +126,7 @@ def val_from_train(
         images: Of the training part, in the set's order.
         fractions: Shares of train, val and test; val gets its share of what train and val have together.
         seed: Random seed.
-        guard: Most images left out between two blocks; of few images at most an eighth.
+        guard: Images left out between two blocks; None: see `guard_between`.
         classes_of: Class ids of the boxes by image id.
 
     Returns:
@@ -130,10 +137,13 @@ def val_from_train(
     if None not in sequences and len(sequences) > 1:
         parts = by_sequence(images, {"train": 1 - share, "val": share}, seed, classes_of)
         return parts, "by sequence"
-    gap = min(guard, max(1, len(images) // 8))
+    gap = guard_between(guard, len(images))
     first = max(1, round((len(images) - gap) * (1 - share)))
     ids = [image.id for image in images]
-    return {"train": ids[:first], "val": ids[first + gap :]}, f"as the last block, with {gap} images left out before it"
+    return {
+        "train": ids[:first],
+        "val": ids[first + gap :],
+    }, f"as the last block, with {count(gap, 'image')} left out before it"
 
 
 def box_classes(data: PairedData) -> dict[str, set[int]]:

@@ -116,6 +116,24 @@ def channels_equal(pixels: Pixels) -> bool:
     return bool(spread.max() <= (_JPEG_ROUNDING if pixels.dtype == np.uint8 else 0))
 
 
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """An image of another size, bilinear and antialiased, in its own number type.
+
+    Args:
+        pixels: H×W×bands.
+        height: Wanted, in pixels.
+        width: Wanted, in pixels.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    bands = [
+        Image.fromarray(band.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+        for band in pixels.transpose(2, 0, 1)
+    ]
+    found = np.stack([np.asarray(band) for band in bands], axis=2)
+    return found if pixels.dtype.kind == "f" else np.rint(found).astype(pixels.dtype)
+
+
 def full_scale(dtype: np.dtype[Any]) -> float:
     """The value that becomes 1 once pixels are scaled by their number type: 255, 65535, or 1 for int32 and floats."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

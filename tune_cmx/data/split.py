@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tune_cmx.counting import count
 from tune_cmx.data.divide import PARTS, box_classes, by_block, by_frame, by_sequence, val_from_train
 from tune_cmx.data.readers import PairedData
 from tune_cmx.data.readers.order import listed
@@ -51,7 +52,7 @@ def make_split(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     by: str | None = None,
-    guard: int = 8,
+    guard: int | None = None,
     classes_of: Mapping[str, Collection[int]] | None = None,
 ) -> Split:
     """Split a set.
@@ -62,7 +63,7 @@ def make_split(
         seed: Random seed of the draw of sequences or images; blocks are not drawn.
         by: `official`, `sequence`, `block` or `frame`; None: the official split if there is one, else by sequence where
             sequences are known, else by blocks.
-        guard: Images left out between two blocks.
+        guard: Images left out between two blocks; None: 8, of few images an eighth.
         classes_of: Class ids of the boxes by image id; None: the labels are read.
 
     Raises:
@@ -110,7 +111,7 @@ def _completed(
     how: str,
     fractions: tuple[float, float, float],
     seed: int,
-    guard: int,
+    guard: int | None,
     classes_of: Mapping[str, Collection[int]] | None,
 ) -> Split:
     """A split whose validation or test part may be missing: test is then val, and val is taken from train."""
@@ -118,16 +119,16 @@ def _completed(
     parts = {part: list(ids) for part, ids in parts.items()}
     if how == "official" and not parts["test"]:
         notes.append(
-            f"{how} split without a test part: its validation part, {len(parts['val'])} images, is test here, so that "
-            "no configuration is selected on the images that are reported"
+            f"{how} split without a test part: its validation part ({count(len(parts['val']), 'image')}) is test "
+            "here, so that no configuration is selected on the images that are reported"
         )
         parts.update(test=parts["val"], val=[])
     if not parts["val"] and parts["train"] and parts["test"]:
         members = set(parts["train"])
         train = [image for image in data.images if image.id in members]
         divided, way = val_from_train(train, fractions, seed, guard, classes_of or box_classes(data))
-        taken = len(divided["val"])
-        notes.append(f"{how} split without a validation part: {taken} images were taken from train, {way}")
+        taken = count(len(divided["val"]), "image")
+        notes.append(f"{how} split without a validation part: {taken} of train became val, {way}")
         parts.update(divided)
     return replace(_split(data, parts, how=how, seed=None), notes=tuple(notes))
 
@@ -138,7 +139,7 @@ def read_split(
     *,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
-    guard: int = 8,
+    guard: int | None = None,
     classes_of: Mapping[str, Collection[int]] | None = None,
 ) -> Split:
     """A split from a JSON file with lists of image ids under train, val and test; val may be absent.
@@ -148,7 +149,7 @@ def read_split(
         data: The set.
         fractions: As for `make_split`, like the other arguments: for a validation part that is taken from train.
         seed: Random seed.
-        guard: Images left out between two blocks.
+        guard: Images left out between two blocks; None: 8, of few images an eighth.
         classes_of: Class ids of the boxes by image id; None: the labels are read.
 
     Raises:

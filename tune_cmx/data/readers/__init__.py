@@ -20,6 +20,10 @@ from tune_cmx.data.readers.base import (
 )
 from tune_cmx.data.readers.folders import FolderReader
 from tune_cmx.data.readers.packed import PackedReader
+from tune_cmx.data.readers.sets.dronevehicle import DroneVehicleReader
+from tune_cmx.data.readers.sets.flir_adas import FlirAdasReader
+from tune_cmx.data.readers.sets.smod import SmodReader
+from tune_cmx.data.readers.sets.vedai import VedaiReader
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup
 
@@ -39,6 +43,11 @@ __all__ = [
 READERS: dict[str, Reader] = {
     "folders": FolderReader(),
     "npy": PackedReader(),
+    "flir_adas": FlirAdasReader(),
+    "flir_adas_16bit": FlirAdasReader(bits=16),
+    "dronevehicle": DroneVehicleReader(),
+    "vedai": VedaiReader(),
+    "smod": SmodReader(),
 }
 """By layout; `--layout` takes these names, and `data synth --form` those that can write. The first is its default."""
 

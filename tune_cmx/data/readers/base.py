@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tune_cmx.data.labels.base import LabelReading, Labels, LabelSource
 from tune_cmx.data.labels.classes import ClassMap
-from tune_cmx.data.pixels import Pixels
+from tune_cmx.data.pixels import Pixels, resized
 from tune_cmx.errors import ConfigError, DataError
 
 
@@ -78,6 +78,8 @@ class PairedData:
     """Channels of each file, where one file holds all modalities."""
     remarks: tuple[str, ...] = ()
     """What of the folder was not read, and what else a user should know."""
+    size_of: str | None = None
+    """Modality to whose size the images of the others are resized; None: all have one size."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -214,7 +216,7 @@ def read_image(data: PairedData, image: PairedImage, modalities: Sequence[str]) 
     """
     pixels: dict[str, Pixels] = {}
     for path, held in image_files(image):
-        wanted = [modality for modality in modalities if modality in held]
+        wanted = [modality for modality in held if modality in modalities or modality == data.size_of]
         if not wanted:
             continue
         try:
@@ -223,7 +225,16 @@ def read_image(data: PairedData, image: PairedImage, modalities: Sequence[str]) 
             raise DataError(f"{path}: cannot be read: {error}") from error
         decoded = data.reader.decode(data, content, data.place(path))
         pixels.update(data.reader.modalities_of(data, decoded, wanted))
+    pixels = of_one_size(data, pixels)
     return {modality: pixels[modality] for modality in modalities}
+
+
+def of_one_size(data: PairedData, pixels: Mapping[str, Pixels]) -> dict[str, Pixels]:
+    """The modalities of an image, resized to the one that `size_of` names; unchanged where it names none."""
+    if data.size_of is None or data.size_of not in pixels:
+        return dict(pixels)
+    height, width = pixels[data.size_of].shape[:2]
+    return {modality: resized(bands, height, width) for modality, bands in pixels.items()}
 
 
 def read_labels(data: PairedData, image: PairedImage) -> Labels:

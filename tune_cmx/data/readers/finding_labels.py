@@ -15,7 +15,7 @@ from tune_cmx.data.readers.pairing import files_under
 from tune_cmx.errors import ConfigError, DataError
 
 FORMS: tuple[LabelForm, ...] = (YoloForm(), VocForm())
-"""Forms of label files that are told by their suffix."""
+"""Forms of label files that their suffix tells apart."""
 NO_LABELS = "classes.txt", "requirements.txt", "readme.txt", "license.txt"
 """Text files that some tools write beside labels."""
 

@@ -42,7 +42,10 @@ class FolderReader(Reader):
         own = [name for name in MODALITIES if (root / name).is_dir()]
         if own:
             return Sign(f"{own[0]}/", Certainty.CERTAIN)
-        paired = pair_by_names(root)
+        try:
+            paired = pair_by_names(root)
+        except DataError:
+            return Sign("images that cannot be paired", Certainty.POSSIBLE)
         if not paired.files:
             return None
         sure = Certainty.LIKELY if len(paired.modalities) > 1 else Certainty.POSSIBLE
@@ -102,7 +105,8 @@ def found_images(
     _refuse_unread(root, paired)
     files = complete(root, paired)
     keys = ids_of(root, list(files))
-    found_parts = {keys[key]: part for key, part in paired.parts.items()} if parts is None else dict(parts)
+    if parts is None:
+        parts = {keys[key]: part for key, part in paired.parts.items() if key in keys}
     if positions is None:
         positions = _by_folder(keys)
     unread = [f"{folder}/ ({count} images)" for folder, count in paired.unread.items()]
@@ -112,7 +116,7 @@ def found_images(
         {keys[key]: named for key, named in files.items()},
         {modality: BANDS[modality] for modality in paired.modalities},
         keys=keys,
-        parts=found_parts,
+        parts=parts,
         positions=positions,
         remarks=(*remarks, *more),
     )

@@ -33,6 +33,8 @@ class FoundImages:
     """Position in a video by id, where names or folders say it; for all images, or for none."""
     remarks: tuple[str, ...] = ()
     """What of the folder was not read, and what else a user should know."""
+    size_of: str | None = None
+    """Modality to whose size the images of the others are resized; None: all have one size."""
     labels_beside: bool = False
     """Whether labels and classes may also lie beside the set's folder."""
 
@@ -101,6 +103,7 @@ def join(
         reader=reader,
         channels=images.channels,
         remarks=(*images.remarks, *labels.remarks),
+        size_of=images.size_of,
     )
 
 

@@ -19,7 +19,9 @@ PART_WORDS: Mapping[str, frozenset[str]] = {
 """Words for a part of a split in the name of a folder."""
 NEUTRAL = frozenset({"image", "images", "img", "imgs", "jpegimages", "data", "frames", "left"})
 """Words of folder names that say nothing."""
-LABEL_WORDS = frozenset({"label", "labels", "annotation", "annotations", "ann", "anns", "xml", "xmls", "yolo", "txt"})
+LABEL_WORDS = frozenset(
+    {"label", "labels", "annotation", "annotations", "ann", "anno", "annos", "anns", "xml", "xmls", "yolo", "txt"}
+)
 """Words of folder names that hold labels."""
 
 Key = tuple[str, ...]

@@ -1,0 +1,42 @@
+"""SMOD (Chen et al. 2024): pairs `*_rgb.jpg`, `*_tir.jpg` of a campus by day and night, COCO JSON."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
+from tune_cmx.data.readers.folders import FolderReader, found_images
+from tune_cmx.data.readers.joining import join
+from tune_cmx.data.readers.names import Key
+from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, PairedFiles, files_under
+from tune_cmx.data.readers.sequences import VideoPosition
+
+CONDITIONS = ("day", "night")
+_WORD = {"_rgb": "rgb", "_tir": "thermal"}
+
+
+class SmodReader(FolderReader):
+    """Folders day/ and night/ of pairs; the lists of annotations are of training and test, for one modality or both."""
+
+    title: ClassVar[str] = "SMOD"
+    holds: ClassVar[str] = "SMOD's day/*_rgb.jpg and day/*_tir.jpg"
+
+    def sign(self, root: Path) -> Sign | None:
+        for condition in CONDITIONS:
+            for folder in (root / condition, root / "images" / condition):
+                if any(folder.glob("*_tir.*")) and any(folder.glob("*_rgb.*")):
+                    return Sign(f"{condition}/*_tir", Certainty.CERTAIN)
+        return None
+
+    def open(self, root: Path, settings: DataSettings) -> PairedData:
+        files: dict[Key, dict[str, Path]] = defaultdict(dict)
+        for path in files_under(root, IMAGE_SUFFIXES):
+            stem, word = path.stem[:-4], path.stem[-4:].lower()
+            if word in _WORD and path.parent.name in CONDITIONS:
+                files[(path.parent.name, stem)][_WORD[word]] = root / path
+        images = found_images(root, PairedFiles(dict(files), {}), positions={})
+        assert images.keys is not None
+        positions = {id: VideoPosition(None, condition=key[0]) for key, id in images.keys.items()}
+        chosen = replace(settings, labels_from=settings.labels_from or "rgb")
+        return join(self, root, replace(images, positions=positions), chosen)
