@@ -1,7 +1,7 @@
 """Augmentation of one modality alone: photometric changes, and a shift against the first modality.
 
 Each field of `AugmentConfig` here has a generator of its own, made from seed, epoch, index and the field's name. So no
-field changes the draw of another, and a value draws at each strength the same change, scaled by the strength.
+field changes the draw of another. A field at twice its strength takes the same draw, doubled.
 
 Legend: C bands, H W rows and columns. Pixels are within 0..1, before and after.
 """
