@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.image_cache import images_kept, shared_images
@@ -36,6 +37,31 @@ with image_cache.shared_images(data, found, base) as cached:
     print(sum(int(pixels.sum()) for pixels in images), flush=True)
     sys.stdin.readline()
 """
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A folder in place of /dev/shm."""
+    return tmp_path / "memory"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Build a set of image folders: 8 rows and 12 columns an image, one box in its middle."""
+
+    def build(ids, name="set"):
+        draw, root = np.random.default_rng(0), tmp_path / name
+        for part in (*ALL, "labels"):
+            (root / part).mkdir(parents=True)
+        for id in ids:
+            for modality in ALL:
+                pixels = draw.integers(0, 256, (8, 12, 3) if modality == "rgb" else (8, 12), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / modality / f"{id}.png")
+            (root / "labels" / f"{id}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        (root / "classes.txt").write_text("person\n")
+        return root
+
+    return build
 
 
 @pytest.fixture
