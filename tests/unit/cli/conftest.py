@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
+from typer.main import get_command
 
 from tune_cmx.cli import main
 from tune_cmx.cli.output import out
@@ -18,20 +20,27 @@ MODEL = (
 )
 SPACE = f"""# Which fusion?
 study: tiny
-fixed: {{model: {MODEL}, schedule: {{epochs: 3, batch_size: 2}}}}
+fixed: {{model: {MODEL}, schedule: {{epochs: 3, batch_size: 2}}, compute: {{precision: fp32}}}}
 search: {{model.fusion: {{choice: [{{kind: add}}]}}}}
 baseline: {{model.fusion: {{kind: frm_ffm}}}}
 early_stopping: {{kind: none}}
 """
-TINY = ("--set", f"model={MODEL}", "--set", "schedule={epochs: 1, batch_size: 2}", "--device", "cpu")
+PLAIN = ("--set", "compute.precision=fp32")
+"""A CPU imitates bfloat16 and takes twice as long."""
+TINY = ("--set", f"model={MODEL}", "--set", "schedule={epochs: 1, batch_size: 2}", *PLAIN, "--device", "cpu")
 Run = Callable[..., tuple[int, str, str]]
 Refusal = Callable[..., str]
+
+
+_command = cache(get_command)
+"""Typer makes all commands anew at each call."""
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run a command in the test's folder: exit code, what it prints, what it complains of."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("typer.main.get_command", _command)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         text = io.StringIO()

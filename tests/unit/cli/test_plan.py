@@ -49,7 +49,7 @@ def test_a_probe_in_place_of_records_says_why_they_do_not_count(
 ) -> None:
     probed = Times([EpochTime("", "", gflop=1.0, batch_size=4, seconds=1.0)], image_s=0.1, source="a probe")
     monkeypatch.setattr("tune_cmx.search.planning.costs.probed_times", lambda *_, **__: probed)
-    flags = ("--data", data, "--from", earlier, "--gpus", 0, "--set", "compute.precision=fp32")
+    flags = ("--data", data, "--from", earlier, "--gpus", 0, "--set", "compute.precision=bf16")
     code, output, _ = run("plan", space, *flags)
     assert code == 0
     said = "--from: no trial says how long an epoch takes: 1 (computed in another way). A probe measures it instead."

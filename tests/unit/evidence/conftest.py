@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,19 @@ VAL_COLUMNS = ("val/mAP", "val/mAP_50", "val/mAP_small")
 
 
 def config_of(arm: str, seed: int, report_split: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(config_text(arm, seed, report_split))
+    return content
+
+
+@cache
+def config_text(arm: str, seed: int, report_split: str) -> str:
     config = TrialConfig(
         model=ModelConfig(backbone="mit_nano", fusion=FUSIONS.get(arm, CSSA_4)),
         schedule=ScheduleConfig(epochs=EPOCHS, batch_size=2),
         seed=seed,
         report_split=report_split,  # type: ignore[arg-type]
     )
-    return config.model_dump(mode="json")
+    return json.dumps(config.model_dump(mode="json"))
 
 
 @dataclass
@@ -143,7 +150,7 @@ class StudyWriter:
         }
         (place / "trial.json").write_text(json.dumps(content))
         split = "val" if test is None else "test"
-        (place / "config.json").write_text(json.dumps(config_of(arm, seed, split)))
+        (place / "config.json").write_text(config_text(arm, seed, split))
         self._metrics(place, val, epochs, milliseconds)
         if status == "complete":
             by_split = {"val": points(val)} if test is None else {"val": points(val), "test": points(test)}
