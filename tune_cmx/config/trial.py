@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.data.ranges import PixelRanges
 from tune_cmx.config.model_sections import (
     MODALITIES,
@@ -25,6 +26,7 @@ __all__ = [
     "ComputeConfig",
     "DataConfig",
     "DetectorConfig",
+    "EventsConfig",
     "FusionConfig",
     "ModelConfig",
     "ScheduleConfig",
@@ -122,6 +124,8 @@ class DataConfig(Section):
     eighth."""
     range: PixelRanges = PixelRanges()
     """Range of raw values that becomes 0 to 1, by modality."""
+    events: EventsConfig | None = None
+    """How raw events become an image; only for data that hold raw events. Default: count by polarity over 50 ms."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
 

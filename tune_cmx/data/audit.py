@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import LabelReading
 from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
 from tune_cmx.data.readers import PairedData, PairedImage
@@ -52,6 +53,8 @@ class Audit:
     """Number type of the files by modality: `uint8`, `uint16`, `int32` or `float32`."""
     extremes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     """Lowest and highest value of the file, by modality and image id; of the modalities that are not uint8."""
+    events: str = ""
+    """Key of the configuration by which raw events became images; empty where there are no raw events."""
 
     @property
     def boxes(self) -> dict[str, int]:
@@ -140,6 +143,7 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
             modality: {id: result.extremes[modality] for id, result in zip(ids, results, strict=True)}
             for modality in results[0].extremes
         },
+        events="" if data.raw_events is None else config_key(data.raw_events.config),
     )
 
 
@@ -214,7 +218,7 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
         problems.extend(_misfits(data.place(image.label.path), labels, size))
     odd.extend(("labels", remark) for remark in labels.remarks)
     classes, ignored = labels.labels.classes[~labels.labels.ignore].tolist(), int(labels.labels.ignore.sum())
-    sums = {modality: _sums(pixels[modality]) for modality in data.bands if modality in pixels}
+    sums = {modality: band_sums(pixels[modality]) for modality in data.bands if modality in pixels}
     types = {modality: bands.dtype.name for modality, bands in pixels.items()}
     extremes = {
         modality: (float(bands.min()), float(bands.max()))
@@ -236,8 +240,8 @@ def _misfits(place: str, labels: LabelReading, size: tuple[int, ...]) -> list[st
     return [] if outside is None else [f"{place}: {outside}"]
 
 
-def _sums(pixels: Pixels) -> tuple[Sums, ...]:
-    """Whole numbers are summed exactly, by a histogram."""
+def band_sums(pixels: Pixels) -> tuple[Sums, ...]:
+    """The pixel sums of each band, H×W×bands. Whole numbers are summed exactly, by a histogram."""
     count = pixels.shape[0] * pixels.shape[1]
     scale = full_scale(pixels.dtype)
     found = []

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tune_cmx.data import pixels as pixels_module
 from tune_cmx.data.audit import Audit
+from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.pixels import Pixels
 from tune_cmx.data.readers import PairedData, PairedImage, read_image
 from tune_cmx.data.shared_folder import locked_alone, shared_folder
@@ -154,7 +155,9 @@ def _key(data: PairedData, audit: Audit) -> str:
         raise DataError(f"{error.filename}: cannot be read: {error}") from error
     decoding = (Path(pixels_module.__file__), Path(inspect.getfile(type(data.reader))))
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in decoding]
-    described = [_FORM, code, audit.fingerprint, {name: list(bands) for name, bands in data.bands.items()}, found]
+    bands = {name: list(channels) for name, channels in data.bands.items()}
+    events = None if data.raw_events is None else config_key(data.raw_events.config)
+    described = [_FORM, code, audit.fingerprint, bands, events, found]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import Audit, audit
+from tune_cmx.data.events.sums import with_event_sums
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.pixel_statistics import modality_statistics, pixel_statistics
 from tune_cmx.data.readers import PairedData, open_data
@@ -37,6 +38,10 @@ class Prepared:
         """The file that a trial's `data.split` names."""
         return self.folder / SPLIT_FILE
 
+    def with_events(self, config: DataConfig) -> "Prepared":
+        """With the bands that a configuration gives to raw events; the pixel statistics stay as they are."""
+        return replace(self, data=self.data.with_events(config.events))
+
     def hashes(self) -> dict[str, str]:
         """The data's part of the protocol: hash and kind of the split, and the fingerprint of the data."""
         return {"split_hash": self.split.hash, "split_how": self.split.how, "data_fingerprint": self.audit.fingerprint}
@@ -56,7 +61,7 @@ class Prepared:
         stored: dict[str, Any] | None = self.split.statistics.get(modality)
         if stored is not None and stored.get("asked") == described:
             return stored
-        key = json.dumps([described, self.hashes()], sort_keys=True)
+        key = json.dumps([described, self.audit.events, self.hashes()], sort_keys=True)
         path = self.folder / f"pixels_{modality}_{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
         if path.exists():
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -203,7 +208,12 @@ def _loaded(data: PairedData, found: Audit, folder: Path) -> Prepared:
             f"{data.root}: {len(changed)} images were added or removed since {folder} was prepared, such as "
             f"{changed[0]}; restore them, or start a new study"
         )
-    return Prepared(data, found, read_split(folder / SPLIT_FILE, data), folder)
+    split = read_split(folder / SPLIT_FILE, data)
+    seen = with_event_sums(found, data, split.train, folder)
+    if seen is not found:  # another representation of raw events than the audit's
+        event = modality_statistics(data, seen, split.train, "event", None)
+        split = split.with_statistics({**split.statistics, "event": event})
+    return Prepared(data, seen, split, folder)
 
 
 def open_configured(config: DataConfig, label_classes: Sequence[str] | None = None) -> PairedData:
@@ -226,5 +236,6 @@ def open_configured(config: DataConfig, label_classes: Sequence[str] | None = No
         bands=config.bands,
         classes=config.classes,
         sequences=config.sequences,
+        events=config.events,
         label_classes=label_classes,
     )

@@ -41,12 +41,13 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
             a range does not suit the pixels; the message names the configuration.
     """
     batch_limit = len(prepared.split.train) if prepared else None
-    sizes = ModelSizes(prepared) if prepared else None
+    sizes: dict[str, ModelSizes] = {}
     seen: dict[str, Inspection] = {}
     for place, values in study.end_values():
         config, origins = study.config(values), study.origins(values)
         _check_augment(config, prepared, origins)
-        _build(config.model, prepared, f"{study.source}: {place}", origins)
+        data = prepared and prepared.with_events(config.data)
+        _build(config.model, data, f"{study.source}: {place}", origins)
     for arm in study.arms.values():
         place = f"{study.source}: configuration '{arm.label}'"
         if batch_limit is not None and arm.config.schedule.batch_size > batch_limit:
@@ -58,11 +59,15 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
         _check_augment(arm.config, prepared, origins)
         if prepared:
             _find_ranges(arm.config, prepared, place)
-        key = as_text(dump(arm.config.model))
+        data = prepared and prepared.with_events(arm.config.data)
+        bands = as_text({name: len(channels) for name, channels in data.data.bands.items()} if data else None)
+        key = as_text([dump(arm.config.model), bands])
         if key not in seen:
-            seen[key] = inspected(_build(arm.config.model, prepared, place, origins))
+            seen[key] = inspected(_build(arm.config.model, data, place, origins))
         found = seen[key]
-        gflops = sizes.of(arm.config.model).gflop if sizes else None
+        if data and bands not in sizes:
+            sizes[bands] = ModelSizes(data)
+        gflops = sizes[bands].of(arm.config.model).gflop if data else None
         epochs = arm.config.schedule.epochs
         yield BuiltArm(arm.id, arm.label, epochs, found.parameters, gflops, tuple(found.warnings))
 

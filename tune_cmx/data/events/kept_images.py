@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.parse import dump
-from tune_cmx.data.events import frames, sources
 from tune_cmx.storage.cache import event_folder
 
 Image = NDArray[np.uint8]
+_CODE = ("frames.py", "raw.py", "sources.py")
+"""Files of this folder on which an image depends."""
 _log = logging.getLogger(__name__)
 
 
@@ -73,8 +74,8 @@ def _hash(content: Any) -> str:
 @cache
 def _code() -> str:
     digest = hashlib.sha256()
-    for module in (frames, sources):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for name in _CODE:
+        digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.parse import load_mapping, validate
 from tune_cmx.config.section import Section, as_tuple
 from tune_cmx.data.readers.base import (
@@ -97,6 +98,7 @@ def open_data(
     bands: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[str] | Mapping[str, str | None] | None = None,
     sequences: str | None = None,
+    events: EventsConfig | None = None,
     label_classes: Sequence[str] | None = None,
 ) -> PairedData:
     """Find a data set's images, labels, classes, sequences and parts, by the reader whose layout the folder has.
@@ -115,6 +117,7 @@ def open_data(
             what the layout says.
             The columns, or named groups, are `sequence` (the file also needs `id`) and, if known, `frame` (the
             position in the video) and `condition` (such as day or night).
+        events: How raw events become images; None: where the set has raw events, the default.
         label_classes: Class names of the labels, known from an earlier reading; the labels are not searched for them.
 
     Raises:
@@ -135,13 +138,18 @@ def open_data(
         names=said.names,
         label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
+        events=events,
         lists={
             part: tuple(home / name for name in names)
             for part, names in (("train", said.train), ("val", said.val), ("test", said.test))
             if names
         },
     )
-    return _reader(root, layout or said.layout).open(root, settings)
+    data = _reader(root, layout or said.layout).open(root, settings)
+    if events is not None and data.raw_events is None:
+        held = "event images, which are used as they are" if "event" in data.bands else "no events"
+        raise ConfigError(f"data.events: is for raw events, and {root} has {held}; leave data.events out")
+    return data
 
 
 def signs(root: Path) -> list[tuple[str, Sign]]:

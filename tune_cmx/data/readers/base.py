@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_cmx.config.data.events import EventsConfig
+from tune_cmx.data.events.raw import RawEvents
 from tune_cmx.data.labels.base import LabelReading, Labels, LabelSource
 from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels, resized
@@ -36,6 +38,8 @@ class DataSettings:
     """Class names of the labels, where an earlier reading of the same set found them."""
     sequences: Path | str | None = None
     """A CSV file, or a regular expression on the ids."""
+    events: EventsConfig | None = None
+    """How raw events become images."""
     lists: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Lists or folders of the images of each part of the set's own split."""
 
@@ -56,6 +60,8 @@ class PairedImage:
     """Position in the video, where known."""
     condition: str | None = None
     """What the image was taken under, such as `day` or `night`, where known."""
+    time_us: int | None = None
+    """Its time in µs on the clock of the raw events, where these are of a whole sequence."""
     part: str | None = None
     """Part of the set's own split, train, val or test; None: the set has none, or leaves the image out."""
 
@@ -76,10 +82,24 @@ class PairedData:
     """Reads the files."""
     channels: int | None = None
     """Channels of each file, where one file holds all modalities."""
+    raw_events: RawEvents | None = None
+    """How its raw events become images; None: it has none."""
     remarks: tuple[str, ...] = ()
     """What of the folder was not read, and what else a user should know."""
     size_of: str | None = None
     """Modality to whose size the images of the others are resized; None: all have one size."""
+
+    def with_events(self, config: EventsConfig | None) -> "PairedData":
+        """The same set, its raw events seen in another way; a set without raw events stays as it is.
+
+        Args:
+            config: The other way; None: the default.
+        """
+        if self.raw_events is None:
+            return self
+        config = config or EventsConfig()
+        bands = {**self.bands, "event": tuple(range(config.bands))}
+        return replace(self, bands=bands, raw_events=replace(self.raw_events, config=config))
 
     @property
     def classes(self) -> tuple[str, ...]:

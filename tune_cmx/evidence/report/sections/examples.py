@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune_cmx.config.trial import EventsConfig
 from tune_cmx.data.band_pictures import band_panels
 from tune_cmx.data.readers import PairedData, open_data, read_image
 from tune_cmx.errors import ConfigError, DataError
@@ -169,6 +170,7 @@ def _data(study: StudyResults) -> PairedData:
         bands=config.get("bands"),
         classes=config.get("classes"),
         sequences=config.get("sequences"),
+        events=None if config.get("events") is None else EventsConfig.model_validate(config["events"]),
     )
 
 
