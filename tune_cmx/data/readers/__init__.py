@@ -22,7 +22,9 @@ from tune_cmx.data.readers.base import (
 from tune_cmx.data.readers.folders import FolderReader
 from tune_cmx.data.readers.packed import PackedReader
 from tune_cmx.data.readers.sets.dronevehicle import DroneVehicleReader
+from tune_cmx.data.readers.sets.dsec_det import DsecDetReader
 from tune_cmx.data.readers.sets.flir_adas import FlirAdasReader
+from tune_cmx.data.readers.sets.pedro import PedroReader
 from tune_cmx.data.readers.sets.smod import SmodReader
 from tune_cmx.data.readers.sets.vedai import VedaiReader
 from tune_cmx.errors import ConfigError, DataError
@@ -49,6 +51,8 @@ READERS: dict[str, Reader] = {
     "dronevehicle": DroneVehicleReader(),
     "vedai": VedaiReader(),
     "smod": SmodReader(),
+    "dsec_det": DsecDetReader(),
+    "pedro": PedroReader(),
 }
 """By layout; `--layout` takes these names, and `data synth --form` those that can write. The first is its default."""
 
