@@ -1,4 +1,4 @@
-"""Trials and searches that read frames from shared memory: the same numbers, and nothing left there."""
+"""Trials and searches that read images from shared memory: the same numbers, and nothing left there."""
 
 from __future__ import annotations
 
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def in_memory() -> set[Path]:
-    return set(Path("/dev/shm").glob(f"tune-cmx-{os.getuid()}-*"))
+def folder_of(prepared: Prepared) -> Path:
+    """Where the images of these data lie while they are shared; other data, also a leftover's, have another folder."""
+    name = image_cache._family() + image_cache._key(prepared.data, prepared.audit)
+    return image_cache._memory() / name
+
+
+def in_memory(prepared: Prepared) -> list[Path]:
+    """That folder, also under the name that it gets while it is removed."""
+    folder = folder_of(prepared)
+    return list(folder.parent.glob(f"{folder.name}*"))
 
 
 def with_schedule(config: TrialConfig, **changes: object) -> TrialConfig:
@@ -40,14 +48,13 @@ def test_a_trial_has_the_same_numbers_with_and_without(tiny: Tiny, prepared: Pre
     plain, shared = (
         RunFolder.plan(tiny.folder / name, config, arm="baseline", phase="single") for name in ("plain", "shared")
     )
-    before = in_memory()
     list(run_trial(plain, prepared))
     with closing(run_trial(shared, prepared, shared_cache=True)) as reports:
         assert next(reports).epoch == 1
-        assert len(in_memory() - before) == 1
-    assert in_memory() <= before
+        assert in_memory(prepared) == [folder_of(prepared)]
+    assert not in_memory(prepared)
     list(run_trial(shared, prepared, shared_cache=True, workers=1))
-    assert in_memory() <= before
+    assert not in_memory(prepared)
     assert tiny.numbers(shared) == tiny.numbers(plain)
     assert tiny.weights(shared) == tiny.weights(plain)
 
@@ -71,35 +78,31 @@ def test_a_trial_goes_on_where_they_do_not_fit(
     assert "every process decodes its own images" in caplog.text
 
 
-def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Tiny) -> None:
-    """The driver holds them where no trial does: the index is the same file all the while."""
-    before = in_memory()
+def test_a_search_keeps_them_from_one_trial_to_the_next_and_leaves_none(tiny: Tiny, prepared: Prepared) -> None:
+    """The driver holds them between the search and its confirmation: the index is the same file all the while."""
     fixed = {**tiny.fixed, "schedule": {**tiny.fixed["schedule"], "epochs": 1}}
-    space = tiny.space(
-        fixed=fixed, search={"model.fusion.stages": {"choice": [[1], [4]]}}, early_stopping={"kind": "none"}
-    )
+    space = tiny.space(fixed=fixed, search={"model.fusion.stages": {"choice": [[1]]}}, early_stopping={"kind": "none"})
     process = tiny.start(space, "--max-concurrent", "1", "--shared-cache")
-    seen: set[tuple[Path, int]] = set()
+    index, seen = folder_of(prepared) / "index.json", set()
     try:
         while process.poll() is None:
             with contextlib.suppress(FileNotFoundError):
-                seen |= {(folder, (folder / "index.json").stat().st_ino) for folder in in_memory() - before}
+                seen.add(index.stat().st_ino)
             time.sleep(0.02)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 0, tiny.log()
     assert len(seen) == 1
-    assert in_memory() <= before
+    assert not in_memory(prepared)
     assert {record.state().status for record in tiny.records().values()} == {"complete"}
 
 
-def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(tiny: Tiny, prepared: Prepared) -> None:
-    """By SIGTERM, as clusters do; it leaves no images in shared memory, and goes on from where it was."""
+def test_a_trial_that_is_asked_to_end_says_how_to_resume_it(tiny: Tiny, prepared: Prepared) -> None:
+    """By SIGTERM, as clusters do; it leaves no images in shared memory, and is resumed where it was."""
     config, ended = tiny.study().arms["stages-2"].config, tiny.folder / "ended"
     whole = RunFolder.plan(tiny.folder / "whole", config, arm="stages-2", phase="single")
     list(run_trial(whole, prepared))
-    before = in_memory()
     command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(ended)]
     command += ["--threads", "1", "--device", "cpu", "--shared-cache"]
     options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
@@ -111,7 +114,7 @@ def test_a_trial_that_is_asked_to_end_says_how_it_is_taken_up(tiny: Tiny, prepar
     reached = record.state().epochs
     assert process.returncode == 130
     assert said.splitlines()[-1] == f"interrupted after epoch {reached}; run the same command to resume"
-    assert in_memory() <= before
+    assert not in_memory(prepared)
     again = subprocess.run(command, **options, timeout=240, check=True).stdout
     assert f"ended: resumed after epoch {reached} of 3" in again
     assert tiny.numbers(record) == tiny.numbers(whole)
