@@ -30,6 +30,15 @@ class ClassMap:
         """Number of each source class by its name."""
         return {name: number for number, name in enumerate(self.source)}
 
+    def ordered(self, wanted: Sequence[str]) -> "ClassMap":
+        """The same classes, with ids in another order, and with classes that no label has.
+
+        Raises:
+            ConfigError: A class is not in the new order.
+        """
+        places = _in_order(self.names, "the labels", wanted).to
+        return ClassMap(self.source, tuple(wanted), tuple(places[id] if id >= 0 else id for id in self.to))
+
     @cached_property
     def is_identity(self) -> bool:
         """Whether every class stays as it is."""

@@ -1,6 +1,7 @@
 """COCO JSON: one document that lists images, categories and boxes in pixels."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,14 +52,20 @@ def read_coco(path: Path, names: tuple[str, ...] | None = None) -> CocoDocument:
         boxes = content["annotations"]
         if len(described) < len(content["images"]):
             raise ValueError("an image id is there twice")
+        files = {id: str(entry["file_name"]) for id, entry in described.items()}
+        if len(set(files.values())) < len(files):
+            raise ValueError("a file_name is there twice")
+        sizes = {id: _size(entry) for id, entry in described.items()}
+        own = tuple(categories[id] for id in sorted(categories))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not in COCO's form: {error!r}; images, annotations, categories are needed") from error
-    own = tuple(categories[id] for id in sorted(categories))
     number = {name: index for index, name in enumerate(names or own)}
     found: dict[Any, list[tuple[tuple[float, float, float, float], int, bool]]] = {id: [] for id in described}
     for position, entry in enumerate(boxes):
         try:
             x, y, width, height = map(float, entry["bbox"])
+            if not math.isfinite(x + y + width + height):
+                raise ValueError(entry["bbox"])
             crowd = bool(entry.get("iscrowd", 0) or entry.get("ignore", 0))
             target = found[entry["image_id"]]
             class_id = number[categories[entry["category_id"]]]
@@ -71,11 +78,10 @@ def read_coco(path: Path, names: tuple[str, ...] | None = None) -> CocoDocument:
             )
         target.append(((x, y, x + width, y + height), class_id, crowd))
     labels = {}
-    for id, entry in described.items():
-        rows = found[id]
+    for id, rows in found.items():
         listed = Labels.of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], pixels=True)
-        labels[str(entry["file_name"])] = ListedLabels(path, listed, _size(entry))
-    return CocoDocument(path, own, labels, {str(entry["file_name"]): entry for entry in described.values()})
+        labels[files[id]] = ListedLabels(path, listed, sizes[id])
+    return CocoDocument(path, own, labels, {files[id]: entry for id, entry in described.items()})
 
 
 def stem(file_name: str) -> str:

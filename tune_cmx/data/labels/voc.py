@@ -1,5 +1,6 @@
 """PASCAL VOC XML: one file an image, boxes in pixels, classes by name."""
 
+import math
 from typing import ClassVar
 from xml.etree.ElementTree import Element, ParseError
 
@@ -65,7 +66,7 @@ class VocForm(LabelForm):
         height, width = (root.findtext(f"size/{side}") or "" for side in ("height", "width"))
         try:
             found = round(float(height)), round(float(width))
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return found if min(found) > 0 else None  # some tools write 0
 
@@ -78,7 +79,7 @@ def parsed(content: bytes, place: str) -> Element:
     """
     try:
         root: Element = ElementTree.fromstring(content)
-    except (ParseError, DefusedXmlException) as error:
+    except (ParseError, DefusedXmlException, ValueError) as error:  # ValueError: an unknown encoding
         raise DataError(f"{place}: cannot be read as XML: {error}") from error
     return root
 
@@ -86,6 +87,9 @@ def parsed(content: bytes, place: str) -> Element:
 def _number(parent: Element, key: str) -> float:
     text = (parent.findtext(key) or "").strip()
     try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"{key} is '{text}'; a number is needed") from error
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{key} is '{text}'; a number is needed")
+    return value

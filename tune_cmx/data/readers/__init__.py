@@ -20,6 +20,7 @@ from tune_cmx.data.readers.base import (
     read_labels,
 )
 from tune_cmx.data.readers.folders import FolderReader
+from tune_cmx.data.readers.order import listed
 from tune_cmx.data.readers.packed import PackedReader
 from tune_cmx.data.readers.sets.dronevehicle import DroneVehicleReader
 from tune_cmx.data.readers.sets.dsec_det import DsecDetReader
@@ -132,7 +133,7 @@ def open_data(
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; it should hold {_forms()}")
     said = _data_file(root)
-    home = root if said.path is None or Path(said.path).is_absolute() else root / said.path
+    home = root if said.path is None or Path(said.path).is_absolute() else root / said.path  # sets are moved
     settings = DataSettings(
         labels=Path(labels) if labels is not None else None if said.labels is None else root / said.labels,
         labels_from=labels_from or said.labels_from,
@@ -149,7 +150,7 @@ def open_data(
             if names
         },
     )
-    data = _reader(root, layout or said.layout).open(root, settings)
+    data = _reader(root, layout or said.layout, settings).open(root, settings)
     if events is not None and data.raw_events is None:
         held = "event images, which are used as they are" if "event" in data.bands else "no events"
         raise ConfigError(f"data.events: is for raw events, and {root} has {held}; leave data.events out")
@@ -162,10 +163,15 @@ def signs(root: Path) -> list[tuple[str, Sign]]:
     return sorted(found, key=lambda one: -one[1].certainty)
 
 
-def _reader(root: Path, layout: str | None) -> Reader:
+def _reader(root: Path, layout: str | None, settings: DataSettings) -> Reader:
     """The reader that is named, or the one that recognises the folder most surely."""
+    if layout is None and settings.images is not None:
+        layout = next(iter(READERS))  # the user names the folders
     if layout is not None:
-        return lookup(READERS, layout, "layout: unknown")
+        reader = lookup(READERS, layout, "layout: unknown")
+        if settings.images is None and reader.sign(root) is None:
+            raise DataError(_wrong_layout(root, layout, reader))
+        return reader
     found = signs(root)
     if not found:
         raise DataError(f"{root}: no images; it should hold {_forms()}")
@@ -174,6 +180,13 @@ def _reader(root: Path, layout: str | None) -> Reader:
         described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
         raise ConfigError(f"{root}: could be {described}; say which with --layout, as in --layout {surest[0]}")
     return READERS[surest[0]]
+
+
+def _wrong_layout(root: Path, layout: str, reader: Reader) -> str:
+    entries = listed(sorted(path.name for path in root.iterdir() if path.name[0] != "."))
+    fitting = [f"--layout {name} ({sign.text})" for name, sign in signs(root)]
+    fix = f"take {' or '.join(fitting)}, or leave --layout out" if fitting else "name another folder with --data"
+    return f"{root}: is not of the layout {layout}. It should hold {reader.holds}; it has {entries or 'nothing'}. {fix}"
 
 
 def _forms() -> str:

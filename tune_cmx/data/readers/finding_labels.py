@@ -1,6 +1,5 @@
 """Find the labels of images: one file for each, in any folder, or one document for all."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -9,7 +8,7 @@ from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
 from tune_cmx.data.labels.coco import is_coco, read_coco
 from tune_cmx.data.labels.voc import VocForm
 from tune_cmx.data.labels.yolo import YoloForm
-from tune_cmx.data.readers.names import LABEL_WORDS, Key, name_parts
+from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts
 from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.pairing import files_under
 from tune_cmx.errors import ConfigError, DataError
@@ -38,7 +37,7 @@ class FoundLabels:
 
 @dataclass(frozen=True)
 class _Candidate:
-    key: Key
+    said: NameParts
     modality: str | None
     path: Path
 
@@ -75,7 +74,7 @@ def find_labels(
             raise DataError(f"{named}: no such folder or file of labels")
         return _of_folders([named], ids, root, labels_from, names)
     documents = sorted(_documents(root))
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in LABEL_WORDS]
+    folders = _label_folders(root) or [found for path in _folders(root) for found in _label_folders(path)]
     if beside and (root.parent / "labels").is_dir():
         folders.append(root.parent / "labels")
     folders = [folder for folder in folders if any(_label_files(folder))] or ([] if documents else folders)
@@ -90,6 +89,14 @@ def find_labels(
         f"{root / 'labels'}: no labels; put YOLO text or VOC XML files there, or name their folder or a COCO JSON file "
         "with --labels"
     )
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."]
+
+
+def _label_folders(root: Path) -> list[Path]:
+    return [path for path in _folders(root) if path.name.lower() in LABEL_WORDS]
 
 
 def one_form(folder: Path, paths: Sequence[Path]) -> LabelForm:
@@ -127,26 +134,23 @@ def _of_folders(
         inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
         for path in _label_files(folder):
             said = name_parts(inside / path)
-            found.append(_Candidate(said.key, said.modality, folder / path))
+            found.append(_Candidate(said, said.modality, folder / path))
     if not found:
         example = next(iter(ids.values()))
         raise DataError(f"{folders[0]}: no label file; each image with objects needs one, as in {example}.txt")
     chosen = _of_one_modality(found, labels_from, folders[0])
     form = one_form(folders[0], [one.path for one in chosen])
-    by_stem: dict[str, list[Key]] = defaultdict(list)
-    for key in ids:
-        by_stem[key[-1]].append(key)
+    images = ImageNames(ids)
     sources: dict[str, LabelSource] = {}
     stray: list[str] = []
     for one in chosen:
-        keys = [one.key] if one.key in ids else by_stem.get(one.key[-1], [])
-        if len(keys) != 1:
+        id = images.id_of(one.said)
+        if id is None:
             stray.append(one.path.name)
-            continue
-        id = ids[keys[0]]
-        if id in sources:
+        elif id in sources:
             raise DataError(f"{one.path}: image {id} has a second label file, {sources[id].path}; keep one")
-        sources[id] = LabelFile(one.path, form)
+        else:
+            sources[id] = LabelFile(one.path, form)
     if stray:
         raise DataError(
             f"{folders[0]}: no image in {root} for {listed(sorted(stray, key=natural_order))}; "
@@ -172,38 +176,35 @@ def _of_one_modality(found: Sequence[_Candidate], wanted: str | None, folder: Pa
 
 def _documents(root: Path) -> Iterator[Path]:
     """COCO documents in the set's folder and in its folders of annotations."""
-    for folder in (root, *(path for path in root.iterdir() if path.is_dir() and path.name.lower() in LABEL_WORDS)):
+    for folder in (root, *_label_folders(root)):
         yield from (path for path in folder.glob("*.json") if path.name[0] != "." and is_coco(path))
 
 
 def _of_documents(root: Path, ids: Mapping[Key, str], paths: Sequence[Path], labels_from: str | None) -> FoundLabels:
     inside = {path: path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths}
     said = {path: name_parts(inside[path]) for path in paths}
-    candidates = [_Candidate(said[path].key, said[path].modality or _in_stem(path), path) for path in paths]
+    candidates = [_Candidate(said[path], said[path].modality or _in_stem(path), path) for path in paths]
     chosen = [one.path for one in _of_one_modality(candidates, labels_from, paths[0].parent)]
     documents = [read_coco(path) for path in chosen]
     names = tuple(dict.fromkeys(name for document in documents for name in document.names))
     if any(document.names != names for document in documents):
         documents = [read_coco(path, names) for path in chosen]
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for key, id in ids.items():
-        by_stem[key[-1]].append(id)
+    images = ImageNames(ids)
     sources: dict[str, LabelSource] = {}
     parts: dict[str, str] = {}
     stray: list[str] = []
     for document in documents:
         part = part_named(document.path.stem)
         for file_name, source in document.labels.items():
-            key = name_parts(PurePosixPath(file_name.replace("\\", "/"))).key
-            found = [ids[key]] if key in ids else by_stem.get(key[-1], [])
-            if len(found) != 1:
+            id = images.id_of(name_parts(PurePosixPath(file_name.replace("\\", "/"))), part)
+            if id is None:
                 stray.append(file_name)
                 continue
-            if found[0] in sources:
-                raise DataError(f"{document.path}: image {found[0]} is listed twice; keep one entry")
-            sources[found[0]] = source
+            if id in sources:
+                raise DataError(f"{document.path}: image {id} is listed twice; keep one entry")
+            sources[id] = source
             if part is not None:
-                parts[found[0]] = part
+                parts[id] = part
     if stray:
         raise DataError(f"{chosen[0]}: no image in {root} for {listed(sorted(stray, key=natural_order))}")
     if len(sources) < len(ids) and not parts:

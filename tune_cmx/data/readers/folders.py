@@ -44,7 +44,7 @@ class FolderReader(Reader):
             return Sign(f"{own[0]}/", Certainty.CERTAIN)
         try:
             paired = pair_by_names(root)
-        except DataError:
+        except DataError:  # `open` says what is wrong, if no other reader knows the folder
             return Sign("images that cannot be paired", Certainty.POSSIBLE)
         if not paired.files:
             return None
@@ -57,6 +57,8 @@ class FolderReader(Reader):
         for name in MODALITIES:
             if (root / name).is_dir() and name not in paired.modalities and settings.images is None:
                 raise DataError(f"{root / name}: no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove the folder")
+        if not paired.files:
+            raise DataError(f"{root}: no images; it should hold {self.holds}")
         shown = ", ".join(paired.modalities)
         refuse(root, f"bands is for .npy files; here are folders of images, {shown}", settings.bands)
         images = found_images(root, paired)
@@ -108,7 +110,7 @@ def found_images(
     if parts is None:
         parts = {keys[key]: part for key, part in paired.parts.items() if key in keys}
     if positions is None:
-        positions = _by_folder(keys)
+        positions = _by_folder(paired, keys)
     unread = [f"{folder}/ ({count} images)" for folder, count in paired.unread.items()]
     more = [f"not read: {listed(unread)}; data.yaml may name its modality under images"] if unread else []
     return FoundImages(
@@ -122,11 +124,15 @@ def found_images(
     )
 
 
-def _by_folder(keys: Mapping[Key, str]) -> dict[str, VideoPosition]:
-    """A folder below that of the modality is a video, if every image is in one."""
-    if not all(len(key) > 1 for key in keys):
+def _by_folder(paired: PairedFiles, keys: Mapping[Key, str]) -> dict[str, VideoPosition]:
+    """A folder below that of the modality is a video, if every image is in one, and there are several."""
+    videos: dict[str, str] = {}
+    for key, id in keys.items():
+        part_first = len(key) > 1 and key[0] == paired.parts.get(key)
+        videos[id] = "_".join(key[part_first:-1])
+    if "" in videos.values() or len(set(videos.values())) < 2:
         return {}
-    return {id: VideoPosition("_".join(key[:-1])) for key, id in keys.items()}
+    return {id: VideoPosition(video) for id, video in videos.items()}
 
 
 def _refuse_unread(root: Path, paired: PairedFiles) -> None:

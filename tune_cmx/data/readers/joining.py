@@ -115,9 +115,7 @@ def _classes(
 ) -> ClassMap:
     said = settings.classes
     if labels.names is not None:
-        if isinstance(said, Mapping) and renamed is not None:
-            said = {**renamed, **said}
-        return class_map(labels.names, str(labels.place), renamed if said is None else said)
+        return _mapped(labels.names, str(labels.place), said, renamed)
     if said is not None and not isinstance(said, Mapping):
         return class_map(said, "classes")  # labels have numbers: these are their names
     source = "names in data.yaml"
@@ -134,7 +132,21 @@ def _classes(
             names = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text: {error}") from error
-    return class_map(names, source, said)
+    return _mapped([name.strip() for name in names], source, said, renamed)
+
+
+def _mapped(
+    names: Sequence[str],
+    place: str,
+    said: Sequence[str] | Mapping[str, str | None] | None,
+    renamed: Mapping[str, str | None] | None,
+) -> ClassMap:
+    """The classes, by what the user says of each, and otherwise by the reader's default."""
+    default = {name: new for name, new in (renamed or {}).items() if name in names}
+    if said is None or isinstance(said, Mapping):
+        return class_map(names, place, {**default, **(said or {})} if default or said else None)
+    kept = {name: name for name in said if name in names}
+    return class_map(names, place, {**default, **kept}).ordered(said) if default else class_map(names, place, said)
 
 
 def _first_file(name: str, folders: Sequence[Path]) -> Path | None:

@@ -1,6 +1,7 @@
 """What the names of folders and files say: modality, part of a split, and what is left as the name of a moment."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -35,6 +36,31 @@ class NameParts:
     key: Key
     modality: str | None
     part: str | None
+
+
+class ImageNames:
+    """Finds the image that the path of a label, or a line of a list, means."""
+
+    def __init__(self, ids: Mapping[Key, str]) -> None:
+        """Args: ids: Of the images, by the name of each moment."""
+        self._ids = ids
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for key, id in ids.items():
+            for name in {key[-1], id}:
+                self._by_stem[name].append(id)
+
+    def id_of(self, said: NameParts, part: str | None = None) -> str | None:
+        """The id of the image with this name; None: there is no such image, or more than one.
+
+        Args:
+            said: Of the path, from `name_parts`.
+            part: Of the split, where the path does not say it.
+        """
+        for key in (said.key, (said.part or part or "", *said.key)):
+            if key in self._ids:
+                return self._ids[key]
+        found = self._by_stem.get(said.key[-1], [])
+        return found[0] if len(found) == 1 else None
 
 
 def name_parts(path: PurePath) -> NameParts:

@@ -1,15 +1,14 @@
 """A set's own split into parts, from lists of image names."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from tune_cmx.data.readers.names import PART_WORDS, Key, name_parts
+from tune_cmx.data.readers.names import PART_WORDS, ImageNames, Key, name_parts
 from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES
 from tune_cmx.errors import DataError
 
-LIST_FOLDERS = ("", "ImageSets", "imageSets", "ImageSets/Main", "splits", "images")
+LIST_FOLDERS = ("", "ImageSets", "imageSets", "ImageSets/Main", "splits", "images", "meta")
 """Where lists may lie, from the set's folder."""
 
 
@@ -39,25 +38,17 @@ def parts_from_lists(
     Raises:
         DataError: A list names an unknown image, or one image is in two parts.
     """
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for key, id in ids.items():
-        by_stem[key[-1]].append(id)
-        if id != key[-1]:
-            by_stem[id].append(id)
+    names = ImageNames(ids)
     parts: dict[str, str] = {}
     for part, paths in lists.items():
         for path in paths:
             unknown: list[str] = []
             for name in _names(root, path):
-                key = name_parts(name).key
-                found = [ids[key]] if key in ids else by_stem.get(key[-1], [])
-                if len(found) != 1:
+                id = names.id_of(name_parts(name), part)
+                if id is None:
                     unknown.append(str(name))
-                    continue
-                if parts.setdefault(found[0], part) != part:
-                    raise DataError(
-                        f"{path}: image '{found[0]}' is in both {parts[found[0]]} and {part}; each belongs to one part"
-                    )
+                elif parts.setdefault(id, part) != part:
+                    raise DataError(f"{path}: image '{id}' is in both {parts[id]} and {part}; each belongs to one part")
             if unknown and not absent:
                 shown = listed(sorted(unknown, key=natural_order), 3)
                 raise DataError(f"{path}: no image in {root} for {shown}; add the images, or remove their lines")

@@ -55,6 +55,15 @@ def files_under(root: Path, suffixes: Sequence[str], *, labels: bool = False) ->
                 yield Path(folder, name).relative_to(root)
 
 
+@dataclass(frozen=True)
+class _File:
+    key: Key
+    modality: str
+    part: str | None
+    path: Path
+    """From the set's folder."""
+
+
 def pair_by_names(root: Path) -> PairedFiles:
     """The images below a folder, paired by what folders and file names say.
 
@@ -63,21 +72,22 @@ def pair_by_names(root: Path) -> PairedFiles:
     Raises:
         DataError: Two images of one modality have one name.
     """
-    found: dict[Key, dict[str, Path]] = defaultdict(dict)
-    parts: dict[Key, str] = {}
-    unknown: list[Path] = []
-    beside = {name for path in root.iterdir() if path.is_dir() and (name := _named_beside(path.name))}
-    for path in files_under(root, IMAGE_SUFFIXES):
+    paths = list(files_under(root, IMAGE_SUFFIXES))
+    beside = {path.parts[:at] for path in paths for at, name in enumerate(path.parts[:-1]) if _named_beside(name)}
+    found: list[_File] = []
+    unknown: Counter[str] = Counter()
+    for path in paths:
         said = name_parts(path)
-        modality = said.modality or ("rgb" if beside and "images" in [part.lower() for part in path.parts] else None)
+        modality = said.modality
+        if modality is None and any(
+            name.lower() == "images" and path.parts[:at] in beside for at, name in enumerate(path.parts[:-1])
+        ):
+            modality = "rgb"
         if modality is None:
-            unknown.append(path)
+            unknown[str(path.parent)] += 1
         else:
-            _add(found, root, said.key, modality, path)
-            if said.part is not None:
-                parts[said.key] = said.part
-    unread = Counter(str(path.parent) for path in unknown)
-    return PairedFiles(dict(found), parts, dict(unread))
+            found.append(_File(said.key, modality, said.part, path))
+    return _paired(root, found, unknown)
 
 
 def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
@@ -92,29 +102,42 @@ def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
         ConfigError: A modality or pattern cannot be used.
         DataError: There is no such image, or two have one name.
     """
-    found: dict[Key, dict[str, Path]] = defaultdict(dict)
-    parts: dict[Key, str] = {}
+    found: list[_File] = []
     for modality, pattern in said.items():
         lookup(dict.fromkeys(MODALITIES), modality, "images: unknown modality")
-        before = len([1 for files in found.values() if modality in files])
+        before = len(found)
         if "{" not in pattern:
             if not (root / pattern).is_dir():
                 raise DataError(f"{root / pattern}: no such folder; images.{modality} names it")
             for path in files_under(root / pattern, IMAGE_SUFFIXES, labels=True):
-                key = name_parts(path).key
-                _add(found, root, key, modality, Path(pattern) / path)
-                _note_part(parts, key, path)
+                named = name_parts(path)
+                found.append(_File(named.key, modality, named.part, Path(pattern) / path))
         else:
             expression = _expression(modality, pattern)
             for path in files_under(root, IMAGE_SUFFIXES, labels=True):
                 match = expression.fullmatch(path.as_posix())
                 if match:
-                    key = tuple(match["id"].split("/"))
-                    _add(found, root, key, modality, path)
-                    _note_part(parts, key, path)
-        if len([1 for files in found.values() if modality in files]) == before:
+                    found.append(_File(tuple(match["id"].split("/")), modality, name_parts(path).part, path))
+        if len(found) == before:
             raise DataError(f"{root}: no image ({', '.join(IMAGE_SUFFIXES)}) for images.{modality}: '{pattern}'")
-    return PairedFiles(dict(found), parts)
+    return _paired(root, found)
+
+
+def _paired(root: Path, found: Sequence[_File], unread: Mapping[str, int] | None = None) -> PairedFiles:
+    """Put the files of each moment together; where the parts of a split count alike, a part belongs to the name."""
+    parts_of: dict[tuple[Key, str], list[str | None]] = defaultdict(list)
+    for one in found:
+        parts_of[one.key, one.modality].append(one.part)
+    in_name = any(len(parts) > 1 and None not in parts and len(set(parts)) > 1 for parts in parts_of.values())
+    files: dict[Key, dict[str, Path]] = defaultdict(dict)
+    parts: dict[Key, str] = {}
+    for one in found:
+        key = (one.part, *one.key) if in_name and one.part is not None else one.key
+        _add(files, root, key, one.modality, one.path)
+        if one.part is not None and parts.setdefault(key, one.part) != one.part:
+            others = " and ".join(str(path.relative_to(root)) for path in files[key].values())
+            raise DataError(f"{root}: {others} are of one moment, but in two parts of the split; move one of them")
+    return PairedFiles(dict(files), parts, dict(unread or {}))
 
 
 def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:
@@ -161,12 +184,6 @@ def _add(found: dict[Key, dict[str, Path]], root: Path, key: Key, modality: str,
         names = (here.name, path.name) if here.parent == path.parent else (str(here), str(path))
         raise DataError(f"{root / path.parent}: {names[0]} and {names[1]} have one id; keep one")
     found[key][modality] = root / path
-
-
-def _note_part(parts: dict[Key, str], key: Key, path: Path) -> None:
-    part = name_parts(path).part
-    if part is not None:
-        parts[key] = part
 
 
 def _named_beside(name: str) -> bool:
