@@ -29,6 +29,8 @@ class Labels:
     """
     pixels: bool = False
     """Whether boxes are in pixels."""
+    reach_px: float = OVERSHOOT_PX
+    """How far a box in pixels may reach out of the image; it is clipped. Some sets draw what the edge cuts off."""
 
     def __post_init__(self) -> None:
         if self.ignore is None:
@@ -42,6 +44,7 @@ class Labels:
         ignore: list[bool] | None = None,
         *,
         pixels: bool = False,
+        reach_px: float = OVERSHOOT_PX,
     ) -> "Labels":
         """Labels from lists, which may be empty."""
         return cls(
@@ -49,6 +52,7 @@ class Labels:
             np.array(classes, dtype=np.int64),
             np.zeros(len(boxes), dtype=np.bool_) if ignore is None else np.array(ignore, dtype=np.bool_),
             pixels,
+            reach_px,
         )
 
     def in_pixels(self, height: int, width: int) -> NDArray[np.float64]:
@@ -65,7 +69,7 @@ class Labels:
         reach = np.maximum(-self.boxes, self.boxes - edges).max(axis=1)
         empty = (clipped[:, 2:] - clipped[:, :2]).min(axis=1) <= 0
         # a crowd box or an ignore region is often drawn roughly
-        bad = np.flatnonzero(((reach > OVERSHOOT_PX) & ~self.ignore) | empty)
+        bad = np.flatnonzero(((reach > self.reach_px) & ~self.ignore) | empty)
         if not len(bad):
             return None
         corners = ", ".join(f"{corner:g}" for corner in self.boxes[bad[0]])
@@ -83,7 +87,7 @@ class Labels:
         ignore = self.ignore | (to == IGNORED)
         kept = to != LEFT_OUT
         to[to == IGNORED] = ANY_CLASS
-        return Labels(self.boxes[kept], to[kept], ignore[kept], self.pixels)
+        return Labels(self.boxes[kept], to[kept], ignore[kept], self.pixels, self.reach_px)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels
+from tune_cmx.data.labels.base import OVERSHOOT_PX, LabelForm, LabelReading, Labels
 from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.errors import DataError
 
@@ -17,6 +17,8 @@ class VocForm(LabelForm):
     suffix: ClassVar[str] = ".xml"
     title: ClassVar[str] = "VOC XML"
     has_names: ClassVar[bool] = True
+    reach_px: ClassVar[float] = OVERSHOOT_PX
+    """How far a box may reach out of the image."""
 
     def parse(self, content: bytes, place: str, classes: ClassMap) -> LabelReading:
         try:
@@ -40,7 +42,8 @@ class VocForm(LabelForm):
             else:
                 boxes.append(box)
                 ids.append(classes.id_of[name])
-        return LabelReading(Labels.of(boxes, ids, pixels=True), problems, size=self.size(root))
+        labels = Labels.of(boxes, ids, pixels=True, reach_px=self.reach_px)
+        return LabelReading(labels, problems, size=self.size(root))
 
     def names(self, content: bytes, place: str) -> list[str]:
         return [self.name(thing) for thing in parsed(content, place).iter("object")]
@@ -58,8 +61,23 @@ class VocForm(LabelForm):
         found = thing.find("bndbox")
         if found is None:
             raise ValueError("no bndbox; xmin, ymin, xmax, ymax are needed")
-        x1, y1, x2, y2 = (_number(found, key) for key in ("xmin", "ymin", "xmax", "ymax"))
+        x1, y1, x2, y2 = (self.number(found, key) for key in ("xmin", "ymin", "xmax", "ymax"))
         return x1, y1, x2, y2
+
+    def number(self, parent: Element, key: str) -> float:
+        """The number in a field.
+
+        Raises:
+            ValueError: It is missing or no number.
+        """
+        text = (parent.findtext(key) or "").strip()
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f"{key} is '{text}'; a number is needed")
+        return value
 
     def size(self, root: Element) -> tuple[int, int] | None:
         """Height and width that the file states; None where it does not."""
@@ -82,14 +100,3 @@ def parsed(content: bytes, place: str) -> Element:
     except (ParseError, DefusedXmlException, ValueError) as error:  # ValueError: an unknown encoding
         raise DataError(f"{place}: cannot be read as XML: {error}") from error
     return root
-
-
-def _number(parent: Element, key: str) -> float:
-    text = (parent.findtext(key) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{key} is '{text}'; a number is needed")
-    return value

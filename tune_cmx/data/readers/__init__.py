@@ -25,6 +25,10 @@ from tune_cmx.data.readers.packed import PackedReader
 from tune_cmx.data.readers.sets.dronevehicle import DroneVehicleReader
 from tune_cmx.data.readers.sets.dsec_det import DsecDetReader
 from tune_cmx.data.readers.sets.flir_adas import FlirAdasReader
+from tune_cmx.data.readers.sets.flir_aligned import FlirAlignedReader
+from tune_cmx.data.readers.sets.kaist import KaistReader
+from tune_cmx.data.readers.sets.llvip import LlvipReader
+from tune_cmx.data.readers.sets.m3fd import M3fdReader
 from tune_cmx.data.readers.sets.pedro import PedroReader
 from tune_cmx.data.readers.sets.smod import SmodReader
 from tune_cmx.data.readers.sets.vedai import VedaiReader
@@ -54,6 +58,10 @@ READERS: dict[str, Reader] = {
     "smod": SmodReader(),
     "dsec_det": DsecDetReader(),
     "pedro": PedroReader(),
+    "llvip": LlvipReader(),
+    "flir_aligned": FlirAlignedReader(),
+    "kaist": KaistReader(),
+    "m3fd": M3fdReader(),
 }
 """By layout; `--layout` takes these names, and `data synth --form` those that can write. The first is its default."""
 

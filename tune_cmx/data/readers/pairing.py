@@ -56,7 +56,9 @@ def files_under(root: Path, suffixes: Sequence[str], *, labels: bool = False) ->
 
 
 @dataclass(frozen=True)
-class _File:
+class ImageFile:
+    """What an image's path says."""
+
     key: Key
     modality: str
     part: str | None
@@ -74,7 +76,7 @@ def pair_by_names(root: Path) -> PairedFiles:
     """
     paths = list(files_under(root, IMAGE_SUFFIXES))
     beside = {path.parts[:at] for path in paths for at, name in enumerate(path.parts[:-1]) if _named_beside(name)}
-    found: list[_File] = []
+    found: list[ImageFile] = []
     unknown: Counter[str] = Counter()
     for path in paths:
         said = name_parts(path)
@@ -86,8 +88,8 @@ def pair_by_names(root: Path) -> PairedFiles:
         if modality is None:
             unknown[str(path.parent)] += 1
         else:
-            found.append(_File(said.key, modality, said.part, path))
-    return _paired(root, found, unknown)
+            found.append(ImageFile(said.key, modality, said.part, path))
+    return paired_files(root, found, unknown)
 
 
 def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
@@ -102,7 +104,7 @@ def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
         ConfigError: A modality or pattern cannot be used.
         DataError: There is no such image, or two have one name.
     """
-    found: list[_File] = []
+    found: list[ImageFile] = []
     for modality, pattern in said.items():
         lookup(dict.fromkeys(MODALITIES), modality, "images: unknown modality")
         before = len(found)
@@ -111,20 +113,29 @@ def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
                 raise DataError(f"{root / pattern}: no such folder; images.{modality} names it")
             for path in files_under(root / pattern, IMAGE_SUFFIXES, labels=True):
                 named = name_parts(path)
-                found.append(_File(named.key, modality, named.part, Path(pattern) / path))
+                found.append(ImageFile(named.key, modality, named.part, Path(pattern) / path))
         else:
             expression = _expression(modality, pattern)
             for path in files_under(root, IMAGE_SUFFIXES, labels=True):
                 match = expression.fullmatch(path.as_posix())
                 if match:
-                    found.append(_File(tuple(match["id"].split("/")), modality, name_parts(path).part, path))
+                    found.append(ImageFile(tuple(match["id"].split("/")), modality, name_parts(path).part, path))
         if len(found) == before:
             raise DataError(f"{root}: no image ({', '.join(IMAGE_SUFFIXES)}) for images.{modality}: '{pattern}'")
-    return _paired(root, found)
+    return paired_files(root, found)
 
 
-def _paired(root: Path, found: Sequence[_File], unread: Mapping[str, int] | None = None) -> PairedFiles:
-    """Put the files of each moment together; where the parts of a split count alike, a part belongs to the name."""
+def paired_files(root: Path, found: Sequence[ImageFile], unread: Mapping[str, int] | None = None) -> PairedFiles:
+    """Put the files of each moment together; where the parts of a split count alike, a part belongs to the name.
+
+    Args:
+        root: The set's folder.
+        found: Its image files.
+        unread: Folders of images of which no modality is known, with the number of their images.
+
+    Raises:
+        DataError: Two images of one modality have one name, or images of one moment are in two parts of a split.
+    """
     parts_of: dict[tuple[Key, str], list[str | None]] = defaultdict(list)
     for one in found:
         parts_of[one.key, one.modality].append(one.part)
