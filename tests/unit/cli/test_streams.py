@@ -1,6 +1,7 @@
 """Streams that nobody names: from the data, printed by every command, kept in the run folders."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,7 @@ def test_streams_that_the_data_lack_are_refused_with_the_spaces_that_fit(
 def test_a_fusion_on_data_of_one_modality_is_refused(
     refusal: "Refusal", data: Path, unnamed: Path, tmp_path: Path
 ) -> None:
-    for path in (data / "rgb").iterdir():
-        path.unlink()
-    (data / "rgb").rmdir()
+    shutil.rmtree(data / "rgb")
     said = "a fusion joins two streams, and the data have one modality, thermal."
     assert f"{unnamed}:5: baseline.model.fusion: {said}" in refusal("check", unnamed, "--data", data)
     assert f"flags: model.fusion: {said}" in refusal("train", "--data", data, "--fusion-type", "add")
@@ -115,6 +114,24 @@ def test_a_trial_keeps_the_streams_of_the_data(run: "Run", data: Path, tmp_path:
     code, output, error = run(*again)
     assert (code, error) == (0, "")
     assert "streams: rgb | thermal (as written)" in output.splitlines()
+
+
+def test_data_of_one_modality_train_one_stream(
+    run: "Run", data: Path, unnamed: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    shutil.rmtree(data / "rgb")
+    line = "streams: thermal (from the data)"
+    code, output, error = run("train", "--data", data, *[word.replace(NAMED, "") for word in tiny])
+    assert (code, error) == (0, "")
+    assert line in output.splitlines()
+    content = json.loads((tmp_path / "runs/trial/config.json").read_text())
+    assert content["model"]["streams"] == "thermal"
+    search, baseline = "{model.fusion: {choice: [{kind: add}]}}", "{model.fusion: {kind: frm_ffm}}"
+    rates = unnamed.read_text().replace(search, "{schedule.lr: {choice: [0.1]}}")
+    unnamed.write_text(rates.replace(baseline, "{schedule.lr: 0.02}"))
+    code, output, error = run("check", unnamed, "--data", data)
+    assert (code, error) == (0, "")
+    assert line in output.splitlines()
 
 
 def test_the_streams_of_a_session_are_those_that_the_search_does_not_name(tmp_path: Path) -> None:
