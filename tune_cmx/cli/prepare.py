@@ -59,8 +59,10 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
         parts += f"; in no part: {_counts(summary['left_out'])}"
     say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
     found = prepared.pixel_statistics(config.range)
-    ranges = "; ".join(f"{modality} {range_text(statistics)}" for modality, statistics in found.items())
-    say(f"range of the pixels: {escape(ranges)}")
+    modalities: dict[str, list[str]] = {}
+    for modality, statistics in found.items():
+        modalities.setdefault(range_text(statistics), []).append(modality)
+    say("range of the pixels: " + "; ".join(f"{', '.join(names)} {escape(text)}" for text, names in modalities.items()))
     for warning in summary["warnings"]:
         warn(warning["text"])
     return prepared

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import LabelReading
-from tune_cmx.data.pixels import Pixels, full_scale, picture_remarks
+from tune_cmx.data.pixels import TURNED, Pixels, full_scale, picture_remarks
 from tune_cmx.data.readers import PairedData, PairedImage
 from tune_cmx.data.readers.base import image_files, label_reading, of_one_size
 from tune_cmx.errors import DataError
@@ -203,19 +203,20 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
             odd.extend((modality, remark) for modality, remark in remarks if remark)
             odd.extend((modality, remark) for remark in picture_remarks(content) for modality in held)
     pixels = of_one_size(data, pixels)
+    turned = any(remark == TURNED for _, remark in odd)
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
-        turned = " (after their EXIF orientation was applied)" if any("EXIF" in remark for _, remark in odd) else ""
+        applied = " (after their EXIF orientation was applied)" if turned else ""
         problems.append(
-            f"image {image.id}: modalities differ in size (width×height): {shown}{turned}; register them to one size"
+            f"image {image.id}: modalities differ in size (width×height): {shown}{applied}; register them to one size"
         )
     size = next(iter(sizes.values()), (0, 0))
     labels = label_reading(data, image)
     digest.update(labels.digest.encode())
     problems.extend(labels.problems)
     if image.label is not None and pixels:
-        problems.extend(_misfits(data.place(image.label.path), labels, size))
+        problems.extend(_misfits(data.place(image.label.path), labels, size, turned=turned))
     odd.extend(("labels", remark) for remark in labels.remarks)
     classes, ignored = labels.labels.classes[~labels.labels.ignore].tolist(), int(labels.labels.ignore.sum())
     sums = {modality: band_sums(pixels[modality]) for modality in data.bands if modality in pixels}
@@ -230,14 +231,20 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     )
 
 
-def _misfits(place: str, labels: LabelReading, size: tuple[int, ...]) -> list[str]:
-    """What of the labels does not fit an image of this height and width."""
+def _misfits(place: str, labels: LabelReading, size: tuple[int, ...], *, turned: bool) -> list[str]:
+    """What of the labels does not fit an image of this height and width, which may be turned as its EXIF data say."""
     height, width = size
+    fix = (
+        ". Its EXIF orientation was applied; boxes that were drawn on the picture as it is stored need a file without "
+        "it, as from exiftool -Orientation= FILE"
+        if turned
+        else ""
+    )
     if labels.size is not None and labels.size != (height, width):
         stated = f"{labels.size[1]}×{labels.size[0]}"
-        return [f"{place}: is for an image of {stated} pixels (width×height), and the image has {width}×{height}"]
+        return [f"{place}: is for an image of {stated} pixels (width×height), and the image has {width}×{height}{fix}"]
     outside = labels.labels.outside(height, width)
-    return [] if outside is None else [f"{place}: {outside}"]
+    return [] if outside is None else [f"{place}: {outside}{fix}"]
 
 
 def band_sums(pixels: Pixels) -> tuple[Sums, ...]:

@@ -110,9 +110,9 @@ def range_text(found: Mapping[str, Any]) -> str:
         return f"plateau {scale.plateau:g} of each image ({source})"
     if scale.kind == "image":
         return f"percentiles {scale.low:g} and {scale.high:g} of each image ({source})"
-    ends = f"{scale.low:g} to {scale.high:g}"
+    ends = f"{scale.low:.7g} to {scale.high:.7g}"
     if scale.kind == "type":
-        return f"{ends}, full range of {number_type} ({source})"
+        return f"{ends} (full range; {source})"
     if scale.kind == "percentile":
         low, high = PixelRange(**(asked or {"kind": "percentile"})).percentiles
         source = f"percentiles {low:g} and {high:g} of train; {source}"

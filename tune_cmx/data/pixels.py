@@ -16,6 +16,8 @@ _CONVERTED = {"1": "L", "LA": "L"} | dict.fromkeys(("P", "PA", "RGBA", "RGBX", "
 """Pillow's mode of a file, and the mode that is read."""
 _REMARKED = {"1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV", "LAB": "LAB"}
 """Modes whose conversion is a remark. So is an alpha channel that is not constant. Palettes are exact."""
+TURNED = "have an EXIF orientation, which was applied; their boxes must fit the upright picture"
+"""The remark on a file that is stored in another orientation than it is shown."""
 _ALPHA = ("PA", "LA", "RGBA")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _PNG_BITS = 24
@@ -182,7 +184,7 @@ def _converted(image: Image.Image) -> Image.Image:
 def _remarks(image: Image.Image, content: bytes) -> list[str]:
     found = []
     if _orientation(image, content) != 1:
-        found.append("have an EXIF orientation, which was applied; their boxes must fit the upright picture")
+        found.append(TURNED)
     if image.mode in _REMARKED:
         found.append(f"are {_REMARKED[image.mode]} and were converted to {_CONVERTED[image.mode]}")
     if image.mode in _ALPHA:

@@ -50,6 +50,7 @@ def test_check_says_what_will_be_compared(run: "Run", data: Path, space: Path) -
     assert (code, error) == (0, "")
     lines = output.splitlines()
     assert lines[0].endswith("train 4 images with 4 boxes, val 4 images with 4 boxes, test 4 images with 4 boxes")
+    assert lines[1] == "range of the pixels: rgb, thermal 0 to 255 (full range; default for uint8)"
     assert "Which fusion?" in lines
     assert any(line.startswith("FRM+FFM (baseline) ") for line in lines)
     sentence = (

@@ -119,7 +119,7 @@ def test_fixed_keys_may_be_dotted_or_nested_and_are_put_together(read: Reader) -
         ({"search": {"seed": {"choice": [1, 2]}}, "baseline": {"seed": 0}}, r"search\.seed: each trial has its own"),
         (
             {"search": {"data.split_seed": {"choice": [1, 2]}}, "baseline": {"data.split_seed": 0}},
-            r"search\.data\.split_seed: all configurations share one data set",
+            r"search\.data\.split_seed: all configurations share one data set .* data\.range",
         ),
         ({"serch": {}}, r"serch: unknown key.*Did you mean 'search'\?"),
         ({"fixed": {"modle": {}, **FIXED}}, r"a\.yaml:\d+: fixed\.modle: unknown key.*Did you mean 'model'\?"),

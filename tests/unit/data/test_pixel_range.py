@@ -110,7 +110,7 @@ def test_the_text_of_a_range_says_its_numbers_and_its_source():
         asked = asked and asked.model_dump()
         return range_text({"scale": scale.to_json(), "type": number_type, "asked": asked, "outside": outside})
 
-    assert text(PixelScale("type", 0, 255), number_type="uint8") == "0 to 255, full range of uint8 (default for uint8)"
+    assert text(PixelScale("type", 0, 255), number_type="uint8") == "0 to 255 (full range; default for uint8)"
     found = text(PixelScale("percentile", 7213, 10877.5), outside=0.002)
     assert (
         found

@@ -195,6 +195,26 @@ class TestOrientation:
         assert audit(data).sizes["a"] == (8, 12)
         np.testing.assert_array_equal(read_image(data, data.images[0], ["rgb"])["rgb"], COLOUR)
 
+    def test_boxes_must_be_those_of_the_upright_picture(self, folders):
+        root = folders(modalities=["rgb"])
+        for id in "abc":
+            (root / "rgb" / f"{id}.png").write_bytes(file(COLOUR, exif=oriented(6)))
+            (root / "labels" / f"{id}.txt").unlink()
+
+        def label(width, height, right):
+            box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{right}</xmax><ymax>4</ymax></bndbox>"
+            size = f"<size><width>{width}</width><height>{height}</height></size>" if width else ""
+            for id in "abc":
+                text = f"<annotation>{size}<object><name>person</name>{box}</object></annotation>"
+                (root / "labels" / f"{id}.xml").write_text(text)
+            return audit(open_data(root))
+
+        assert label(8, 12, right=7).sizes["a"] == (12, 8)
+        with pytest.raises(DataError, match=r"a\.xml: is for an image of 12×8 .* has 8×12\. Its EXIF .* exiftool"):
+            label(12, 8, right=7)
+        with pytest.raises(DataError, match=r"a\.xml: .* reaches out of the image of 8×12 pixels\. Its EXIF"):
+            label(None, None, right=11)
+
 
 class TestBands:
     def test_grey_pictures_of_three_channels_are_grey_after_jpeg(self):
