@@ -1,5 +1,6 @@
 """Ignore regions from the label file to the target and the ground truth: neither objects nor background."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,24 @@ def test_a_box_that_becomes_a_region_is_noticed(root: Path, data: PairedData, tm
     truth = ground_truth(data, prepared.split.test, prepared.audit.sizes)
     with pytest.raises(DataError, match=f"the boxes of 1 images differ from those of the data, such as {id}"):
         keep_ground_truth({"info": prepared.hashes(), **truth}, prepared.folder / "ground_truth_test.json.gz")
+
+
+def test_crowd_boxes_of_coco_are_ignore_regions(folders: Callable[..., Path]) -> None:
+    root = folders(["a"], labels={}, classes=None)
+    (root / "labels").rmdir()
+    boxes = [{"bbox": [1, 2, 3, 4], "iscrowd": 0}, {"bbox": [5, 0, 9, 9], "iscrowd": 1}]
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 8, "width": 12}],
+        "categories": [{"id": 3, "name": "person"}],
+        "annotations": [{"id": n, "image_id": 7, "category_id": 3, **box} for n, box in enumerate(boxes)],
+    }
+    (root / "annotations.json").write_text(json.dumps(content))
+    data = open_data(root)
+    target = target_of(data, "a")
+    assert target["boxes"].tolist() == [[1.0, 2.0, 4.0, 6.0]]
+    assert target["ignore"].tolist() == [[5.0, 0.0, 12.0, 8.0]]  # crowds are drawn roughly; the region is clipped
+    truth = ground_truth(data, ["a"], {"a": (8, 12)})
+    assert [(box["iscrowd"], box["bbox"]) for box in truth["annotations"]] == [
+        (0, [1.0, 2.0, 3.0, 4.0]),
+        (1, [5.0, 0.0, 7.0, 8.0]),
+    ]
