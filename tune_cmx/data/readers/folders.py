@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_cmx.config.trial import MODALITIES
+from tune_cmx.counting import count
 from tune_cmx.data.pixels import Pixels, bands_remark, decode_image, with_bands
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Reader, Sign
 from tune_cmx.data.readers.joining import FoundImages, join, refuse
@@ -111,7 +112,7 @@ def found_images(
         parts = {keys[key]: part for key, part in paired.parts.items() if key in keys}
     if positions is None:
         positions = _by_folder(paired, keys)
-    unread = [f"{folder}/ ({count} images)" for folder, count in paired.unread.items()]
+    unread = [f"{folder}/ ({count(number, 'image')})" for folder, number in paired.unread.items()]
     more = [f"not read: {listed(unread)}; data.yaml may name its modality under images"] if unread else []
     return FoundImages(
         root,
