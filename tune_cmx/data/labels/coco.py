@@ -70,7 +70,7 @@ def read_coco(path: Path, names: tuple[str, ...] | None = None) -> CocoDocument:
             target = found[entry["image_id"]]
             class_id = number[categories[entry["category_id"]]]
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: annotations[{position}]: {error!r} is not known, or no number") from error
+            raise DataError(f"{path}: annotations[{position}]: {error!r} is not known, or not a number") from error
         if not (width > 0 and height > 0):
             raise DataError(
                 f"{path}: annotations[{position}]: the box has no area: width {width:g}, height {height:g}; "

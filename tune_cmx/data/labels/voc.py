@@ -56,7 +56,7 @@ class VocForm(LabelForm):
         """x1, y1, x2, y2 of an object in pixels.
 
         Raises:
-            ValueError: They are missing or no numbers.
+            ValueError: They are missing or not numbers.
         """
         found = thing.find("bndbox")
         if found is None:
@@ -68,7 +68,7 @@ class VocForm(LabelForm):
         """The number in a field.
 
         Raises:
-            ValueError: It is missing or no number.
+            ValueError: It is missing or not a number.
         """
         text = (parent.findtext(key) or "").strip()
         try:

@@ -141,9 +141,13 @@ def _refuse_unread(root: Path, paired: PairedFiles) -> None:
     stems = {key[-1] for key in paired.files}
     for folder in paired.unread:
         same = sum(path.stem in stems for path in files_under(root / folder, IMAGE_SUFFIXES))
-        if same:
-            raise DataError(
-                f"{root / folder}: {same} images are named like those of {' and '.join(paired.modalities)}, but their "
-                "modality is not known; name each modality's folder in data.yaml, as in "
-                f"images: {{rgb: visible, thermal: {folder}}}, or move this folder away"
-            )
+        if not same:
+            continue
+        known = paired.modalities
+        some = next(files[known[0]] for files in paired.files.values() if known[0] in files)
+        lacking = next((name for name in MODALITIES if name not in known), MODALITIES[-1])
+        raise DataError(
+            f"{root / folder}: {count(same, 'image')} {'is' if same == 1 else 'are'} named like those of "
+            f"{' and '.join(known)}, but their modality is not known; name each modality's folder in data.yaml, as in "
+            f"images: {{{known[0]}: {some.parent.relative_to(root)}, {lacking}: {folder}}}, or move this folder away"
+        )

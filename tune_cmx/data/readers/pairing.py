@@ -69,7 +69,7 @@ class ImageFile:
 def pair_by_names(root: Path) -> PairedFiles:
     """The images below a folder, paired by what folders and file names say.
 
-    A folder `images` is rgb where a folder `images_ir`, or one like it, stands beside it.
+    A folder `images` is rgb if a folder `images_ir`, or one like it, is beside it.
 
     Raises:
         DataError: Two images of one modality have one name.

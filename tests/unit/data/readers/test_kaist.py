@@ -137,7 +137,7 @@ def test_thermal_labels_are_the_ground_truth_of_the_paired_form(root: Path) -> N
     assert "the ground truth is of thermal; --labels-from chooses among rgb and thermal" in data.remarks
     moved = open_data(root, labels_from="rgb")
     assert read_labels(moved, moved.images[0]).boxes[0].tolist() == [first[0] + 3, first[1], first[2] + 3, first[3]]
-    with pytest.raises(ConfigError, match="labels_from: event has no labels in .*; rgb and thermal have"):
+    with pytest.raises(ConfigError, match=r"labels_from: event has no labels in .*; rgb and thermal have"):
         open_data(root, labels_from="event")
 
 
@@ -151,7 +151,7 @@ def test_several_folders_of_labels_are_refused(root: Path) -> None:
 def test_no_folder_of_labels_or_one_without_labels(root: Path) -> None:
     (root / "annotations").rename(root / "spare")
     with pytest.raises(
-        DataError, match="annotations: no labels; put KAIST's there, or name their folder with --labels"
+        DataError, match=r"annotations: no labels; put KAIST's there, or name their folder with --labels"
     ):
         open_data(root)
     (root / "annotations").mkdir()

@@ -39,7 +39,7 @@ NO_DOGS = "boxes of the class dog are left out, as in papers on this set; --clas
 
 
 class FlirAlignedReader(NamedReader):
-    """Sequences are told from gaps in the numbers of the names."""
+    """Gaps in the numbers of the names separate sequences."""
 
     title: ClassVar[str] = "FLIR-aligned"
     holds: ClassVar[str] = "FLIR-aligned's JPEGImages/ (*_RGB.jpg, *_PreviewData.jpeg) and Annotations/"

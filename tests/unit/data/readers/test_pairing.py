@@ -1,0 +1,192 @@
+"""Images are paired by the names of folders and files; what is nearly right is read or named."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layouts import save, write
+
+from tune_cmx.data.audit import audit
+from tune_cmx.data.readers import PairedData, open_data, signs
+from tune_cmx.data.readers.pairing import pair_by_names
+from tune_cmx.errors import ConfigError, DataError
+
+BOX = "0 0.5 0.5 0.5 0.5\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "set").mkdir()
+    return tmp_path / "set"
+
+
+def fill(root: Path, names: Sequence[str], labels: Sequence[str] = ("a", "b", "c")) -> None:
+    """Images of these names, and a label for each of these ids."""
+    for name in names:
+        save(np.zeros((8, 12, 3), dtype=np.uint8), root / name)
+    for id in labels:
+        write(root / "labels" / f"{id}.txt", BOX)
+    write(root / "classes.txt", "person\n")
+
+
+def ids(data: PairedData) -> list[str]:
+    return [image.id for image in data.images]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "modalities"),
+    [
+        (("visible/{}.jpg", "infrared/{}.jpg"), ["rgb", "thermal"]),
+        (("RGB/{}.jpg", "Thermal/{}.png"), ["rgb", "thermal"]),
+        (("Visible/{}.jpg", "IR/{}.bmp", "events/{}.png"), ["rgb", "thermal", "event"]),
+        (("JPEGImages/{}_RGB.jpg", "JPEGImages/{}_PreviewData.jpeg"), ["rgb", "thermal"]),
+        (("{}_rgb.png", "{}_ir.png"), ["rgb", "thermal"]),
+        (("images/rgb_{}.png", "images/thermal_{}.png"), ["rgb", "thermal"]),
+        (("images/{}.jpg", "images_ir/{}.jpg"), ["rgb", "thermal"]),
+        (("all/images/{}.jpg", "all/images_ir/{}.jpg"), ["rgb", "thermal"]),
+        (("rgb_images/{}.jpg", "thermal_8_bit/{}.jpg"), ["rgb", "thermal"]),
+        (("lwir/{}.jpg",), ["thermal"]),
+    ],
+)
+def test_names_of_the_field_are_paired(root: Path, patterns: tuple[str, ...], modalities: list[str]) -> None:
+    fill(root, [pattern.format(id) for id in "abc" for pattern in patterns])
+    data = open_data(root)
+    assert list(data.bands) == modalities
+    assert ids(data) == ["a", "b", "c"]
+    assert all(image.label is not None for image in data.images)
+    audit(data)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [("rgb/{part}/{id}.jpg", "thermal/{part}/{id}.jpg"), ("{part}/rgb/{id}.jpg", "{part}/thermal/{id}.jpg")],
+)
+def test_folders_of_parts_are_the_split(root: Path, patterns: tuple[str, ...]) -> None:
+    fill(root, [pattern.format(part=part, id=id) for part, id in zip(("train", "valid", "test"), "abc", strict=True)
+                for pattern in patterns])  # fmt: skip
+    assert [image.part for image in open_data(root).images] == ["train", "val", "test"]
+    assert [image.sequence for image in open_data(root).images] == [None] * 3
+
+
+def test_parts_that_count_alike_get_the_part_into_the_id(root: Path) -> None:
+    names = [f"{modality}/{part}/{id}.jpg" for modality in ("rgb", "ir") for part in ("train", "val") for id in "12"]
+    fill(root, names, labels=("train/1", "train/2", "val/1", "val/2"))
+    data = open_data(root)
+    assert ids(data) == ["train_1", "train_2", "val_1", "val_2"]
+    assert [image.part for image in data.images] == ["train", "train", "val", "val"]
+    assert data.images[2].label.path == root / "labels" / "val" / "1.txt"
+    assert not data.sequences_known
+
+
+def test_labels_may_lie_beside_the_images_of_each_part(root: Path) -> None:
+    names = [f"{part}/{folder}/{part}1.jpg" for part in ("train", "val") for folder in ("images", "images_ir")]
+    fill(root, names, labels=())
+    for part in ("train", "val"):
+        write(root / part / "labels" / f"{part}1.txt", BOX)
+    data = open_data(root)
+    assert [(image.id, image.part, image.label is not None) for image in data.images] == [
+        ("train1", "train", True),
+        ("val1", "val", True),
+    ]
+
+
+def test_a_pair_in_two_parts_is_refused(root: Path) -> None:
+    fill(root, ["rgb/train/a.png", "thermal/val/a.png"], labels="a")
+    with pytest.raises(DataError, match=r"rgb/train/a\.png and thermal/val/a\.png are of one moment, but in two parts"):
+        open_data(root)
+
+
+def test_visible_and_infrared_beside_event_are_all_read(root: Path) -> None:
+    fill(root, [f"{folder}/{id}.png" for folder in ("visible", "infrared", "event") for id in "abc"])
+    assert list(open_data(root).bands) == ["rgb", "thermal", "event"]
+
+
+def test_folders_below_a_modality_are_videos(root: Path) -> None:
+    fill(root, [f"{folder}/{video}/{n}.png" for folder in ("rgb", "thermal") for video in ("v1", "v2") for n in "12"],
+         labels=("v1/1", "v2/2"))  # fmt: skip
+    data = open_data(root)
+    assert ids(data) == ["v1_1", "v1_2", "v2_1", "v2_2"]
+    assert [image.sequence for image in data.images] == ["v1", "v1", "v2", "v2"]
+    assert [image.label is not None for image in data.images] == [True, False, False, True]
+
+
+def test_one_folder_around_everything_is_no_video(root: Path) -> None:
+    fill(root, [f"mine/{folder}/{id}.png" for folder in ("rgb", "thermal") for id in "abc"])
+    data = open_data(root)
+    assert ids(data) == ["a", "b", "c"]
+    assert not data.sequences_known
+
+
+class TestUnknownFolders:
+    def test_one_with_the_same_names_is_refused_by_name(self, root: Path) -> None:
+        fill(root, [f"{folder}/{id}.png" for folder in ("visible", "nir") for id in "abc"])
+        with pytest.raises(
+            DataError, match=r"nir: 3 images are named like those of rgb.*images: \{rgb: visible, thermal: nir\}"
+        ):
+            open_data(root)
+
+    def test_the_modality_that_lacks_is_suggested(self, root: Path) -> None:
+        fill(root, [f"{folder}/{id}.png" for folder in ("ir", "camera") for id in "abc"])
+        with pytest.raises(DataError, match=r"as in images: \{thermal: ir, rgb: camera\}"):
+            open_data(root)
+
+    def test_one_with_other_names_is_named_in_the_remarks(self, root: Path) -> None:
+        fill(root, [*(f"{folder}/{id}.png" for folder in ("visible", "ir") for id in "abc"), "plots/curve.png"])
+        data = open_data(root)
+        assert data.remarks == ("not read: plots/ (1 image); data.yaml may name its modality under images",)
+        assert data.remarks[0] in audit(data).warnings
+
+    def test_all_unknown_is_no_image(self, root: Path) -> None:
+        fill(root, ["left_cam/a.png", "right_cam/a.png"])
+        with pytest.raises(DataError, match="no images; it should hold folders rgb/"):
+            open_data(root)
+
+    def test_data_yaml_can_name_them(self, root: Path) -> None:
+        fill(root, [f"{folder}/{id}.png" for folder in ("left_cam", "right_cam") for id in "abc"])
+        (root / "data.yaml").write_text("images: {rgb: left_cam, thermal: right_cam}\n")
+        data = open_data(root)
+        assert data.images[0].files["thermal"] == root / "right_cam" / "a.png"
+        assert data.remarks == ()
+
+
+class TestPatterns:
+    def test_the_name_of_a_moment_may_stand_anywhere(self, root: Path) -> None:
+        fill(root, [name for id in "abc" for name in (f"x/1_{id}_col.png", f"x/1_{id}_t_30C.png")])
+        (root / "data.yaml").write_text('images: {rgb: "x/1_{id}_col.png", thermal: "x/1_{id}_t_*.png"}\n')
+        assert ids(open_data(root)) == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        ("images", "error", "message"),
+        [
+            ("{rgb: 'x/{name}.png'}", ConfigError, r"images\.rgb: needs \{id\} once"),
+            ("{rgb: 'x/{id}_{id}.png'}", ConfigError, r"images\.rgb: needs \{id\} once"),
+            ("{termal: x}", ConfigError, "unknown modality 'termal'.* Did you mean 'thermal'"),
+            ("{rgb: 'x/{id}.jpg'}", DataError, r"no image .* for images\.rgb: 'x/\{id\}\.jpg'"),
+            ("{rgb: gone}", DataError, r"gone: no such folder; images\.rgb names it"),
+        ],
+    )
+    def test_patterns_that_cannot_be_used(self, root: Path, images: str, error: type[Exception], message: str) -> None:
+        fill(root, ["x/a.png"])
+        (root / "data.yaml").write_text(f"images: {images}\n")
+        with pytest.raises(error, match=message):
+            open_data(root)
+
+
+def test_images_that_cannot_be_paired_are_named_when_opened(root: Path) -> None:
+    fill(root, ["visible/a.png", "visible/a.jpg", "ir/a.png"], labels="a")
+    assert signs(root)[0][0] == "folders"
+    with pytest.raises(DataError, match=r"visible: a\.jpg and a\.png have one id"):
+        open_data(root)
+
+
+def test_hidden_files_and_folders_are_passed_over(root: Path) -> None:
+    fill(root, [f"{folder}/{name}.png" for folder in ("rgb", "ir", ".cache/rgb") for name in ("a", "._a")], labels="a")
+    assert ids(open_data(root)) == ["a"]
+    assert pair_by_names(root).unread == {}
+
+
+def test_a_link_that_leads_back_is_followed_once(root: Path) -> None:
+    fill(root, ["rgb/a.png", "ir/a.png"], labels="a")
+    (root / "rgb" / "again").symlink_to(root)
+    assert ids(open_data(root)) == ["a"]
