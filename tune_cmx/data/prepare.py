@@ -117,7 +117,7 @@ def prepare(
     Raises:
         DataError: The data cannot be used, or the folder was prepared from other data or another `config.split`.
     """
-    data = opened or open_configured(config)
+    data = (opened or open_configured(config)).with_events(config.events)
     if (folder / SPLIT_FILE).exists() and (folder / AUDIT_FILE).exists():
         return _prepared_before(config, folder, data)
     found = audit(data, progress=progress)

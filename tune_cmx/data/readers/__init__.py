@@ -151,18 +151,13 @@ def open_data(
         names=said.names,
         label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
-        events=events,
         lists={
             part: tuple(home / name for name in names)
             for part, names in (("train", said.train), ("val", said.val), ("test", said.test))
             if names
         },
     )
-    data = _reader(root, layout or said.layout, settings).open(root, settings)
-    if events is not None and data.raw_events is None:
-        held = "event images, which are used as they are" if "event" in data.bands else "no events"
-        raise ConfigError(f"data.events: is for raw events, and {root} has {held}; leave data.events out")
-    return data
+    return _reader(root, layout or said.layout, settings).open(root, settings).with_events(events)
 
 
 def signs(root: Path) -> list[tuple[str, Sign]]:

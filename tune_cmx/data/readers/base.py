@@ -38,8 +38,6 @@ class DataSettings:
     """Class names of the labels, where an earlier reading of the same set found them."""
     sequences: Path | str | None = None
     """A CSV file, or a regular expression on the ids."""
-    events: EventsConfig | None = None
-    """How raw events become images."""
     lists: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Lists or folders of the images of each part of the set's own split."""
 
@@ -90,13 +88,19 @@ class PairedData:
     """Modality to whose size the images of the others are resized; None: all have one size."""
 
     def with_events(self, config: EventsConfig | None) -> "PairedData":
-        """The same set, its raw events seen in another way; a set without raw events stays as it is.
+        """The same set, its raw events seen as a configuration says.
 
         Args:
-            config: The other way; None: the default.
+            config: What it says; None: the default, where the set has raw events.
+
+        Raises:
+            ConfigError: It says something, and the set has no raw events.
         """
         if self.raw_events is None:
-            return self
+            if config is None:
+                return self
+            held = "event images, which are used as they are" if "event" in self.bands else "no events"
+            raise ConfigError(f"data.events: is for raw events, and {self.root} has {held}; leave data.events out")
         config = config or EventsConfig()
         bands = {**self.bands, "event": tuple(range(config.bands))}
         return replace(self, bands=bands, raw_events=replace(self.raw_events, config=config))

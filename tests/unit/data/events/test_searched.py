@@ -11,8 +11,10 @@ from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import audit, statistics
 from tune_cmx.data.events import sums
 from tune_cmx.data.image_cache import shared_images
-from tune_cmx.data.prepare import load_prepared, prepare
+from tune_cmx.data.prepare import load_prepared, open_configured, prepare
 from tune_cmx.data.readers import open_data, read_image
+from tune_cmx.data.synthetic import synthesize
+from tune_cmx.errors import ConfigError
 
 VOXELS = EventsConfig(representation="voxel_grid", bins=3)
 
@@ -42,6 +44,22 @@ def test_the_statistics_are_those_of_the_configurations_own_images(config, folde
     assert (
         load_prepared(config, folder).split.statistics == json.loads((folder / "split.json").read_text())["statistics"]
     )
+
+
+def test_data_that_were_opened_before_are_seen_as_the_configuration_says(config, tmp_path) -> None:
+    other = config.model_copy(update={"events": VOXELS})
+    prepared = prepare(other, tmp_path / "prepared", opened=open_configured(config))
+    assert len(prepared.data.bands["event"]) == 3
+    assert prepared.split.statistics == prepare(other, tmp_path / "fresh").split.statistics
+
+
+def test_event_images_refuse_the_section(tmp_path) -> None:
+    root = synthesize(tmp_path / "images", images=6, size=32, sequences=3)
+    config = DataConfig(root=str(root), events=EventsConfig())
+    said = r"data\.events: is for raw events, and .* has event images, .*; leave data\.events out"
+    for opened in (None, open_data(root)):
+        with pytest.raises(ConfigError, match=said):
+            prepare(config, tmp_path / "prepared", opened=opened)
 
 
 def test_their_sums_are_computed_once(config, folder, monkeypatch) -> None:

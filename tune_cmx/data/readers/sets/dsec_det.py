@@ -74,11 +74,9 @@ class DsecDetReader(RawEventReader):
         images, times = _images(root, sequences, shown, (*remarks, *notes))
         if "event" not in shown:
             return join(self, root, images, settings, labels)
-        config = settings.events or EventsConfig()
-        images = replace(images, bands={**images.bands, "event": tuple(range(config.bands))})
         data = join(self, root, images, settings, labels)
         timed = tuple(replace(image, time_us=times[image.id]) for image in data.images)
-        return replace(data, images=timed, raw_events=RawEvents(config, *size))
+        return replace(data, images=timed, raw_events=RawEvents(EventsConfig(), *size)).with_events(None)
 
 
 def _folders(root: Path) -> tuple[list[Path], list[str]]:

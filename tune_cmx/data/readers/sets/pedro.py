@@ -48,16 +48,15 @@ class PedroReader(RawEventReader):
         for part in PARTS:
             samples |= {(part, path.stem): path for path in sorted((root / SAMPLES / part).glob("*.npy"))}
         ids = ids_of(root, list(samples))
-        config = settings.events or EventsConfig()
         labels = _labels(root, ids) if settings.labels is None else None
         images = FoundImages(
             root,
             {id: {"event": samples[key]} for key, id in ids.items()},
-            {"event": tuple(range(config.bands))},
+            {},
             parts={id: key[0] for key, id in ids.items()},
         )
         data = join(self, root, images, settings, labels)
-        return replace(data, raw_events=RawEvents(config, *SENSOR))
+        return replace(data, raw_events=RawEvents(EventsConfig(), *SENSOR)).with_events(None)
 
 
 def _labels(root: Path, ids: dict[Key, str]) -> FoundLabels:
