@@ -19,8 +19,8 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.image_cache import SharedImages, shared_images
 from tune_cmx.data.readers import PairedData, open_data
+from tune_cmx.data.shared.image_cache import SharedImages, shared_images
 from tune_cmx.evidence.report.page import Page
 
 HEIGHT_PX, WIDTH_PX, BANDS = 512, 640, 5

@@ -152,8 +152,8 @@ def measure_one(arguments: argparse.Namespace) -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from tune_cmx.config.trial import TrialConfig
-    from tune_cmx.data.image_cache import shared_images
     from tune_cmx.data.prepare import prepare
+    from tune_cmx.data.shared.image_cache import shared_images
     from tune_cmx.training.assembly import TrialData, build_trainer, build_trial_model
     from tune_cmx.training.ddp.ranks import lead_rank
 

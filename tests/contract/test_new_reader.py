@@ -10,7 +10,6 @@ from PIL import Image
 
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.image_cache import shared_images
 from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelReading, Labels
 from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels, decode_image
@@ -19,6 +18,7 @@ from tune_cmx.data.readers import READERS, Certainty, PairedData, Reader, Sign, 
 from tune_cmx.data.readers.base import DataSettings
 from tune_cmx.data.readers.finding_labels import FoundLabels
 from tune_cmx.data.readers.joining import FoundImages, join
+from tune_cmx.data.shared.image_cache import shared_images
 from tune_cmx.errors import ConfigError, DataError
 
 

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from tune_cmx.data.audit import audit
-from tune_cmx.data.image_cache import images_kept, shared_images
 from tune_cmx.data.readers import open_data, read_image
+from tune_cmx.data.shared.image_cache import images_kept, shared_images
 
 ALL = ["rgb", "thermal", "event"]
 IDS = [f"f{number}" for number in range(6)]
 PROCESS = """
 import sys, time
 from pathlib import Path
-from tune_cmx.data import image_cache
+from tune_cmx.data.shared import image_cache
 from tune_cmx.data.audit import audit
 from tune_cmx.data.readers import open_data
 root, base, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])

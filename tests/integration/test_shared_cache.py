@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tune_cmx.data import image_cache
+from tune_cmx.data.shared import image_cache
 from tune_cmx.training.run import run_trial
 from tune_cmx.training.run_folder import RunFolder
 

@@ -212,7 +212,7 @@ def _checked(
     stack: ExitStack, study: Study, data: "AbstractContextManager[Prepared]", resources: "Resources", ask: Ask
 ) -> "tuple[Prepared, Checked]":
     """The prepared data and the checked models; Ray starts while the models are built, and stays on the stack."""
-    from tune_cmx.data.image_cache import images_kept
+    from tune_cmx.data.shared.image_cache import images_kept
     from tune_cmx.search.cluster import ray_cluster
 
     with data as prepared:

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tune_cmx.config.trial import AugmentConfig
-from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.photometric import change_modalities, refuse_colourless
 from tune_cmx.data.pixel_range import PixelScale
 from tune_cmx.data.pixels import Pixels, full_scale
 from tune_cmx.data.readers import PairedData, read_image, read_labels
+from tune_cmx.data.shared.image_cache import SharedImages
 from tune_cmx.data.transforms import apply_geometry, apply_to_regions, draw_dropout, draw_geometry
 from tune_cmx.errors import DataError
 

@@ -12,9 +12,9 @@ from torch import nn
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import PairedDataset, build_loader
 from tune_cmx.data.ground_truth import ground_truth
-from tune_cmx.data.image_cache import SharedImages
 from tune_cmx.data.pixel_range import means_of, scales_of
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.shared.image_cache import SharedImages
 from tune_cmx.evaluation import by_class, by_condition
 from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.seeding import derive

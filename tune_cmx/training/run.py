@@ -13,8 +13,8 @@ import torch
 
 from tune_cmx import metrics
 from tune_cmx.config.trial import TrialConfig
-from tune_cmx.data.image_cache import SharedImages, shared_images
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.shared.image_cache import SharedImages, shared_images
 from tune_cmx.errors import TrialError, TuneCmxError
 from tune_cmx.models.describe import flops, inspected, network_size
 from tune_cmx.models.precision import lacks_bfloat16

@@ -15,8 +15,8 @@ from PIL import Image
 from tune_cmx.config.trial import AugmentConfig
 from tune_cmx.data.audit import audit
 from tune_cmx.data.dataset import PairedDataset, build_loader
-from tune_cmx.data.image_cache import images_kept, shared_images
 from tune_cmx.data.readers import open_data, read_image
+from tune_cmx.data.shared.image_cache import images_kept, shared_images
 from tune_cmx.errors import DataError
 
 ALL = ["rgb", "thermal", "event"]

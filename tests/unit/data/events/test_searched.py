@@ -10,9 +10,9 @@ from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import audit, statistics
 from tune_cmx.data.events import sums
-from tune_cmx.data.image_cache import shared_images
 from tune_cmx.data.prepare import load_prepared, open_configured, prepare
 from tune_cmx.data.readers import open_data, read_image
+from tune_cmx.data.shared.image_cache import shared_images
 from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError
 

@@ -26,7 +26,7 @@ from tune_cmx.data.audit import Audit
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.pixels import Pixels
 from tune_cmx.data.readers import PairedData, PairedImage, read_image
-from tune_cmx.data.shared_folder import locked_alone, shared_folder
+from tune_cmx.data.shared.shared_folder import locked_alone, shared_folder
 from tune_cmx.errors import DataError
 
 USABLE = 0.8

@@ -1,0 +1,1 @@
+"""Decoded images in memory that the processes of a machine share."""
