@@ -2,15 +2,15 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tune_cmx.cli.output import out, say, warn
+from tune_cmx.cli.output import say, warn
+from tune_cmx.cli.progress import counted
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError, DataError
@@ -51,7 +51,7 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
 
     if config.split is not None and not Path(config.split).is_file():
         raise ConfigError(f"{config.split}: no such split file; JSON with image ids under train, val and test")
-    with _audit_progress() as progress, _naming(config):
+    with counted("reading images") as progress, _naming(config):
         prepared = prepare(config, folder, opened=opened, progress=progress)
     summary = prepared.summary()
     parts = ", ".join(f"{part} {_counts(found)}" for part, found in summary["counts"].items())
@@ -100,11 +100,3 @@ def prepared_for(config: DataConfig, folder: Path, opened: "PairedData | None", 
         place.mkdir(parents=True, exist_ok=True)
         for file in Path(first).iterdir():
             shutil.copyfile(file, place / file.name)
-
-
-@contextmanager
-def _audit_progress() -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
-        task = progress.add_task("audit", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,6 +1,7 @@
 """The table of readers of data sets. A new one is a file beside this one and a line here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,7 +158,8 @@ def open_data(
             if names
         },
     )
-    return _reader(root, layout or said.layout, settings).open(root, settings).with_events(events)
+    name = _layout(root, layout or said.layout, settings)
+    return replace(READERS[name].open(root, settings), layout=name).with_events(events)
 
 
 def signs(root: Path) -> list[tuple[str, Sign]]:
@@ -166,15 +168,15 @@ def signs(root: Path) -> list[tuple[str, Sign]]:
     return sorted(found, key=lambda one: -one[1].certainty)
 
 
-def _reader(root: Path, layout: str | None, settings: DataSettings) -> Reader:
-    """The reader that is named, or the one that recognises the folder most surely."""
-    if layout is None and settings.images is not None:
-        layout = next(iter(READERS))  # the user names the folders
-    if layout is not None:
-        reader = lookup(READERS, layout, "layout: unknown")
+def _layout(root: Path, named: str | None, settings: DataSettings) -> str:
+    """The layout that is named, or the one that the folder has most surely."""
+    if named is None and settings.images is not None:
+        named = next(iter(READERS))  # the user names the folders
+    if named is not None:
+        reader = lookup(READERS, named, "layout: unknown")
         if settings.images is None and reader.sign(root) is None:
-            raise DataError(_wrong_layout(root, layout, reader))
-        return reader
+            raise DataError(_wrong_layout(root, named, reader))
+        return named
     found = signs(root)
     if not found:
         raise DataError(f"{root}: no images; it should hold {_forms()}")
@@ -182,7 +184,7 @@ def _reader(root: Path, layout: str | None, settings: DataSettings) -> Reader:
     if len(surest) > 1:
         described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
         raise ConfigError(f"{root}: could be {described}; say which with --layout, as in --layout {surest[0]}")
-    return READERS[surest[0]]
+    return surest[0]
 
 
 def _wrong_layout(root: Path, layout: str, reader: Reader) -> str:
@@ -193,7 +195,9 @@ def _wrong_layout(root: Path, layout: str, reader: Reader) -> str:
 
 
 def _forms() -> str:
-    return ", or ".join(reader.holds for reader in READERS.values())
+    forms = [reader.holds for reader in READERS.values() if not reader.published]
+    sets = dict.fromkeys(reader.title for reader in READERS.values() if reader.published)
+    return f"{', or '.join(forms)}, or a data set as its authors give it out: {', '.join(sets)}"
 
 
 def _data_file(root: Path) -> DataFile:

@@ -78,6 +78,8 @@ class PairedData:
     sequences_known: bool
     reader: "Reader"
     """Reads the files."""
+    layout: str = ""
+    """The reader's name in the table."""
     channels: int | None = None
     """Channels of each file, where one file holds all modalities."""
     raw_events: RawEvents | None = None
@@ -143,6 +145,8 @@ class Reader(ABC):
     """Name of the form, as in `LLVIP`."""
     holds: ClassVar[str]
     """What a folder of this form holds, as in `it should hold ...`."""
+    published: ClassVar[bool] = False
+    """Whether this is the form in which the authors of one data set give it out."""
 
     @abstractmethod
     def sign(self, root: Path) -> Sign | None:

@@ -8,10 +8,11 @@ from tune_cmx.data.labels.polygons import PolygonForm
 from tune_cmx.data.pixels import Pixels
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels, names_in
-from tune_cmx.data.readers.folders import FolderReader, found_images
+from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, PairedFiles, files_under
+from tune_cmx.data.readers.sets.named import NamedReader
 from tune_cmx.errors import ConfigError, DataError
 
 PARTS = ("train", "val", "test")
@@ -32,17 +33,18 @@ UNKNOWN = "*"
 NAMES = ("car", "truck", "bus", "van", "freight car")
 
 
-class DroneVehicleReader(FolderReader):
+class DroneVehicleReader(NamedReader):
     """Folders train/trainimg, train/trainimgr, train/trainlabel, train/trainlabelr, and the same for val and test."""
 
     title: ClassVar[str] = "DroneVehicle"
-    holds: ClassVar[str] = "DroneVehicle's folders train/trainimg, train/trainimgr"
+    holds: ClassVar[str] = "DroneVehicle's train/trainimg/, train/trainimgr/, train/trainlabelr/"
 
     def sign(self, root: Path) -> Sign | None:
         part = next((part for part in PARTS if _folder(root, part, "imgr").is_dir()), None)
         return None if part is None else Sign(f"{part}/{part}imgr/", Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
+        self.refuse_settings(root, settings)
         labels_from = settings.labels_from or "thermal"
         if labels_from not in LABELS:
             raise ConfigError(f"labels_from: {labels_from} has no labels in DroneVehicle; rgb and thermal have")

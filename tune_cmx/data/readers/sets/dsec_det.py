@@ -56,6 +56,7 @@ class DsecDetReader(RawEventReader):
     """`train/` and `test/`, in each a folder for each sequence."""
 
     title: ClassVar[str] = "DSEC-Det"
+    published: ClassVar[bool] = True
     holds: ClassVar[str] = f"DSEC-Det's train/ and test/ with sequences of {IMAGES}/, {EVENTS} and {TRACKS}"
 
     def sign(self, root: Path) -> Sign | None:

@@ -12,11 +12,12 @@ from tune_cmx.data.labels.base import ListedLabels
 from tune_cmx.data.labels.coco import CocoDocument, read_coco
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels
-from tune_cmx.data.readers.folders import FolderReader, found_images
+from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, PairedFiles
 from tune_cmx.data.readers.sequences import VideoPosition
+from tune_cmx.data.readers.sets.named import NamedReader
 from tune_cmx.errors import ConfigError, DataError
 
 PARTS = {"train": "train", "val": "val", "test": "test", "video": "test"}
@@ -26,7 +27,7 @@ MAP = "rgb_to_thermal_vid_map.json"
 _FRAME = re.compile(r"video-(?P<sequence>[^-]+)-frame-(?P<frame>\d+)")
 
 
-class FlirAdasReader(FolderReader):
+class FlirAdasReader(NamedReader):
     """Thermal images, with the RGB image of the same moment where the set has one.
 
     RGB images are resized to the thermal ones (or the reverse, if RGB's boxes are the ground truth).
@@ -36,7 +37,7 @@ class FlirAdasReader(FolderReader):
     """
 
     title: ClassVar[str] = "FLIR ADAS"
-    holds: ClassVar[str] = "FLIR ADAS' images_thermal_train/ or train/thermal_8_bit/"
+    holds: ClassVar[str] = "FLIR ADAS' images_thermal_train/ (version 2) or train/thermal_8_bit/ (version 1)"
 
     def __init__(self, bits: int = 8) -> None:
         self._bits = bits
@@ -49,6 +50,7 @@ class FlirAdasReader(FolderReader):
         return Sign(str(found.relative_to(root)), sure)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
+        self.refuse_settings(root, settings)
         labels_from = settings.labels_from or "thermal"
         if labels_from not in ("rgb", "thermal"):
             raise ConfigError(f"labels_from: {labels_from} has no labels in FLIR ADAS; rgb and thermal may have")

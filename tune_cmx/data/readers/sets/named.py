@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tune_cmx.data.readers.base import DataSettings, Reader
 from tune_cmx.data.readers.folders import FolderReader
@@ -15,6 +16,7 @@ from tune_cmx.data.readers.sequences import VideoPosition
 class NamedReader(FolderReader):
     """Reads a data set as it is published. Synthetic sets are not written in its form."""
 
+    published: ClassVar[bool] = True
     write = Reader.write
 
     def refuse_settings(self, root: Path, settings: DataSettings) -> None:

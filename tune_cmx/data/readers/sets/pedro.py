@@ -35,6 +35,7 @@ class PedroReader(RawEventReader):
     """`numpy/`, `yolo/` and `xml/`, in each train, val and test."""
 
     title: ClassVar[str] = "PEDRo"
+    published: ClassVar[bool] = True
     holds: ClassVar[str] = f"PEDRo's {SAMPLES}/ and yolo/ or xml/, each with train/, val/ and test/"
 
     def sign(self, root: Path) -> Sign | None:

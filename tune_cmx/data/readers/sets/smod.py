@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import ClassVar
 
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
-from tune_cmx.data.readers.folders import FolderReader, found_images
+from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, PairedFiles, files_under
 from tune_cmx.data.readers.sequences import VideoPosition
+from tune_cmx.data.readers.sets.named import NamedReader
 
 CONDITIONS = ("day", "night")
 _WORD = {"_rgb": "rgb", "_tir": "thermal"}
 
 
-class SmodReader(FolderReader):
+class SmodReader(NamedReader):
     """Folders day/ and night/ of pairs; the lists of annotations are of training and test, for one modality or both."""
 
     title: ClassVar[str] = "SMOD"
-    holds: ClassVar[str] = "SMOD's day/*_rgb.jpg and day/*_tir.jpg"
+    holds: ClassVar[str] = "SMOD's day/ and night/ with *_rgb.jpg and *_tir.jpg"
 
     def sign(self, root: Path) -> Sign | None:
         for condition in CONDITIONS:
@@ -30,6 +31,7 @@ class SmodReader(FolderReader):
         return None
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
+        self.refuse_settings(root, settings)
         files: dict[Key, dict[str, Path]] = defaultdict(dict)
         for path in files_under(root, IMAGE_SUFFIXES):
             stem, word = path.stem[:-4], path.stem[-4:].lower()

@@ -10,11 +10,12 @@ from typing import ClassVar
 from tune_cmx.data.labels.base import Labels, LabelSource, ListedLabels
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels
-from tune_cmx.data.readers.folders import FolderReader, found_images
+from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.official import parts_from_lists
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, PairedFiles, files_under
+from tune_cmx.data.readers.sets.named import NamedReader
 from tune_cmx.errors import DataError
 
 CLASSES = {
@@ -40,7 +41,7 @@ COLUMNS = 15
 _WORD = {"co": "rgb", "ir": "thermal"}
 
 
-class VedaiReader(FolderReader):
+class VedaiReader(NamedReader):
     """Images in one folder, the boxes of all in annotation512.txt or annotation1024.txt; infrared is near infrared."""
 
     title: ClassVar[str] = "VEDAI"
@@ -53,6 +54,7 @@ class VedaiReader(FolderReader):
         return Sign(str(table.relative_to(root)), Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
+        self.refuse_settings(root, settings)
         table = settings.labels or _table(root)
         if table is None:
             raise DataError(f"{root}: no annotation512.txt or annotation1024.txt; name it with --labels")
