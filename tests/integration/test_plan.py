@@ -26,7 +26,7 @@ def test_the_epochs_planned_are_those_that_are_then_trained(tiny: "Tiny", monkey
     lines = text.getvalue().splitlines()
     assert any(line.startswith("times: a probe of ") and line.endswith("on this CPU") for line in lines)
     baseline = next(line for line in lines if line.startswith("probe: FRM+FFM (baseline): "))
-    ((step_s, peak_gib),) = re.findall(r"([\d.e-]+) s a step of 4 images, ([\d.e-]+) GiB at its peak", baseline)
+    ((step_s, peak_gib),) = re.findall(r"([\d.e-]+) s per step of 4 images, peak memory ([\d.e-]+) GiB", baseline)
     assert 0 < float(step_s) < 60
     assert 0.01 < float(peak_gib) < 4
     assert any(
