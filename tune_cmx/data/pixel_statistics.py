@@ -64,7 +64,11 @@ def modality_statistics(
     Raises:
         DataError: The range does not suit the number type, or no pixel lies in it.
     """
-    number_type = audit.types.get(modality, "uint8")  # earlier versions, which stored none, scaled by the type
+    paired = {image.id: image for image in data.images}
+    images = [paired[id] for id in ids]
+    number_type = audit.types.get(modality)
+    if number_type is None:  # an earlier version stored none
+        number_type = read_image(data, images[0], [modality])[modality].dtype.name
     ends = _ends(audit.extremes[modality][id] for id in ids) if modality in audit.extremes else None
     chosen = asked or default_range(number_type, ends)
     if chosen.kind == "type":
@@ -72,8 +76,7 @@ def modality_statistics(
         scale = PixelScale("type", 0.0, full_scale(np.dtype(number_type)))
         found, outside = statistics(audit, ids)[modality], 0.0
     else:
-        paired = {image.id: image for image in data.images}
-        reading = _Reading(data, [paired[id] for id in ids], modality, progress)
+        reading = _Reading(data, images, modality, progress)
         integers = number_type in ("uint8", "uint16")
         if integers and chosen.kind in ("fixed", "percentile"):
             scale, totals, share = _by_counts(reading, chosen, np.dtype(number_type))
@@ -95,7 +98,8 @@ def default_range(number_type: str, ends: Ends | None) -> PixelRange:
 
     Args:
         number_type: Of its files.
-        ends: Lowest and highest value over the training part; None for uint8.
+        ends: Lowest and highest value over the training part; None for uint8, and for an audit of an earlier version,
+            which scaled by the number type.
     """
     within = number_type == "float32" and ends is not None and ends[0] >= 0 and ends[1] <= 1
     return PixelRange(kind="type" if number_type == "uint8" or within or ends is None else "percentile")

@@ -17,6 +17,7 @@ from tune_cmx.data.corruption.kinds import (
     usual_corruptions,
 )
 from tune_cmx.data.dataset import PairedDataset, build_loader
+from tune_cmx.data.pixel_range import PixelScale
 from tune_cmx.data.readers import open_data
 from tune_cmx.errors import DataError
 
@@ -59,6 +60,14 @@ class TestDelayed:
 
     def event(self, root, id):
         return torch.from_numpy(np.array(Image.open(root / "event" / f"{id}.png"))).float() / 255
+
+    def test_the_earlier_image_has_the_range_of_its_modality(self, folders):
+        raw = {f"thermal/{id}": np.full((8, 12), 7000 + 10 * number, np.uint16) for number, id in enumerate("ab")}
+        data = open_data(folders("ab", images=raw, sequences={"a": "s", "b": "s"}))
+        scales = {"thermal": PixelScale("fixed", 6990, 7010)}
+        corruption = Delayed(modality="thermal", frames=1)
+        delayed = CorruptedDataset(data, ["b"], ["thermal"], corruption, means=MEANS, scales=scales)
+        assert delayed[0][0].unique().tolist() == [0.5]
 
     @pytest.mark.parametrize(
         ("frames", "earlier"), [(1, ["a1", "a1", "a2", "b1", "b1"]), (2, ["a1", "a1", "a1", "b1", "b1"])]
