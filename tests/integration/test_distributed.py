@@ -66,13 +66,13 @@ def plan(folder: Path, config: TrialConfig) -> RunFolder:
 def test_a_trial_left_and_taken_up_gives_the_numbers_of_an_uninterrupted_one_and_its_record(
     tiny: Tiny, prepared: Prepared, config: TrialConfig
 ) -> None:
-    config = with_schedule(config, micro_batch=1, ema_decay=0.9)
+    config = with_schedule(config, epochs=2, micro_batch=1, ema_decay=0.9)
     whole, parts = (plan(tiny.folder / name, config) for name in ("whole", "parts"))
     list(run_trial(whole, prepared))
     with closing(run_trial(parts, prepared)) as reports:
         assert next(reports).epoch == 1
     torch.rand(7)
-    assert [report.epoch for report in run_trial(parts, prepared)] == [1, 2, 3]
+    assert [report.epoch for report in run_trial(parts, prepared)] == [1, 2]
     assert tiny.numbers(parts) == tiny.numbers(whole)
     assert tiny.weights(parts) == tiny.weights(whole)
 
