@@ -1,4 +1,4 @@
-"""One trial without Ray: repeated, left and taken up, killed and taken up."""
+"""One trial without Ray: repeated, interrupted and resumed, killed and resumed."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_memory_that_is_not_there(tiny: Tiny, prepared: Prepared, config: TrialC
     assert record.state().reason.startswith("out of memory: ")
 
 
-def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
+def test_a_trial_resumes_after_its_process_was_killed(tiny: Tiny, prepared: Prepared, config: TrialConfig) -> None:
     whole, killed = _plan(tiny.folder / "whole", config), tiny.folder / "killed"
     list(run_trial(whole, prepared))
     command = [*tiny.command, "train", "--config", str(whole.folder / "config.json"), "--output-dir", str(killed)]
@@ -157,7 +157,7 @@ def test_a_killed_process_taken_up(tiny: Tiny, prepared: Prepared, config: Trial
             process.kill()
     assert record.state().status == "running"
     rows_before = (killed / "metrics.csv").read_bytes()
-    subprocess.run([*command, "--threads", "1", "--device", "cpu"], **options, timeout=240, check=True)
+    list(run_trial(record, prepared))
     assert record.state().status == "complete"
     assert (killed / "metrics.csv").read_bytes().startswith(rows_before)
     assert len(record.state().lineage) == 2
