@@ -97,6 +97,6 @@ def parsed(content: bytes, place: str) -> Element:
     """
     try:
         root: Element = ElementTree.fromstring(content)
-    except (ParseError, DefusedXmlException, ValueError) as error:  # ValueError: an unknown encoding
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: its encoding
         raise DataError(f"{place}: cannot be read as XML: {error}") from error
     return root
