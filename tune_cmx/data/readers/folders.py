@@ -31,6 +31,8 @@ from tune_cmx.errors import DataError
 
 BANDS = {"rgb": (0, 1, 2), "thermal": (0,), "event": (0,)}
 """Channels of each modality's images."""
+SAMPLE = 8
+"""Images of each folder that are looked at to recognise a form."""
 
 
 class FolderReader(Reader):
@@ -44,13 +46,13 @@ class FolderReader(Reader):
         if own:
             return Sign(f"{own[0]}/", Certainty.CERTAIN)
         try:
-            paired = pair_by_names(root)
+            paired = pair_by_names(root, most=SAMPLE)
         except DataError:  # `open` says what is wrong, if no other reader knows the folder
             return Sign("images that cannot be paired", Certainty.POSSIBLE)
         if not paired.files:
             return None
         sure = Certainty.LIKELY if len(paired.modalities) > 1 else Certainty.POSSIBLE
-        some = next(iter(paired.files.values()))
+        some = max(paired.files.values(), key=len)
         return Sign(" and ".join(str(path.relative_to(root)) for path in some.values()), sure)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:

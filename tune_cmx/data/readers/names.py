@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
 MODALITY_WORDS: Mapping[str, frozenset[str]] = {
@@ -69,10 +70,18 @@ def name_parts(path: PurePath) -> NameParts:
     Args:
         path: Of a file, relative to the set's folder.
     """
+    left, modality, part = _of_folders(path.parts[:-1])
+    stem, of_file = _without_modality(path.stem, modality)
+    return NameParts((*left, stem), modality or of_file, part)
+
+
+@lru_cache(maxsize=4096)  # thousands of images are in one folder
+def _of_folders(folders: tuple[str, ...]) -> tuple[Key, str | None, str | None]:
+    """The folders that are neither modality nor part; modality and part."""
     modality: str | None = None
     part: str | None = None
     left: list[str] = []
-    for folder in path.parts[:-1]:
+    for folder in folders:
         words = _words(folder)
         found = {_word(word, MODALITY_WORDS) for word in words} - {None}
         of_part = {_word(word, PART_WORDS) for word in words} - {None}
@@ -86,8 +95,7 @@ def name_parts(path: PurePath) -> NameParts:
             continue
         modality = next(iter(found), modality)
         part = next(iter(of_part), part)
-    stem, of_file = _without_modality(path.stem, modality)
-    return NameParts((*left, stem), modality or of_file, part)
+    return tuple(left), modality, part
 
 
 def _without_modality(stem: str, modality: str | None) -> tuple[str, str | None]:

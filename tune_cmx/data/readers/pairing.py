@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tune_cmx.config.trial import MODALITIES
@@ -34,15 +35,19 @@ class PairedFiles:
         return tuple(name for name in MODALITIES if name in found)
 
 
-def files_under(root: Path, suffixes: Sequence[str], *, labels: bool = False) -> Iterator[Path]:
+def files_under(
+    root: Path, suffixes: Sequence[str], *, labels: bool = False, most: int | None = None
+) -> Iterator[Path]:
     """The files below a folder, relative to it, by name; hidden ones are left out.
 
     Args:
         root: The folder; links to folders are followed.
         suffixes: In lower case.
         labels: Whether to also look into folders that hold labels.
+        most: Files of each folder; None: all.
     """
     seen: set[str] = set()
+    endings = tuple(suffixes)
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
@@ -50,9 +55,9 @@ def files_under(root: Path, suffixes: Sequence[str], *, labels: bool = False) ->
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if name[0] != "." and (labels or name.lower() not in LABEL_WORDS))
-        for name in sorted(files):
-            if name[0] != "." and name.lower().endswith(tuple(suffixes)):
-                yield Path(folder, name).relative_to(root)
+        inside = Path(folder).relative_to(root)
+        wanted = (name for name in sorted(files) if name[0] != "." and name.lower().endswith(endings))
+        yield from (inside / name for name in islice(wanted, most))
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,19 @@ class ImageFile:
     """From the set's folder."""
 
 
-def pair_by_names(root: Path) -> PairedFiles:
+def pair_by_names(root: Path, *, most: int | None = None) -> PairedFiles:
     """The images below a folder, paired by what folders and file names say.
 
     A folder `images` is rgb if a folder `images_ir`, or one like it, is beside it.
 
+    Args:
+        root: The folder.
+        most: Images of each folder; None: all.
+
     Raises:
         DataError: Two images of one modality have one name.
     """
-    paths = list(files_under(root, IMAGE_SUFFIXES))
+    paths = list(files_under(root, IMAGE_SUFFIXES, most=most))
     beside = {path.parts[:at] for path in paths for at, name in enumerate(path.parts[:-1]) if _named_beside(name)}
     found: list[ImageFile] = []
     unknown: Counter[str] = Counter()

@@ -23,6 +23,7 @@ from tune_cmx.data.readers.sequences import VideoPosition
 from tune_cmx.data.readers.sets.named import NamedReader, first_image, positions_of
 from tune_cmx.errors import DataError
 
+CLASSES = ("person",)
 NAME = re.compile(r"(\d\d)(\d{4})")
 """Camera site and number."""
 
@@ -48,7 +49,8 @@ class LlvipReader(NamedReader):
         positions = positions_of(root, paired, _position)
         parts = parts_from_lists(root, settings.lists, ids_of(root, list(paired.files))) if settings.lists else None
         images = found_images(root, paired, positions=positions, parts=parts)
-        return join(self, root, images, replace(settings, names=settings.names or ("person",)))
+        known = replace(settings, names=settings.names or CLASSES, label_classes=settings.label_classes or CLASSES)
+        return join(self, root, images, known)
 
 
 def _position(key: Key) -> VideoPosition:
