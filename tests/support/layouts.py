@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from vehicle_sets import dronevehicle, flir_adas_v1, flir_adas_v2, smod, vedai
 
 SEQUENCES, LENGTH = 3, 4
 WIDTH, HEIGHT = 64, 48
@@ -214,9 +215,18 @@ MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "flir_aligned": (flir_aligned, ()),
     "kaist": (kaist, ()),
     "m3fd": (m3fd, ("--set", "data.guard=1")),
+    "flir_adas_v1": (flir_adas_v1, ()),
+    "flir_adas_v1_16bit": (flir_adas_v1, ("--layout", "flir_adas_16bit")),
+    "flir_adas_v2": (flir_adas_v2, ()),
+    "dronevehicle": (dronevehicle, ()),
+    "vedai": (vedai, ()),
+    "smod": (smod, ()),
     "coco_paired": (coco_paired, ()),
     "ultralytics_ms": (ultralytics_ms, ()),
     "ultralytics_flat": (ultralytics_flat, ()),
     "group_npy": (group_npy, ("--classes", "person,car", "--sequences", r"(?P<sequence>seq\d)_(?P<frame>\d+)")),
 }
-"""By layout: what writes the set, and the flags that it needs. A new one is a line here: then one epoch is trained."""
+"""By layout: what writes the set, and the flags that it needs. A new one is a line here: then one epoch is trained.
+
+`test_raw_events.py` trains the sets with raw events.
+"""
