@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tune_cmx.cli.board import logdir_of
 from tune_cmx.cli.claims import claims
@@ -81,7 +82,9 @@ def test_the_command_claims_answers_the_claims_of_a_folder(capsys: pytest.Captur
     assert answer["numbers"]["difference"] == pytest.approx(11.0, abs=0.005)
 
 
-def test_report_is_written_and_links_to_its_run_folders(old: Path) -> None:
+def test_report_is_written_and_links_to_its_run_folders(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its pictures, which other tests render."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path: Image.new("1", (9, 9)).save(path))
     before = (old / "study.json").read_bytes()
     report(str(old))
     text = (old / "report/report.md").read_text()

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -190,6 +190,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+@lru_cache(maxsize=64)  # the same captions stand at every image
 def _words(text: str, *, colour: str = BLACK, bold: bool = False, mark: str | None = None) -> Image.Image:
     """Text in lines of the grid's width, behind a box in the colour `mark`, if any."""
     font = _font(TYPE)

@@ -73,14 +73,18 @@ def largest(study: Study, prepared: Prepared) -> list[TrialConfig]:
     if not others:
         return [first]
 
-    def size(config: TrialConfig) -> tuple[int, int]:
+    def images(config: TrialConfig) -> int:
         detector, schedule = config.model.detector, config.schedule
         pixels = schedule.images_at_once(schedule.micro_batch) * detector.image_size * detector.max_size
-        copies = 1 if schedule.ema_decay is None else 2
-        parameters = copies * parameters_by_part(build_for(config.model, prepared))["total"]
-        return _ACTIVATION_BYTES[config.compute.precision] * pixels, parameters
+        return _ACTIVATION_BYTES[config.compute.precision] * pixels
 
-    return [first, max(others, key=size)]
+    def parameters(config: TrialConfig) -> int:
+        copies = 1 if config.schedule.ema_decay is None else 2
+        return copies * parameters_by_part(build_for(config.model, prepared))["total"]
+
+    most = max(map(images, others))
+    equal = [config for config in others if images(config) == most]
+    return [first, max(equal, key=parameters) if len(equal) > 1 else equal[0]]  # no model is built without need
 
 
 def _probe(config_json: str, data_folder: str, storage: str | None, device: str) -> int | str:
