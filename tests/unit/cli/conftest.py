@@ -78,9 +78,9 @@ def data(tmp_path: Path) -> Path:
     return write_images(tmp_path / "frames")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of one epoch on the same images, trained once for all tests of a file."""
+    """The run folder of one epoch on the same images, trained once for all tests of a process."""
     folder = tmp_path_factory.mktemp("earlier")
     root = write_images(folder / "frames")
     with pytest.raises(SystemExit, match=r"^0$"):

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tune_cmx.config.trial import FusionConfig, ModelConfig, StageFusion
 from tune_cmx.data.prepare import Prepared
-from tune_cmx.models.describe import flops, network_size
+from tune_cmx.models.describe import flops, leave_out_norms, network_size
 from tune_cmx.models.fusion import build_fusion
 from tune_cmx.models.streams import stream_shape
 from tune_cmx.training.model_probe import build_plain
@@ -72,8 +72,9 @@ def _fusion_size(backbone: str, number: int, fusion: str, height: int, width: in
     channels, stride = shape.widths[number], 4 * 2**number
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         built = build_fusion(wanted.kind, channels, wanted.options, heads=shape.heads[number]).eval()
+        count = sum(parameter.numel() for parameter in built.parameters())
+        leave_out_norms(built)
         maps = [torch.empty(1, channels, height // stride, width // stride) for _ in range(2)]
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             built(*maps)
-    count = sum(parameter.numel() for parameter in built.parameters())
     return ModelSize(count, counter.get_total_flops() / 1e9)
