@@ -1,4 +1,4 @@
-"""For all tests: a drawn example may take as long as a busy machine needs, and imports are not searched for garbage."""
+"""For all tests: 50 drawn examples, each as slow as a busy machine is, and imports are not searched for garbage."""
 
 import atexit
 import gc
@@ -6,7 +6,7 @@ import gc
 import pytest
 from hypothesis import settings
 
-settings.register_profile("busy machine", deadline=None)
+settings.register_profile("busy machine", deadline=None, max_examples=50)
 settings.load_profile("busy machine")
 
 gc.disable()  # while all is imported: nothing of it is garbage, and looking through it takes a fifth of the time

@@ -12,7 +12,7 @@ from tune_cmx.models.detector import build_detector
 from tune_cmx.models.encoder import Encoder
 from tune_cmx.models.streams import Stream, build_stream, stream_shape
 
-BACKBONES = ["mit_nano", "timm/convnext_atto", "timm/pvt_v2_b0", "timm/resnet18"]
+BACKBONES = ["mit_nano", "timm/convnext_atto", "timm/pvt_v2_b0", "timm/resnet10t"]
 """Small ones of their families; larger ones are trained in tests/integration."""
 pytestmark = pytest.mark.parametrize("backbone", BACKBONES)
 ADD = FusionConfig(kind="add")

@@ -29,19 +29,19 @@ def mixed_ends(number: int) -> tuple[str, int]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A search that nothing corrupted."""
     bench = Bench(tmp_path_factory.mktemp("whole"))
-    bench.run(bench.open(trials=14, startup_trials=4), how=mixed_ends)
+    bench.run(bench.open(trials=10, startup_trials=4), how=mixed_ends)
     return bench
 
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
-@pytest.mark.parametrize("killed_at", [1, 5, 9, 14])
+@pytest.mark.parametrize("killed_at", [1, 6, 10])
 def test_a_search_taken_up_draws_what_it_would_have_drawn(
     bench: Bench, whole: Bench, killed_at: int, ends_meanwhile: bool
 ) -> None:
     """The driver dies with a trial running, which ends before the search is taken up, or goes on then."""
 
     def session() -> TpeSearch:
-        return bench.open(trials=14, startup_trials=4)
+        return bench.open(trials=10, startup_trials=4)
 
     bench.run(session(), killed_at - 1, how=mixed_ends)
     running = name_of(session().suggest("killed"))
