@@ -34,6 +34,7 @@ STUDY_FILES = {
     "trials/NAME/": "Run folder of a trial. NAME is its phase, configuration and seed, as in `search-stages-4-s0`.",
     "data/split.json": "Images of train, val and test, and how they were split.",
     "data/audit.json": "What the check of the data found: sizes, pixel statistics, warnings.",
+    "data/event_sums_*.json": "Pixel sums of event images, for each other representation of raw events.",
     "data/ground_truth_val.json.gz, data/ground_truth_test.json.gz": "Ground truth of a split, in COCO's form.",
     "search/rungs.jsonl": "ASHA's decisions, one line each: pause, promotion or stop.",
     "search/optuna.log": "The journal of a TPE search, for optuna-dashboard.",

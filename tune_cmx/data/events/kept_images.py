@@ -1,15 +1,16 @@
 """Event images on the disk, each computed once for a representation and window.
 
-An image is a compressed file of 8-bit pixels in the user's cache folder. Its name is a hash of everything that it
-depends on, so a changed file, configuration or code never meets an old image. Remove the folder to free the space.
+An image is a .npy file of 8-bit pixels, compressed by zlib, in the user's cache folder. Its name is a hash of all that
+it depends on, so a changed file, configuration or code never meets an old image. Remove the folder to free the space.
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
 import tempfile
-import zipfile
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,13 +26,15 @@ from tune_cmx.storage.cache import event_folder
 Image = NDArray[np.uint8]
 _CODE = ("frames.py", "raw.py", "sources.py")
 """Files of this folder on which an image depends."""
+_LEVEL = 1
+"""Level 6 would save a tenth of the space, and take as long as all the rest."""
 _log = logging.getLogger(__name__)
 
 
 def kept_image(
     source: Path, facts: Any, config: EventsConfig, compute: Callable[[], Image], folder: Path | None = None
-) -> Image:
-    """An event image, read from the cache folder or computed and put there.
+) -> bytes:
+    """An event image as the bytes of a .npy file, read from the cache folder or computed and put there.
 
     Processes may ask for the same image at once: each writes a file of its own and renames it, and all have the same
     content. If the folder cannot be written, the image is computed at each request; a warning in the log says so.
@@ -50,7 +53,9 @@ def kept_image(
     path = _path(source, facts, config, event_folder() if folder is None else folder)
     kept = _read(path)
     if kept is None:
-        kept = compute()
+        stream = io.BytesIO()
+        np.save(stream, compute())
+        kept = stream.getvalue()
         _write(path, kept)
     return kept
 
@@ -64,7 +69,7 @@ def _path(source: Path, facts: Any, config: EventsConfig, folder: Path) -> Path:
     """A folder for each configuration; in it 256 folders, as some file systems are slow with many files in one."""
     status = source.stat()
     key = _hash([str(source.resolve()), status.st_size, status.st_mtime_ns, facts])
-    return folder / f"{config.representation}-{config_key(config)}" / key[:2] / f"{key}.npz"
+    return folder / f"{config.representation}-{config_key(config)}" / key[:2] / f"{key}.npy.z"
 
 
 def _hash(content: Any) -> str:
@@ -79,23 +84,21 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Image | None:
+def _read(path: Path) -> bytes | None:
     """The image; None where there is none, or a damaged one, such as after a power failure."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            image: Image = content["image"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return zlib.decompress(path.read_bytes())
+    except (OSError, zlib.error):
         return None
-    return image
 
 
-def _write(path: Path, image: Image) -> None:
+def _write(path: Path, image: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, image=image)
+                file.write(zlib.compress(image, _LEVEL))
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -1,10 +1,7 @@
 """The raw events of a data set, as its reader hands out their images."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.data.events.frames import as_bytes, event_image
@@ -37,10 +34,7 @@ class RawEvents:
             OSError: The file does not exist.
         """
         facts = [time_us, self.height, self.width]
-        image = kept_image(path, facts, self.config, lambda: self._computed(path, time_us))
-        stream = io.BytesIO()
-        np.save(stream, image)
-        return stream.getvalue()
+        return kept_image(path, facts, self.config, lambda: self._computed(path, time_us))
 
     def _computed(self, path: Path, time_us: int | None) -> Image:
         size = self.height, self.width

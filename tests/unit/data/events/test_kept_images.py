@@ -1,5 +1,6 @@
 """Event images are computed once for what they depend on, by however many processes."""
 
+import io
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,13 @@ import pytest
 
 from tune_cmx.config.data.events import EventsConfig, EventWindow
 from tune_cmx.data.events import kept_images
-from tune_cmx.data.events.kept_images import config_key, kept_image
+from tune_cmx.data.events.kept_images import config_key
 
 COUNT = EventsConfig()
+
+
+def kept_image(*given):
+    return np.load(io.BytesIO(kept_images.kept_image(*given)))
 
 
 class Maker:
@@ -46,7 +51,7 @@ def test_an_image_is_computed_once_and_read_back_to_the_bit(source, folder) -> N
         assert image.dtype == np.uint8
         np.testing.assert_array_equal(image, make.image)
     assert make.calls == 1
-    assert [path.suffix for path in folder.rglob("*") if path.is_file()] == [".npz"]
+    assert [path.suffix for path in folder.rglob("*") if path.is_file()] == [".z"]
 
 
 def test_another_time_configuration_or_file_is_another_image(source, folder) -> None:
@@ -77,7 +82,7 @@ def test_other_code_computes_again(source, folder, monkeypatch) -> None:
 def test_a_damaged_file_is_computed_again(source, folder) -> None:
     make = Maker()
     kept_image(source, 50_000, COUNT, make, folder)
-    (path,) = folder.rglob("*.npz")
+    (path,) = folder.rglob("*.npy.z")
     for content in (b"", b"half", path.read_bytes()[:-40]):
         path.write_bytes(content)
         np.testing.assert_array_equal(kept_image(source, 50_000, COUNT, make, folder), make.image)
@@ -89,7 +94,7 @@ def test_many_at_once_leave_one_whole_file(source, folder) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: kept_image(source, 50_000, COUNT, make, folder), range(32)))
     assert all(np.array_equal(image, make.image) for image in found)
-    assert [path.suffix for path in folder.rglob("*") if path.is_file()] == [".npz"]
+    assert [path.suffix for path in folder.rglob("*") if path.is_file()] == [".z"]
 
 
 def test_a_folder_that_cannot_be_written_is_warned_of_once(source, tmp_path, caplog) -> None:
@@ -108,4 +113,4 @@ def test_a_folder_that_cannot_be_written_is_warned_of_once(source, tmp_path, cap
 def test_the_default_folder_is_in_the_users_cache(source, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     kept_image(source, 50_000, COUNT, Maker())
-    assert len(list((tmp_path / "home" / ".cache" / "tune_cmx" / "events").glob("count-*/*/*.npz"))) == 1
+    assert len(list((tmp_path / "home" / ".cache" / "tune_cmx" / "events").glob("count-*/*/*.npy.z"))) == 1

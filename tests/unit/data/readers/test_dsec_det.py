@@ -154,8 +154,9 @@ def test_tracks_on_another_clock_are_refused(root) -> None:
     ("fields", "said"),
     [
         ({"class_id": 8}, r"row 0: class_id is 8; allowed: 0\.\.7 \(pedestrian, "),
-        ({"w": 0}, r"row 0: width 0, height 20; above 0 is needed"),
-        ({"h": np.nan}, r"row 0: width 16, height nan"),
+        ({"w": 0}, r"row 0: x 8, y 12, width 0, height 20; finite numbers are needed, width and height above 0"),
+        ({"h": np.inf}, r"row 0: x 8, y 12, width 16, height inf"),
+        ({"x": np.nan}, r"row 0: x nan, y 12"),
     ],
 )
 def test_a_wrong_track_is_named_with_its_row(root, fields, said) -> None:

@@ -154,10 +154,10 @@ def _images(
     parts: dict[str, str] = {}
     positions: dict[str, VideoPosition] = {}
     for sequence in sequences:
+        events = {"event": sequence.folder / EVENTS} if "event" in shown else {}
         for number, time_us in sequence.times.items():
             id = sequence.id(number)
-            image = {"rgb": sequence.images[number]} if "rgb" in shown else {}
-            files[id] = {**image, **({"event": sequence.folder / EVENTS} if "event" in shown else {})}
+            files[id] = {**({"rgb": sequence.images[number]} if "rgb" in shown else {}), **events}
             times[id], parts[id] = time_us, sequence.part
             positions[id] = VideoPosition(sequence.name, number)
     bands = {"rgb": (0, 1, 2)} if "rgb" in shown else {}
@@ -171,21 +171,20 @@ def _labels(root: Path, sequences: list[_Sequence], height: int, width: int) -> 
     for sequence in sequences:
         path = sequence.folder / TRACKS
         tracks = _tracks(path)
-        order = np.argsort(tracks["t"], kind="stable")
-        tracks = tracks[order]
-        found = 0
-        for number, time_us in sequence.times.items():
-            first, last = np.searchsorted(tracks["t"], [time_us, time_us + 1])
-            found += int(last - first)
-            labels = _boxes(tracks[first:last], height, width)
-            outside += int(last - first) - len(labels.classes)
-            if len(labels.classes):
-                sources[sequence.id(number)] = ListedLabels(path, labels)
-        if len(tracks) and not found:
+        times = np.fromiter(sequence.times.values(), dtype=np.int64)
+        timed = tracks[np.isin(tracks["t"].astype(np.int64), times)]
+        if len(tracks) and not len(timed):
             raise DataError(
                 f"{path}: no box at the time of an image in {sequence.folder / TIMES}; one of them is wrong"
             )
-        untimed += len(tracks) - found
+        corners, classes, stamps = _boxes(timed, height, width)
+        untimed, outside = untimed + len(tracks) - len(timed), outside + len(timed) - len(stamps)
+        ignore = np.zeros(len(stamps), dtype=np.bool_)
+        bounds = zip(np.searchsorted(stamps, times), np.searchsorted(stamps, times, side="right"), strict=True)
+        for number, (first, last) in zip(sequence.times, bounds, strict=True):
+            if first < last:
+                labels = Labels(corners[first:last], classes[first:last], ignore[first:last], pixels=True)
+                sources[sequence.id(number)] = ListedLabels(path, labels)
     notes = [
         f"boxes of the tracks that were left out, as {why}: {count}"
         for count, why in ((untimed, "no image has their time"), (outside, "they lie outside of the image"))
@@ -203,11 +202,13 @@ def _tracks(path: Path) -> NDArray[Any]:
     missing = [name for name in _FIELDS if name not in (tracks.dtype.names or ())]
     if missing:
         raise DataError(f"{path}: no field {', '.join(missing)}; tracks have {', '.join(_FIELDS)}")
-    sizes = np.minimum(tracks["w"], tracks["h"])
-    if len(tracks) and not (np.isfinite(sizes).all() and sizes.min() > 0):
-        row = int(np.flatnonzero(~(sizes > 0))[0])
+    numbers = np.stack([tracks[name] for name in ("x", "y", "w", "h")], axis=1)
+    wrong = np.flatnonzero(~(np.isfinite(numbers).all(axis=1) & (numbers[:, 2:] > 0).all(axis=1)))
+    if len(wrong):
+        x, y, width, height = numbers[wrong[0]]
         raise DataError(
-            f"{path}: row {row}: width {tracks['w'][row]:g}, height {tracks['h'][row]:g}; above 0 is needed"
+            f"{path}: row {wrong[0]}: x {x:g}, y {y:g}, width {width:g}, height {height:g}; finite numbers are needed, "
+            "width and height above 0"
         )
     if len(tracks) and int(tracks["class_id"].max()) >= len(CLASSES):
         row = int(tracks["class_id"].argmax())
@@ -216,11 +217,16 @@ def _tracks(path: Path) -> NDArray[Any]:
     return tracks
 
 
-def _boxes(tracks: NDArray[Any], height: int, width: int) -> Labels:
-    """The boxes in pixels, clipped to the image; a tracker follows objects beyond its edge."""
+def _boxes(
+    tracks: NDArray[Any], height: int, width: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The boxes in the order of their times, clipped to the image: x1, y1, x2, y2 in pixels; class ids; times.
+
+    A tracker follows objects beyond the edge; boxes that lie outside are left out.
+    """
+    tracks = tracks[np.argsort(tracks["t"], kind="stable")]
     x, y = tracks["x"].astype(np.float64), tracks["y"].astype(np.float64)
     corners = np.stack([x, y, x + tracks["w"], y + tracks["h"]], axis=1)
     corners = np.clip(corners, 0, np.array([width, height] * 2))
     kept = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-    classes = tracks["class_id"][kept].astype(np.int64)
-    return Labels(corners[kept], classes, np.zeros(len(classes), dtype=np.bool_), pixels=True)
+    return corners[kept], tracks["class_id"][kept].astype(np.int64), tracks["t"][kept].astype(np.int64)
