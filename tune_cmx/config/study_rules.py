@@ -22,7 +22,7 @@ _STUDY_SETS: Mapping[str, str] = {
     "seed": "each trial has its own seed; the study's seed is a key at the top of the file, as in seed: 1",
     "report_split": "the study sets it: the search uses val, the confirmation test",
 }
-_OPEN_DATA = ("data.augment", "data.events", "data.range")
+OPEN_DATA = ("data.augment", "data.events", "data.range")
 """The parts of `data` that change neither the images' files nor the split."""
 _SECTIONS = ("model", "data", "schedule", "compute", "model.detector")
 _ONE_VALUE: Mapping[str, str] = {
@@ -102,10 +102,10 @@ def _refuse_vary(path: str, place: str) -> None:
             f"{place}: it is protocol, because batch normalisation and losses run over {_ONE_VALUE[path]}; give it one "
             "value under fixed"
         )
-    if below(path, "data") and not any(below(path, open_part) for open_part in _OPEN_DATA):
+    if below(path, "data") and not any(below(path, open_part) for open_part in OPEN_DATA):
         raise ConfigError(
             f"{place}: all configurations share one data set and one split; of data, only "
-            f"{', '.join(_OPEN_DATA[:-1])} and {_OPEN_DATA[-1]} can vary"
+            f"{', '.join(OPEN_DATA[:-1])} and {OPEN_DATA[-1]} can vary"
         )
 
 

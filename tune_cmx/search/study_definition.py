@@ -7,6 +7,8 @@ from typing import Any
 from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.study import Study
+from tune_cmx.config.study_rules import OPEN_DATA
+from tune_cmx.data.pixel_range import range_text
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import FORM
@@ -34,6 +36,7 @@ def definition(study: Study, prepared: Prepared, *, seeds: int, place: Path) -> 
     points = rungs(stopping, schedule_end(study)) if stopping.kind == "asha" else []
     of_protocol = study_protocol(study, prepared)
     baseline = study.arms[BASELINE].config
+    statistics = prepared.pixel_statistics(baseline.data.range)
     return new_study_state(
         place,
         form=FORM,
@@ -61,6 +64,7 @@ def definition(study: Study, prepared: Prepared, *, seeds: int, place: Path) -> 
             "root": str(prepared.data.root),
             "fingerprint": prepared.audit.fingerprint,
             "classes": list(prepared.data.classes),
+            "ranges": {modality: range_text(found) for modality, found in statistics.items()},
         },
         early_stopping={**dump(stopping), "rungs": points},
         searcher=dump(file.searcher),
@@ -108,8 +112,13 @@ def _identity(state: StudyState) -> dict[str, Any]:
         **state.protocol,
         **{f"early_stopping.{key}": value for key, value in state.early_stopping.as_json().items()},
         **{f"{phase}: {path}": domain for phase, found in state.space.items() for path, domain in found.items()},
-        **{f"arm {name}": {**arm.config, "data": None} for name, arm in state.arms.items()},
+        **{f"arm {name}": {**arm.config, "data": _varied(arm.config.get("data"))} for name, arm in state.arms.items()},
     }
+
+
+def _varied(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of a configuration's data, what a study can vary."""
+    return {part: (data or {}).get(part) for part in (path.removeprefix("data.") for path in OPEN_DATA)}
 
 
 def _change(key: str, then: Any, here: Any) -> str:

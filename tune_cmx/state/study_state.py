@@ -61,6 +61,8 @@ class DataState(State):
     """Hash of the images' and labels' content."""
     classes: tuple[str, ...] = ()
     """Names of the object classes."""
+    ranges: dict[str, str] = {}
+    """By modality the raw values that become 0 to 1, and where they come from; of the baseline."""
 
 
 class EarlyStoppingState(State):

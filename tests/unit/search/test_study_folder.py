@@ -184,6 +184,7 @@ def test_the_study_file(opened: StudyFolder) -> None:
     assert list(content["arms"]) == ["baseline", "stages-1", "stages-2", "stages-3"]
     assert all(path.startswith("model.fusion.") for path in content["arms"]["stages-1"]["differs"])
     assert content["early_stopping"]["rungs"] == [2, 3]
+    assert content["data"]["ranges"]["thermal"] == "0 to 255 (full range; default for uint8)"
     assert not [path for path in content["protocol"] if path.startswith("model.fusion")]
     assert (opened.folder / SPACE_FILE).read_text().startswith("# Which stage?")
 
@@ -219,6 +220,10 @@ def test_the_same_study_is_resumed(opener: Opener) -> None:
         (
             {"fixed": {**SPACE["fixed"], "schedule": {"epochs": 5, "batch_size": 2, "lr": 0.5}}},
             r"arm baseline: schedule\.lr was 0\.02, is 0\.5 .*start a new study with another --output-dir",
+        ),
+        (
+            {"fixed": {**SPACE["fixed"], "data": {"range": {"thermal": {"kind": "image"}}}}},
+            r"arm baseline: data\.range\.thermal\.kind was None, is image",
         ),
         ({"search": {"model.fusion.stages": {"choice": [[1], [2], [4]]}}}, r"arm stages-3 is gone \(and 2 more\)"),
         ({"search": {"model.fusion.stages": {"choice": [[1], [2], [3], [4]]}}}, "arm stages-4 is new"),

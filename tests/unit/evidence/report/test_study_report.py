@@ -269,6 +269,12 @@ def test_protocol_with_its_hash(undecided: StudyWriter) -> None:
     assert "rgb \\| thermal+event" in text
     assert "test 15 images with 133 boxes" in text
     assert "da7ada7ada7a" in text
+    assert "range of" not in text
+
+
+def test_protocol_names_the_range_of_the_pixels(undecided: StudyWriter) -> None:
+    undecided.study["data"]["ranges"] = {"thermal": "7200 to 11000 (given; 0.1% of the train pixels outside)"}
+    assert re.search(r"range of thermal pixels +\| 7200 to 11000 \(given", section(report_of(undecided), "Protocol"))
 
 
 def test_ignore_regions_are_counted_beside_boxes(undecided: StudyWriter) -> None:

@@ -77,6 +77,7 @@ def protocol_section(page: Page, study: StudyResults) -> None:
         *([["images and boxes", "; ".join(sizes)]] if sizes else []),
         ["data fingerprint", data.fingerprint or "unknown"],
         *([["classes", ", ".join(data.classes)]] if data.classes else []),
+        *([f"range of {modality} pixels", text] for modality, text in data.ranges.items()),
         ["code version", _of_all(trial.state.code_version for trial in study.trials)],
         ["device", _of_all(trial.state.device for trial in study.trials)],
         ["packages", _of_all(_packages(trial) for trial in study.trials)],
