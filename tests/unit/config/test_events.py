@@ -76,7 +76,19 @@ def test_representations_and_windows_can_be_searched(tmp_path) -> None:
         for representation in ("count", "voxel_grid", "time_surface")
         for count in (None, 20_000)
     }
-    assert len({arm.label for arm in found.arms.values()}) == 6
+    assert sorted(arm.label for arm in found.arms.values()) == [
+        *("20000 events", "FRM+FFM (baseline)", "time surface", "time surface, 20000 events"),
+        *("voxel grid", "voxel grid, 20000 events"),
+    ]
+
+
+def test_the_length_of_a_window_can_be_searched_as_one_field(tmp_path) -> None:
+    found = study(
+        tmp_path,
+        search={"data.events.window.ms": {"choice": [20, 50, 100]}},
+        baseline={"data.events.window.ms": 50},
+    )
+    assert [arm.label for arm in found.arms.values()][1:] == ["20 ms of events", "100 ms of events"]
 
 
 def test_the_rest_of_the_data_cannot_be_searched(tmp_path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from event_sets import dsec_det
 
 from tune_cmx.config.data.events import EventsConfig
+from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import audit, statistics
 from tune_cmx.data.events import sums
@@ -67,6 +68,15 @@ def test_their_sums_are_computed_once(config, folder, monkeypatch) -> None:
     first = load_prepared(other, folder)
     monkeypatch.setattr(sums, "_computed", lambda *_: pytest.fail("computed again"))
     assert load_prepared(other, folder).split.statistics == first.split.statistics
+
+
+def test_a_range_is_found_for_each_representation(config, folder) -> None:
+    ranges = PixelRanges(event=PixelRange(kind="percentile"))
+    other = load_prepared(config.model_copy(update={"events": VOXELS}), folder)
+    one = load_prepared(config, folder).pixel_statistics(ranges)["event"]
+    two = other.pixel_statistics(ranges)["event"]
+    assert (len(one["mean"]), len(two["mean"])) == (2, 3)
+    assert one["scale"] != two["scale"]
 
 
 def test_the_default_written_out_is_the_default(config, folder, monkeypatch) -> None:
