@@ -55,6 +55,11 @@ def read_hdf5(path: Path, end_us: int, window: EventWindow, height: int, width: 
             columns = {name: file[f"events/{name}"][first:last] for name in ("x", "y", "p")}
     except OSError as error:
         raise DataError(f"{path}: cannot be read as HDF5: {error}") from error
+    if len(times) and not start <= int(times[0]) <= int(times[-1]) < end:
+        raise DataError(
+            f"{path}: ms_to_idx does not fit events/t: it gives events of {int(times[0])}..{int(times[-1])} µs for a "
+            f"window of {start}..{end} µs. The file is damaged or was changed; download it again"
+        )
     columns["t"] = times + offset
     return _events(columns, start + offset, end_us, height, width, str(path))
 

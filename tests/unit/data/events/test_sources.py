@@ -92,6 +92,13 @@ def test_a_file_without_a_part_of_dsecs_form_is_named_with_the_part(recording) -
         read_hdf5(recording, DSEC_OFFSET, TEN_MS, *SIZE)
 
 
+def test_an_index_of_other_events_is_refused(recording) -> None:
+    with h5py.File(recording, "a") as file:
+        file["ms_to_idx"][...] = 0
+    with pytest.raises(DataError, match=r"ms_to_idx does not fit events/t: .* for a window of 14000\.\.24000 µs"):
+        read_hdf5(recording, DSEC_OFFSET + 24_000, TEN_MS, *SIZE)
+
+
 def test_what_is_no_hdf5_file_is_named(tmp_path) -> None:
     path = tmp_path / "events.h5"
     path.write_bytes(b"nothing of the kind")
