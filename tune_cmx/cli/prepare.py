@@ -48,6 +48,7 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
     """
     from tune_cmx.data.pixel_range import range_text
     from tune_cmx.data.prepare import prepare
+    from tune_cmx.data.split import how_text
 
     if config.split is not None and not Path(config.split).is_file():
         raise ConfigError(f"{config.split}: no such split file; JSON with image ids under train, val and test")
@@ -57,7 +58,10 @@ def prepare_data(config: DataConfig, folder: Path, opened: "PairedData | None" =
     parts = ", ".join(f"{part} {_counts(found)}" for part, found in summary["counts"].items())
     if prepared.split.left_out:
         parts += f"; in no part: {_counts(summary['left_out'])}"
-    say(f"data: {escape(str(prepared.data.root))}, split by {summary['how']} ({summary['hash']}): {parts}")
+    place = f"{prepared.data.root} ({prepared.data.reader.title})"
+    say(f"data: {escape(place)}, {how_text(summary['how'])} ({summary['hash']}): {parts}")
+    for note in prepared.data.remarks:
+        say(f"note: {escape(note)}")
     found = prepared.pixel_statistics(config.range)
     modalities: dict[str, list[str]] = {}
     for modality, statistics in found.items():

@@ -294,7 +294,6 @@ def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
 def _warnings(data: PairedData, results: list[_ImageAudit], class_ids: Mapping[int, int]) -> list[str]:
     odd = Counter(note for result in results for note in result.odd)
     notes = [f"{modality}: {count} of {len(results)} images {note}" for (modality, note), count in odd.items()]
-    notes = [*data.remarks, *notes]
     return notes + [f"class '{name}' has no box" for index, name in enumerate(data.classes) if index not in class_ids]
 
 

@@ -1,5 +1,6 @@
 """Ways to divide images into train, val and test without leaks between the parts."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -138,7 +139,7 @@ def val_from_train(
         parts = by_sequence(images, {"train": 1 - share, "val": share}, seed, classes_of)
         return parts, "by sequence"
     gap = guard_between(guard, len(images))
-    first = max(1, round((len(images) - gap) * (1 - share)))
+    first = max(1, math.floor((len(images) - gap) * (1 - share)))
     ids = [image.id for image in images]
     return {
         "train": ids[:first],

@@ -18,6 +18,11 @@ from tune_cmx.registry import lookup, suggestion
 How = Literal["official", "sequence", "block", "frame", "given"]
 
 
+def how_text(how: str) -> str:
+    """`split by sequence`, `official split`, `given split`."""
+    return f"{how} split" if how in ("official", "given") else f"split by {how}"
+
+
 @dataclass(frozen=True)
 class Split:
     """Image ids of the three parts, each in the set's order."""

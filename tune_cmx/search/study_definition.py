@@ -65,6 +65,8 @@ def definition(study: Study, prepared: Prepared, *, seeds: int, place: Path) -> 
             "fingerprint": prepared.audit.fingerprint,
             "classes": list(prepared.data.classes),
             "ranges": {modality: range_text(found) for modality, found in statistics.items()},
+            "layout": prepared.data.reader.title,
+            "notes": list(prepared.data.remarks),
         },
         early_stopping={**dump(stopping), "rungs": points},
         searcher=dump(file.searcher),

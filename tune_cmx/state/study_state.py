@@ -27,7 +27,8 @@ class SplitWarningState(State):
     """What the audit found in the split or the data."""
 
     kind: str | None = None
-    """single images, leak, sequences unknown, left out, no boxes, data. None: an older study holds the text alone."""
+    """single images, leak, sequences unknown, left out, no boxes, completed, data. None: an older study holds the text
+    alone."""
     text: str
     """A sentence without its full stop."""
 
@@ -41,7 +42,7 @@ class SplitState(State):
     """How the data were divided."""
 
     how: str | None = None
-    """By what: sequence, block, frame or given."""
+    """By what: official, sequence, block, frame or given."""
     hash: str | None = None
     """Hash of the division."""
     counts: dict[str, dict[str, int]] = {}
@@ -63,6 +64,10 @@ class DataState(State):
     """Names of the object classes."""
     ranges: dict[str, str] = {}
     """By modality the raw values that become 0 to 1, and where they come from; of the baseline."""
+    layout: str | None = None
+    """Title of the layout in which it was read, such as `LLVIP`."""
+    notes: tuple[str, ...] = ()
+    """What of the folder was not read, and other choices of the reader."""
 
 
 class EarlyStoppingState(State):

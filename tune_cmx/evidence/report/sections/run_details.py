@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tune_cmx.data.split import how_text
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
@@ -73,9 +74,10 @@ def protocol_section(page: Page, study: StudyResults) -> None:
     counts = split.counts
     sizes = [f"{part} {_counts(counts[part])}" for part in ("train", "val", "test") if part in counts]
     facts = [
-        ["split", f"by {study.split_how or 'unknown'}, hash {split.hash or 'unknown'}"],
+        ["split", f"{how_text(study.split_how or 'unknown')}, hash {split.hash or 'unknown'}"],
         *([["images and boxes", "; ".join(sizes)]] if sizes else []),
         ["data fingerprint", data.fingerprint or "unknown"],
+        *([["layout", ". ".join([data.layout, *data.notes])]] if data.layout else []),
         *([["classes", ", ".join(data.classes)]] if data.classes else []),
         *([f"range of {modality} pixels", text] for modality, text in data.ranges.items()),
         ["code version", _of_all(trial.state.code_version for trial in study.trials)],
