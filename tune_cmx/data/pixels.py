@@ -20,6 +20,7 @@ TURNED = "have an EXIF orientation, which was applied; their boxes must fit the 
 """The remark on a file that is stored in another orientation than it is shown."""
 _ALPHA = ("PA", "LA", "RGBA")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS = 24
 """Position in a PNG file of its bits a channel."""
 _ORIENTATION, _BITS = 0x0112, 0x0102
@@ -213,10 +214,21 @@ def _remarks(image: Image.Image, content: bytes) -> list[str]:
 
 def _orientation(image: Image.Image, content: bytes) -> int:
     """EXIF orientation 1..8; 1 is upright. Pillow would decode a PNG file to find none."""
-    named = {"PNG": b"eXIf" in content or b"tiff:Orientation" in content, "TIFF": True}
-    present = named.get(str(image.format), "exif" in image.info or b"tiff:Orientation" in image.info.get("xmp", b""))
+    if image.format == "PNG":
+        present = not _chunks(content).isdisjoint((b"eXIf", b"iTXt"))
+    else:
+        present = image.format == "TIFF" or "exif" in image.info or b"tiff:Orientation" in image.info.get("xmp", b"")
     orientation = image.getexif().get(_ORIENTATION, 1) if present else 1
     return orientation if orientation in range(1, 9) else 1
+
+
+def _chunks(png: bytes) -> set[bytes]:
+    """The names of a PNG file's chunks."""
+    names, place = set(), len(_PNG)
+    while place + 8 <= len(png):
+        names.add(png[place + 4 : place + 8])
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
+    return names
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
