@@ -96,6 +96,6 @@ def _positions(ids: list[str]) -> tuple[dict[str, VideoPosition], list[str]]:
     if count < 2:
         return {id: VideoPosition(None, number) for id, number in numbers.items()}, []
     remark = (
-        f"{count} sequences were told from gaps of more than {GAP} in the numbers of the names; --sequences overrides"
+        f"{count} sequences are separated by gaps of more than {GAP} in the numbers of the names; --sequences overrides"
     )
     return {id: VideoPosition(sequence_of[id], number) for id, number in numbers.items()}, [remark]
