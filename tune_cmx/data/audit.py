@@ -40,7 +40,8 @@ class Audit:
     sums: Mapping[str, Mapping[str, tuple[Sums, ...]]]
     """Pixel sums of each band, by image id and modality."""
     fingerprint: str
-    """Hash of ids, bands, classes, labels and images; the same files give the same hash on every machine."""
+    """Hash of ids, bands, classes, labels and images; the same files give the same hash on every machine. Of raw events
+    it has the sizes of the files."""
     warnings: tuple[str, ...]
     """Sentences on what can be used, but may be a mistake."""
     label_classes: tuple[str, ...]
@@ -190,7 +191,7 @@ def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
     for path, modalities in image_files(image):
         try:
             content = data.reader.content(data, image, path)
-            digest.update(hashlib.sha256(content).digest())
+            digest.update(hashlib.sha256(data.reader.identity(data, image, path, content)).digest())
             decoded = data.reader.decode(data, content, data.place(path))
         except OSError as error:
             problems.append(f"{data.place(path)}: cannot be read: {error}")
@@ -283,8 +284,9 @@ def _mixed_types(data: PairedData, results: list[_ImageAudit]) -> list[str]:
 
 
 def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
+    raw = () if data.raw_events is None else ("event",)  # their bands depend on the configuration
     described: dict[str, Any] = {
-        "bands": {modality: list(data.bands[modality]) for modality in data.bands},
+        "bands": {modality: [] if modality in raw else list(data.bands[modality]) for modality in data.bands},
         "classes": list(data.classes),
         "frames": [result.digest for result in results],
     }

@@ -212,6 +212,20 @@ class Reader(ABC):
         """
         return path.read_bytes()
 
+    def identity(self, data: PairedData, image: PairedImage, path: Path, content: bytes) -> bytes:  # noqa: ARG002
+        """What of a file is part of the set's fingerprint; the content, unless the configuration changes it.
+
+        Args:
+            data: The set.
+            image: Whose file it is.
+            path: One of its files.
+            content: What `content` gave of it.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return content
+
     def write(self, root: Path, id: str, bands_HWC: NDArray[np.uint8]) -> None:  # noqa: ARG002  # a subclass uses them
         """Write one image of a synthetic set; a form that no synthetic set needs leaves this as it is.
 

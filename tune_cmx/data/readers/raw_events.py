@@ -19,6 +19,12 @@ class RawEventReader(Reader):
             return data.raw_events.content(path, image.time_us)
         return path.read_bytes()
 
+    def identity(self, data: PairedData, image: PairedImage, path: Path, content: bytes) -> bytes:
+        """Of raw events their file's size and the image's time: the same for every representation."""
+        if data.raw_events is not None and path == image.files.get("event"):
+            return f"{path.stat().st_size} {image.time_us}".encode()
+        return content
+
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:  # noqa: ARG002  # the contract
         if content.startswith(MAGIC):
             pixels: Pixels = np.load(io.BytesIO(content), allow_pickle=False)

@@ -107,6 +107,15 @@ def test_shared_images_of_two_representations_are_apart(config, folder, tmp_path
         assert (one.read(image.id, ["event"])[0] != two.read(image.id, ["event"])[0]).any()
 
 
+def test_the_fingerprint_is_of_the_files_and_not_of_the_representation(config, folder, tmp_path) -> None:
+    """A run of a study that is trained again alone has the study's fingerprint."""
+    alone = prepare(config.model_copy(update={"events": VOXELS}), tmp_path / "alone")
+    assert alone.hashes() == load_prepared(config, folder).hashes()
+    path = alone.data.images[0].files["event"]
+    path.write_bytes(path.read_bytes() + b" ")
+    assert prepare(config, tmp_path / "changed").hashes() != alone.hashes()
+
+
 def test_statistics_of_the_audit_are_the_default(config) -> None:
     data = open_data(Path(str(config.root)))
     found = audit(data)
