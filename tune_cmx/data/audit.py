@@ -290,6 +290,8 @@ def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
         "classes": list(data.classes),
         "frames": [result.digest for result in results],
     }
+    if not data.class_map.is_identity:  # the digests are of the labels as they lie
+        described["class_map"] = list(data.class_map.to)
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 

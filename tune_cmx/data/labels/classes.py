@@ -90,6 +90,9 @@ def _id(name: str | None, learnt: Sequence[str | None]) -> int:
 def _in_order(names: Sequence[str], place: str, wanted: Sequence[str]) -> ClassMap:
     if not wanted:
         raise DataError("classes: no class named; at least one is needed")
+    twice = next((name for name in wanted if list(wanted).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"classes: class '{twice}' is named twice; each name occurs once")
     unknown = next((name for name in names if name not in wanted), None)
     if unknown is not None:
         raise ConfigError(

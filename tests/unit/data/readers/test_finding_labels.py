@@ -306,6 +306,7 @@ class TestClasses:
             ({"riders": "person"}, ConfigError, "'riders' is not a class of .* Did you mean 'rider'"),
             (["person", "rider"], ConfigError, r"has the class 'dog', which is not in .*classes: \{dog: null\}"),
             ({"rider": None, "dog": None, "person": "ignore"}, DataError, "every class of .* is left out"),
+            (["person", "rider", "dog", "dog"], DataError, "class 'dog' is named twice"),
         ],
     )
     def test_maps_that_cannot_be_used(self, root: Path, classes: Any, error: type[Exception], message: str) -> None:
@@ -315,3 +316,11 @@ class TestClasses:
     def test_data_yaml_may_map_them(self, root: Path) -> None:
         (root / "data.yaml").write_text("classes: {rider: person, dog: null}\n")
         assert open_data(root).classes == ("person",)
+
+    def test_another_map_of_the_same_names_is_other_data(self, root: Path) -> None:
+        maps: list[Any] = [
+            {"rider": "person", "dog": None},
+            {"rider": "ignore", "dog": None},
+            {"rider": None, "dog": None},
+        ]
+        assert len({audit(open_data(root, classes=classes)).fingerprint for classes in maps}) == 3
