@@ -109,7 +109,9 @@ def test_its_images_are_shared_between_processes(root: Path, tmp_path: Path) -> 
 @pytest.mark.usefixtures("root")
 def test_errors_name_its_form(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"it should hold .*, or a folder pairs/ of pictures"):
+    with pytest.raises(
+        DataError, match=r"it should hold one of these:\n(.*\n)+  a folder pairs/ of pictures \(layout pairs\)"
+    ):
         open_data(tmp_path / "empty")
 
 

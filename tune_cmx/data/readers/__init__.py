@@ -140,7 +140,7 @@ def open_data(
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; it should hold {_forms()}")
+        raise DataError(f"{root}: no such folder; name the folder of a data set")
     said = _data_file(root)
     home = root if said.path is None or Path(said.path).is_absolute() else root / said.path  # sets are moved
     settings = DataSettings(
@@ -179,7 +179,7 @@ def _layout(root: Path, named: str | None, settings: DataSettings) -> str:
         return named
     found = signs(root)
     if not found:
-        raise DataError(f"{root}: no images; it should hold {_forms()}")
+        raise DataError(f"{root}: no images; it should hold one of these:\n{_forms()}")
     surest = [name for name, sign in found if sign.certainty == found[0][1].certainty]
     if len(surest) > 1:
         described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
@@ -195,9 +195,11 @@ def _wrong_layout(root: Path, layout: str, reader: Reader) -> str:
 
 
 def _forms() -> str:
-    forms = [reader.holds for reader in READERS.values() if not reader.published]
-    sets = dict.fromkeys(reader.title for reader in READERS.values() if reader.published)
-    return f"{', or '.join(forms)}, or a data set as its authors give it out: {', '.join(sets)}"
+    """What each layout holds, a line each."""
+    layouts: dict[str, list[str]] = {}
+    for name, reader in READERS.items():
+        layouts.setdefault(reader.holds, []).append(name)
+    return "\n".join(f"  {holds} (layout {' or '.join(names)})" for holds, names in layouts.items())
 
 
 def _data_file(root: Path) -> DataFile:

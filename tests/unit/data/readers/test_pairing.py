@@ -138,7 +138,7 @@ class TestUnknownFolders:
 
     def test_all_unknown_is_no_image(self, root: Path) -> None:
         fill(root, ["left_cam/a.png", "right_cam/a.png"])
-        with pytest.raises(DataError, match="no images; it should hold folders rgb/"):
+        with pytest.raises(DataError, match=r"no images; it should hold one of these:\n  folders rgb/"):
             open_data(root)
 
     def test_data_yaml_can_name_them(self, root: Path) -> None:

@@ -151,18 +151,18 @@ class TestLlvip:
 
 
 class TestFlirAligned:
-    def test_sequences_are_told_from_gaps_and_that_is_said(self, tmp_path: Path) -> None:
+    def test_gaps_separate_sequences_and_that_is_said(self, tmp_path: Path) -> None:
         data = open_data(made("flir_aligned", tmp_path))
         assert data.classes == ("car", "person")
         assert sequences(data) == ["FLIR_00002", "FLIR_00900", "FLIR_08864"]
         assert [image.number for image in data.images[:5]] == [2, 3, 4, 5, 900]
         assert {part: len(ids) for part, ids in parts(data).items()} == {"train": 8, "val": 4}
         assert any(
-            text.startswith("3 sequences were told from gaps of more than 10 in the numbers") for text in data.remarks
+            text.startswith("3 sequences are separated by gaps of more than 10 in the numbers") for text in data.remarks
         )
         assert any("align_train.txt, align_validation.txt: train 8, val 4 images" in text for text in data.remarks)
 
-    def test_numbers_without_gaps_tell_no_sequences(self, tmp_path: Path) -> None:
+    def test_numbers_without_gaps_give_no_sequences(self, tmp_path: Path) -> None:
         root = made("flir_aligned", tmp_path)
         for path in [*root.glob("*/FLIR_009*"), *root.glob("*/FLIR_088*")]:
             path.unlink()

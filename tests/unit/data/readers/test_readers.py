@@ -49,7 +49,7 @@ def test_two_images_of_one_frame_are_refused(folders):
 
 
 def test_empty_folder_says_what_it_should_hold(tmp_path):
-    with pytest.raises(DataError, match=r"no images; it should hold folders rgb/"):
+    with pytest.raises(DataError, match=r"no images; it should hold one of these:\n  folders rgb/"):
         open_data(tmp_path)
     (tmp_path / "rgb").mkdir()
     with pytest.raises(DataError, match="rgb: no image"):

@@ -27,8 +27,8 @@ CLASSES = ("People", "Car", "Bus", "Motorcycle", "Lamp", "Truck")
 """By number, in copies with YOLO text (the order of the authors' own code)."""
 NAME = re.compile(r"\d{5}")
 NO_LISTS = (
-    "M3FD has no split of its own, and papers use several: data.yaml names the lists of one with train and val, or "
-    "--split names a file"
+    "M3FD has no split of its own, and papers use several, such as 3,368 + 831 or 3,360 + 840 images; data.yaml names "
+    "the lists of one with train and val"
 )
 
 
