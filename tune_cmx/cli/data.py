@@ -77,7 +77,11 @@ def inspect(
         raise DataError(
             f"{data.root}: {count(len(found.problems), 'problem')}:\n{shown}" + (f"\n  and {more} more" * (more > 0))
         )
-    say(f"next: tune-cmx check search_spaces/fusion_showdown.yaml --data {escape(shlex.quote(folder))}")
+    place = escape(shlex.quote(folder))
+    if {"rgb", "thermal"} <= data.bands.keys():
+        say(f"next: tune-cmx check search_spaces/fusion_showdown.yaml --data {place}")
+    else:
+        say(f"next: tune-cmx train --data {place} --epochs 1 --batch-size 2 --output-dir runs/first")
 
 
 def _tables(data: "PairedData", found: "Inspection") -> None:
