@@ -1,4 +1,4 @@
-"""What ASHA remembers: its log of decisions, which a search is taken up by, and brackets and phases share."""
+"""What ASHA remembers: its log of decisions, which a search is resumed from, and brackets and phases share."""
 
 from dataclasses import asdict
 from functools import partial

@@ -105,7 +105,7 @@ def test_decides_as_ray_does(tmp_path: Path, reduction_factor: int, order: str) 
     assert stopped > 0 if order != "rising" else stopped == 0
 
 
-def test_a_search_taken_up_goes_on_as_if_it_had_not_been_left(tmp_path: Path) -> None:
+def test_a_resumed_search_ends_as_if_it_had_not_been_left(tmp_path: Path) -> None:
     for seed in range(10):
         draw = random.Random(seed)
         reports = _reports(draw, "random", 12)

@@ -1,4 +1,4 @@
-"""A TPE search that is left and taken up: by a driver that died, from a file that was cut short."""
+"""A TPE search that is left and resumed: by a driver that died, from a file that was cut short."""
 
 import json
 import pickle
@@ -35,10 +35,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
 @pytest.mark.parametrize("killed_at", [1, 6, 10])
-def test_a_search_taken_up_draws_what_it_would_have_drawn(
+def test_a_resumed_search_draws_what_it_would_have_drawn(
     bench: Bench, whole: Bench, killed_at: int, ends_meanwhile: bool
 ) -> None:
-    """The driver dies with a trial running, which ends before the search is taken up, or goes on then."""
+    """The driver dies with a trial running, which ends before the search is resumed, or is resumed with it."""
 
     def session() -> TpeSearch:
         return bench.open(trials=10, startup_trials=4)
@@ -55,7 +55,7 @@ def test_a_search_taken_up_draws_what_it_would_have_drawn(
     ]
 
 
-def test_several_running_trials_are_taken_up_before_new_ones(bench: Bench) -> None:
+def test_several_running_trials_are_resumed_before_new_ones(bench: Bench) -> None:
     search = bench.open(trials=5)
     names = [name_of(search.suggest(f"ray-{n}")) for n in range(4)]
     bench.end(names[1])
