@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.parse import load_mapping, validate
 from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.counting import count
 from tune_cmx.data.readers.base import (
     Certainty,
     DataSettings,
@@ -23,6 +24,7 @@ from tune_cmx.data.readers.base import (
 from tune_cmx.data.readers.folders import FolderReader
 from tune_cmx.data.readers.order import listed
 from tune_cmx.data.readers.packed import PackedReader
+from tune_cmx.data.readers.pairing import pair_by_names
 from tune_cmx.data.readers.sets.dronevehicle import DroneVehicleReader
 from tune_cmx.data.readers.sets.dsec_det import DsecDetReader
 from tune_cmx.data.readers.sets.flir_adas import FlirAdasReader
@@ -179,7 +181,7 @@ def _layout(root: Path, named: str | None, settings: DataSettings) -> str:
         return named
     found = signs(root)
     if not found:
-        raise DataError(f"{root}: no images; it should hold one of these:\n{_forms()}")
+        raise DataError(_unknown_modality(root) or f"{root}: no images; it should hold one of these:\n{_forms()}")
     surest = [name for name, sign in found if sign.certainty == found[0][1].certainty]
     if len(surest) > 1:
         described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
@@ -187,10 +189,23 @@ def _layout(root: Path, named: str | None, settings: DataSettings) -> str:
     return surest[0]
 
 
+def _unknown_modality(root: Path) -> str:
+    """What to say of a folder whose images are of no known modality; empty: it has no image."""
+    unread = pair_by_names(root).unread
+    if not unread:
+        return ""
+    named = [f"{folder}/ ({count(number, 'image')})" for folder, number in unread.items()]
+    example = ", ".join(f"{name}: {folder}" for name, folder in zip(("rgb", "thermal"), unread, strict=False))
+    return (
+        f"{root}: the modality of these images is not known: {listed(named)}. Name each modality's folder in "
+        f"{root / 'data.yaml'}, as in images: {{{example}}}"
+    )
+
+
 def _wrong_layout(root: Path, layout: str, reader: Reader) -> str:
     entries = listed(sorted(path.name for path in root.iterdir() if path.name[0] != "."))
     fitting = [f"--layout {name} ({sign.text})" for name, sign in signs(root)]
-    fix = f"take {' or '.join(fitting)}, or leave --layout out" if fitting else "name another folder with --data"
+    fix = f"Take {' or '.join(fitting)}, or leave --layout out" if fitting else "Name another folder with --data"
     return f"{root}: is not of the layout {layout}. It should hold {reader.holds}; it has {entries or 'nothing'}. {fix}"
 
 

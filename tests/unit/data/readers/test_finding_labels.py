@@ -274,6 +274,14 @@ class TestLists:
         with pytest.raises(DataError, match=r"gone\.txt: cannot be read"):
             open_data(root)
 
+    def test_a_path_that_was_right_before_the_set_was_moved(self, root: Path) -> None:
+        write(root / "train.txt", "./rgb/a.png\n")
+        (root / "data.yaml").write_text("path: /no/such/folder\ntrain: train.txt\nval: rgb\n")
+        with pytest.raises(DataError, match="image 'a' is in both train and val"):
+            open_data(root)
+        (root / "data.yaml").write_text("path: /no/such/folder\ntrain: train.txt\n")
+        assert [image.part for image in open_data(root).images] == ["train", None, None]
+
     def test_a_training_part_alone_is_no_split(self, root: Path) -> None:
         write(root / "train.txt", "a\nb\n")
         with pytest.raises(DataError, match="has no split of its own"):

@@ -136,9 +136,13 @@ class TestUnknownFolders:
         data = open_data(root)
         assert data.remarks == ("not read: plots/ (1 image); data.yaml may name its modality under images",)
 
-    def test_all_unknown_is_no_image(self, root: Path) -> None:
-        fill(root, ["left_cam/a.png", "right_cam/a.png"])
-        with pytest.raises(DataError, match=r"no images; it should hold one of these:\n  folders rgb/"):
+    def test_where_all_are_unknown_they_are_named_with_the_lines_to_write(self, root: Path) -> None:
+        fill(root, ["left_cam/a.png", "left_cam/b.png", "right_cam/a.png"])
+        message = (
+            r"left_cam/ \(2 images\), right_cam/ \(1 image\)\. Name each modality's folder in .*data\.yaml, "
+            r"as in images: \{rgb: left_cam, thermal: right_cam\}"
+        )
+        with pytest.raises(DataError, match=message):
             open_data(root)
 
     def test_data_yaml_can_name_them(self, root: Path) -> None:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import audit
+from tune_cmx.data.prepare import load_prepared, prepare
 from tune_cmx.data.readers import READERS, PairedData, open_data, read_image, read_labels, signs
 from tune_cmx.data.split import make_split, split_warnings
+from tune_cmx.data.synthetic import synthesize
 from tune_cmx.errors import ConfigError, DataError
 
 SETS = ("llvip", "flir_aligned", "kaist", "m3fd")
@@ -87,6 +90,30 @@ def test_another_layout_is_refused_with_the_one_that_fits(name: str, other: str,
         DataError, match=rf"is not of the layout {other}\. It should hold .*; it has .*--layout {name} "
     ):
         open_data(root, layout=other)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_prepared_set_is_loaded_as_it_was(name: str, tmp_path: Path) -> None:
+    config = DataConfig(root=str(made(name, tmp_path)), guard=1)
+    prepared = prepare(config, tmp_path / "prepared")
+    loaded = load_prepared(config, tmp_path / "prepared")
+    assert loaded.hashes() == prepared.hashes()
+    assert loaded.data.class_map == prepared.data.class_map
+    assert loaded.data.images == prepared.data.images
+
+
+@pytest.mark.parametrize("other", ["folders", "llvip", "kaist"])
+def test_packed_files_are_not_of_another_layout(other: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"it has images, labels\. Take --layout npy \(\.npy files\), or leave --layout out"
+    ):
+        open_data(made("group_npy", tmp_path), layout=other)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_synthetic_set_is_written_in_its_form(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="writes no synthetic sets; choose another --form"):
+        synthesize(tmp_path / "set", images=6, size=32, sequences=3, form=name)
 
 
 @pytest.mark.parametrize("name", SETS)
