@@ -144,7 +144,7 @@ def _read_metrics(path: Path, problems: list[str]) -> pd.DataFrame:
 
 
 def _number(cell: str) -> float | None:
-    """None: it is no number. An empty cell is nan."""
+    """None for a cell that cannot be read. An empty cell is nan."""
     try:
         return int(cell) if cell.isdecimal() and len(cell) < 16 else float(cell or "nan")
     except ValueError:
