@@ -155,7 +155,7 @@ def open_data(
         label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
         lists={
-            part: tuple(home / name for name in names)
+            part: tuple(_list_path(home, name) for name in names)
             for part, names in (("train", said.train), ("val", said.val), ("test", said.test))
             if names
         },
@@ -226,6 +226,12 @@ def _data_file(root: Path) -> DataFile:
     if said.nc is not None and said.names is not None and said.nc != len(said.names):
         raise ConfigError(f"{path}: nc is {said.nc}, but names has {len(said.names)}; correct one of them")
     return said
+
+
+def _list_path(home: Path, name: str) -> Path:
+    """A list or folder of images; as in Ultralytics, `../` may mean the set's folder, not the one above it."""
+    path = home / name
+    return home / name.removeprefix("../") if name.startswith("../") and not path.exists() else path
 
 
 def _sequence_source(root: Path, argument: str | None, said: str | None) -> Path | str | None:

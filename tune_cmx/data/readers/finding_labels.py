@@ -53,7 +53,8 @@ def find_labels(
 ) -> FoundLabels:
     """The labels of images.
 
-    A folder named like `labels` or `Annotations` goes before a COCO document.
+    A folder named like `labels` or `Annotations` goes before a COCO document, and this before files that lie beside
+    their images.
 
     Args:
         root: The set's folder.
@@ -85,6 +86,10 @@ def find_labels(
         return FoundLabels(found.sources, found.names, found.place, found.parts, remark if unread else ())
     if documents:
         return _of_documents(root, ids, documents, labels_from)
+    images = ImageNames(ids)
+    beside_images = [one for one in _candidates(root, root) if images.id_of(one.said) is not None]
+    if beside_images:
+        return _of_files(beside_images, root, ids, root, labels_from, names)
     raise DataError(
         f"{root / 'labels'}: no labels; put YOLO text or VOC XML files there, or name their folder or a COCO JSON file "
         "with --labels"
@@ -129,17 +134,29 @@ def _of_folders(
     labels_from: str | None,
     names: tuple[str, ...] | None,
 ) -> FoundLabels:
-    found: list[_Candidate] = []
-    for folder in folders:
-        inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
-        for path in _label_files(folder):
-            said = name_parts(inside / path)
-            found.append(_Candidate(said, said.modality, folder / path))
+    found = [one for folder in folders for one in _candidates(folder, root)]
     if not found:
         example = next(iter(ids.values()))
         raise DataError(f"{folders[0]}: no label file; each image with objects needs one, as in {example}.txt")
-    chosen = _of_one_modality(found, labels_from, folders[0])
-    form = one_form(folders[0], [one.path for one in chosen])
+    return _of_files(found, folders[0], ids, root, labels_from, names)
+
+
+def _candidates(folder: Path, root: Path) -> list[_Candidate]:
+    inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
+    said = {path: name_parts(inside / path) for path in _label_files(folder)}
+    return [_Candidate(parts, parts.modality, folder / path) for path, parts in said.items()]
+
+
+def _of_files(
+    found: Sequence[_Candidate],
+    place: Path,
+    ids: Mapping[Key, str],
+    root: Path,
+    labels_from: str | None,
+    names: tuple[str, ...] | None,
+) -> FoundLabels:
+    chosen = _of_one_modality(found, labels_from, place)
+    form = one_form(place, [one.path for one in chosen])
     images = ImageNames(ids)
     sources: dict[str, LabelSource] = {}
     stray: list[str] = []
@@ -153,13 +170,13 @@ def _of_folders(
             sources[id] = LabelFile(one.path, form)
     if stray:
         raise DataError(
-            f"{folders[0]}: no image in {root} for {listed(sorted(stray, key=natural_order))}; "
+            f"{place}: no image in {root} for {listed(sorted(stray, key=natural_order))}; "
             f"labels are named like their image, as in {next(iter(ids.values()))}{form.suffix}"
         )
     read = None
     if form.has_names:
         read = names or names_in(form, [source.path for source in sources.values()])
-    return FoundLabels(sources, read, folders[0])
+    return FoundLabels(sources, read, place)
 
 
 def _of_one_modality(found: Sequence[_Candidate], wanted: str | None, folder: Path) -> list[_Candidate]:

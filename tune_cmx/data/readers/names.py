@@ -25,6 +25,7 @@ LABEL_WORDS = frozenset(
     {"label", "labels", "annotation", "annotations", "ann", "anno", "annos", "anns", "xml", "xmls", "yolo", "txt"}
 )
 """Words of folder names that hold labels."""
+_KNOWN = NEUTRAL | LABEL_WORDS | frozenset().union(*MODALITY_WORDS.values(), *PART_WORDS.values())
 
 Key = tuple[str, ...]
 """The name of a moment: the folders that are neither modality nor part, then the file's name without its modality."""
@@ -116,7 +117,10 @@ def _word(word: str, table: Mapping[str, frozenset[str]]) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[_\-. ]+", name.lower()) if word]
+    """In lower case; `TrainRGB` are two, `JPEGImages` and `PreviewData` are known as one."""
+    words = [word for word in re.split(r"[_\-. ]+", name) if word]
+    split = [[word] if word.lower() in _KNOWN else re.split(r"(?<=[a-z])(?=[A-Z])", word) for word in words]
+    return [word.lower() for parts in split for word in parts]
 
 
 def _digits(words: list[str]) -> set[str]:

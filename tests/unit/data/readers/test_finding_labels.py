@@ -236,6 +236,22 @@ class TestYolo:
             open_data(root)
 
 
+class TestBesideImages:
+    def test_files_named_like_their_image_are_its_labels(self, root: Path) -> None:
+        write(root / "rgb" / "a.txt", BOX)
+        write(root / "rgb" / "notes.txt", "taken in May")
+        write(root / "classes.txt", "person\n")
+        data = open_data(root)
+        assert [image.label is not None for image in data.images] == [True, False, False]
+
+    def test_those_of_two_modalities_need_a_word(self, root: Path) -> None:
+        for modality in ("rgb", "thermal"):
+            write(root / modality / "a.xml", f"<annotation>{thing(modality)}</annotation>")
+        with pytest.raises(ConfigError, match="rgb and thermal have labels of their own"):
+            open_data(root)
+        assert open_data(root, labels_from="thermal").classes == ("thermal",)
+
+
 class TestLists:
     @pytest.fixture(autouse=True)
     def _labels(self, root: Path) -> None:
@@ -281,6 +297,11 @@ class TestLists:
             open_data(root)
         (root / "data.yaml").write_text("path: /no/such/folder\ntrain: train.txt\n")
         assert [image.part for image in open_data(root).images] == ["train", None, None]
+
+    def test_two_dots_may_mean_the_folder_of_the_set(self, root: Path) -> None:
+        write(root / "mine" / "one.txt", "a\n")
+        (root / "data.yaml").write_text("train: ../mine/one.txt\n")
+        assert open_data(root).images[0].part == "train"
 
     def test_a_training_part_alone_is_no_split(self, root: Path) -> None:
         write(root / "train.txt", "a\nb\n")

@@ -47,6 +47,8 @@ def ids(data: PairedData) -> list[str]:
         (("all/images/{}.jpg", "all/images_ir/{}.jpg"), ["rgb", "thermal"]),
         (("rgb_images/{}.jpg", "thermal_8_bit/{}.jpg"), ["rgb", "thermal"]),
         (("lwir/{}.jpg",), ["thermal"]),
+        (("TrainRGB/{}.jpg", "TrainIR/{}.jpg"), ["rgb", "thermal"]),
+        (("PreviewData/{}.jpg", "JPEGImages/RGB/{}.jpg"), ["rgb", "thermal"]),
     ],
 )
 def test_names_of_the_field_are_paired(root: Path, patterns: tuple[str, ...], modalities: list[str]) -> None:
