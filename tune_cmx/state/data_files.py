@@ -19,7 +19,7 @@ class SplitFile(State):
 
 
 class AuditFile(State):
-    """What the audit of the data says. `tune_cmx.data.audit` reads and writes the whole file."""
+    """What the audit of the data says. `tune_cmx.data.audit.whole_set` reads and writes the whole file."""
 
     warnings: tuple[str, ...] = ()
     """Sentences on what can be used, but may be a mistake."""
