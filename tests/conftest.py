@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,15 @@ settings.register_profile("busy machine", deadline=None, max_examples=50)
 settings.load_profile("busy machine")
 
 gc.disable()  # while all is imported: nothing of it is garbage, and looking through it takes a fifth of the time
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _audits_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the audits of tests find is not kept in the user's cache folder."""
+    folder = tmp_path_factory.mktemp("audits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune_cmx.storage.cache.audit_folder", lambda: folder)
+        yield
 
 
 @pytest.hookimpl(trylast=True)

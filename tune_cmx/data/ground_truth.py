@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.labels.classes import ANY_CLASS
 from tune_cmx.data.readers import PairedData, read_labels
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import coco_truth
 
 
-def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def ground_truth(
+    data: PairedData,
+    ids: Sequence[str],
+    sizes: Mapping[str, tuple[int, int]],
+    labels_of: Mapping[str, Labels] | None = None,
+) -> dict[str, Any]:
     """The boxes of some images in COCO's form.
 
     An image's number is its index in `ids`, as in the dataset's targets. Where they are known, each image has its
@@ -26,6 +32,7 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
         data: The set.
         ids: Of the images, in the order that the dataset has them.
         sizes: Height and width in pixels by image id, as `Audit.sizes`.
+        labels_of: Boxes by image id, where they are known; the others are read.
 
     Raises:
         DataError: A label cannot be used.
@@ -33,7 +40,8 @@ def ground_truth(data: PairedData, ids: Sequence[str], sizes: Mapping[str, tuple
     paired = {image.id: image for image in data.images}
     images, boxes, labels, ignore = [], [], [], []
     for index, id in enumerate(ids):
-        found = read_labels(data, paired[id])
+        found = None if labels_of is None else labels_of.get(id)
+        found = read_labels(data, paired[id]) if found is None else found
         height, width = sizes[id]
         images.append((index, id, height, width))
         of_class, of_any = found.classes != ANY_CLASS, found.classes == ANY_CLASS

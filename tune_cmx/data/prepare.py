@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import DataConfig
-from tune_cmx.data.audit import Audit, audit
+from tune_cmx.data.audit import Audit, KeptAudits, read_set
 from tune_cmx.data.events.sums import with_event_sums
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
+from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.pixel_statistics import modality_statistics, pixel_statistics
 from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
@@ -120,7 +121,7 @@ def prepare(
     data = (opened or open_configured(config)).with_events(config.events)
     if (folder / SPLIT_FILE).exists() and (folder / AUDIT_FILE).exists():
         return _prepared_before(config, folder, data)
-    found = audit(data, progress=progress)
+    found, labels = read_set(data, kept=KeptAudits(data), progress=progress)
     if config.split is not None:
         split = _given_split(config, data, found)
     else:
@@ -136,7 +137,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIT_FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
     write_split(split, folder / SPLIT_FILE)
-    return _with_ground_truth(Prepared(data, found, split, folder))
+    return _with_ground_truth(Prepared(data, found, split, folder), labels)
 
 
 def _prepared_before(config: DataConfig, folder: Path, data: PairedData) -> Prepared:
@@ -147,7 +148,8 @@ def _prepared_before(config: DataConfig, folder: Path, data: PairedData) -> Prep
             f"{config.split}: is not the split that {folder} was prepared with; "
             f"leave --split out to use {prepared.split_file}, or use another --output-dir"
         )
-    return _with_ground_truth(prepared)
+    kept = KeptAudits(data).labels([*prepared.split.val, *prepared.split.test])
+    return _with_ground_truth(prepared, kept)
 
 
 def _given_split(config: DataConfig, data: PairedData, found: Audit) -> Split:
@@ -162,20 +164,24 @@ def _given_split(config: DataConfig, data: PairedData, found: Audit) -> Split:
     )
 
 
-def _with_ground_truth(prepared: Prepared) -> Prepared:
+def _with_ground_truth(prepared: Prepared, labels: Mapping[str, Labels]) -> Prepared:
     """Write the ground truth beside the split, or compare it with the file that is there.
+
+    Args:
+        prepared: The data.
+        labels: By image id, as they are in the files; those that are not given are read.
 
     Raises:
         DataError: The labels differ from those of the audit, or of the file that is there.
     """
     for part, ids in (("val", prepared.split.val), ("test", prepared.split.test)):
-        truth = ground_truth(prepared.data, ids, prepared.audit.sizes)
+        truth = ground_truth(prepared.data, ids, prepared.audit.sizes, labels)
         boxes, ignored = (
             Counter(ids[box["image_id"]] for box in truth["annotations"] if box["iscrowd"] == crowd) for crowd in (0, 1)
         )
-        then = prepared.audit
+        then, then_ignored = prepared.audit.boxes, prepared.audit.ignored
         # a region for every class is one in the audit, and one a class in the ground truth
-        changed = [id for id in ids if (boxes[id], id in ignored) != (then.boxes[id], id in then.ignored)]
+        changed = [id for id in ids if (boxes[id], id in ignored) != (then[id], id in then_ignored)]
         if changed:
             raise DataError(
                 f"{prepared.data.root}: the labels of {len(changed)} images changed since {prepared.folder} was "

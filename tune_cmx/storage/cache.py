@@ -34,5 +34,10 @@ def event_folder() -> Path:
     return cache_folder() / "events"
 
 
+def audit_folder() -> Path:
+    """The folder of what the audit found in each image of a set."""
+    return cache_folder() / "audits"
+
+
 def _short(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:16]

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_cmx.data.audit.kept import KeptAudits
+from tune_cmx.data.audit.one_image import ImageAudit, Sums, audit_image
 from tune_cmx.data.events.kept_images import config_key
-from tune_cmx.data.labels.base import LabelReading
-from tune_cmx.data.pixels import TURNED, Pixels, full_scale, picture_remarks
-from tune_cmx.data.readers import PairedData, PairedImage
-from tune_cmx.data.readers.base import image_files, label_reading, of_one_size
+from tune_cmx.data.labels.base import Labels
+from tune_cmx.data.readers import PairedData
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
-Sums = tuple[float, float, int]
-"""Sums over the pixels of one band of one image, scaled by their number type: sum, sum of squares, number."""
+_TOGETHER = 32
+"""Images that a thread reads at once."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Audit:
     events: str = ""
     """Key of the configuration by which raw events became images; empty where there are no raw events."""
 
-    @property
+    @cached_property
     def boxes(self) -> dict[str, int]:
         """Number of boxes by image id."""
         return {id: len(ids) for id, ids in self.classes.items()}
@@ -70,13 +72,13 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """The audit as JSON types, for a study's folder."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Audit":
         """The audit from the content that `to_json` gave."""
         sums = {
-            id: {modality: tuple(tuple(band) for band in bands) for modality, bands in modalities.items()}
+            id: {modality: tuple(map(tuple, bands)) for modality, bands in modalities.items()}
             for id, modalities in content["sums"].items()
         }
         sizes = {id: tuple(size) for id, size in content["sizes"].items()}
@@ -88,57 +90,69 @@ class Audit:
         return cls(**{**content, **texts, "sizes": sizes, "sums": sums, "classes": classes, "extremes": extremes})
 
 
-@dataclass(frozen=True)
-class _ImageAudit:
-    size: tuple[int, int]
-    sums: dict[str, tuple[Sums, ...]]
-    classes: list[int]
-    ignored: int
-    digest: str
-    problems: list[str]
-    odd: list[tuple[str, str]]
-    """Modality, and a remark on its image."""
-    types: dict[str, str]
-    """Number type by modality."""
-    extremes: dict[str, tuple[float, float]]
-    """Lowest and highest value by modality; of those that are not uint8."""
-
-
 def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = None, workers: int = 2) -> Audit:
-    """Decode every image and read every label.
+    """Decode every image and read every label; see `read_set`."""
+    return read_set(data, progress=progress, workers=workers)[0]
+
+
+def read_set(
+    data: PairedData,
+    *,
+    kept: KeptAudits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
+) -> tuple[Audit, dict[str, Labels]]:
+    """Decode every image and read every label that is not kept from an earlier reading.
 
     Args:
         data: The set.
+        kept: Of the set; receives what is read. None: all is read, and nothing is kept.
         progress: Called with the number of images read and their total.
         workers: Threads.
+
+    Returns:
+        The audit, and the boxes of each image by its id.
 
     Raises:
         DataError: An image or label cannot be used; the message lists the first few problems and counts the rest.
     """
-    results: list[_ImageAudit] = []
+    results: list[ImageAudit | None] = [None] * len(data.images) if kept is None else kept.found()
+    unread = [index for index, result in enumerate(results) if result is None]
+    parts = [unread[start : start + _TOGETHER] for start in range(0, len(unread), _TOGETHER)]
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for result in pool.map(lambda image: _audit_image(data, image), data.images):
-            results.append(result)
+        read = pool.map(lambda part: [audit_image(data, data.images[index]) for index in part], parts)
+        for done, (index, result) in enumerate(zip(unread, chain.from_iterable(read), strict=True), start=1):
+            results[index] = result
             if progress is not None:
-                progress(len(results), len(data.images))
+                progress(done, len(unread))
+    whole = [result for result in results if result is not None]
+    if kept is not None and unread:
+        kept.keep(whole)
+    return _joined(data, whole), {image.id: result.labels for image, result in zip(data.images, whole, strict=True)}
+
+
+def _joined(data: PairedData, results: Sequence[ImageAudit]) -> Audit:
+    """The audit of a set from those of its images, in their order."""
     problems = [problem for result in results for problem in result.problems] + _mixed_types(data, results)
     if problems:
         raise DataError(_summary(data.root, problems))
-    class_ids = Counter(class_id for result in results for class_id in result.classes)
+    classes = [_objects(result.labels) for result in results]
+    class_ids = Counter(class_id for own in classes for class_id in own)
     if not class_ids:
         raise DataError(f"{data.root}: no image has a box; a detector needs boxes to learn from")
     ids = [image.id for image in data.images]
+    regions = [len(result.labels.classes) - len(own) for result, own in zip(results, classes, strict=True)]
     return Audit(
         sizes={id: result.size for id, result in zip(ids, results, strict=True)},
-        classes={id: tuple(result.classes) for id, result in zip(ids, results, strict=True)},
+        classes=dict(zip(ids, classes, strict=True)),
         class_boxes={name: class_ids[index] for index, name in enumerate(data.classes)},
-        negatives=sum(not result.classes for result in results),
+        negatives=classes.count(()),
         sums={id: result.sums for id, result in zip(ids, results, strict=True)},
         fingerprint=_fingerprint(data, results),
         warnings=tuple(_warnings(data, results, class_ids)),
         label_classes=data.class_map.source,
         conditions={image.id: image.condition for image in data.images if image.condition is not None},
-        ignored={id: result.ignored for id, result in zip(ids, results, strict=True) if result.ignored},
+        ignored={id: number for id, number in zip(ids, regions, strict=True) if number},
         types=results[0].types,
         extremes={
             modality: {id: result.extremes[modality] for id, result in zip(ids, results, strict=True)}
@@ -146,6 +160,11 @@ def audit(data: PairedData, *, progress: Callable[[int, int], None] | None = Non
         },
         events="" if data.raw_events is None else config_key(data.raw_events.config),
     )
+
+
+def _objects(labels: Labels) -> tuple[int, ...]:
+    """Class ids of the boxes that are no ignore regions."""
+    return tuple(labels.classes[~labels.ignore].tolist())
 
 
 def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[float]]]:
@@ -183,89 +202,7 @@ def moments(totals: NDArray[np.float64]) -> dict[str, list[float]]:
     return {"mean": mean.tolist(), "std": deviation.tolist()}
 
 
-def _audit_image(data: PairedData, image: PairedImage) -> _ImageAudit:
-    problems: list[str] = []
-    odd: list[tuple[str, str]] = []
-    digest = hashlib.sha256(image.id.encode())
-    pixels: dict[str, Pixels] = {}
-    for path, modalities in image_files(image):
-        try:
-            content = data.reader.content(data, image, path)
-            digest.update(hashlib.sha256(data.reader.identity(data, image, path, content)).digest())
-            decoded = data.reader.decode(data, content, data.place(path))
-        except OSError as error:
-            problems.append(f"{data.place(path)}: cannot be read: {error}")
-        except DataError as error:
-            problems.append(str(error))
-        else:
-            held = data.reader.modalities_of(data, decoded, modalities)
-            pixels.update(held)
-            remarks = ((modality, data.reader.remark(decoded, bands)) for modality, bands in held.items())
-            odd.extend((modality, remark) for modality, remark in remarks if remark)
-            odd.extend((modality, remark) for remark in picture_remarks(content) for modality in held)
-    pixels = of_one_size(data, pixels)
-    turned = any(remark == TURNED for _, remark in odd)
-    sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
-        applied = " (after their EXIF orientation was applied)" if turned else ""
-        problems.append(
-            f"image {image.id}: modalities differ in size (width×height): {shown}{applied}; register them to one size"
-        )
-    size = next(iter(sizes.values()), (0, 0))
-    labels = label_reading(data, image)
-    digest.update(labels.digest.encode())
-    problems.extend(labels.problems)
-    if image.label is not None and pixels:
-        problems.extend(_misfits(data.place(image.label.path), labels, size, turned=turned))
-    odd.extend(("labels", remark) for remark in labels.remarks)
-    classes, ignored = labels.labels.classes[~labels.labels.ignore].tolist(), int(labels.labels.ignore.sum())
-    sums = {modality: band_sums(pixels[modality]) for modality in data.bands if modality in pixels}
-    types = {modality: bands.dtype.name for modality, bands in pixels.items()}
-    extremes = {
-        modality: (float(bands.min()), float(bands.max()))
-        for modality, bands in pixels.items()
-        if bands.dtype != np.uint8
-    }
-    return _ImageAudit(
-        (int(size[0]), int(size[1])), sums, classes, ignored, digest.hexdigest(), problems, odd, types, extremes
-    )
-
-
-def _misfits(place: str, labels: LabelReading, size: tuple[int, ...], *, turned: bool) -> list[str]:
-    """What of the labels does not fit an image of this height and width, which may be turned as its EXIF data say."""
-    height, width = size
-    fix = (
-        ". Its EXIF orientation was applied; boxes that were drawn on the picture as it is stored need a file without "
-        "it, as from exiftool -Orientation= FILE"
-        if turned
-        else ""
-    )
-    if labels.size is not None and labels.size != (height, width):
-        stated = f"{labels.size[1]}×{labels.size[0]}"
-        return [f"{place}: is for an image of {stated} pixels (width×height), and the image has {width}×{height}{fix}"]
-    outside = labels.labels.outside(height, width)
-    return [] if outside is None else [f"{place}: {outside}{fix}"]
-
-
-def band_sums(pixels: Pixels) -> tuple[Sums, ...]:
-    """The pixel sums of each band, H×W×bands. Whole numbers are summed exactly, by a histogram."""
-    count = pixels.shape[0] * pixels.shape[1]
-    scale = full_scale(pixels.dtype)
-    found = []
-    for band in range(pixels.shape[2]):
-        values = pixels[:, :, band].ravel()
-        if pixels.dtype.kind == "u":
-            histogram = np.bincount(values)
-            levels = np.arange(len(histogram)) / scale
-            found.append((float(histogram @ levels), float(histogram @ levels**2), count))
-        else:
-            exact = values.astype(np.float64)
-            found.append((float(exact.sum()), float((exact**2).sum()), count))
-    return tuple(found)
-
-
-def _mixed_types(data: PairedData, results: list[_ImageAudit]) -> list[str]:
+def _mixed_types(data: PairedData, results: Sequence[ImageAudit]) -> list[str]:
     """A problem for each modality whose files have several number types: one mean over them would mean nothing."""
     problems: dict[str, list[str]] = {}
     for modality in data.bands:
@@ -283,7 +220,7 @@ def _mixed_types(data: PairedData, results: list[_ImageAudit]) -> list[str]:
     ]
 
 
-def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
+def _fingerprint(data: PairedData, results: Sequence[ImageAudit]) -> str:
     raw = () if data.raw_events is None else ("event",)  # their bands depend on the configuration
     described: dict[str, Any] = {
         "bands": {modality: [] if modality in raw else list(data.bands[modality]) for modality in data.bands},
@@ -295,7 +232,7 @@ def _fingerprint(data: PairedData, results: list[_ImageAudit]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _warnings(data: PairedData, results: list[_ImageAudit], class_ids: Mapping[int, int]) -> list[str]:
+def _warnings(data: PairedData, results: Sequence[ImageAudit], class_ids: Mapping[int, int]) -> list[str]:
     odd = Counter(note for result in results for note in result.odd)
     notes = [f"{modality}: {count} of {len(results)} images {note}" for (modality, note), count in odd.items()]
     return notes + [f"class '{name}' has no box" for index, name in enumerate(data.classes) if index not in class_ids]
