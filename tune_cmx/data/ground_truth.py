@@ -15,6 +15,9 @@ from tune_cmx.data.readers import PairedData, read_labels
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import coco_truth
 
+_LEVEL = 3
+"""Of compression: five times as fast as the default, and the file is a seventh larger."""
+
 
 def ground_truth(
     data: PairedData,
@@ -72,7 +75,7 @@ def keep_ground_truth(truth: Mapping[str, Any], path: Path) -> None:
     """
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(gzip.compress(json.dumps(truth).encode(), mtime=0))
+        temporary.write_bytes(gzip.compress(json.dumps(truth).encode(), _LEVEL, mtime=0))
         temporary.replace(path)
         return
     try:

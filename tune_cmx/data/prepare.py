@@ -13,6 +13,7 @@ from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.audit import Audit, KeptAudits, read_set
+from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.sums import with_event_sums
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.labels.base import Labels
@@ -164,6 +165,7 @@ def _given_split(config: DataConfig, data: PairedData, found: Audit) -> Split:
     )
 
 
+@uncollected()
 def _with_ground_truth(prepared: Prepared, labels: Mapping[str, Labels]) -> Prepared:
     """Write the ground truth beside the split, or compare it with the file that is there.
 
@@ -201,6 +203,7 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     return _loaded(open_configured(config, found.label_classes), found, folder)
 
 
+@uncollected()
 def _audit_in(folder: Path) -> Audit:
     return Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
 
@@ -222,6 +225,7 @@ def _loaded(data: PairedData, found: Audit, folder: Path) -> Prepared:
     return Prepared(data, seen, split, folder)
 
 
+@uncollected()
 def open_configured(config: DataConfig, label_classes: Sequence[str] | None = None) -> PairedData:
     """Find the files of a data set, from storage if it is there; no pixel is read.
 

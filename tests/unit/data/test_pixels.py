@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.pixels import bands_remark, channels_equal, checked, decode_image, picture_remarks
@@ -232,3 +232,19 @@ class TestBands:
         nearly[0, 0, 1] += 1
         assert "pseudo-colour" in bands_remark(nearly, 1), "a file of 16 bits is no JPEG file"
         assert bands_remark(COLOUR, 3) == ""
+
+
+@pytest.mark.parametrize("chunk", [b"eXIf", b"iTXt", b"tEXt", b"zTXt"])
+def test_a_png_file_with_notes_is_turned_as_pillow_turns_it(chunk):
+    stream, info = io.BytesIO(), PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    raw = f"\nexif\n{len(exif.tobytes())}\n{exif.tobytes().hex()}\n"
+    if chunk == b"iTXt":
+        info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta tiff:Orientation="3"/>')
+    elif chunk != b"eXIf":
+        info.add_text("Raw profile type exif", raw, zip=chunk == b"zTXt")
+    pixels = np.arange(96, dtype=np.uint8).reshape(8, 12)
+    Image.fromarray(pixels).save(stream, "PNG", pnginfo=info, **({"exif": exif} if chunk == b"eXIf" else {}))
+    assert chunk in stream.getvalue()
+    np.testing.assert_array_equal(decode_image(stream.getvalue(), "a.png")[:, :, 0], pixels[::-1, ::-1])

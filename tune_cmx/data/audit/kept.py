@@ -22,6 +22,7 @@ import numpy as np
 from tune_cmx.data.audit.columns import Arrays, columns_of, images_of, read_arrays, write_arrays
 from tune_cmx.data.audit.one_image import ImageAudit
 from tune_cmx.data.audit.signatures import Signatures
+from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.readers import PairedData, PairedImage
@@ -49,12 +50,14 @@ class KeptAudits:
         self._path = (cache_folders.audit_folder() if folder is None else folder) / f"{root}-{_key(data)}.npz"
         self._signatures = Signatures(data)
 
+    @uncollected()
     def found(self) -> list[ImageAudit | None]:
         """What is kept of each image, in the set's order; None for an image that is to be read."""
         arrays, rows = self._rows(self._data.images)
         images = iter(images_of(arrays, self._data.bands, [row for row in rows if row is not None]) if arrays else ())
         return [None if row is None else next(images) for row in rows]
 
+    @uncollected()
     def labels(self, ids: Sequence[str]) -> dict[str, Labels]:
         """The kept boxes by image id; of an image whose labels are to be read there are none."""
         wanted = set(ids)
@@ -64,6 +67,7 @@ class KeptAudits:
         found = images_of(arrays, self._data.bands, list(there.values())) if arrays else []
         return {id: audited.labels for id, audited in zip(there, found, strict=True)}
 
+    @uncollected()
     def keep(self, results: Sequence[ImageAudit]) -> None:
         """Keep what was read. An image with a problem, or one that changed a moment ago, is not kept.
 

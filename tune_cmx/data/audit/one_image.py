@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tune_cmx.data.labels.base import LabelReading, Labels
 from tune_cmx.data.pixels import TURNED, Pixels, full_scale, picture_remarks
@@ -110,9 +112,18 @@ def band_sums(pixels: Pixels) -> tuple[Sums, ...]:
         values = pixels[:, :, band].ravel()
         if pixels.dtype.kind == "u":
             histogram = np.bincount(values)
-            levels = np.arange(len(histogram)) / scale
-            found.append((float(histogram @ levels), float(histogram @ levels**2), count))
+            levels, squares = _levels(scale)
+            found.append(
+                (float(histogram @ levels[: len(histogram)]), float(histogram @ squares[: len(histogram)]), count)
+            )
         else:
             exact = values.astype(np.float64)
             found.append((float(exact.sum()), float((exact**2).sum()), count))
     return tuple(found)
+
+
+@cache
+def _levels(scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All levels of a number type, scaled, and their squares."""
+    levels = np.arange(int(scale) + 1) / scale
+    return levels, levels**2

@@ -51,14 +51,15 @@ class Signatures:
     def _look_up(self, image: PairedImage) -> tuple[bytes, int] | None:
         parts = [image.id, str(image.time_us)]
         latest = 0
-        states: dict[Path, tuple[str, int]] = {}
+        before: Path | None = None
+        state = ""
         try:
             for modality, path in image.files.items():
-                if path not in states:
-                    states[path] = _state(path)
-                state, changed = states[path]
+                if path is not before:  # one file may hold all modalities
+                    before = path
+                    state, changed = _state(path)
+                    latest = max(latest, changed)
                 parts += (modality, state)
-                latest = max(latest, changed)
             if isinstance(image.label, LabelFile):
                 state, changed = _state(image.label.path)
                 parts += (self._form(image.label.form), state)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tune_cmx.data.audit.kept import KeptAudits
 from tune_cmx.data.audit.one_image import ImageAudit, Sums, audit_image
+from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.readers import PairedData
@@ -131,6 +132,7 @@ def read_set(
     return _joined(data, whole), {image.id: result.labels for image, result in zip(data.images, whole, strict=True)}
 
 
+@uncollected()
 def _joined(data: PairedData, results: Sequence[ImageAudit]) -> Audit:
     """The audit of a set from those of its images, in their order."""
     problems = [problem for result in results for problem in result.problems] + _mixed_types(data, results)
@@ -206,6 +208,8 @@ def _mixed_types(data: PairedData, results: Sequence[ImageAudit]) -> list[str]:
     """A problem for each modality whose files have several number types: one mean over them would mean nothing."""
     problems: dict[str, list[str]] = {}
     for modality in data.bands:
+        if len({result.types.get(modality) for result in results}) == 1:
+            continue
         places: dict[str, list[str]] = {}
         for image, result in zip(data.images, results, strict=True):
             if modality in result.types:

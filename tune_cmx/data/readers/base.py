@@ -1,5 +1,6 @@
 """What a reader of data sets is: the contract that every entry of `READERS` keeps, and what a reader returns."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -114,7 +115,7 @@ class PairedData:
 
     def place(self, path: Path) -> str:
         """A file's name for error messages: relative to the set's folder if it lies in there."""
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return str(path).removeprefix(f"{self.root}{os.sep}")
 
 
 class Certainty(IntEnum):
