@@ -1,0 +1,1 @@
+"""What `import tune_cmx` offers, a file a subject."""
