@@ -49,6 +49,11 @@ def ground_truth(
         images.append((index, id, height, width))
         of_class, of_any = found.classes != ANY_CLASS, found.classes == ANY_CLASS
         corners = found.in_pixels(height, width)
+        if not of_any.any():
+            boxes.append(corners)
+            labels.append(found.classes + 1)
+            ignore.append(found.ignore)
+            continue
         every = np.arange(len(data.classes))
         boxes.append(np.concatenate([corners[of_class], corners[of_any].repeat(len(every), axis=0)]))
         labels.append(np.concatenate([found.classes[of_class], np.tile(every, of_any.sum())]) + 1)

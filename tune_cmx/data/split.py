@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -188,7 +188,8 @@ def write_split(split: Split, path: Path) -> None:
     """Write a split as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(split), indent=1) + "\n", encoding="utf-8")
+    content = {name: getattr(split, name) for name in Split.__dataclass_fields__}
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.data.audit.one_image import ImageAudit, Sums
+from tune_cmx.data.audit.one_image import ImageAudit
 from tune_cmx.data.labels.base import Labels
 
 Arrays = dict[str, NDArray[Any]]
@@ -60,7 +60,9 @@ def images_of(arrays: Arrays, bands: Bands, rows: Sequence[int]) -> list[ImageAu
     names = list(bands)
     digests = arrays["digests"].tobytes().hex()
     firsts = np.concatenate([[0], np.cumsum(arrays["counts"])]).tolist()
-    sizes, sums, extremes = (arrays[name].tolist() for name in ("sizes", "sums", "extremes"))
+    sizes, extremes = arrays["sizes"].tolist(), arrays["extremes"].tolist()
+    totals, squares = (arrays["sums"][:, :, index].tolist() for index in (0, 1))
+    numbers = arrays["sums"][:, :, 2].astype(np.int64).tolist()
     kind_of, in_pixels = arrays["kinds"].tolist(), arrays["in_pixels"].tolist()
     boxes, classes, ignore = arrays["boxes"], arrays["classes"], arrays["ignore"]
     found = []
@@ -69,7 +71,12 @@ def images_of(arrays: Arrays, bands: Bands, rows: Sequence[int]) -> list[ImageAu
         found.append(
             ImageAudit(
                 tuple(sizes[row]),
-                {modality: _sums(sums[row][first:last]) for modality, (first, last) in places.items()},
+                {
+                    modality: tuple(
+                        zip(totals[row][first:last], squares[row][first:last], numbers[row][first:last], strict=True)
+                    )
+                    for modality, (first, last) in places.items()
+                },
                 Labels(boxes[of_row], classes[of_row], ignore[of_row], in_pixels[row]),
                 digests[row * 2 * _DIGEST : (row + 1) * 2 * _DIGEST],
                 (),
@@ -79,10 +86,6 @@ def images_of(arrays: Arrays, bands: Bands, rows: Sequence[int]) -> list[ImageAu
             )
         )
     return found
-
-
-def _sums(bands: Sequence[Sequence[float]]) -> tuple[Sums, ...]:
-    return tuple([(total, squares, int(count)) for total, squares, count in bands])
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

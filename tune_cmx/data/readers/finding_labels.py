@@ -8,7 +8,7 @@ from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
 from tune_cmx.data.labels.coco import is_coco, read_coco
 from tune_cmx.data.labels.voc import VocForm
 from tune_cmx.data.labels.yolo import YoloForm
-from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts
+from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts, parts_of
 from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.pairing import files_under
 from tune_cmx.errors import ConfigError, DataError
@@ -143,8 +143,11 @@ def _of_folders(
 
 def _candidates(folder: Path, root: Path) -> list[_Candidate]:
     inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
-    said = {path: name_parts(inside / path) for path in _label_files(folder)}
-    return [_Candidate(parts, parts.modality, folder / path) for path, parts in said.items()]
+    found = []
+    for path in _label_files(folder):
+        said = parts_of((*inside.parts, *path.parts[:-1]), path.stem)
+        found.append(_Candidate(said, said.modality, folder / path))
+    return found
 
 
 def _of_files(

@@ -31,6 +31,13 @@ Key = tuple[str, ...]
 """The name of a moment: the folders that are neither modality nor part, then the file's name without its modality."""
 
 
+_SEPARATOR = re.compile(r"[_\-. ]")
+_WORD_AT_AN_END = (
+    re.compile(r"^(?P<rest>.+)[_\-. ](?P<word>[A-Za-z]+)$"),
+    re.compile(r"^(?P<word>[A-Za-z]+)[_\-. ](?P<rest>.+)$"),
+)
+
+
 @dataclass(frozen=True)
 class NameParts:
     """What a file's path says."""
@@ -71,8 +78,13 @@ def name_parts(path: PurePath) -> NameParts:
     Args:
         path: Of a file, relative to the set's folder.
     """
-    left, modality, part = _of_folders(path.parts[:-1])
-    stem, of_file = _without_modality(path.stem, modality)
+    return parts_of(path.parts[:-1], path.stem)
+
+
+def parts_of(folders: tuple[str, ...], name: str) -> NameParts:
+    """Read a path, given as the names of its folders and its file's name without suffix."""
+    left, modality, part = _of_folders(folders)
+    stem, of_file = _without_modality(name, modality)
     return NameParts((*left, stem), modality or of_file, part)
 
 
@@ -104,8 +116,10 @@ def _without_modality(stem: str, modality: str | None) -> tuple[str, str | None]
 
     Where the folder names another modality, the word belongs to the name.
     """
-    for pattern in (r"^(?P<rest>.+)[_\-. ](?P<word>[A-Za-z]+)$", r"^(?P<word>[A-Za-z]+)[_\-. ](?P<rest>.+)$"):
-        match = re.match(pattern, stem)
+    if not _SEPARATOR.search(stem):  # as in most sets; the patterns below take longer
+        return stem, None
+    for pattern in _WORD_AT_AN_END:
+        match = pattern.match(stem)
         found = match and _word(match["word"].lower(), MODALITY_WORDS)
         if match and found and modality in (None, found):
             return match["rest"], found
