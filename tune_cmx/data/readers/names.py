@@ -53,22 +53,29 @@ class ImageNames:
     def __init__(self, ids: Mapping[Key, str]) -> None:
         """Args: ids: Of the images, by the name of each moment."""
         self._ids = ids
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         for key, id in ids.items():
+            folders = frozenset(key[:-1])
             for name in {key[-1], id}:
-                self._by_stem[name].append(id)
+                self._by_name[name][id] = folders
+        self._folders: frozenset[str] = frozenset().union(*(key[:-1] for key in ids))
 
     def id_of(self, said: NameParts, part: str | None = None) -> str | None:
         """The id of the image with this name; None: there is no such image, or more than one.
+
+        A path may have other folders than the image, but not those of other images.
 
         Args:
             said: Of the path, from `name_parts`.
             part: Of the split, where the path does not say it.
         """
-        for key in (said.key, (said.part or part or "", *said.key)):
+        of_part = said.part or part or ""
+        for key in (said.key, (of_part, *said.key)):
             if key in self._ids:
                 return self._ids[key]
-        found = self._by_stem.get(said.key[-1], [])
+        needed = self._folders & {of_part, *said.key[:-1]}
+        named = self._by_name.get(said.key[-1], {})
+        found = [id for id, folders in named.items() if needed <= folders]
         return found[0] if len(found) == 1 else None
 
 

@@ -81,6 +81,30 @@ def test_parts_that_count_alike_get_the_part_into_the_id(root: Path) -> None:
     assert not data.sequences_known
 
 
+@pytest.mark.parametrize("label", ["drive/0003", "drive/extra/0003", "extra/drive/0003"])
+def test_a_label_whose_image_was_removed_is_not_given_to_another_folder(root: Path, label: str) -> None:
+    videos = {"drive": ("0001", "0002"), "walk": ("0003", "0004")}
+    names = [f"{folder}/{video}/{n}.png" for folder in ("rgb", "thermal") for video in videos for n in videos[video]]
+    fill(root, names, labels=["drive/0001", label])
+    with pytest.raises(DataError, match=r"no image in .* for 0003\.txt"):
+        open_data(root)
+
+
+@pytest.mark.parametrize("label", ["0003", "boxes/0003", "walk/0003", "mine/walk/0003"])
+def test_a_label_with_other_folders_is_found_by_its_name(root: Path, label: str) -> None:
+    names = [f"{folder}/{name}.png" for folder in ("rgb", "ir") for name in ("drive/0001", "walk/0003", "walk/0004")]
+    fill(root, names, labels=[label])
+    assert [image.id for image in open_data(root).images if image.label is not None] == ["0003"]
+
+
+def test_a_label_of_a_part_is_not_given_to_another_part(root: Path) -> None:
+    of_part = {"train": "123", "val": "124"}
+    names = [f"{folder}/{part}/{n}.png" for folder in ("rgb", "ir") for part in of_part for n in of_part[part]]
+    fill(root, names, labels=["train/1", "train/4"])
+    with pytest.raises(DataError, match=r"no image in .* for 4\.txt"):
+        open_data(root)
+
+
 def test_labels_may_lie_beside_the_images_of_each_part(root: Path) -> None:
     names = [f"{part}/{folder}/{part}1.jpg" for part in ("train", "val") for folder in ("images", "images_ir")]
     fill(root, names, labels=())
@@ -137,6 +161,16 @@ class TestUnknownFolders:
         fill(root, [*(f"{folder}/{id}.png" for folder in ("visible", "ir") for id in "abc"), "plots/curve.png"])
         data = open_data(root)
         assert data.remarks == ("not read: plots/ (1 image); data.yaml may name its modality under images",)
+
+    @pytest.mark.parametrize("folders", [("rgb", "thermal"), ("all/rgb", "all/ir")])
+    @pytest.mark.parametrize("stray", ["overview.png", "all/overview.png"])
+    def test_a_picture_beside_the_folders_is_named_in_the_remarks(
+        self, root: Path, folders: tuple[str, ...], stray: str
+    ) -> None:
+        fill(root, [*(f"{folder}/{id}.png" for folder in folders for id in "abc"), stray])
+        data = open_data(root)
+        assert ids(data) == ["a", "b", "c"]
+        assert "(1 image)" in data.remarks[0]
 
     def test_where_all_are_unknown_they_are_named_with_the_lines_to_write(self, root: Path) -> None:
         fill(root, ["left_cam/a.png", "left_cam/b.png", "right_cam/a.png"])
