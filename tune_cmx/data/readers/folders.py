@@ -21,7 +21,6 @@ from tune_cmx.data.readers.pairing import (
     IMAGE_SUFFIXES,
     PairedFiles,
     complete,
-    files_under,
     ids_of,
     pair_by_names,
     pair_by_patterns,
@@ -142,7 +141,8 @@ def _refuse_unread(root: Path, paired: PairedFiles) -> None:
     """Refuse a folder that has images of the same names as those of a modality: it may be a modality too."""
     stems = {key[-1] for key in paired.files}
     for folder in paired.unread:
-        same = sum(path.stem in stems for path in files_under(root / folder, IMAGE_SUFFIXES))
+        here = (path for path in (root / folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        same = sum(path.stem in stems and path.name[0] != "." for path in here)
         if not same:
             continue
         known = paired.modalities
