@@ -51,13 +51,15 @@ def inspect(
 
     `tune-cmx data inspect DroneVehicle --labels-from rgb --classes "freight car=truck"`
     """
+    from tune_cmx.config.parse import validate
     from tune_cmx.config.trial import DataConfig
     from tune_cmx.data.inspection import inspect as inspected
     from tune_cmx.data.prepare import open_configured
     from tune_cmx.data.readers import signs
 
     settings = data_settings(folder, labels, None, None, classes, sequences, bands, layout, labels_from)
-    data = open_configured(DataConfig(**{path.removeprefix("data."): value for path, value in settings.items()}))
+    content = {path.removeprefix("data."): value for path, value in settings.items()}
+    data = open_configured(validate(DataConfig, content, source="flags", prefix="data"))
     with counted("reading labels") as progress:
         found = inspected(data, progress=progress)
     others = [(name, sign) for name, sign in signs(data.root) if name != data.layout]

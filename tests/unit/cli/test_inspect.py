@@ -60,3 +60,9 @@ def test_labels_and_images_that_cannot_be_read_are_shown(refusal: Refusal, tmp_p
     assert "3 problems" in message
     assert "labels/a.txt:1: class is 3; allowed: 0 (person)" in message
     assert "infrared/a.png: corrupt" in message
+
+
+def test_a_flag_with_a_value_that_is_not_allowed_is_one_message(refusal: Refusal, tmp_path: Path) -> None:
+    vehicle_sets.smod(tmp_path / "set")
+    message = refusal("data", "inspect", tmp_path / "set", "--labels-from", "lidar")
+    assert "flags: data.labels_from: must be 'rgb', 'thermal' or 'event'; got 'lidar'" in message
