@@ -41,23 +41,33 @@ def files_under(
     """The files below a folder, relative to it, by name; hidden ones are left out.
 
     Args:
-        root: The folder; links to folders are followed.
+        root: The folder; links to folders are followed, but not to a folder around them.
         suffixes: In lower case.
         labels: Whether to also look into folders that hold labels.
         most: Files of each folder; None: all.
+
+    Raises:
+        DataError: A folder cannot be read.
     """
-    seen: set[str] = set()
     endings = tuple(suffixes)
-    for folder, folders, files in os.walk(root, followlinks=True):
+    around: dict[str, tuple[str, ...]] = {}
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
+        above = around.get(folder.rpartition(os.sep)[0], ())
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in above:
             folders.clear()
             continue
-        seen.add(real)
+        around[folder] = (*above, real)
         folders[:] = sorted(name for name in folders if name[0] != "." and (labels or name.lower() not in LABEL_WORDS))
         inside = Path(folder).relative_to(root)
         wanted = (name for name in sorted(files) if name[0] != "." and name.lower().endswith(endings))
         yield from (inside / name for name in islice(wanted, most))
+
+
+def _unreadable(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):  # a folder that a layout may have
+        return
+    raise DataError(f"{error.filename}: cannot be read: {error.strerror}; allow it, or move the folder away") from error
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Images are paired by the names of folders and files; what is nearly right is read or named."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from layouts import save, write
 
 from tune_cmx.data.audit import audit
 from tune_cmx.data.readers import PairedData, open_data, signs
-from tune_cmx.data.readers.pairing import pair_by_names
+from tune_cmx.data.readers.pairing import files_under, pair_by_names
 from tune_cmx.errors import ConfigError, DataError
 
 BOX = "0 0.5 0.5 0.5 0.5\n"
@@ -229,3 +230,39 @@ def test_a_link_that_leads_back_is_followed_once(root: Path) -> None:
     fill(root, ["rgb/a.png", "ir/a.png"], labels="a")
     (root / "rgb" / "again").symlink_to(root)
     assert ids(open_data(root)) == ["a"]
+
+
+def test_a_second_link_to_a_folder_does_not_empty_it(root: Path) -> None:
+    fill(root, ["rgb/a.png", "rgb/b.png", "ir/a.png", "ir/b.png"], labels="a")
+    (root / "a_preview").symlink_to(root / "rgb")
+    paired = pair_by_names(root)
+    assert paired.modalities == ("rgb", "thermal")
+    assert paired.unread == {"a_preview": 2}
+
+
+def test_two_modalities_may_link_to_one_folder(root: Path) -> None:
+    fill(root, ["camera/a.png"], labels="a")
+    for name in ("rgb", "ir"):
+        (root / name).symlink_to(root / "camera")
+    assert pair_by_names(root).modalities == ("rgb", "thermal")
+
+
+def test_links_that_lead_to_each_other_end(root: Path) -> None:
+    fill(root, ["rgb/x/a.png", "ir/y/a.png"], labels="a")
+    (root / "rgb" / "x" / "other").symlink_to(root / "ir")
+    (root / "ir" / "y" / "other").symlink_to(root / "rgb")
+    assert len(list(files_under(root, [".png"]))) < 10
+
+
+def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(root, ["rgb/a.png", "ir/a.png"], labels="a")
+    scandir = os.scandir
+
+    def denied(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("ir"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(DataError, match=r"set/ir: cannot be read: Permission denied"):
+        list(files_under(root, [".png"]))
