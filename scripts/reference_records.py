@@ -8,6 +8,7 @@ from reference_tables import table
 from tune_cmx.config.wording import allowed_text
 from tune_cmx.metrics import METRICS, scored
 from tune_cmx.state.final_results import RESULTS_FILE, FinalResults
+from tune_cmx.state.model_state import CARD_FILE, MODEL_FILE, WEIGHTS_FILE, ModelState
 from tune_cmx.state.study_state import StudyState
 from tune_cmx.state.trial_state import TrialState
 
@@ -50,8 +51,20 @@ RUN_FILES = {
     "robustness.json": "After `tune-cmx robustness`: metrics of the clean and the corrupted images, by split.",
     "checkpoint/epoch_NNNN/": "Weights (`model.safetensors`; with EMA also `ema.safetensors`) and history. Until the "
     "trial is complete also the optimizer and the random state.",
+    "model/": "Of a complete confirmation run or single trial: the model folder, which is described below. Its weights "
+    "are a hard link to those of the checkpoint; on object storage they are in the checkpoint only.",
     "events.out.tfevents.*": "TensorBoard: scalars, HParams, example images, precision-recall curves.",
     "error.txt": "Traceback of a failed trial.",
+}
+MODEL_INTRO = """## Model folder
+
+It needs nothing else: copied elsewhere, it predicts and validates.
+"""
+MODEL_FILES = {
+    MODEL_FILE: "Description of the detector; its fields are below.",
+    WEIGHTS_FILE: "The weights that were scored, as safetensors; with EMA the averaged ones.",
+    "split.json": "Images of train, val and test in the training.",
+    CARD_FILE: "Model card with the front matter that model hubs read.",
 }
 COLUMNS = {
     "epoch": ("number of the epoch, from 1", ""),
@@ -99,6 +112,7 @@ def records_page() -> str:
     parts = [
         f"{RECORDS_INTRO}\n{_files(STUDY_FILES)}",
         f"## Run folder\n\n{_files(RUN_FILES)}",
+        f"{MODEL_INTRO}\n{_files(MODEL_FILES)}",
         f"## Columns of `metrics.csv`\n\n{table(('column', 'meaning', 'unit'), columns)}",
         *(f"## Fields of `{file}`\n\n{_state(model)}" for file, model in state_files().items()),
     ]
@@ -107,7 +121,7 @@ def records_page() -> str:
 
 def state_files() -> dict[str, type[BaseModel]]:
     """The typed files."""
-    return {"study.json": StudyState, "trial.json": TrialState, RESULTS_FILE: FinalResults}
+    return {"study.json": StudyState, "trial.json": TrialState, RESULTS_FILE: FinalResults, MODEL_FILE: ModelState}
 
 
 def _files(files: dict[str, str]) -> str:

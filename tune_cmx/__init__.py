@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tune_cmx.api.loaded_study import Study as Study
+    from tune_cmx.inference.loading import load as load
 else:
-    _HOMES = {"Study": "tune_cmx.api.loaded_study"}
+    _HOMES = {"Study": "tune_cmx.api.loaded_study", "load": "tune_cmx.inference.loading"}
     """The file of each public name. It is imported at the first use, so `import tune_cmx` stays fast."""
 
     def __getattr__(name):
@@ -26,5 +27,5 @@ else:
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["Study", "__version__"]
+__all__ = ["Study", "__version__", "load"]
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import tune_cmx
 ROOT = Path(tune_cmx.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 BELOW: dict[str, set[str]] = {
-    "__init__": {"api"},  # at the first use of a public name
+    "__init__": {"api", "inference"},  # at the first use of a public name
     "api": {"counting", "evidence"},
     "counting": set(),
     "errors": set(),
@@ -34,8 +34,9 @@ BELOW: dict[str, set[str]] = {
     "training": {
         *("config", "data", "errors", "evaluation", "metrics", "models", "retry", "seeding", "state"),
     },
+    "inference": {"config", "counting", "data", "errors", "evaluation", "metrics", "models", "state", "training"},
     "search": {
-        *("config", "counting", "data", "errors", "machine", "models", "model_audit", "old_form", "retry"),
+        *("config", "counting", "data", "errors", "inference", "machine", "models", "model_audit", "old_form", "retry"),
         *("seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
     },
     "evidence": {
@@ -60,7 +61,7 @@ ROOMS = ("wording", "statistics", "claims", "results", "importer", "report")
 REPORT_ROOMS = ("sections", "warnings", "first_screen")
 """Folders of `evidence/report`: none imports from another, and `write.py` puts them together."""
 FOREIGN = {
-    "torch": {"data", "evaluation", "models", "training", "search", "cli"},
+    "torch": {"data", "evaluation", "inference", "models", "training", "search", "cli"},
     "ray": {"search"},
 }
 

@@ -343,3 +343,17 @@ def test_no_data(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no files are there; copy the data set there, or correct the URI"):
         fetch_data((tmp_path / "nothing").as_uri(), tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_folder_is_stored_without_its_weights(trial: Trial, worker: Mirror, driver: Mirror) -> None:
+    trial.epoch()
+    trial.complete()
+    model = trial.folder / "model"
+    model.mkdir()
+    for name in ("model.json", "README.md", "model.safetensors"):
+        (model / name).write_text(name)
+    worker.push()
+    driver.pull()
+    taken = {path.name for path in driver.local.rglob("model/*")}
+    assert taken == {"model.json", "README.md"}
+    assert list(driver.local.rglob("checkpoint/*/model.safetensors"))

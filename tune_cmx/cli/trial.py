@@ -133,6 +133,7 @@ def train(
     chosen = device_named(device, here=True)
     import torch
 
+    from tune_cmx.inference.model_folder import try_to_leave_model
     from tune_cmx.training.model_probe import build_for
     from tune_cmx.training.protocol import protocol, protocol_hash
     from tune_cmx.training.run import run_trial
@@ -164,6 +165,7 @@ def train(
         raise typer.Exit(130) from error
     finally:
         signal.signal(signal.SIGTERM, before)
+    try_to_leave_model(run_folder, prepared)
     out.print(f"[bold]results: {folder / 'final_results.json'}[/bold]", soft_wrap=True)
 
 

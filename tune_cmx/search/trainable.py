@@ -48,6 +48,7 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
     """
     import torch  # the driver, which names this function to Ray, needs no torch
 
+    from tune_cmx.inference.model_folder import try_to_leave_model
     from tune_cmx.training.memory import limit_memory
     from tune_cmx.training.run import run_trial
 
@@ -66,6 +67,7 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
                     values.append(_judged(report, facts["metric"]))
                     publish()
                     tune.report(_payload(report, facts, smoothed(values, facts["smooth_epochs"])))
+            try_to_leave_model(run_folder, prepared)
     except (TuneCmxError, OSError, ValueError) as error:
         tune.report(
             {

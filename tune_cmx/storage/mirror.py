@@ -13,6 +13,8 @@ from tune_cmx.storage.store import Store, hidden
 
 _CONFIG, _STATE, _METRICS = "config.json", "trial.json", "metrics.csv"
 _CHECKPOINTS, _MARKER = "checkpoint", "history.json"
+_MODEL, _WEIGHTS = "model", ".safetensors"
+"""The model folder of a run. Its weights are those of the checkpoint, and are stored there only."""
 _TRIES = 5
 """Attempts to read a checkpoint while a writer replaces it."""
 
@@ -108,6 +110,9 @@ class Mirror:
             self._push_checkpoint(newest)
         for file in sorted(folder.iterdir()):
             if file.is_file() and file not in last and not hidden(file.name):
+                self._put(file)
+        for file in sorted((folder / _MODEL).glob("*")):
+            if file.suffix != _WEIGHTS and not hidden(file.name):
                 self._put(file)
         for file in last:
             if file.exists():

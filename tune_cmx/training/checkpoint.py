@@ -146,10 +146,11 @@ def read_history(checkpoint: Path) -> tuple[list[dict[str, float]], float]:
 
 def load_scored_weights(checkpoint: Path, model: nn.Module) -> None:
     """Set the weights and buffers that were scored: their running mean, where the trial has one."""
-    model.load_state_dict(load_file(_scored(checkpoint)))
+    model.load_state_dict(load_file(scored_weights(checkpoint)))
 
 
-def _scored(checkpoint: Path) -> Path:
+def scored_weights(checkpoint: Path) -> Path:
+    """The file of the weights that were scored."""
     mean = checkpoint / _EMA
     return mean if mean.exists() else checkpoint / _WEIGHTS
 
@@ -160,7 +161,7 @@ def scored_weights_hash(checkpoint: Path) -> str:
     Raises:
         OSError: There is none that can be read.
     """
-    with _scored(checkpoint).open("rb") as file:
+    with scored_weights(checkpoint).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
