@@ -3,14 +3,20 @@
 from typing import Any, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 from reference_tables import table
 
 from tune_cmx.cli import app
+from tune_cmx.config.wording import allowed_text, section_of
 
 INTRO = """# Command line
 
 `tune-cmx COMMAND --help` prints the same. A message ends with exit code 2 where an input is wrong, and with 1 where a
 trial failed.
+
+With `--json` a command prints one JSON object on standard output. Messages and progress go to stderr. Keys keep their
+names and meanings; a later version may add keys. In the tables below `[]` stands for each entry of a list, and `{}` for
+each value of a mapping.
 """
 _KINDS = {"Path": "path", "str": "text", "int": "whole number", "float": "number", "bool": "flag"}
 
@@ -44,7 +50,24 @@ def _command(command: Any, name: str) -> str:
     for panel in panels:
         rows = [_option(entry) for entry in options if (entry.rich_help_panel or "Options") == panel]
         parts += [f"**{panel}**\n", table(("option", "value", "default", "meaning"), rows)]
+    printed = getattr(command.callback, "printed", None)
+    if printed is not None:
+        rows = _keys(printed)
+        parts += ["**Keys of the object that `--json` prints**\n", table(("key", "value", "meaning"), rows)]
     return "\n".join(parts)
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[list[str]]:
+    """A row for each key, those of inner objects below theirs."""
+    rows = []
+    for name, field in model.model_fields.items():
+        inner = section_of(field)
+        outer = get_origin(field.annotation)
+        many = "[]" if outer is tuple else "{}" if outer is dict else ""
+        kind = {"": "object", "[]": "list of objects", "{}": "mapping of objects"}[many] if inner else ""
+        rows.append([f"`{prefix}{name}`", kind or allowed_text(field), field.description or ""])
+        rows += _keys(inner, f"{prefix}{name}{many}.") if inner else []
+    return rows
 
 
 def _option(entry: Any) -> list[str]:

@@ -56,7 +56,7 @@ BELOW: dict[str, set[str]] = {
     },  # data: frames to show
 }
 """What each part may import of the package; cli may import all, and nothing imports cli."""
-ROOMS = ("wording", "statistics", "claims", "results", "importer", "report")
+ROOMS = ("wording", "statistics", "claims", "results", "studies", "importer", "report")
 """Of `evidence`, from low to high: a room imports from those before it."""
 REPORT_ROOMS = ("sections", "warnings", "first_screen")
 """Folders of `evidence/report`: none imports from another, and `write.py` puts them together."""

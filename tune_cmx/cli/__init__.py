@@ -9,6 +9,8 @@ from tune_cmx import __version__
 from tune_cmx.cli import board, claims, data, describe, imports, plan, robustness, search, study, trial
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
+from tune_cmx.cli.studies.list_runs import list_runs
+from tune_cmx.cli.studies.show import show
 from tune_cmx.errors import TrialError, TuneCmxError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ for command in (study.check, plan.plan, search.search, study.report, board.board
 app.command()(robustness.robustness)
 app.command()(claims.claims)
 app.command("import")(imports.import_results)
+app.command("list")(list_runs)
+app.command()(show)
 app.add_typer(data.app, name="data")
 
 

@@ -1,7 +1,7 @@
 """What commands say: sentences, warnings, amounts, and the one message of an error."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +9,8 @@ from rich.markup import escape
 out = Console(file=sys.stdout, highlight=False)  # bound now: Ray's own lines are redirected away while it runs
 
 _HOUR_S, _MINUTE_S = 3600, 60
+_WIDE = 1000
+"""Letters of a line of a table that is no terminal's."""
 
 
 def say(text: str) -> None:
@@ -31,6 +33,25 @@ def warn_each(what: str, entries: Sequence[str]) -> None:
         warn(f"{what}: {entry}")
     if entries[LISTED:]:
         warn(f"{what}: {len(entries) - LISTED} more, in study.json")
+
+
+def table_of(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
+    """A table, its cells taken as they are, not as markup; in a file or a pipe no cell is wrapped.
+
+    Args:
+        header: A name for each column.
+        rows: A cell for each column.
+        right: Places of the columns that are set to the right.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(header):
+        table.add_column(escape(name), justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = out if out.is_terminal else Console(file=out.file, highlight=False, width=_WIDE)
+    console.print("", table, "", sep="\n")
 
 
 def complain(text: str) -> None:
@@ -57,8 +78,8 @@ def hours_text(seconds: float) -> str:
 
 
 def bytes_text(size: float) -> str:
-    """`41 MB`, `3.2 GB`, as disks are sold."""
-    for unit, large in (("TB", 1e12), ("GB", 1e9)):
+    """`17 kB`, `41 MB`, `3.2 GB`, as disks are sold."""
+    for unit, large in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size >= large:
             return f"{size / large:.3g} {unit}"
-    return f"{size / 1e6:.3g} MB"
+    return f"{size / 1e3:.3g} kB"

@@ -16,6 +16,7 @@ from tune_cmx.evidence.wording import UNKNOWN, count, interval, number, p_value,
 
 PLOT = "configurations.png"
 HEADER = ("configuration", "mean ± sd", "n", "difference", "95 % interval", "adjusted p", "verdict")
+UNRANKED_HEADER = ("configuration", "mean ± sd", "n", "95 % interval of the mean")
 
 
 def configurations_section(page: Page, study: StudyResults, arms: pd.DataFrame, place: Path | None) -> None:
@@ -29,7 +30,7 @@ def configurations_section(page: Page, study: StudyResults, arms: pd.DataFrame, 
     """
     page.heading("Confirmed configurations")
     page.paragraph(_how(study, arms))
-    page.table(HEADER, [_cells(study, row) for row in arms.to_dict("records")])
+    page.table(HEADER, [configuration_cells(study, row) for row in arms.to_dict("records")])
     if place is not None and plot_arms(study, arms, page.stamps, place / PLOT):
         page.image(
             PLOT, "Differences from the baseline. Bars: 95 % intervals over seeds. Filled: SUPPORTED or CONTRADICTED."
@@ -42,23 +43,28 @@ def configurations_section(page: Page, study: StudyResults, arms: pd.DataFrame, 
 def unranked_configurations(page: Page, study: StudyResults, arms: pd.DataFrame, learning: Learning) -> None:
     """Means and their intervals alone, in the order of names: at the floor, an order by means would be one of noise."""
     page.heading("Confirmed configurations")
-    rows = [
+    page.paragraph(
+        f"{sentence(title(study.primary_metric) + ' in points')} The floor is {number(learning.floor)}. "
+        "The 95 % intervals of the means take one standard deviation from all configurations. Names give the order."
+    )
+    page.table(UNRANKED_HEADER, unranked_rows(study, arms, learning))
+    width = width_words(study, arms)
+    if width:
+        page.paragraph(width)
+
+
+def unranked_rows(study: StudyResults, arms: pd.DataFrame, learning: Learning) -> list[list[str]]:
+    """The rows below `UNRANKED_HEADER`: the baseline first, then by name."""
+    ordered = sorted(arms.to_dict("records"), key=lambda row: (row["arm"] != study.baseline, str(row["label"])))
+    return [
         [
             study.label(str(row["arm"])),
             _mean(row),
             str(row["n"]),
             interval(learning.intervals.get(str(row["arm"]))),
         ]
-        for row in sorted(arms.to_dict("records"), key=lambda row: (row["arm"] != study.baseline, str(row["label"])))
+        for row in ordered
     ]
-    page.paragraph(
-        f"{sentence(title(study.primary_metric) + ' in points')} The floor is {number(learning.floor)}. "
-        "The 95 % intervals of the means take one standard deviation from all configurations. Names give the order."
-    )
-    page.table(["configuration", "mean ± sd", "n", "95 % interval of the mean"], rows)
-    width = width_words(study, arms)
-    if width:
-        page.paragraph(width)
 
 
 def _how(study: StudyResults, arms: pd.DataFrame) -> str:
@@ -80,7 +86,13 @@ def _mean(row: Mapping[Hashable, Any]) -> str:
     return number(row["mean"]) + ("" if row["sd"] is None else f" ± {number(row['sd'])}")
 
 
-def _cells(study: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
+def configuration_cells(study: StudyResults, row: Mapping[Hashable, Any]) -> list[str]:
+    """The cells below `HEADER`.
+
+    Args:
+        study: A study.
+        row: Of `compare_arms`.
+    """
     ends = None if row["ci95_low"] is None or row["ci95_high"] is None else (row["ci95_low"], row["ci95_high"])
     return [
         study.label(str(row["arm"])),

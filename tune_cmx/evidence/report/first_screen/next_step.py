@@ -15,11 +15,12 @@ from tune_cmx.evidence.results.study_results import StudyResults
 def next_section(page: Page, study: StudyResults, arms: pd.DataFrame, learning: Learning) -> None:
     """What to do, and the command."""
     page.heading("Next command")
-    words, command = _next(study, arms, learning)
+    words, command = next_command(study, arms, learning)
     page.paragraph(f"{words} `{command}`")
 
 
-def _next(study: StudyResults, arms: pd.DataFrame, learning: Learning) -> tuple[str, str]:
+def next_command(study: StudyResults, arms: pd.DataFrame, learning: Learning) -> tuple[str, str]:
+    """What to do, in words, and the command that does it."""
     folder = shlex.quote(str(study.folder))
     search = _search_command(study)
     selected = selected_arm(study, arms)

@@ -1,0 +1,33 @@
+"""The lock of a study folder or a run folder, which its process holds while it works."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCK_FILE = ".lock"
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the folder's lock. A dead process holds none."""
+    path = folder / LOCK_FILE
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock in the block; False: another process holds it."""
+    with (folder / LOCK_FILE).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
