@@ -21,7 +21,7 @@ from tune_cmx.models.heads.matching import regions_of
 from tune_cmx.models.heads.roi_heads import BatchedRoIHeads
 from tune_cmx.models.heads.rpn import BatchedRegionProposalNetwork
 from tune_cmx.models.heads.transform import BatchedTransform
-from tune_cmx.models.precision import without_autocast
+from tune_cmx.models.precision import at_least_float32, without_autocast
 
 _ROI_SIZE = 7
 
@@ -41,14 +41,14 @@ class Backbone(nn.Module):
 
 
 class _Predictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's predictor, always in float32.
+    """torchvision's predictor, in float32 at least.
 
     In bfloat16 a box would move in steps of a hundredth of its side. The predictor is a thousandth of the work.
     """
 
     def forward(self, rois_NC: Tensor) -> tuple[Tensor, Tensor]:
         with without_autocast(rois_NC):
-            scores, deltas = super().forward(rois_NC.float())
+            scores, deltas = super().forward(rois_NC.to(at_least_float32(rois_NC.dtype)))
         return scores, deltas
 
 
