@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -11,7 +11,8 @@ from tune_cmx.config.pretrained import PretrainedConfig
 from tune_cmx.config.section import Section, Unit, as_tuple
 
 STAGES = (1, 2, 3, 4)
-MODALITIES = ("rgb", "thermal", "event")
+Modality = Literal["rgb", "thermal", "event"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 TIMM = "timm/"
 """Prefix of a backbone from timm."""
 ALL_STREAMS = "rgb | thermal+event"

@@ -13,6 +13,7 @@ from tune_cmx.config.model_sections import (
     TIMM,
     DetectorConfig,
     FusionConfig,
+    Modality,
     ModelConfig,
     StageFusion,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "DetectorConfig",
     "EventsConfig",
     "FusionConfig",
+    "Modality",
     "ModelConfig",
     "ScheduleConfig",
     "StageFusion",
@@ -98,7 +100,7 @@ class DataConfig(Section):
     """Layout of the folder, such as `folders` or `llvip`. Default: the one that is recognised."""
     labels: str | None = None
     """Folder of the labels (YOLO text or VOC XML), or a COCO JSON file. Default: where the layout has them."""
-    labels_from: Literal["rgb", "thermal", "event"] | None = None
+    labels_from: Modality | None = None
     """Modality whose labels are the ground truth, for data sets in which several modalities have their own."""
     bands: dict[str, Annotated[tuple[int, ...], BeforeValidator(as_tuple)]] | None = None
     """Channels of a packed array by modality, counted from 0. Default: data.yaml, or rgb 0 to 2, thermal 3, event 4."""

@@ -10,8 +10,10 @@ from pydantic import BeforeValidator
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.parse import load_mapping, validate
 from tune_cmx.config.section import Section, as_tuple
+from tune_cmx.config.trial import Modality
 from tune_cmx.counting import count
 from tune_cmx.data.readers.base import (
+    CHOICES,
     Certainty,
     DataSettings,
     PairedData,
@@ -95,7 +97,7 @@ class DataFile(Section):
     classes: Names = None
     sequences: str | None = None
     labels: str | None = None
-    labels_from: str | None = None
+    labels_from: Modality | None = None
     path: str | None = None
     train: Lists = None
     val: Lists = None
@@ -161,6 +163,7 @@ def open_data(
         },
     )
     name = _layout(root, layout or said.layout, settings)
+    _refuse_unused(root, name, settings)
     return replace(READERS[name].open(root, settings), layout=name).with_events(events)
 
 
@@ -187,6 +190,17 @@ def _layout(root: Path, named: str | None, settings: DataSettings) -> str:
         described = " and ".join(f"{name} ({sign.text})" for name, sign in found if name in surest)
         raise ConfigError(f"{root}: could be {described}; say which with --layout, as in --layout {surest[0]}")
     return surest[0]
+
+
+def _refuse_unused(root: Path, layout: str, settings: DataSettings) -> None:
+    """Refuse a setting that the layout's reader does not use."""
+    unused = [name for name in CHOICES if name not in READERS[layout].takes and getattr(settings, name) is not None]
+    if unused:
+        taking = [name for name, reader in READERS.items() if unused[0] in reader.takes]
+        raise ConfigError(
+            f"{root}: data.{unused[0]} is not used by the layout {layout} ({READERS[layout].title}). Leave it out, or "
+            f"choose a layout that uses it with --layout: {', '.join(taking)}"
+        )
 
 
 def _unknown_modality(root: Path) -> str:

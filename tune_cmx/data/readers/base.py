@@ -18,6 +18,9 @@ from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels, resized
 from tune_cmx.errors import ConfigError, DataError
 
+CHOICES = ("labels", "labels_from", "images", "bands")
+"""Settings that have a meaning for some layouts alone."""
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -146,6 +149,8 @@ class Reader(ABC):
     """Name of the form, as in `LLVIP`."""
     holds: ClassVar[str]
     """What a folder of this form holds, as in `it should hold ...`."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Which of `CHOICES` it uses; `open_data` refuses the others. `joining.join` uses every other setting."""
     published: ClassVar[bool] = False
     """Whether this is the form in which the authors of one data set give it out."""
 

@@ -48,6 +48,7 @@ def find_labels(
     named: Path | None,
     labels_from: str | None,
     *,
+    usual: str | None = None,
     beside: bool = False,
     names: tuple[str, ...] | None = None,
 ) -> FoundLabels:
@@ -61,6 +62,7 @@ def find_labels(
         ids: Of the images, by the name of each moment.
         named: A folder or a COCO document that the user names; None: look for one.
         labels_from: Modality whose labels are the ground truth, where several modalities have their own.
+        usual: The same, where `labels_from` does not say it.
         beside: Whether a folder of labels may also lie beside the set's folder.
         names: Class names of the labels, where they are known from an earlier reading; files are not searched for them.
 
@@ -70,26 +72,26 @@ def find_labels(
     """
     if named is not None:
         if named.is_file():
-            return _of_documents(root, ids, [named], labels_from)
+            return _of_documents(root, ids, [named], labels_from, usual)
         if not named.is_dir():
             raise DataError(f"{named}: no such folder or file of labels")
-        return _of_folders([named], ids, root, labels_from, names)
+        return _of_folders([named], ids, root, labels_from, usual, names)
     documents = sorted(_documents(root))
     folders = _label_folders(root) or [found for path in _folders(root) for found in _label_folders(path)]
     if beside and (root.parent / "labels").is_dir():
         folders.append(root.parent / "labels")
     folders = [folder for folder in folders if any(_label_files(folder))] or ([] if documents else folders)
     if folders:
-        found = _of_folders(folders, ids, root, labels_from, names)
+        found = _of_folders(folders, ids, root, labels_from, usual, names)
         unread = [str(path.relative_to(root)) for path in documents]
         remark = (f"labels are from {found.place.name}/; {listed(unread)} was not read; --labels chooses",)
         return FoundLabels(found.sources, found.names, found.place, found.parts, remark if unread else ())
     if documents:
-        return _of_documents(root, ids, documents, labels_from)
+        return _of_documents(root, ids, documents, labels_from, usual)
     images = ImageNames(ids)
     beside_images = [one for one in _candidates(root, root) if images.id_of(one.said) is not None]
     if beside_images:
-        return _of_files(beside_images, root, ids, root, labels_from, names)
+        return _of_files(beside_images, root, ids, root, labels_from, usual, names)
     raise DataError(
         f"{root / 'labels'}: no labels; put YOLO text or VOC XML files there, or name their folder or a COCO JSON file "
         "with --labels"
@@ -132,13 +134,14 @@ def _of_folders(
     ids: Mapping[Key, str],
     root: Path,
     labels_from: str | None,
+    usual: str | None,
     names: tuple[str, ...] | None,
 ) -> FoundLabels:
     found = [one for folder in folders for one in _candidates(folder, root)]
     if not found:
         example = next(iter(ids.values()))
         raise DataError(f"{folders[0]}: no label file; each image with objects needs one, as in {example}.txt")
-    return _of_files(found, folders[0], ids, root, labels_from, names)
+    return _of_files(found, folders[0], ids, root, labels_from, usual, names)
 
 
 def _candidates(folder: Path, root: Path) -> list[_Candidate]:
@@ -156,9 +159,10 @@ def _of_files(
     ids: Mapping[Key, str],
     root: Path,
     labels_from: str | None,
+    usual: str | None,
     names: tuple[str, ...] | None,
 ) -> FoundLabels:
-    chosen = _of_one_modality(found, labels_from, place)
+    chosen = _of_one_modality(found, labels_from, usual, place)
     form = one_form(place, [one.path for one in chosen])
     images = ImageNames(ids)
     sources: dict[str, LabelSource] = {}
@@ -182,16 +186,26 @@ def _of_files(
     return FoundLabels(sources, read, place)
 
 
-def _of_one_modality(found: Sequence[_Candidate], wanted: str | None, folder: Path) -> list[_Candidate]:
+def _of_one_modality(
+    found: Sequence[_Candidate], wanted: str | None, usual: str | None, folder: Path
+) -> list[_Candidate]:
     modalities = sorted({one.modality for one in found if one.modality is not None})
-    if wanted is not None and modalities and wanted not in modalities:
+    if wanted is not None and not modalities:
+        raise ConfigError(no_modality(folder))
+    if wanted is not None and wanted not in modalities:
         raise ConfigError(f"labels_from: {wanted} has no labels in {folder}; {' and '.join(modalities)} have")
-    if len(modalities) > 1 and wanted is None:
+    chosen = wanted or (usual if usual in modalities else None)
+    if len(modalities) > 1 and chosen is None:
         raise ConfigError(
             f"{folder}: {' and '.join(modalities)} have labels of their own; say which are the ground truth with "
             f"--labels-from, as in --labels-from {modalities[-1]}"
         )
-    return [one for one in found if one.modality in (None, wanted or one.modality)]
+    return [one for one in found if one.modality in (None, chosen or one.modality)]
+
+
+def no_modality(folder: Path) -> str:
+    """What to say where `labels_from` is given, and labels are of no modality."""
+    return f"labels_from: the names of the labels in {folder} say no modality, so all are read; leave --labels-from out"
 
 
 def _documents(root: Path) -> Iterator[Path]:
@@ -200,11 +214,13 @@ def _documents(root: Path) -> Iterator[Path]:
         yield from (path for path in folder.glob("*.json") if path.name[0] != "." and is_coco(path))
 
 
-def _of_documents(root: Path, ids: Mapping[Key, str], paths: Sequence[Path], labels_from: str | None) -> FoundLabels:
+def _of_documents(
+    root: Path, ids: Mapping[Key, str], paths: Sequence[Path], labels_from: str | None, usual: str | None
+) -> FoundLabels:
     inside = {path: path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths}
     said = {path: name_parts(inside[path]) for path in paths}
     candidates = [_Candidate(said[path], said[path].modality or _in_stem(path), path) for path in paths]
-    chosen = [one.path for one in _of_one_modality(candidates, labels_from, paths[0].parent)]
+    chosen = [one.path for one in _of_one_modality(candidates, labels_from, usual, paths[0].parent)]
     documents = [read_coco(path) for path in chosen]
     names = tuple(dict.fromkeys(name for document in documents for name in document.names))
     if any(document.names != names for document in documents):

@@ -13,7 +13,7 @@ from tune_cmx.config.trial import MODALITIES
 from tune_cmx.counting import count
 from tune_cmx.data.pixels import Pixels, bands_remark, decode_image, with_bands
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Reader, Sign
-from tune_cmx.data.readers.joining import FoundImages, join, refuse
+from tune_cmx.data.readers.joining import FoundImages, join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.official import lists_in, parts_from_lists
 from tune_cmx.data.readers.order import listed
@@ -39,6 +39,7 @@ class FolderReader(Reader):
 
     title: ClassVar[str] = "paired folders"
     holds: ClassVar[str] = "folders rgb/, thermal/, event/ of images"
+    takes: ClassVar[frozenset[str]] = frozenset({"images", "labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         own = [name for name in MODALITIES if (root / name).is_dir()]
@@ -61,10 +62,8 @@ class FolderReader(Reader):
                 raise DataError(f"{root / name}: no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove the folder")
         if not paired.files:
             raise DataError(f"{root}: no images; it should hold {self.holds}")
-        shown = ", ".join(paired.modalities)
-        refuse(root, f"bands is for .npy files; here are folders of images, {shown}", settings.bands)
         images = found_images(root, paired)
-        lists = settings.lists or lists_in(root)
+        lists = {} if settings.lists else lists_in(root)
         if lists:
             assert images.keys is not None
             images = replace(images, parts=parts_from_lists(root, lists, images.keys))

@@ -8,9 +8,10 @@ from tune_cmx.data.labels.classes import ClassMap, class_map
 from tune_cmx.data.readers.base import DataSettings, PairedData, PairedImage, Reader
 from tune_cmx.data.readers.finding_labels import FoundLabels, find_labels
 from tune_cmx.data.readers.names import Key
+from tune_cmx.data.readers.official import parts_from_lists, split_remark
 from tune_cmx.data.readers.order import natural_order
 from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
-from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class FoundImages:
     """What of the folder was not read, and what else a user should know."""
     size_of: str | None = None
     """Modality to whose size the images of the others are resized; None: all have one size."""
+    labels_from: str | None = None
+    """Modality whose labels are the ground truth, where several have their own and the user does not say which."""
     labels_beside: bool = False
     """Whether labels and classes may also lie beside the set's folder."""
 
@@ -53,8 +56,8 @@ def join(
         reader: Found the images and will read their files.
         root: The set's folder.
         images: The image files.
-        settings: What the user says. Defaults: labels in `labels/`, the lines of `classes.txt`, and the table
-            `sequences.csv`.
+        settings: What the user says; lists of the parts go before what the reader found. Defaults: labels in
+            `labels/`, the lines of `classes.txt`, and the table `sequences.csv`.
         labels: Of the images; None: look for YOLO text, VOC XML or COCO JSON.
         renamed: What becomes of each class where the user does not say, as `classes` in the settings.
 
@@ -69,6 +72,7 @@ def join(
             keys,
             settings.labels,
             settings.labels_from,
+            usual=images.labels_from,
             beside=images.labels_beside,
             names=settings.label_classes,
         )
@@ -79,7 +83,10 @@ def join(
     classes = _classes(homes, labels, settings, renamed)
     source = _first_file("sequences.csv", homes) if settings.sequences is None else settings.sequences
     positions = images.positions if source is None else read_sequences(source, ids)
-    parts = {**labels.parts, **images.parts}
+    parts, remarks = {**labels.parts, **images.parts}, [*images.remarks, *labels.remarks]
+    if settings.lists:
+        parts = parts_from_lists(root, settings.lists, keys)
+        remarks.append(split_remark(root, settings.lists, parts))
     paired = []
     for id in ids:
         at = positions.get(id, VideoPosition(None))
@@ -102,7 +109,7 @@ def join(
         sequences_known=all(image.sequence is not None for image in paired),
         reader=reader,
         channels=images.channels,
-        remarks=(*images.remarks, *labels.remarks),
+        remarks=tuple(remarks),
         size_of=images.size_of,
     )
 
@@ -151,13 +158,3 @@ def _mapped(
 
 def _first_file(name: str, folders: Sequence[Path]) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-
-def refuse(root: Path, what: str, value: object) -> None:
-    """Refuse a setting that a reader has no use for.
-
-    Raises:
-        ConfigError: The setting is given.
-    """
-    if value is not None:
-        raise ConfigError(f"{root}: {what}")

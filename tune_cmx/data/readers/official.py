@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from tune_cmx.data.readers.names import PART_WORDS, ImageNames, Key, name_parts
 from tune_cmx.data.readers.order import listed, natural_order
-from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES
+from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, files_under
 from tune_cmx.errors import DataError
 
 LIST_FOLDERS = ("", "ImageSets", "imageSets", "ImageSets/Main", "splits", "images", "meta")
@@ -36,7 +36,7 @@ def parts_from_lists(
         absent: Whether lists may name images that the set does not have; then these are passed over.
 
     Raises:
-        DataError: A list names an unknown image, or one image is in two parts.
+        DataError: A list names an unknown image, a folder has none, or one image is in two parts.
     """
     names = ImageNames(ids)
     parts: dict[str, str] = {}
@@ -55,11 +55,24 @@ def parts_from_lists(
     return parts
 
 
+def split_remark(root: Path, lists: Mapping[str, Sequence[Path]], parts: Mapping[str, str]) -> str:
+    """Which lists the split is from, with the number of images of each part."""
+    counts = [f"{part} {sum(one == part for one in parts.values())}" for part in lists]
+    names = [
+        str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+        for found in lists.values()
+        for path in found
+    ]
+    return f"the split is from {listed(names)}: {', '.join(counts)} images"
+
+
 def _names(root: Path, path: Path) -> Iterator[PurePosixPath]:
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != ".":
-                yield PurePosixPath(file.relative_to(root) if file.is_relative_to(root) else file.name)
+        files = list(files_under(path, (*IMAGE_SUFFIXES, ".npy"), labels=True))
+        if not files:
+            raise DataError(f"{path}: no image; the folder is named as a part of the split")
+        inside = PurePosixPath(path.relative_to(root).as_posix()) if path.is_relative_to(root) else PurePosixPath()
+        yield from (inside / file.as_posix() for file in files)
         return
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tune_cmx.config.trial import MODALITIES
 from tune_cmx.data.pixels import Pixels, checked
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Reader, Sign
-from tune_cmx.data.readers.joining import FoundImages, join, refuse
+from tune_cmx.data.readers.joining import FoundImages, join
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup
 
@@ -26,6 +26,7 @@ class PackedReader(Reader):
 
     title: ClassVar[str] = "packed .npy files"
     holds: ClassVar[str] = f".npy files (H×W×bands) in it or in {FOLDER}/"
+    takes: ClassVar[frozenset[str]] = frozenset({"bands", "labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         return None if _folder(root) is None else Sign(".npy files", Certainty.CERTAIN)
@@ -33,7 +34,6 @@ class PackedReader(Reader):
     def open(self, root: Path, settings: DataSettings) -> PairedData:
         folder = _folder(root)
         assert folder is not None, "sign found the files"
-        refuse(root, "images is for folders of images; bands names the channels of .npy files", settings.images)
         return join(self, root, _found(folder, settings.bands), settings)
 
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:

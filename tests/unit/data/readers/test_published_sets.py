@@ -119,10 +119,10 @@ def test_no_synthetic_set_is_written_in_its_form(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", SETS)
 def test_settings_of_other_layouts_are_refused(name: str, tmp_path: Path) -> None:
     root = made(name, tmp_path)
-    with pytest.raises(ConfigError, match=r"bands is for other layouts: .* has its own names"):
+    with pytest.raises(ConfigError, match=rf"data\.bands is not used by the layout {name} .*--layout: npy"):
         open_data(root, bands={"rgb": [0, 1, 2]})
     (root / "data.yaml").write_text("images: {rgb: visible}\n")
-    with pytest.raises(ConfigError, match="images is for other layouts"):
+    with pytest.raises(ConfigError, match=r"data\.images is not used by the layout .*--layout: folders"):
         open_data(root, layout=name)
 
 

@@ -165,7 +165,7 @@ class TestSettings:
             open_data(root)
 
     def test_folders_take_no_bands(self, folders):
-        with pytest.raises(ConfigError, match=r"bands is for \.npy files"):
+        with pytest.raises(ConfigError, match=r"data\.bands is not used by the layout folders"):
             open_data(folders(), bands={"rgb": [0, 1, 2]})
 
 

@@ -38,13 +38,13 @@ class DroneVehicleReader(NamedReader):
 
     title: ClassVar[str] = "DroneVehicle"
     holds: ClassVar[str] = "DroneVehicle's train/trainimg/, train/trainimgr/, train/trainlabelr/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         part = next((part for part in PARTS if _folder(root, part, "imgr").is_dir()), None)
         return None if part is None else Sign(f"{part}/{part}imgr/", Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         labels_from = settings.labels_from or "thermal"
         if labels_from not in LABELS:
             raise ConfigError(f"labels_from: {labels_from} has no labels in DroneVehicle; rgb and thermal have")

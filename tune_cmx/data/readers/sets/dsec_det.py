@@ -18,7 +18,8 @@ from tune_cmx.data.events.raw import RawEvents
 from tune_cmx.data.labels.base import Labels, LabelSource, ListedLabels
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels
-from tune_cmx.data.readers.joining import FoundImages, join, refuse
+from tune_cmx.data.readers.joining import FoundImages, join
+from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.order import listed
 from tune_cmx.data.readers.raw_events import RawEventReader
 from tune_cmx.data.readers.sequences import VideoPosition
@@ -64,8 +65,6 @@ class DsecDetReader(RawEventReader):
         return None if found is None else Sign(str(found.relative_to(root)), Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        refuse(root, "bands is for .npy files; DSEC-Det has images and raw events", settings.bands)
-        refuse(root, f"labels are in {TRACKS} of each sequence; leave --labels out", settings.labels)
         folders, unread = _folders(root)
         shown = _modalities(root, folders)
         sequences = [_sequence(folder, "rgb" in shown) for folder in folders]
@@ -153,15 +152,17 @@ def _images(
     times: dict[str, int] = {}
     parts: dict[str, str] = {}
     positions: dict[str, VideoPosition] = {}
+    keys: dict[Key, str] = {}
     for sequence in sequences:
         events = {"event": sequence.folder / EVENTS} if "event" in shown else {}
         for number, time_us in sequence.times.items():
             id = sequence.id(number)
             files[id] = {**({"rgb": sequence.images[number]} if "rgb" in shown else {}), **events}
             times[id], parts[id] = time_us, sequence.part
+            keys[sequence.name, f"{number:06d}"] = id
             positions[id] = VideoPosition(sequence.name, number)
     bands = {"rgb": (0, 1, 2)} if "rgb" in shown else {}
-    return FoundImages(root, files, bands, parts=parts, positions=positions, remarks=remarks), times
+    return FoundImages(root, files, bands, keys=keys, parts=parts, positions=positions, remarks=remarks), times
 
 
 def _labels(root: Path, sequences: list[_Sequence], height: int, width: int) -> tuple[FoundLabels, list[str]]:

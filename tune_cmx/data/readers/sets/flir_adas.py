@@ -38,6 +38,7 @@ class FlirAdasReader(NamedReader):
 
     title: ClassVar[str] = "FLIR ADAS"
     holds: ClassVar[str] = "FLIR ADAS' images_thermal_train/ (version 2) or train/thermal_8_bit/ (version 1)"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels_from"})
 
     def __init__(self, bits: int = 8) -> None:
         self._bits = bits
@@ -50,7 +51,6 @@ class FlirAdasReader(NamedReader):
         return Sign(str(found.relative_to(root)), sure)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         labels_from = settings.labels_from or "thermal"
         if labels_from not in ("rgb", "thermal"):
             raise ConfigError(f"labels_from: {labels_from} has no labels in FLIR ADAS; rgb and thermal may have")

@@ -21,10 +21,10 @@ from typing import ClassVar
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
-from tune_cmx.data.readers.official import lists_in, parts_from_lists
+from tune_cmx.data.readers.official import lists_in, parts_from_lists, split_remark
 from tune_cmx.data.readers.pairing import ids_of, pair_by_patterns
 from tune_cmx.data.readers.sequences import VideoPosition
-from tune_cmx.data.readers.sets.named import NamedReader, first_image, split_remark
+from tune_cmx.data.readers.sets.named import NamedReader, first_image
 
 FOLDER = "JPEGImages"
 NAME = re.compile(r"FLIR_(\d+)_(RGB|PreviewData)", re.IGNORECASE)
@@ -43,6 +43,7 @@ class FlirAlignedReader(NamedReader):
 
     title: ClassVar[str] = "FLIR-aligned"
     holds: ClassVar[str] = "FLIR-aligned's JPEGImages/ (*_RGB.jpg, *_PreviewData.jpeg) and Annotations/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         home = _home(root)
@@ -52,11 +53,10 @@ class FlirAlignedReader(NamedReader):
         return Sign(str((home / FOLDER / found).relative_to(root)), Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         home = _home(root)
         paired = pair_by_patterns(home, PATTERNS)
         keys = ids_of(home, list(paired.files))
-        lists = settings.lists or _lists(home)
+        lists = {} if settings.lists else _lists(home)
         parts = parts_from_lists(home, lists, keys)
         positions, remarks = _positions(list(keys.values()))
         if lists:

@@ -28,15 +28,15 @@ from tune_cmx.data.labels.base import LabelFile, LabelSource
 from tune_cmx.data.labels.classes import IGNORE
 from tune_cmx.data.labels.kaist import KaistForm, KaistXmlForm
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
-from tune_cmx.data.readers.finding_labels import FoundLabels, find_labels
+from tune_cmx.data.readers.finding_labels import FoundLabels, find_labels, no_modality
 from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key, name_parts
-from tune_cmx.data.readers.official import parts_from_lists
+from tune_cmx.data.readers.official import parts_from_lists, split_remark
 from tune_cmx.data.readers.order import listed
 from tune_cmx.data.readers.pairing import IMAGE_SUFFIXES, ImageFile, PairedFiles, files_under, paired_files
 from tune_cmx.data.readers.sequences import VideoPosition
-from tune_cmx.data.readers.sets.named import NamedReader, first_image, split_remark
+from tune_cmx.data.readers.sets.named import NamedReader, first_image
 from tune_cmx.errors import ConfigError, DataError
 
 NAME = re.compile(
@@ -59,6 +59,7 @@ class KaistReader(NamedReader):
 
     title: ClassVar[str] = "KAIST"
     holds: ClassVar[str] = "KAIST's setXX/VYYY/visible/ and lwir/, and annotations/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         for home in (root, root / "images"):
@@ -69,7 +70,6 @@ class KaistReader(NamedReader):
         return None if some is None or _moment(some) is None else Sign(str(some), Certainty.POSSIBLE)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         paired = _image_files(root)
         lists = settings.lists or _lists(root)
         if lists:
@@ -86,7 +86,7 @@ class KaistReader(NamedReader):
             paired = _only(paired, labels.sources)
         positions = {id: _position(id) for (id,) in paired.files}
         images = found_images(root, paired, positions=positions, parts=parts, remarks=remarks)
-        return join(self, root, images, settings, labels, RENAMED)
+        return join(self, root, images, replace(settings, lists={}), labels, RENAMED)  # they chose the images above
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,8 @@ def _of_one_modality(
 ) -> tuple[list[tuple[_Moment, Path]], tuple[str, ...]]:
     """The labels of the modality that the user names, or of thermal, and what a user should know of it."""
     modalities = sorted({moment.modality for moment, _ in found if moment.modality is not None})
+    if not modalities and wanted is not None:
+        raise ConfigError(no_modality(folder))
     if not modalities:
         return found, ()
     if wanted is not None and wanted not in modalities:

@@ -17,8 +17,7 @@ from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import Key
-from tune_cmx.data.readers.official import parts_from_lists
-from tune_cmx.data.readers.pairing import ids_of, pair_by_names
+from tune_cmx.data.readers.pairing import pair_by_names
 from tune_cmx.data.readers.sequences import VideoPosition
 from tune_cmx.data.readers.sets.named import NamedReader, first_image, positions_of
 from tune_cmx.errors import DataError
@@ -33,6 +32,7 @@ class LlvipReader(NamedReader):
 
     title: ClassVar[str] = "LLVIP"
     holds: ClassVar[str] = "LLVIP's visible/, infrared/ and Annotations/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         folders = (root / "visible", root / "infrared")
@@ -44,11 +44,9 @@ class LlvipReader(NamedReader):
         return Sign(f"visible/{found} and infrared/", Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         paired = pair_by_names(root)
         positions = positions_of(root, paired, _position)
-        parts = parts_from_lists(root, settings.lists, ids_of(root, list(paired.files))) if settings.lists else None
-        images = found_images(root, paired, positions=positions, parts=parts)
+        images = found_images(root, paired, positions=positions)
         known = replace(settings, names=settings.names or CLASSES, label_classes=settings.label_classes or CLASSES)
         return join(self, root, images, known)
 

@@ -18,10 +18,10 @@ from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.folders import found_images
 from tune_cmx.data.readers.joining import join
 from tune_cmx.data.readers.names import LABEL_WORDS, Key
-from tune_cmx.data.readers.official import lists_in, parts_from_lists
+from tune_cmx.data.readers.official import lists_in, parts_from_lists, split_remark
 from tune_cmx.data.readers.pairing import ids_of, pair_by_names
 from tune_cmx.data.readers.sequences import VideoPosition
-from tune_cmx.data.readers.sets.named import NamedReader, first_image, positions_of, split_remark
+from tune_cmx.data.readers.sets.named import NamedReader, first_image, positions_of
 
 CLASSES = ("People", "Car", "Bus", "Motorcycle", "Lamp", "Truck")
 """By number, in copies with YOLO text (the order of the authors' own code)."""
@@ -37,6 +37,7 @@ class M3fdReader(NamedReader):
 
     title: ClassVar[str] = "M3FD"
     holds: ClassVar[str] = "M3FD's Vis/, Ir/ and Annotation/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         folders = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
@@ -49,11 +50,10 @@ class M3fdReader(NamedReader):
         return Sign(f"{visible.name}/{found} and {folders['ir'].name}/", Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         paired = pair_by_names(root)
-        lists = settings.lists or lists_in(root)
+        lists = {} if settings.lists else lists_in(root)
         parts = parts_from_lists(root, lists, ids_of(root, list(paired.files)))
-        remarks = [split_remark(root, lists, parts) if lists else NO_LISTS]
+        remarks = [split_remark(root, lists, parts)] if lists else [] if settings.lists else [NO_LISTS]
         positions = positions_of(root, paired, _position)
         images = found_images(root, paired, positions=positions, parts=parts, remarks=remarks)
         return join(self, root, images, replace(settings, names=settings.names or CLASSES))

@@ -15,7 +15,7 @@ from tune_cmx.data.labels.voc import VocForm
 from tune_cmx.data.labels.yolo import YoloForm
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels
-from tune_cmx.data.readers.joining import FoundImages, join, refuse
+from tune_cmx.data.readers.joining import FoundImages, join
 from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.order import listed
 from tune_cmx.data.readers.pairing import ids_of
@@ -37,6 +37,7 @@ class PedroReader(RawEventReader):
     title: ClassVar[str] = "PEDRo"
     published: ClassVar[bool] = True
     holds: ClassVar[str] = f"PEDRo's {SAMPLES}/ and yolo/ or xml/, each with train/, val/ and test/"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     def sign(self, root: Path) -> Sign | None:
         sampled = any(path for part in PARTS for path in (root / SAMPLES / part).glob("*.npy"))
@@ -44,7 +45,6 @@ class PedroReader(RawEventReader):
         return Sign(f"{SAMPLES}/ with {', '.join(PARTS)}", Certainty.CERTAIN) if sampled and labelled else None
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        refuse(root, "bands is for files of several modalities; PEDRo has raw events", settings.bands)
         samples: dict[Key, Path] = {}
         for part in PARTS:
             samples |= {(part, path.stem): path for path in sorted((root / SAMPLES / part).glob("*.npy"))}
@@ -54,6 +54,7 @@ class PedroReader(RawEventReader):
             root,
             {id: {"event": samples[key]} for key, id in ids.items()},
             {},
+            keys=ids,
             parts={id: key[0] for key, id in ids.items()},
         )
         data = join(self, root, images, settings, labels)
@@ -66,7 +67,7 @@ def _labels(root: Path, ids: dict[Key, str]) -> FoundLabels:
     Raises:
         DataError: No sample has one.
     """
-    name, form = next((name, form) for name, form in LABELS if (root / name).is_dir())
+    name, form = next((one for one in LABELS if (root / one[0]).is_dir()), LABELS[0])
     found = {(part, path.stem): path for part in PARTS for path in sorted((root / name / part).glob(f"*{form.suffix}"))}
     sources: dict[str, LabelSource] = {ids[key]: LabelFile(path, form) for key, path in found.items() if key in ids}
     if not sources:

@@ -22,6 +22,7 @@ class SmodReader(NamedReader):
 
     title: ClassVar[str] = "SMOD"
     holds: ClassVar[str] = "SMOD's day/ and night/ with *_rgb.jpg and *_tir.jpg"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels", "labels_from"})
 
     def sign(self, root: Path) -> Sign | None:
         for condition in CONDITIONS:
@@ -31,7 +32,6 @@ class SmodReader(NamedReader):
         return None
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         files: dict[Key, dict[str, Path]] = defaultdict(dict)
         for path in files_under(root, IMAGE_SUFFIXES):
             stem, word = path.stem[:-4], path.stem[-4:].lower()
@@ -40,5 +40,4 @@ class SmodReader(NamedReader):
         images = found_images(root, PairedFiles(dict(files), {}), positions={})
         assert images.keys is not None
         positions = {id: VideoPosition(None, condition=key[0]) for key, id in images.keys.items()}
-        chosen = replace(settings, labels_from=settings.labels_from or "rgb")
-        return join(self, root, replace(images, positions=positions), chosen)
+        return join(self, root, replace(images, positions=positions, labels_from="rgb"), settings)

@@ -46,6 +46,7 @@ class VedaiReader(NamedReader):
 
     title: ClassVar[str] = "VEDAI"
     holds: ClassVar[str] = "VEDAI's *_co.png and *_ir.png with annotation512.txt"
+    takes: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     def sign(self, root: Path) -> Sign | None:
         table = _table(root)
@@ -54,7 +55,6 @@ class VedaiReader(NamedReader):
         return Sign(str(table.relative_to(root)), Certainty.CERTAIN)
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
-        self.refuse_settings(root, settings)
         table = settings.labels or _table(root)
         if table is None:
             raise DataError(f"{root}: no annotation512.txt or annotation1024.txt; name it with --labels")
@@ -63,11 +63,7 @@ class VedaiReader(NamedReader):
             files[(id,)][modality] = root / path
         images = found_images(root, PairedFiles(dict(files), {}), positions={})
         assert images.keys is not None
-        lists = {
-            part: [path]
-            for part, name in (("train", FOLD), ("test", f"{FOLD}test"))
-            if (path := table.parent / f"{name}.txt").is_file()
-        }
+        lists = {} if settings.lists else _fold(table.parent)
         parts = parts_from_lists(root, lists, images.keys)
         sources, used = _boxes(table, set(images.files))
         names = tuple(CLASSES[number] for number in sorted(used))
@@ -78,6 +74,12 @@ class VedaiReader(NamedReader):
         found = FoundLabels(sources, names, table)
         rare = {name: None for name in RARE if name in names}
         return join(self, root, images, settings, found, rare or None)
+
+
+def _fold(folder: Path) -> dict[str, list[Path]]:
+    """The lists of the fold, by part."""
+    paths = {"train": folder / f"{FOLD}.txt", "test": folder / f"{FOLD}test.txt"}
+    return {part: [path] for part, path in paths.items() if path.is_file()}
 
 
 def _table(root: Path) -> Path | None:
