@@ -212,4 +212,4 @@ class TrainedDetector:
 def warn_each(remarks: Sequence[str]) -> None:
     """A Python warning for each remark on a model folder, at the line that loads it."""
     for remark in remarks:
-        warnings.warn(remark, stacklevel=4)
+        warnings.warn(remark, stacklevel=3)

@@ -43,8 +43,9 @@ def test_the_folder_describes_the_model(model: Path, run: RunFolder, images: Pat
     )
     assert state.image_sizes is not None
     assert state.image_sizes.largest == (64, 64)
-    assert state.metrics["test"]["mAP"].value == 30
-    assert state.metrics["test"]["mAP_large"].value is None
+    recorded = json.loads((run.folder / "final_results.json").read_text())["results"]
+    assert {name: one.value for name, one in state.metrics["test"].items()} == recorded
+    assert state.metrics["test"]["mAP"].n == len(json.loads((model / "split.json").read_text())["test"])
     assert state.data_fingerprint == run.state().data_fingerprint
     assert state.split_hash == json.loads((model / "split.json").read_text())["hash"]
     assert str(images) not in (model / "model.json").read_text()
@@ -57,7 +58,11 @@ def test_the_weights_are_stored_once(model: Path, run: RunFolder) -> None:
 
 def test_the_averaged_weights_are_those_of_the_folder(images: Path, tmp_path: Path) -> None:
     made, prepared = complete_run(
-        tmp_path / "trials" / "run", images, phase="single", schedule={"epochs": 2, "batch_size": 4, "ema_decay": 0.9}
+        tmp_path / "trials" / "run",
+        images,
+        phase="single",
+        scores=(1, 2),
+        schedule={"epochs": 2, "batch_size": 4, "ema_decay": 0.9},
     )
     (checkpoint,) = made.checkpoints.iterdir()
     weights = {name: tensor + 1 for name, tensor in load_file(checkpoint / "model.safetensors").items()}
@@ -70,7 +75,7 @@ def test_the_averaged_weights_are_those_of_the_folder(images: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("phase", "status"), [("search", "complete"), ("confirm", "stopped"), ("confirm", "failed")])
 def test_other_runs_leave_no_model(phase: str, status: str, images: Path, tmp_path: Path) -> None:
-    made, prepared = complete_run(tmp_path / "trials" / "run", images, phase=phase)
+    made, prepared = complete_run(tmp_path / "trials" / "run", images, phase=phase, scores=(1, 2))
     made.update(status=status)
     try_to_leave_model(made, prepared)
     assert not (made.folder / "model").exists()
@@ -79,7 +84,7 @@ def test_other_runs_leave_no_model(phase: str, status: str, images: Path, tmp_pa
 def test_a_disk_that_fails_does_not_fail_the_trial(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made, prepared = complete_run(tmp_path / "trials" / "run", images)
+    made, prepared = complete_run(tmp_path / "trials" / "run", images, scores=(1, 2))
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -126,8 +131,8 @@ def test_the_card_has_what_hubs_read(run: RunFolder, tmp_path: Path) -> None:
     assert {"rgb", "thermal"} <= set(card.data.tags or [])
     assert card.data.eval_results is not None
     results = {(one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results}
-    assert results["test", "mAP_50"] == 55.5
-    assert ("test", "mAP_large") not in results
+    assert results["val", "mAP"] == 1.0
+    assert ("test", "mAP_large") not in results  # undefined: no box is that large
     front = yaml.safe_load((run.folder / "model" / "README.md").read_text().split("---")[1])
     assert "license" not in front
 

@@ -40,6 +40,19 @@ class BootstrapInterval:
     """Resamples without any box of the metric's size; they are left out."""
 
 
+@dataclass(frozen=True)
+class ValueInterval:
+    """A metric of one run with its interval over images, in points."""
+
+    value: float
+    """On the data themselves; nan where it is not defined."""
+    ci95: Interval | None
+    """From the 2.5th to the 97.5th percentile of the resamples; None: too few units, or nothing is defined."""
+    unit: Literal["images", "sequences"]
+    units: int
+    """What was drawn, and how many of it there are."""
+
+
 def draw_images(
     images: int, sequences: Sequence[str] | None = None, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Counts:
@@ -114,6 +127,25 @@ def paired_bootstrap(
     means = {arm: np.mean([resampled(run, counts) for run in runs], axis=0) for arm, runs in arms.items()}
     unit: Literal["images", "sequences"] = "images" if sequences is None else "sequences"
     return {arm: _interval(values - means[baseline], unit, units) for arm, values in means.items() if arm != baseline}
+
+
+def value_interval(
+    run: Matched, sequences: Sequence[str] | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> ValueInterval:
+    """A run's value with the percentile interval over resamples of the images; the run itself is held fixed.
+
+    Args:
+        run: Matched for one metric.
+        sequences: Of each image, in the order of `Matched.images`; None: not known.
+        resamples: How many to draw.
+        seed: The same numbers for the same seed.
+    """
+    _, units = _units(len(run.images), sequences)
+    drawn = draw_images(len(run.images), sequences, resamples=resamples if units >= FEWEST_UNITS else 0, seed=seed)
+    counts = np.concatenate([np.ones((1, len(run.images)), dtype=np.int32), drawn])  # first the data themselves
+    unit: Literal["images", "sequences"] = "images" if sequences is None else "sequences"
+    found = _interval(resampled(run, counts), unit, units)
+    return ValueInterval(found.difference, found.ci95, unit, units)
 
 
 def _interval(differences: NDArray[np.float64], unit: Literal["images", "sequences"], units: int) -> BootstrapInterval:

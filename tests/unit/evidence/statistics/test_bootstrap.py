@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tune_cmx import metrics
 from tune_cmx.errors import DataError
 from tune_cmx.evaluation import coco_truth, evaluate, to_detections
-from tune_cmx.evidence.statistics.bootstrap import draw_images, paired_bootstrap, resampled
+from tune_cmx.evidence.statistics.bootstrap import draw_images, paired_bootstrap, resampled, value_interval
 from tune_cmx.evidence.statistics.coco_matches import match
 
 Detections = list[dict[str, Any]]
@@ -262,3 +262,18 @@ def test_what_is_matched_is_not_changed() -> None:
     before: tuple[Mapping[str, Any], Detections] = copy.deepcopy((truth, detections))
     match(detections, truth)
     assert (truth, detections) == before
+
+
+def test_the_interval_of_one_value_is_that_of_its_resamples() -> None:
+    boxes = [[BOX]] * 12
+    truth = coco_truth([(id, str(id), 100, 100) for id in range(12)], boxes, [[1]] * 12, CLASSES[:1])
+    found = [one for id in range(9) for one in to_detections(id, [BOX], [0.9 - 0.01 * id], [1])]
+    matched = match(found, truth)
+    one = value_interval(matched)
+    assert one.value == pytest.approx(evaluate(found, truth)["mAP"])
+    assert (one.unit, one.units) == ("images", 12)
+    assert one.ci95 is not None
+    assert one.ci95 == tuple(np.percentile(resampled(matched, draw_images(12)), [2.5, 97.5]))
+    assert one.ci95[0] < one.value < one.ci95[1]
+    few = value_interval(matched, [str(id // 6) for id in range(12)])
+    assert (few.ci95, few.unit, few.units) == (None, "sequences", 2)

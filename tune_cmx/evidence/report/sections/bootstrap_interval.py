@@ -10,6 +10,7 @@ from tune_cmx import ties
 from tune_cmx.errors import DataError
 from tune_cmx.evidence.report.metric_text import title
 from tune_cmx.evidence.report.page import Page
+from tune_cmx.evidence.results.run_intervals import sequences_of
 from tune_cmx.evidence.results.stored_detections import READ_ERRORS, left_out, stored_detections, stored_truth
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.statistics.bootstrap import FEWEST_UNITS, BootstrapInterval, paired_bootstrap, resampled
@@ -32,7 +33,7 @@ def bootstrap_interval_section(page: Page, study: StudyResults) -> None:
         return
     runs, missing = _runs(study, truth)
     baseline = str(study.baseline)
-    found = paired_bootstrap(runs, baseline, _sequences(truth)) if baseline in runs and len(runs) > 1 else {}
+    found = paired_bootstrap(runs, baseline, sequences_of(truth)) if baseline in runs and len(runs) > 1 else {}
     one = next(iter(found.values()), None)
     if one is None:
         lacking = "any other configuration" if baseline in runs else "the baseline"
@@ -73,12 +74,6 @@ def _how(study: StudyResults, one: BootstrapInterval) -> str:
     if one.undefined:
         words += f" {one.undefined:,} resamples have no box that {metric} counts and are left out."
     return words
-
-
-def _sequences(truth: Mapping[str, Any]) -> list[str] | None:
-    """Of each image, in the order of their numbers; None: not known."""
-    images = sorted(truth["images"], key=lambda image: int(image["id"]))
-    return [str(image["sequence"]) for image in images] if all("sequence" in image for image in images) else None
 
 
 def _runs(study: StudyResults, truth: Mapping[str, Any]) -> tuple[dict[str, list[Matched]], list[str]]:
