@@ -22,6 +22,7 @@ from tune_cmx.data.readers import PairedData, open_data
 from tune_cmx.data.split import Split, make_split, read_split, split_warnings, write_split
 from tune_cmx.errors import DataError
 from tune_cmx.state.data_files import AUDIT_FILE, SPLIT_FILE
+from tune_cmx.state.json_file import json_object
 from tune_cmx.storage import fetch_data, is_uri
 from tune_cmx.storage.cache import data_folder
 
@@ -143,7 +144,7 @@ def prepare(
 
 def _prepared_before(config: DataConfig, folder: Path, data: PairedData) -> Prepared:
     """The content of a folder that was prepared before, if its split is the one in the configuration."""
-    prepared = _loaded(data, _audit_in(folder), folder)
+    prepared = _loaded(data, _audit_of(_audit_in(folder), data), folder)
     if config.split is not None and (_given_split(config, prepared.data, prepared.audit).hash != prepared.split.hash):
         raise DataError(
             f"{config.split}: is not the split that {folder} was prepared with; "
@@ -199,13 +200,20 @@ def load_prepared(config: DataConfig, folder: Path) -> Prepared:
     Raises:
         DataError: Images were added or removed since.
     """
-    found = _audit_in(folder)
-    return _loaded(open_configured(config, found.label_classes), found, folder)
+    content = _audit_in(folder)
+    data = open_configured(config, content.get("label_classes"))
+    return _loaded(data, _audit_of(content, data), folder)
 
 
 @uncollected()
-def _audit_in(folder: Path) -> Audit:
-    return Audit.from_json(json.loads((folder / AUDIT_FILE).read_text(encoding="utf-8")))
+def _audit_in(folder: Path) -> dict[str, Any]:
+    path = folder / AUDIT_FILE
+    return json_object(path, path.read_bytes())
+
+
+@uncollected()
+def _audit_of(content: Mapping[str, Any], data: PairedData) -> Audit:
+    return Audit.from_json(content, data)
 
 
 def _loaded(data: PairedData, found: Audit, folder: Path) -> Prepared:

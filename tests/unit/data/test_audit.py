@@ -214,5 +214,6 @@ def test_workers_do_not_change_the_audit_and_progress_is_told(folders):
 
 
 def test_an_audit_survives_json(folders):
-    found = audit(open_data(folders()))
-    assert Audit.from_json(json.loads(json.dumps(found.to_json()))) == found
+    data = open_data(folders())
+    found = audit(data)
+    assert Audit.from_json(json.loads(json.dumps(found.to_json())), data) == found

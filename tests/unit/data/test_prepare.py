@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.data.prepare import load_prepared, prepare
 from tune_cmx.data.synthetic import synthesize
@@ -30,6 +31,34 @@ def test_a_folder_prepared_before_is_not_read_again(config: DataConfig, tmp_path
     done: list[int] = []
     prepare(config, tmp_path / "kept", progress=lambda images, _: done.append(images))
     assert done == []
+
+
+def test_an_audit_of_version_0_1_0_is_read_with_the_classes_of_the_labels(config: DataConfig, tmp_path: Path) -> None:
+    first = prepare(config, tmp_path / "kept")
+    path, split = (tmp_path / "kept" / name for name in ("audit.json", "split.json"))
+    names = ("sizes", "class_boxes", "negatives", "sums", "fingerprint", "warnings")
+    old = {name: first.audit.to_json()[name] for name in names}
+    path.write_text(json.dumps({**old, "boxes": first.audit.boxes}))
+    content = json.loads(split.read_text())
+    for modality, found in content["statistics"].items():
+        content["statistics"][modality] = {name: found[name] for name in ("mean", "std")}
+    split.write_text(json.dumps(content))
+    fresh = prepare(config, tmp_path / "fresh")
+    for again in (load_prepared(config, tmp_path / "kept"), prepare(config, tmp_path / "kept")):
+        assert (again.audit.classes, again.audit.boxes) == (first.audit.classes, first.audit.boxes)
+        assert again.hashes() == first.hashes()
+        assert again.pixel_statistics(config.range)["thermal"].keys() == {"mean", "std"}
+        plateau = PixelRanges(thermal=PixelRange(kind="plateau"))
+        found = again.pixel_statistics(plateau)["thermal"]
+        assert found == fresh.pixel_statistics(plateau)["thermal"]
+
+
+def test_a_damaged_audit_is_named(config: DataConfig, tmp_path: Path) -> None:
+    prepare(config, tmp_path / "kept")
+    (tmp_path / "kept" / "audit.json").write_text('{"sizes": {')
+    for read in (load_prepared, prepare):
+        with pytest.raises(DataError, match=r"audit\.json: not valid JSON"):
+            read(config, tmp_path / "kept")
 
 
 def test_the_summary_counts_each_part(config: DataConfig, tmp_path: Path) -> None:

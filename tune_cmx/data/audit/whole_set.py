@@ -20,7 +20,7 @@ from tune_cmx.data.audit.one_image import ImageAudit, Sums, audit_image
 from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import Labels
-from tune_cmx.data.readers import PairedData
+from tune_cmx.data.readers import PairedData, read_labels
 from tune_cmx.errors import DataError
 
 PROBLEMS_SHOWN = 5
@@ -76,8 +76,20 @@ class Audit:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Audit":
-        """The audit from the content that `to_json` gave."""
+    def from_json(cls, content: Mapping[str, Any], data: PairedData) -> "Audit":
+        """The audit from the content that `to_json` gave.
+
+        Args:
+            content: What is missing, as an earlier version did not store it, is as that version took it.
+            data: The set. The classes of its boxes are read where an earlier version stored only their number.
+
+        Raises:
+            DataError: A label cannot be read.
+        """
+        known = {"types": {}, "extremes": {}, "label_classes": data.class_map.source}
+        content = {**known, **{name: value for name, value in content.items() if name in cls.__dataclass_fields__}}
+        if "classes" not in content:
+            content["classes"] = {image.id: _objects(read_labels(data, image)) for image in data.images}
         sums = {
             id: {modality: tuple(map(tuple, bands)) for modality, bands in modalities.items()}
             for id, modalities in content["sums"].items()
