@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tune_cmx.config.arms import BASELINE, differing
 from tune_cmx.config.parse import dump, flatten, read_trial
 from tune_cmx.config.paths import get
-from tune_cmx.config.study_rules import STREAMS
+from tune_cmx.config.study_rules import OPEN_DATA, STREAMS
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import refuse_resume
@@ -84,7 +84,7 @@ def data_of_session(session: StudyState) -> dict[str, Any]:
             f"{STUDY_FILE}: arms.{BASELINE}.config.data is missing; restore {STUDY_FILE} from a copy, or give --data"
         )
     settings = {f"data.{key}": kept[key] for key in kept if kept[key] is not None}
-    for without in ("data.augment", "data.range", "data.split"):
+    for without in (*OPEN_DATA, "data.split"):
         settings.pop(without, None)
     return settings
 

@@ -6,6 +6,7 @@ import pytest
 
 from tune_cmx.cli.earlier import data_of_session, earlier_session
 from tune_cmx.config.arms import BASELINE
+from tune_cmx.config.study_rules import OPEN_DATA
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.state.study_state import STUDY_FILE, new_study_state
 
@@ -17,8 +18,9 @@ def test_a_study_file_without_the_baselines_data_is_named(arms: dict[str, Any], 
         data_of_session(state)
 
 
-def test_the_baselines_data_are_taken_without_split_and_augmentation(tmp_path: Path) -> None:
-    data = {"root": "images", "labels": None, "split": "a.json", "augment": {"flip": 0.5}}
+def test_the_baselines_data_are_taken_without_the_split_and_what_can_be_searched(tmp_path: Path) -> None:
+    data: dict[str, Any] = {"root": "images", "labels": None, "split": "a.json"}
+    data |= {path.removeprefix("data."): {"any": 1} for path in OPEN_DATA}
     state = new_study_state(tmp_path / STUDY_FILE, study="demo", arms={BASELINE: {"config": {"data": data}}})
     assert data_of_session(state) == {"data.root": "images"}
 
