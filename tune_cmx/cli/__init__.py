@@ -10,6 +10,7 @@ from tune_cmx.cli import board, claims, data, describe, imports, plan, robustnes
 from tune_cmx.cli.models.best import best
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
+from tune_cmx.cli.studies.delete import delete
 from tune_cmx.cli.studies.list_runs import list_runs
 from tune_cmx.cli.studies.show import show
 from tune_cmx.errors import TrialError, TuneCmxError
@@ -29,6 +30,7 @@ app.command()(best)
 app.command("import")(imports.import_results)
 app.command("list")(list_runs)
 app.command()(show)
+app.command()(delete)
 app.add_typer(data.app, name="data")
 
 

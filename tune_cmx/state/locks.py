@@ -1,6 +1,7 @@
 """The lock of a study folder or a run folder, which its process holds while it works."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,12 @@ def is_locked(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock in the block; False: another process holds it."""
-    with (folder / LOCK_FILE).open("ab") as lock:
+    """Hold the folder's lock in the block; False: another process holds it.
+
+    Raises:
+        OSError: The lock cannot be written, or is a symbolic link.
+    """
+    with os.fdopen(os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,7 +10,8 @@ from tune_cmx.evidence.report.stamps import stamps
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
-from tune_cmx.evidence.studies.found import Found, size_bytes
+from tune_cmx.evidence.studies.disk import size_bytes
+from tune_cmx.evidence.studies.found import Found
 from tune_cmx.evidence.studies.progress import DONE, last_day, trials_done, trials_planned
 from tune_cmx.state.locks import is_locked
 
@@ -58,7 +59,7 @@ class Summary(Printed):
     baseline: ConfigurationValue | None
     """The baseline. null: no result yet."""
     bytes: int
-    """Size on disk."""
+    """Size on disk. A file with two names counts once."""
     form: int | None
     """Number of the form of the folder. null: version 0.1.0 wrote it, or it is a run or damaged."""
     stamps: tuple[str, ...]
@@ -85,7 +86,7 @@ def summary_of(found: Found) -> Summary:
         metric=None,
         selected=None,
         baseline=None,
-        bytes=size_bytes(found.folder),
+        bytes=size_bytes([found.folder]),
         form=None,
         stamps=(),
         problems=found.problems,
@@ -113,7 +114,7 @@ def study_summary(study: StudyResults, arms: pd.DataFrame) -> Summary:
         metric=study.primary_metric if rows else None,
         selected=_value(rows.get(selected or "")),
         baseline=_value(rows.get(study.baseline or "")),
-        bytes=size_bytes(study.folder),
+        bytes=size_bytes([study.folder]),
         form=study.state.form,
         stamps=tuple(stamps(study)),
         problems=study.problems,
@@ -150,7 +151,7 @@ def _run_summary(run: Trial, problems: tuple[str, ...]) -> Summary:
         metric=metric,
         selected=value,
         baseline=None,
-        bytes=size_bytes(run.folder),
+        bytes=size_bytes([run.folder]),
         form=None,
         stamps=(),
         problems=problems,

@@ -1,4 +1,4 @@
-"""The studies and single runs below a folder, and the space that they take."""
+"""The studies and single runs below a folder."""
 
 import os
 from collections.abc import Iterator
@@ -39,14 +39,6 @@ def find(folder: Path) -> Iterator[Found]:
         if kind is not None:
             folders.clear()
             yield _read(Path(place), kind)
-
-
-def size_bytes(place: Path) -> int:
-    """The sum of the files' sizes at or below a path; of a link its own size."""
-    if place.is_symlink() or not place.is_dir():
-        return place.lstat().st_size
-    with os.scandir(place) as entries:
-        return sum(size_bytes(Path(entry)) for entry in entries)
 
 
 def _kind(place: Path, folders: list[str], files: list[str]) -> Literal["study", "run"] | None:
