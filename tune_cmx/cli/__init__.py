@@ -13,6 +13,7 @@ from tune_cmx.cli.output import complain, out
 from tune_cmx.cli.studies.delete import delete
 from tune_cmx.cli.studies.list_runs import list_runs
 from tune_cmx.cli.studies.show import show
+from tune_cmx.cli.studies.side_by_side import compare
 from tune_cmx.errors import TrialError, TuneCmxError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command()(best)
 app.command("import")(imports.import_results)
 app.command("list")(list_runs)
 app.command()(show)
+app.command()(compare)
 app.command()(delete)
 app.add_typer(data.app, name="data")
 

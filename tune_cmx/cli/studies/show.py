@@ -30,6 +30,8 @@ from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
 
+_COMPARED = ("difference", "ci95_low", "ci95_high", "p", "adjusted_p", "verdict", "why")
+"""What a row says against the baseline."""
 StudyFolder = Annotated[str, typer.Argument(help="Study folder, as in `runs/demo`, or its URI.", show_default=False)]
 
 
@@ -113,14 +115,18 @@ def local_folder(study: str) -> Path:
     return study_copy(study)[0] if "://" in study else Path(study).resolve()
 
 
-def configuration_of(study: StudyResults, row: Mapping[Hashable, Any], *, compared: bool = True) -> Configuration:
-    """A row of `compare_arms`, typed; without `compared`, its mean alone."""
-    if not compared:
-        row = {**row, **dict.fromkeys(("difference", "ci95_low", "ci95_high", "p", "adjusted_p", "verdict", "why"))}
+def rows_of(arms: pd.DataFrame, learnt: Learning) -> list[dict[Hashable, Any]]:
+    """The rows of `compare_arms`; where nothing was learnt, their means alone."""
+    rows = arms.to_dict("records")
+    return [{**row, **dict.fromkeys(_COMPARED)} for row in rows] if learnt.nothing else rows
+
+
+def configuration_of(row: Mapping[Hashable, Any]) -> Configuration:
+    """A row of `rows_of`, typed."""
     low, high = row["ci95_low"], row["ci95_high"]
     return Configuration(
         id=row["arm"],
-        name=study.label(str(row["arm"])),
+        name=row["label"],
         **{key: row[key] for key in ("n", "mean", "sd", "difference", "p", "adjusted_p", "verdict", "why")},
         interval=None if low is None or high is None else (low, high),
     )
@@ -135,9 +141,7 @@ def _shown(study: StudyResults, arms: pd.DataFrame, learnt: Learning) -> Shown:
         factors=study.state.factors,
         answer=_answer(study, arms, learnt),
         learnt=bool(learnt.intervals) and not learnt.nothing,
-        configurations=tuple(
-            configuration_of(study, row, compared=not learnt.nothing) for row in arms.to_dict("records")
-        ),
+        configurations=tuple(map(configuration_of, rows_of(arms, learnt))),
         hours=device_hours(study.trials),
         hours_of=hours_name(study.trials),
         report=str(report) if report.is_file() else None,

@@ -101,5 +101,5 @@ def configuration_cells(study: StudyResults, row: Mapping[Hashable, Any]) -> lis
         signed(row["difference"]),
         interval(ends),
         p_value(row["adjusted_p"]),
-        UNKNOWN if row["verdict"] == "baseline" else str(row["verdict"]),
+        UNKNOWN if row["verdict"] in (None, "baseline") else str(row["verdict"]),
     ]
