@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +53,8 @@ def train_nothing(
     workers: int = 0,  # noqa: ARG001
     gpus: float | None = None,
     shared_cache: bool = False,  # noqa: ARG001
+    loggers: Sequence[str] = (),  # noqa: ARG001
+    study: str | None = None,  # noqa: ARG001
 ) -> Generator[Any, None, None]:
     """What `run_trial` does to a record, without data, model and checkpoints; the metric follows from the arm."""
     from tune_cmx.training.loop import EpochReport

@@ -1,6 +1,7 @@
 """Every metric that this software knows: what it is, its unit and direction, how it is printed, where it comes from.
 
-A new metric is one entry of `METRICS`. Scoring, configurations, claims, imports, report and TensorBoard read it here.
+A new metric is one entry of `METRICS`, here or by an entry point of another package. Scoring, configurations, claims,
+imports, report and TensorBoard read it here.
 """
 
 import math
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+
+from tune_cmx.registry import Table
 
 Kind = Literal["noisy", "exact", "time"]
 Direction = Literal["higher", "lower"]
@@ -70,100 +73,131 @@ def _average_precision(
     )
 
 
-METRICS: dict[str, Metric] = {
-    "mAP": _average_precision("mAP", "over IoU 0.50 to 0.95", 0, "AP", "mAP_50_95"),
-    "mAP_50": _average_precision("mAP@50", "at IoU 0.50", 1, "AP50", ious=slice(0, 1)),
-    "mAP_75": _average_precision("mAP@75", "at IoU 0.75", 2, "AP75", ious=slice(5, 6)),
-    "mAP_small": _average_precision("mAP small", "over boxes below 32² pixels", 3, "AP_small", "small", area="small"),
-    "mAP_medium": _average_precision(
-        "mAP medium", "over boxes of 32² to 96² pixels", 4, "AP_medium", "medium", area="medium"
-    ),
-    "mAP_large": _average_precision("mAP large", "over boxes from 96² pixels on", 5, "AP_large", "large", area="large"),
-    "train_loss": Metric(
-        "training loss",
-        "sum of the detector's losses, mean over an epoch's images",
-        "",
-        "lower",
-        digits=4,
-        aliases=("loss", "final_train_loss"),
-    ),
-    "hours": Metric(
-        "training time",
-        "time of training over all segments of a run",
-        "h",
-        "lower",
-        "time",
-        aliases=("total_time_hours", "time_hours", "training_hours"),
-        of_run=True,
-    ),
-    "gpu_hours": Metric("GPU-hours", "hours of training times the GPUs taken", "h", "lower", "time", of_run=True),
-    "seconds": Metric(
-        "training time", "the same in seconds", "s", "lower", "time", 0, ("cumulative_seconds",), of_run=True
-    ),
-    "milliseconds": Metric("forward time", "time of a forward pass of one image", "ms", "lower", "time"),
-    "params_total": Metric(
-        "parameters",
-        "parameters of the model, used or not",
-        "",
-        "lower",
-        "exact",
-        0,
-        (
-            "parameters",
-            "params",
-            "total_params",
-            "num_params",
-            "num_parameters",
-            "n_params",
-            "n_parameters",
-            "param_count",
+def _not_a_metric(name: str, entry: Any) -> str | None:
+    """What is wrong with the object of another package's entry point."""
+    if not isinstance(entry, Metric):
+        return f"needs a tune_cmx.metrics.Metric; got {entry!r}"
+    if not (entry.title and entry.meaning):
+        return "needs a title and a meaning, which tables and the reference print"
+    named = {_normal(word) for word in (name, *entry.aliases)}
+    for known, metric in METRICS.own().items():
+        if doubled := named & {_normal(word) for word in (known, *metric.aliases)}:
+            return f"the name or alias '{min(doubled)}' is that of {known}, a metric of tune_cmx"
+    return None
+
+
+METRICS: Table[Metric] = Table(
+    "tune_cmx.metrics",
+    {
+        "mAP": _average_precision("mAP", "over IoU 0.50 to 0.95", 0, "AP", "mAP_50_95"),
+        "mAP_50": _average_precision("mAP@50", "at IoU 0.50", 1, "AP50", ious=slice(0, 1)),
+        "mAP_75": _average_precision("mAP@75", "at IoU 0.75", 2, "AP75", ious=slice(5, 6)),
+        "mAP_small": _average_precision(
+            "mAP small", "over boxes below 32² pixels", 3, "AP_small", "small", area="small"
         ),
-        of_run=True,
-    ),
-    "params_active": Metric(
-        "active parameters", "parameters that get a gradient", "", "lower", "exact", 0, of_run=True
-    ),
-    "params_M": Metric(
-        "parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m", "parameters_m")
-    ),
-    "params_trainable": Metric(
-        "trainable parameters",
-        "parameters that are not frozen, used or not",
-        "",
-        "lower",
-        "exact",
-        0,
-        ("trainable_params", "trainable_parameters", "num_trainable_params"),
-    ),
-    "gflops": Metric(
-        "GFLOPs",
-        "10^9 floating-point operations of one forward pass of one image",
-        "GFLOP",
-        "lower",
-        "exact",
-        1,
-        ("gflop", "flops_g"),
-        of_run=True,
-    ),
-    "mflops": Metric(
-        "MFLOPs", "10^6 floating-point operations of one forward pass", "MFLOP", "lower", "exact", 1, ("mflop",)
-    ),
-    "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
-    "macs": Metric("MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0),
-    "gmacs": Metric("GMACs", "10^9 multiply-accumulate operations of one forward pass", "GMAC", "lower", "exact", 1),
-    "model_size_mb": Metric(
-        "file size",
-        "size of the file of weights",
-        "MB",
-        "lower",
-        "exact",
-        1,
-        ("file_size", "file_size_mb", "size_mb", "model_size", "checkpoint_size", "checkpoint_size_mb", "weights_mb"),
-    ),
-    "model_size_bytes": Metric(
-        "file size", "the same in bytes", "B", "lower", "exact", 0, ("file_size_bytes", "size_bytes")
-    ),
-}
+        "mAP_medium": _average_precision(
+            "mAP medium", "over boxes of 32² to 96² pixels", 4, "AP_medium", "medium", area="medium"
+        ),
+        "mAP_large": _average_precision(
+            "mAP large", "over boxes from 96² pixels on", 5, "AP_large", "large", area="large"
+        ),
+        "train_loss": Metric(
+            "training loss",
+            "sum of the detector's losses, mean over an epoch's images",
+            "",
+            "lower",
+            digits=4,
+            aliases=("loss", "final_train_loss"),
+        ),
+        "hours": Metric(
+            "training time",
+            "time of training over all segments of a run",
+            "h",
+            "lower",
+            "time",
+            aliases=("total_time_hours", "time_hours", "training_hours"),
+            of_run=True,
+        ),
+        "gpu_hours": Metric("GPU-hours", "hours of training times the GPUs taken", "h", "lower", "time", of_run=True),
+        "seconds": Metric(
+            "training time", "the same in seconds", "s", "lower", "time", 0, ("cumulative_seconds",), of_run=True
+        ),
+        "milliseconds": Metric("forward time", "time of a forward pass of one image", "ms", "lower", "time"),
+        "params_total": Metric(
+            "parameters",
+            "parameters of the model, used or not",
+            "",
+            "lower",
+            "exact",
+            0,
+            (
+                "parameters",
+                "params",
+                "total_params",
+                "num_params",
+                "num_parameters",
+                "n_params",
+                "n_parameters",
+                "param_count",
+            ),
+            of_run=True,
+        ),
+        "params_active": Metric(
+            "active parameters", "parameters that get a gradient", "", "lower", "exact", 0, of_run=True
+        ),
+        "params_M": Metric(
+            "parameters", "parameters of the model", "M", "lower", "exact", 2, ("total_params_m", "parameters_m")
+        ),
+        "params_trainable": Metric(
+            "trainable parameters",
+            "parameters that are not frozen, used or not",
+            "",
+            "lower",
+            "exact",
+            0,
+            ("trainable_params", "trainable_parameters", "num_trainable_params"),
+        ),
+        "gflops": Metric(
+            "GFLOPs",
+            "10^9 floating-point operations of one forward pass of one image",
+            "GFLOP",
+            "lower",
+            "exact",
+            1,
+            ("gflop", "flops_g"),
+            of_run=True,
+        ),
+        "mflops": Metric(
+            "MFLOPs", "10^6 floating-point operations of one forward pass", "MFLOP", "lower", "exact", 1, ("mflop",)
+        ),
+        "flops": Metric("FLOPs", "floating-point operations of one forward pass", "FLOP", "lower", "exact", 0),
+        "macs": Metric("MACs", "multiply-accumulate operations of one forward pass", "MAC", "lower", "exact", 0),
+        "gmacs": Metric(
+            "GMACs", "10^9 multiply-accumulate operations of one forward pass", "GMAC", "lower", "exact", 1
+        ),
+        "model_size_mb": Metric(
+            "file size",
+            "size of the file of weights",
+            "MB",
+            "lower",
+            "exact",
+            1,
+            (
+                "file_size",
+                "file_size_mb",
+                "size_mb",
+                "model_size",
+                "checkpoint_size",
+                "checkpoint_size_mb",
+                "weights_mb",
+            ),
+        ),
+        "model_size_bytes": Metric(
+            "file size", "the same in bytes", "B", "lower", "exact", 0, ("file_size_bytes", "size_bytes")
+        ),
+    },
+    _not_a_metric,
+)
 """By name, in the order of print. `evaluate` returns the scored ones in this order."""
 
 

@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "ties": set(),
     "machine": set(),
-    "metrics": set(),
+    "metrics": {"registry"},
     "model_audit": {"errors"},
     "old_form": {"config", "errors"},
     "retry": {"errors"},
@@ -32,11 +32,12 @@ BELOW: dict[str, set[str]] = {
     "data": {"config", "counting", "errors", "evaluation", "old_form", "registry", "seeding", "state", "storage"},
     "models": {"model_audit", "config", "errors", "registry"},
     "training": {
-        *("config", "data", "errors", "evaluation", "metrics", "models", "retry", "seeding", "state"),
+        *("config", "data", "errors", "evaluation", "metrics", "models", "registry", "retry", "seeding", "state"),
     },
     "inference": {"config", "counting", "data", "errors", "evaluation", "metrics", "models", "state", "training"},
     "search": {
-        *("config", "counting", "data", "errors", "inference", "machine", "models", "model_audit", "old_form", "retry"),
+        *("config", "counting", "data", "errors", "inference", "machine", "models", "model_audit", "old_form"),
+        *("registry", "retry"),
         *("seeding", "smoothing", "state", "storage", "training", "stein", "ties"),
     },
     "evidence": {

@@ -1,6 +1,7 @@
 """The command `train`."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ from tune_cmx.cli.options.flags import (
 from tune_cmx.cli.output import out
 from tune_cmx.cli.prepare import opened_data, prepared_for
 from tune_cmx.config.model_sections import ASSUMED, DefaultStreams
+from tune_cmx.training.loggers import DEFAULT, require_loggers
 
 
 def train(
@@ -86,6 +88,16 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ] = Path("runs/trial"),
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--logger",
+            metavar="NAME",
+            help="What to log to besides the run folder: tensorboard, mlflow, a logger of another package, or none. "
+            "Repeatable. Default: tensorboard.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     test: Annotated[
         bool,
         typer.Option(
@@ -123,6 +135,7 @@ def train(
         threshold=threshold,
         no_cssa=no_cssa,
     )
+    logged = _loggers(loggers)
     opened = opened_data(given.config(ASSUMED).data)
     default = ASSUMED if opened is None else DefaultStreams.of_data(opened.bands)
     parsed = given.config(default)
@@ -135,7 +148,7 @@ def train(
 
     from tune_cmx.inference.model_folder import try_to_leave_model
     from tune_cmx.training.model_probe import build_for
-    from tune_cmx.training.protocol import protocol, protocol_hash
+    from tune_cmx.training.protocol import plugins_of, protocol, protocol_hash
     from tune_cmx.training.run import run_trial
     from tune_cmx.training.run_folder import RunFolder
 
@@ -145,7 +158,7 @@ def train(
         out.print(given.streams_line(default), soft_wrap=True)
         build_for(parsed.model, prepared)
     hashes = prepared.hashes()
-    fields = protocol(parsed, (), hashes)
+    fields = protocol(parsed, (), hashes, plugins_of([parsed], prepared.data.layout))
     run_folder = RunFolder.plan(
         folder, parsed, arm="single", phase="single", protocol_hash=protocol_hash(fields), **hashes
     )
@@ -156,7 +169,9 @@ def train(
         out.print(f"{escape(str(folder))}: {what}", soft_wrap=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as clusters end a job: it shall leave nothing
     try:
-        for epoch in run_trial(run_folder, prepared, device=chosen, workers=reading, shared_cache=shared_cache):
+        for epoch in run_trial(
+            run_folder, prepared, device=chosen, workers=reading, shared_cache=shared_cache, loggers=logged
+        ):
             if epoch.epoch > done:
                 _show_epoch(epoch)
     except KeyboardInterrupt as error:
@@ -167,6 +182,19 @@ def train(
         signal.signal(signal.SIGTERM, before)
     try_to_leave_model(run_folder, prepared)
     out.print(f"[bold]results: {folder / 'final_results.json'}[/bold]", soft_wrap=True)
+
+
+def _loggers(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The loggers that the command line names.
+
+    Raises:
+        ConfigError: One is unknown or cannot be used, or `none` stands beside another.
+    """
+    names = DEFAULT if given is None else tuple(given)
+    if names == ("none",):
+        return ()
+    require_loggers(names, "--logger")
+    return names
 
 
 def _show_epoch(epoch: Any) -> None:

@@ -91,6 +91,9 @@ class StudyFile(Section):
     """Sentences to test; the configurations that they name are always confirmed."""
     allow_differences: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Unsearched fields in which the baseline may differ from the others; the report names them."""
+    loggers: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ("tensorboard",)
+    """What the trials log to besides their run folders: tensorboard, mlflow, or a logger of another package. It
+    changes no result."""
     seed: Annotated[int, Field(ge=0, le=MOST_STUDY_SEED)] = 0
     """Random seed of the search: of the draws and of each search trial. Confirmation seeds start 1000 above it."""
 

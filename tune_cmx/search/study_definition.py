@@ -12,15 +12,29 @@ from tune_cmx.data.pixel_range import range_text
 from tune_cmx.data.prepare import Prepared
 from tune_cmx.errors import ConfigError
 from tune_cmx.old_form import FORM
+from tune_cmx.registry import has_plugins
 from tune_cmx.search.planning.study_size import schedule_end
 from tune_cmx.search.rungs import rungs
 from tune_cmx.state.study_state import StudyState, new_study_state
-from tune_cmx.training.protocol import protocol, protocol_hash
+from tune_cmx.training.protocol import plugins_of, protocol, protocol_hash
 
 
 def study_protocol(study: Study, prepared: Prepared) -> dict[str, Any]:
     """Every field in which the configurations do not differ."""
-    return protocol(study.baseline.config, study.allowed(), prepared.hashes())
+    return protocol(study.baseline.config, study.allowed(), prepared.hashes(), study_plugins(study, prepared))
+
+
+def study_plugins(study: Study, prepared: Prepared) -> dict[str, str]:
+    """The other packages on which a number of the study depends, with their versions.
+
+    A searcher of another package is none: it draws configurations, and changes no trial of them.
+    """
+    if not has_plugins():
+        return {}
+    stopping = study.file.early_stopping
+    named = [*study.file.searcher.optimised(stopping.metric), *(claim.metric for claim in study.file.claims)]
+    configs = [*(arm.config for arm in study.arms.values()), *(config for _, config in study.range_ends())]
+    return plugins_of(configs, prepared.data.layout, [name.rpartition("/")[2] for name in named])
 
 
 def definition(study: Study, prepared: Prepared, *, seeds: int, place: Path) -> StudyState:

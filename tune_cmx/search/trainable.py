@@ -32,12 +32,14 @@ def smooth_name(metric: str) -> str:
     return f"{metric}_smooth"
 
 
+_PASSED_ON = ("device", "workers", "gpus", "shared_cache", "loggers", "study")
+"""Facts that `run_trial` takes."""
 Trainable = Callable[[dict[str, Any]], None]
 Reports = Generator["EpochReport", None, None]
 
 
 def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> None:
-    """Train `config["trial"]`, facts from the runner: run folder, data folder, storage, device, threads, metric, gpus.
+    """Train `config["trial"]`, facts from the runner (`TrialRunner`).
 
     An error of the trial goes into its run folder and its last report. It is not raised, because Ray would take it for
     a lost worker and try again.
@@ -61,7 +63,7 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
         with _held_copy(facts) as (run_folder, data_folder, publish):
             prepared = _prepared(run_folder.config().data.model_dump_json(), str(data_folder))
             values: list[float] = []
-            passed_on = {name: facts[name] for name in ("device", "workers", "gpus", "shared_cache")}
+            passed_on = {name: facts[name] for name in _PASSED_ON}
             with closing(run(run_folder, prepared, **passed_on)) as reports:
                 for report in reports:
                     values.append(_judged(report, facts["metric"]))

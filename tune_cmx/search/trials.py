@@ -101,6 +101,8 @@ class TrialRunner:
             "threads": self.resources.threads,
             "workers": self.resources.workers,
             "shared_cache": self.resources.shared_cache,
+            "loggers": self.opened.study.file.loggers,
+            "study": self.opened.study.file.study,
             "gpus": self.resources.of_trial["GPU"],
         }
 

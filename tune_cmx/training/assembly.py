@@ -20,10 +20,10 @@ from tune_cmx.models.detector import Detector, build_detector, compute_as
 from tune_cmx.seeding import derive
 from tune_cmx.training.checkpoint import restore_checkpoint
 from tune_cmx.training.ddp.ranks import Rank
+from tune_cmx.training.loggers.session import LoggedSession
 from tune_cmx.training.optim import build_optimizer, build_scheduler
 from tune_cmx.training.random_state import seed_all
 from tune_cmx.training.score import Score, score_images
-from tune_cmx.training.tensorboard.events import TrialBoard
 from tune_cmx.training.tensorboard.pictures import Pictures
 from tune_cmx.training.tensorboard.pr_curves import counts_by_score
 from tune_cmx.training.trainer import Batch, Trainer
@@ -101,9 +101,9 @@ class TrialData:
         found = {"by_class": by_class(score.detections, truth)}
         return {**found, "by_condition": conditions} if conditions else found
 
-    def show(self, board: TrialBoard, epoch: int, found: list[dict[str, Any]]) -> None:
+    def show(self, session: LoggedSession, epoch: int, found: list[dict[str, Any]]) -> None:
         """A few images of `val` with their detections, and each class's counts."""
-        board.show(epoch, self._pictures.draw(found), counts_by_score(found, self._truth["val"]))
+        session.show(epoch, self._pictures.draw(found), counts_by_score(found, self._truth["val"]))
 
 
 def build_trial_model(config: TrialConfig, prepared: Prepared, *, batched: bool = True) -> Detector:

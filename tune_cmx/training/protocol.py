@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import tune_cmx
 from tune_cmx.config.parse import dump, flatten
 from tune_cmx.config.trial import TrialConfig
+from tune_cmx.registry import plugin_versions
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "faster-coco-eval", "pycocotools")
 """Their versions are part of the protocol: each can change a metric."""
@@ -40,13 +41,32 @@ def package_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def protocol(config: TrialConfig, factors: Sequence[str], data: Mapping[str, str]) -> dict[str, Any]:
+def plugins_of(configs: Iterable[TrialConfig], layout: str, metrics: Iterable[str] = ()) -> dict[str, str]:
+    """The other packages that give fusions, reader or metrics of some trials by entry point, with their versions.
+
+    Args:
+        configs: Of the trials.
+        layout: Name of the reader of their data.
+        metrics: By name, without split: those that the trials are selected, compared or reported on.
+    """
+    models = [config.model for config in configs]
+    fusions = {
+        stage.kind for model in models if len(model.stream_modalities()) > 1 for stage in model.fusion.stage_fusions()
+    }
+    used = {"tune_cmx.fusions": fusions, "tune_cmx.readers": [layout], "tune_cmx.metrics": metrics}
+    return plugin_versions(used)
+
+
+def protocol(
+    config: TrialConfig, factors: Sequence[str], data: Mapping[str, str], plugins: Mapping[str, str]
+) -> dict[str, Any]:
     """Every field, without the factors, the seed and the paths.
 
     Args:
         config: Of any configuration of the study.
         factors: Dotted paths in which configurations may differ; the fields below them are left out too.
         data: The split's and the data's hashes.
+        plugins: As `plugins_of` the study's trials, or of the one.
     """
     left_out = [*_NO_PROTOCOL, *factors]
     fields = {
@@ -58,7 +78,7 @@ def protocol(config: TrialConfig, factors: Sequence[str], data: Mapping[str, str
         **fields,
         **data,
         "code_version": code_version(),
-        **{f"packages.{n}": v for n, v in package_versions().items()},
+        **{f"packages.{n}": v for n, v in {**package_versions(), **plugins}.items()},
     }
 
 

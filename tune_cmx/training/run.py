@@ -30,10 +30,12 @@ from tune_cmx.training.checkpoint import (
 from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.ddp.workers import Tasks, Workers
 from tune_cmx.training.divergence import diverged
+from tune_cmx.training.loggers import DEFAULT, LoggedTrial
+from tune_cmx.training.loggers.session import LoggedSession
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
-from tune_cmx.training.protocol import code_version, package_versions
+from tune_cmx.training.protocol import code_version, package_versions, plugins_of
 from tune_cmx.training.run_folder import Row, RunFolder, now
-from tune_cmx.training.tensorboard.events import TrialBoard, is_shown
+from tune_cmx.training.tensorboard.events import is_shown
 from tune_cmx.training.trainer import Seen, Trainer
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ def run_trial(
     workers: int = 0,
     gpus: float | None = None,
     shared_cache: bool = False,
+    loggers: Sequence[str] = DEFAULT,
+    study: str | None = None,
 ) -> Generator[EpochReport, None, None]:
     """Train the configuration of a run folder, from its last finished epoch on, and yield a report an epoch.
 
@@ -60,6 +64,8 @@ def run_trial(
         workers: Loader processes, of each process that trains; 0 loads in that one.
         gpus: GPUs that the trial takes, for its run folder: 0.5 where two share one. None: one a process.
         shared_cache: Read images from memory that the trials of this machine share, if they fit. It changes no result.
+        loggers: Names in `LOGGERS`; they change no result.
+        study: Name of the study, for the loggers; None outside a study.
 
     Raises:
         TrialError: The loss is not finite, memory ran out, one of several processes failed or was killed, or another
@@ -72,7 +78,8 @@ def run_trial(
             return
         try:
             with _frames(prepared, shared_cache) as frames:
-                yield from _train(run_folder, prepared, torch.device(device), workers, gpus, frames)
+                log = partial(_session, run_folder, tuple(loggers), study)
+                yield from _train(run_folder, prepared, torch.device(device), workers, gpus, frames, log)
         except GeneratorExit:
             raise
         except KeyboardInterrupt:
@@ -108,6 +115,7 @@ def _train(
     workers: int,
     gpus: float | None,
     frames: SharedImages | None,
+    log: Callable[[Sequence[Row]], LoggedSession],
 ) -> Iterator[EpochReport]:
     config = run_folder.config()
     rank = lead_rank(config.schedule.processes, device)
@@ -136,10 +144,9 @@ def _train(
         device=_device_name(rank),
         gpus=0.0 if device.type == "cpu" else gpus or float(rank.processes),
         code_version=code_version(),
-        packages=package_versions(),
+        packages={**package_versions(), **plugins_of([config], prepared.data.layout, metrics.scored())},
     )
-    state = run_folder.state()
-    with contextlib.closing(TrialBoard(run_folder.folder, config, history, state.values, name=state.label)) as board:
+    with log(history) as session:
         yield from _reports(history, config)
         if len(history) < config.schedule.epochs:
             validation = _Validation(data, trainer)
@@ -156,10 +163,21 @@ def _train(
                     history.append(_row(report, history))
                     _keep(run_folder, trainer, history, session_seconds=report.seconds - seconds_before)
                     _note_divergence(run_folder, _diverged(report, history, config))
-                    board.add(history[-1])
-                    validation.show(board, report.epoch, config.schedule.epochs)
+                    session.epoch(history[-1])
+                    validation.show(session, report.epoch, config.schedule.epochs)
                     yield report
-    _finish(run_folder, config, data, trainer)
+        session.results(_finish(run_folder, config, data, trainer))
+
+
+def _session(run_folder: RunFolder, names: Sequence[str], study: str | None, history: Sequence[Row]) -> LoggedSession:
+    """The loggers of this session of a trial."""
+    state = run_folder.state()
+    return LoggedSession(
+        names,
+        LoggedTrial(
+            run_folder.folder, run_folder.config(), history, study=study, label=state.label, values=state.values
+        ),
+    )
 
 
 def _diverged(report: EpochReport, history: Sequence[Row], config: TrialConfig) -> Divergence | None:
@@ -247,10 +265,10 @@ class _Validation:
         self._found = score.detections
         return score.row()
 
-    def show(self, board: TrialBoard, epoch: int, epochs: int) -> None:
+    def show(self, session: LoggedSession, epoch: int, epochs: int) -> None:
         found, self._found = self._found, []  # they take much memory, and training goes on
-        if is_shown(epoch, epochs):
-            self._data.show(board, epoch, found)
+        if session.shows and is_shown(epoch, epochs):
+            self._data.show(session, epoch, found)
 
 
 def _row(report: EpochReport, history: Sequence[Row]) -> Row:
@@ -259,8 +277,8 @@ def _row(report: EpochReport, history: Sequence[Row]) -> Row:
     return {name: row.get(name, math.nan) for name in history[0]} if history else row
 
 
-def _finish(run_folder: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> None:
-    """Write the results on the split that the configuration reports, and end the trial."""
+def _finish(run_folder: RunFolder, config: TrialConfig, data: TrialData, trainer: Trainer) -> Row:
+    """Write the results on the split that the configuration reports, and end the trial; the results, by split."""
     last = run_folder.rows()[-1]
     score = data.score(trainer, config.report_split)
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
@@ -273,6 +291,7 @@ def _finish(run_folder: RunFolder, config: TrialConfig, data: TrialData, trainer
     run_folder.write_results(config, results, parameters.total, data.breakdown(score, config.report_split))
     run_folder.update(status="complete", finished=now())
     keep_weights_only(run_folder.checkpoints)
+    return {f"{config.report_split}/{name}": value for name, value in score.metrics.items()}
 
 
 def _device_name(rank: Rank) -> str:

@@ -14,7 +14,7 @@ DATA = {"split_hash": "a1", "data_fingerprint": "b2"}
 
 
 def _hash(config: TrialConfig, **data: str) -> str:
-    return protocol_hash(protocol(config, FACTORS, {**DATA, **data}))
+    return protocol_hash(protocol(config, FACTORS, {**DATA, **data}, {}))
 
 
 def _changed(config: TrialConfig, section: str | None, **update: Any) -> TrialConfig:
@@ -64,14 +64,14 @@ def test_factor_seed_and_place_do_not(config: TrialConfig, section: str | None, 
 
 
 def test_what_is_below_a_factor_is_left_out_and_what_is_like_it_is_not(config: TrialConfig) -> None:
-    fields = protocol(config, ("model.fusion",), DATA)
+    fields = protocol(config, ("model.fusion",), DATA, {})
     assert not [path for path in fields if path.startswith("model.fusion")]
     assert "model.carry" in fields
-    assert "schedule.step_epochs" in protocol(config, ("schedule.step",), DATA)
+    assert "schedule.step_epochs" in protocol(config, ("schedule.step",), DATA, {})
 
 
 def test_versions_are_part_of_it(config: TrialConfig) -> None:
-    fields = protocol(config, FACTORS, DATA)
+    fields = protocol(config, FACTORS, DATA, {})
     assert {f"packages.{name}" for name in PACKAGES} < set(fields)
     assert all(package_versions().values())
     assert fields["code_version"] == code_version()
@@ -85,7 +85,7 @@ def test_the_order_of_fields_does_not_matter() -> None:
 
 def test_a_data_config_has_no_place_in_the_protocol(config: TrialConfig) -> None:
     placed = config.model_copy(update={"data": DataConfig(root="somewhere")})
-    assert "somewhere" not in protocol(placed, (), DATA).values()
+    assert "somewhere" not in protocol(placed, (), DATA, {}).values()
 
 
 def test_the_content_of_first_weights_counts_and_their_place_does_not(config: TrialConfig, tmp_path: Path) -> None:

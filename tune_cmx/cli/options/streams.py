@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from tune_cmx.cli.earlier import streams_of_session
 from tune_cmx.cli.prepare import opened_data
 from tune_cmx.config.model_sections import ASSUMED, DefaultStreams
+from tune_cmx.config.paths import place_of
 from tune_cmx.config.space import Space, read_space
 from tune_cmx.config.study import Study, data_of, read_study
 from tune_cmx.config.study_rules import STREAMS, unserved_text
 from tune_cmx.errors import ConfigError
 from tune_cmx.state.study_state import StudyState
+from tune_cmx.training.loggers import require_loggers
 
 if TYPE_CHECKING:
     from tune_cmx.data.readers import PairedData
@@ -28,9 +30,11 @@ def study_on_data(
         before: The study's `study.json` if the study is resumed. Then unnamed streams stay as they were.
 
     Raises:
-        ConfigError: The file contradicts itself, or names a modality that the data do not have.
+        ConfigError: The file contradicts itself, names a modality that the data do not have, or a logger that cannot
+            be used.
         DataError: The data cannot be used.
     """
+    require_loggers(space.file.loggers, place_of("loggers", str(space.path), space.lines))
     opened = opened_data(data_of(space, overrides))
     default = ASSUMED if opened is None else DefaultStreams.of_data(opened.bands)
     began = None if before is None else streams_of_session(before)

@@ -1,4 +1,4 @@
-"""The table of searchers. A new one is a file beside this one and a line here."""
+"""The table of searchers. A new one is a file beside this one and a line here, or an entry point of another package."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,29 @@ from tune_cmx.config.searchers.base import DrawnSearcher, Searcher
 from tune_cmx.config.searchers.grid import GridSearcher
 from tune_cmx.config.searchers.random import RandomSearcher
 from tune_cmx.config.searchers.tpe import TpeSearcher
-from tune_cmx.registry import suggestion
+from tune_cmx.registry import Table, suggestion, undescribed
 
 __all__ = ["SEARCHERS", "DrawnSearcher", "GridSearcher", "RandomSearcher", "Searcher", "TpeSearcher", "read_searcher"]
 
-SEARCHERS: dict[str, type[Searcher]] = {
-    "grid": GridSearcher,
-    "random": RandomSearcher,
-    "tpe": TpeSearcher,
-}
+
+def _not_a_searcher(name: str, entry: Any) -> str | None:
+    """What is wrong with the object of another package's entry point."""
+    wrong = undescribed(entry, Searcher)
+    if wrong is not None:
+        return wrong
+    kind, title = entry.model_fields["kind"].default, getattr(entry, "title", None)
+    if kind != name:
+        return f"{entry.__qualname__}.kind needs the default '{name}', the entry point's name; got {kind!r}"
+    if not isinstance(title, str) or entry.draw is Searcher.draw:
+        return f"{entry.__qualname__} needs a title, which the report prints, and a method draw"
+    if entry.one_by_one is not None:
+        return f"{entry.__qualname__}.one_by_one must be None: a searcher of another package draws all trials at once"
+    return None
+
+
+SEARCHERS: Table[type[Searcher]] = Table(
+    "tune_cmx.searchers", {"grid": GridSearcher, "random": RandomSearcher, "tpe": TpeSearcher}, _not_a_searcher
+)
 DEFAULT = "grid"
 """Where the file names no kind."""
 

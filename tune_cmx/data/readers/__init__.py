@@ -1,4 +1,4 @@
-"""The table of readers of data sets. A new one is a file beside this one and a line here."""
+"""The table of readers of data sets. A new one is a file beside this one and a line here, or another package's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ from tune_cmx.data.readers.sets.pedro import PedroReader
 from tune_cmx.data.readers.sets.smod import SmodReader
 from tune_cmx.data.readers.sets.vedai import VedaiReader
 from tune_cmx.errors import ConfigError, DataError
-from tune_cmx.registry import lookup
+from tune_cmx.registry import Table, lookup, undescribed
 
 __all__ = [
     "READERS",
@@ -53,21 +53,35 @@ __all__ = [
     "signs",
 ]
 
-READERS: dict[str, Reader] = {
-    "folders": FolderReader(),
-    "npy": PackedReader(),
-    "flir_adas": FlirAdasReader(),
-    "flir_adas_16bit": FlirAdasReader(bits=16),
-    "dronevehicle": DroneVehicleReader(),
-    "vedai": VedaiReader(),
-    "smod": SmodReader(),
-    "dsec_det": DsecDetReader(),
-    "pedro": PedroReader(),
-    "llvip": LlvipReader(),
-    "flir_aligned": FlirAlignedReader(),
-    "kaist": KaistReader(),
-    "m3fd": M3fdReader(),
-}
+
+def _not_a_reader(name: str, entry: Any) -> str | None:  # noqa: ARG001  # as each table's
+    """What is wrong with the object of another package's entry point."""
+    if not isinstance(entry, Reader):
+        return f"needs an instance of a subclass of tune_cmx.data.readers.Reader; got {entry!r}"
+    if not all(isinstance(getattr(entry, text, None), str) for text in ("title", "holds")):
+        return f"{type(entry).__qualname__} needs the texts title and holds, which messages print"
+    return undescribed(type(entry), Reader)
+
+
+READERS: Table[Reader] = Table(
+    "tune_cmx.readers",
+    {
+        "folders": FolderReader(),
+        "npy": PackedReader(),
+        "flir_adas": FlirAdasReader(),
+        "flir_adas_16bit": FlirAdasReader(bits=16),
+        "dronevehicle": DroneVehicleReader(),
+        "vedai": VedaiReader(),
+        "smod": SmodReader(),
+        "dsec_det": DsecDetReader(),
+        "pedro": PedroReader(),
+        "llvip": LlvipReader(),
+        "flir_aligned": FlirAlignedReader(),
+        "kaist": KaistReader(),
+        "m3fd": M3fdReader(),
+    },
+    _not_a_reader,
+)
 """By layout; `--layout` takes these names, and `data synth --form` those that can write. The first is its default."""
 
 Channels = Annotated[tuple[int, ...], BeforeValidator(as_tuple)]

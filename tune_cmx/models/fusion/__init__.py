@@ -1,4 +1,4 @@
-"""The table of fusions. A new one is a file beside this one and a line here."""
+"""The table of fusions. A new one is a file beside this one and a line here, or an entry point of another package."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from tune_cmx.models.fusion.frm_ffm import FrmFfmFusion, FrmFfmOptions
 from tune_cmx.models.fusion.gaff import GaffFusion, GaffOptions
 from tune_cmx.models.fusion.se_gated import SeGatedFusion, SeGatedOptions
 from tune_cmx.models.fusion.simple import AddFusion, AddOptions, ConcatFusion, ConcatOptions
-from tune_cmx.registry import lookup, suggestion
+from tune_cmx.registry import Table, lookup, suggestion, undescribed
 
 __all__ = [
     "FUSIONS",
@@ -26,14 +26,30 @@ __all__ = [
     "check_options",
 ]
 
-FUSIONS: dict[str, tuple[type[FusionOptions], type[Fusion]]] = {
-    "add": (AddOptions, AddFusion),
-    "concat": (ConcatOptions, ConcatFusion),
-    "cssa": (CssaOptions, CssaFusion),
-    "frm_ffm": (FrmFfmOptions, FrmFfmFusion),
-    "gaff": (GaffOptions, GaffFusion),
-    "se_gated": (SeGatedOptions, SeGatedFusion),
-}
+
+def _not_a_fusion(name: str, entry: Any) -> str | None:  # noqa: ARG001  # as each table's
+    """What is wrong with the object of another package's entry point."""
+    if not (isinstance(entry, tuple) and len(entry) == 2):
+        return f"needs a pair, the options model and the module, as in (AddOptions, AddFusion); got {entry!r}"
+    options, module = entry
+    wrong = undescribed(options, FusionOptions) or undescribed(module, Fusion)
+    if wrong is None and module.fuse is Fusion.fuse:
+        return f"{module.__qualname__} does not define fuse"
+    return wrong
+
+
+FUSIONS: Table[tuple[type[FusionOptions], type[Fusion]]] = Table(
+    "tune_cmx.fusions",
+    {
+        "add": (AddOptions, AddFusion),
+        "concat": (ConcatOptions, ConcatFusion),
+        "cssa": (CssaOptions, CssaFusion),
+        "frm_ffm": (FrmFfmOptions, FrmFfmFusion),
+        "gaff": (GaffOptions, GaffFusion),
+        "se_gated": (SeGatedOptions, SeGatedFusion),
+    },
+    _not_a_fusion,
+)
 
 
 def check_options(kind: str, options: Mapping[str, Any]) -> FusionOptions:

@@ -82,7 +82,7 @@ def protocol_section(page: Page, study: StudyResults) -> None:
         *([f"range of {modality} pixels", text] for modality, text in data.ranges.items()),
         ["code version", _of_all(trial.state.code_version for trial in study.trials)],
         ["device", _of_all(trial.state.device for trial in study.trials)],
-        ["packages", _of_all(_packages(trial) for trial in study.trials)],
+        ["packages", _packages(study.trials)],
     ]
     settings = [
         [str(path), "none" if value is None else cell_text(value)]
@@ -102,8 +102,10 @@ def _counts(part: Mapping[str, Any]) -> str:
     return f"{part.get('images', '?')} images with {part.get('boxes', '?')} boxes{ignored}"
 
 
-def _packages(trial: Trial) -> str | None:
-    return ", ".join(f"{name} {version}" for name, version in (trial.state.packages or {}).items()) or None
+def _packages(trials: Iterable[Trial]) -> str:
+    """Each with its version; those of plugins are noted by the runs that use them alone."""
+    found = [item for trial in trials for item in (trial.state.packages or {}).items()]
+    return _of_all([", ".join(f"{name} {version}" for name, version in dict.fromkeys(found))])
 
 
 def _of_all(values: Iterable[Any]) -> str:

@@ -101,12 +101,16 @@ def _diverged(study: StudyResults) -> Iterator[Warning]:
 
 def _mixtures(study: StudyResults) -> Iterator[Warning]:
     """Runs that do not have one protocol, one program or one kind of machine."""
+    # a plugin's package is noted by the runs that use it alone
+    noted = {name: version for trial in study.trials for name, version in (trial.state.packages or {}).items()}
     fields: dict[str, Callable[[Trial], object]] = {
         "protocol hashes": lambda trial: trial.state.protocol_hash,
         "splits": lambda trial: trial.state.split_hash,
         "data fingerprints": lambda trial: trial.state.data_fingerprint,
         "code versions": lambda trial: trial.state.code_version,
-        "package versions": lambda trial: tuple(sorted((trial.state.packages or {}).items())) or None,
+        "package versions": lambda trial: (
+            trial.state.packages and tuple(sorted({**noted, **trial.state.packages}.items()))
+        ),
         "devices": lambda trial: trial.state.device,
     }
     started = [trial for trial in study.trials if trial.status != "planned"]
