@@ -22,7 +22,7 @@ LOGGERS: Table[type[Logger]] = Table(
     "tune_cmx.loggers",
     {},
     _not_a_logger,
-    later={"tensorboard": f"{_HERE}.tensorboard:TensorBoardLogger"},
+    later={"tensorboard": f"{_HERE}.tensorboard:TensorBoardLogger", "mlflow": f"{_HERE}.mlflow:MlflowLogger"},
 )
 """By name; each is imported when a trial uses it."""
 
