@@ -124,6 +124,8 @@ def _split_text(data: "PairedData", found: "Inspection") -> str:
         return "none; train, val and test are drawn"
     shown = ", ".join(f"{part} {images}" for part, images in found.parts.items())
     outside = len(data.images) - sum(found.parts.values())
+    if not outside and len(found.parts) == 1:
+        return f"{shown}; train, val and test are drawn from it"
     return shown + (f"; {count(outside, 'image')} in no part" if outside else "")
 
 

@@ -114,37 +114,35 @@ def by_frame(ids: Sequence[str], fractions: Sequence[float], seed: int) -> dict[
     return by_block(shuffled, fractions, guard=0)
 
 
-def val_from_train(
+def in_two(
     images: Sequence[PairedImage],
-    fractions: Sequence[float],
+    shares: Mapping[str, float],
     seed: int,
     guard: int | None,
     classes_of: Mapping[str, Collection[int]],
 ) -> tuple[dict[str, list[str]], str]:
-    """Divide the training images of a split without a validation part into both.
+    """Divide images into two parts: whole sequences where they are known, otherwise two blocks.
 
     Args:
-        images: Of the training part, in the set's order.
-        fractions: Shares of train, val and test; val gets its share of what train and val have together.
+        images: In the set's order.
+        shares: Of the two parts; only their ratio counts.
         seed: Random seed.
         guard: Images left out between two blocks; None: see `guard_between`.
         classes_of: Class ids of the boxes by image id.
 
     Returns:
-        Ids of `train` and `val`, and how they were divided.
+        Ids of both parts, and how they were divided.
     """
-    share = fractions[1] / (fractions[0] + fractions[1])
+    first, second = shares
+    share = shares[second] / (shares[first] + shares[second])
     sequences = {image.sequence for image in images}
     if None not in sequences and len(sequences) > 1:
-        parts = by_sequence(images, {"train": 1 - share, "val": share}, seed, classes_of)
-        return parts, "by sequence"
+        return by_sequence(images, {first: 1 - share, second: share}, seed, classes_of), "by sequence"
     gap = guard_between(guard, len(images))
-    first = max(1, math.floor((len(images) - gap) * (1 - share)))
+    end = max(1, math.floor((len(images) - gap) * (1 - share)))
     ids = [image.id for image in images]
-    return {
-        "train": ids[:first],
-        "val": ids[first + gap :],
-    }, f"as the last block, with {count(gap, 'image')} left out before it"
+    way = f"as the last block, with {count(gap, 'image')} left out before it"
+    return {first: ids[:end], second: ids[end + gap :]}, way
 
 
 def box_classes(data: PairedData) -> dict[str, set[int]]:

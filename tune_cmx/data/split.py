@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tune_cmx.counting import count
-from tune_cmx.data.divide import PARTS, box_classes, by_block, by_frame, by_sequence, val_from_train
+from tune_cmx.data.divide import PARTS, box_classes, by_block, by_frame, by_sequence, in_two
 from tune_cmx.data.readers import PairedData
 from tune_cmx.data.readers.order import listed
 from tune_cmx.errors import ConfigError, DataError
@@ -98,16 +98,22 @@ def make_split(
         parts = by_frame(ids, fractions, seed)
     else:
         raise ConfigError(f"a split is official, or by sequence, block or frame; got '{how}'")
-    return _split(data, parts, how=how, seed=None if how == "block" else seed)
+    whole = {image.part for image in data.images}
+    drawn = _split(data, parts, how=how, seed=None if how == "block" else seed)
+    if len(whole) == 1 and None not in whole:
+        note = f"the official split has every image in {whole.pop()}, so train, val and test are drawn here"
+        return replace(drawn, notes=(note,))
+    return drawn
 
 
 def _official(data: PairedData) -> dict[str, list[str]]:
-    """The parts of the set's own split; empty where it has none, or a training part alone."""
+    """The parts of the set's own split; empty where it has none, or where one part holds every image."""
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for image in data.images:
         if image.part is not None:
             parts[image.part].append(image.id)
-    return parts if parts["train"] and (parts["val"] or parts["test"]) else {}
+    longest = max(map(len, parts.values()))
+    return parts if 0 < longest < len(data.images) else {}
 
 
 def _completed(
@@ -119,9 +125,29 @@ def _completed(
     guard: int | None,
     classes_of: Mapping[str, Collection[int]] | None,
 ) -> Split:
-    """A split whose validation or test part may be missing: test is then val, and val is taken from train."""
+    """A split of which a part may be missing.
+
+    Without test, val becomes test. Without val, it is taken from train. What an official split names is kept, and what
+    it lacks else is drawn from the images that it does not name.
+    """
     notes = []
     parts = {part: list(ids) for part, ids in parts.items()}
+    named = [part for part in PARTS if parts[part]]
+    if how == "official" and (len(named) == 1 or "train" not in named):
+        members = {id for ids in parts.values() for id in ids}
+        rest = [image for image in data.images if image.id not in members]
+        classes_of = classes_of or box_classes(data)
+        lacking = {part: share for part, share in zip(PARTS, fractions, strict=True) if part not in named}
+        if len(lacking) == 2:
+            divided, way = in_two(rest, lacking, seed, guard, classes_of)
+            drawn = f"{' and '.join(f'{part} {len(ids)}' for part, ids in divided.items())}; {way}"
+        else:
+            divided, drawn = {"train": [image.id for image in rest]}, f"train {len(rest)}"
+        parts.update(divided)
+        notes.append(
+            f"{how} split names {' and '.join(named)} alone: the {count(len(rest), 'other image')} became "
+            f"{' and '.join(lacking)} ({drawn})"
+        )
     if how == "official" and not parts["test"]:
         notes.append(
             f"{how} split without a test part: its validation part ({count(len(parts['val']), 'image')}) is test "
@@ -131,7 +157,8 @@ def _completed(
     if not parts["val"] and parts["train"] and parts["test"]:
         members = set(parts["train"])
         train = [image for image in data.images if image.id in members]
-        divided, way = val_from_train(train, fractions, seed, guard, classes_of or box_classes(data))
+        shares = {"train": fractions[0], "val": fractions[1]}
+        divided, way = in_two(train, shares, seed, guard, classes_of or box_classes(data))
         taken = count(len(divided["val"]), "image")
         notes.append(f"{how} split without a validation part: {taken} of train became val, {way}")
         parts.update(divided)

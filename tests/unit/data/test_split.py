@@ -188,3 +188,36 @@ def test_a_part_without_boxes_is_said(folders):
     data = open_data(folders(numbered(40), labels={"f000": BOX}, modalities=["rgb"]))
     found = [str(one) for one in split_warnings(make_split(data), data)]
     assert found[1:] == ["no image of val has a box", "no image of test has a box"]
+
+
+class TestPartsThatAreNamedAlone:
+    @pytest.fixture
+    def listed(self, folders):
+        def build(**lists):
+            root = folders(numbered(40), modalities=["rgb"])
+            for part, ids in lists.items():
+                (root / f"{part}_list.txt").write_text("\n".join(ids))
+            (root / "data.yaml").write_text("".join(f"{part}: {part}_list.txt\n" for part in lists))
+            return open_data(root)
+
+        return build
+
+    @pytest.mark.parametrize("part", ["train", "val", "test"])
+    def test_the_part_is_kept_and_the_others_are_drawn_from_the_rest(self, listed, part):
+        data = listed(**{part: numbered(40)[5:15]})
+        split = make_split(data)
+        assert split.how == "official"
+        assert list(getattr(split, part)) == numbered(40)[5:15]
+        assert all(getattr(split, other) for other in ("train", "val", "test"))
+        others = " and ".join(other for other in ("train", "val", "test") if other != part)
+        assert split.notes[0].startswith(f"official split names {part} alone: the 30 other images became {others} (")
+
+    def test_val_and_test_leave_train_to_the_rest(self, listed):
+        split = make_split(listed(val=numbered(40)[:5], test=numbered(40)[5:10]))
+        assert [len(split.train), len(split.val), len(split.test)] == [30, 5, 5]
+        assert split.notes == ("official split names val and test alone: the 30 other images became train (train 30)",)
+
+    def test_a_list_of_every_image_is_no_split(self, listed):
+        split = make_split(listed(train=numbered(40)))
+        assert split.how == "block"
+        assert split.notes == ("the official split has every image in train, so train, val and test are drawn here",)
