@@ -9,7 +9,8 @@ from typing import Any
 
 from tune_cmx.config.names import baseline_name, configuration_name, free_name, value_text
 from tune_cmx.config.parse import dump, flatten
-from tune_cmx.config.trial import TrialConfig
+from tune_cmx.config.paths import put
+from tune_cmx.config.trial import EventsConfig, TrialConfig
 
 BASELINE = "baseline"
 
@@ -73,8 +74,9 @@ def _likeness(config: TrialConfig) -> str:
     content = dump(config)
     two = len(config.model.stream_modalities()) > 1
     content["model"]["fusion"] = [dump(stage) for stage in config.model.fusion.stage_fusions()] if two else None
-    for field in config.data.augment.idle(config.model.modalities()):
-        del content["data"]["augment"][field]
+    content["data"]["events"] = dump(config.data.events or EventsConfig())
+    for path in config.data.idle(config.model.modalities()):
+        put(content, f"data.{path}", None)
     content["schedule"].pop("preset")
     return json.dumps(content, sort_keys=True)
 

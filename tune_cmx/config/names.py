@@ -74,7 +74,6 @@ _WORDS: Mapping[tuple[str, Any], str] = {
 }
 """Values that have a word of their own."""
 _FUSION, _OPTIONS, _STREAMS, _RANGE = "model.fusion", "options.", "model.streams", "data.range"
-_AUGMENT = "data.augment."
 _MARK = " (baseline)"
 
 
@@ -106,7 +105,7 @@ def configuration_name(config: TrialConfig, baseline: TrialConfig, values: Mappi
         parts += _fusion_parts(config.model.fusion, baseline.model.fusion, values)
     if config.model.streams != baseline.model.streams:
         parts.append(streams_text(config))
-    idle = [_AUGMENT + field for field in config.data.augment.idle(config.model.modalities())]
+    idle = [f"data.{path}" for path in config.data.idle(config.model.modalities())]
     elsewhere = (_FUSION, _STREAMS, *idle)
     others = {
         path: value for path, value in flatten(values).items() if not any(below(path, above) for above in elsewhere)

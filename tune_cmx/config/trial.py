@@ -131,6 +131,14 @@ class DataConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
 
+    def idle(self, modalities: Collection[str]) -> list[str]:
+        """The dotted paths of what changes nothing in a model of these modalities."""
+        augment = [f"augment.{field}" for field in self.augment.idle(modalities)]
+        ranges = [f"range.{name}" for name in MODALITIES if name not in modalities]
+        if "event" not in modalities:
+            return [*augment, *ranges, "events"]
+        return [*augment, *ranges, *(f"events.{field}" for field in (self.events or EventsConfig()).idle())]
+
     @field_validator("fractions")
     @classmethod
     def _fractions(cls, shares: tuple[float, float, float]) -> tuple[float, float, float]:

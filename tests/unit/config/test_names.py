@@ -146,6 +146,48 @@ def test_an_augmentation_that_changes_nothing_makes_no_configuration_and_no_name
         read(fixed={"model": {"streams": "rgb | thermal"}}, **choices(noise, 0.5, 1.0), baseline={noise: 0.0})
 
 
+@pytest.mark.parametrize(
+    ("streams", "path", "values"),
+    [
+        ("rgb", "data.range.thermal", [{"kind": "plateau"}, {"kind": "image"}]),
+        ("rgb | thermal", "data.range.event", [{"kind": "plateau"}, None]),
+        ("rgb | thermal", "data.events", [{"representation": "voxel_grid"}, {"representation": "count"}]),
+        ("rgb | thermal", "data.events.window", [{"ms": 20}, {"events": 5000}]),
+        ("rgb | event", "data.events.bins", [3, 9]),
+        ("rgb | event", "data.events.tau_ms", [3, 9]),
+        ("rgb | event", "data.events", [{"saturation": 9}, {"saturation": 9, "tau_ms": 4.0, "bins": 7}]),
+        ("rgb | event", "data.events", [None, {}, {"window": {"ms": 50}}]),
+    ],
+)
+def test_data_settings_that_change_nothing_make_no_configuration_and_no_name(
+    streams: str, path: str, values: list[Any], read: Reader
+) -> None:
+    search = {"schedule.lr": {"choice": [0.5]}, path: {"choice": values}}
+    study = read(fixed={"model": {"streams": streams}}, search=search, baseline={"schedule.lr": 0.1, path: values[0]})
+    assert names(study)[1:] == ["lr 0.5"]
+
+
+def test_of_events_only_what_the_representation_uses_makes_configurations(read: Reader) -> None:
+    search = {
+        "data.events.representation": {"choice": ["count", "voxel_grid", "time_surface"]},
+        "data.events.bins": {"choice": [3, 5]},
+        "data.events.saturation": {"choice": [10, 20]},
+    }
+    study = read(
+        fixed={"model": {"streams": "rgb | event"}},
+        search=search,
+        baseline={"data.events.representation": "count", "data.events.bins": 5, "data.events.saturation": 10},
+    )
+    assert names(study)[1:] == [
+        "saturation 20",
+        "voxel grid, 3 bins",
+        "voxel grid, 3 bins, saturation 20",
+        "voxel grid",
+        "voxel grid, saturation 20",
+        "time surface",
+    ]
+
+
 def test_the_baseline_is_named_by_its_streams_where_these_are_searched(read: Reader) -> None:
     study = read(**choices("model.streams", "rgb"), baseline={"model.streams": "rgb | thermal+event"})
     assert names(study) == ["RGB + thermal/event (baseline)", "RGB only"]

@@ -47,6 +47,11 @@ class EventsConfig(Section):
     """Number of events at a pixel from which a band stays at its limit; not for `time_surface`. Default: as in RVT
     (Gehrig and Scaramuzza, CVPR 2023)."""
 
+    def idle(self) -> list[str]:
+        """The fields that change nothing in this representation."""
+        used = {"count": "saturation", "voxel_grid": "bins saturation", "time_surface": "tau_ms"}[self.representation]
+        return [field for field in ("bins", "tau_ms", "saturation") if field not in used.split()]
+
     @property
     def bands(self) -> int:
         """Number of bands of an image."""
