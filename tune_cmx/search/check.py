@@ -46,6 +46,8 @@ def build_arms(study: Study, prepared: Prepared | None) -> Iterator[BuiltArm]:
     for place, values in study.end_values():
         config, origins = study.config(values), study.origins(values)
         _check_augment(config, prepared, origins)
+        if prepared:
+            _find_ranges(config, prepared, f"{study.source}: {place}")
         data = prepared and prepared.with_events(config.data)
         _build(config.model, data, f"{study.source}: {place}", origins)
     for arm in study.arms.values():

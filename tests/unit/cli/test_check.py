@@ -92,3 +92,13 @@ def test_colours_of_an_rgb_image_with_one_band_are_refused(refusal: "Refusal", s
     space.write_text(space.read_text().replace("schedule: {epochs: 3, batch_size: 2}", augment))
     said = "space.yaml:3: fixed.data.augment.rgb_hue: needs rgb with 3 bands; the data have 1. Set it to 0"
     assert said in refusal("check", space, "--data", tmp_path / "packed")
+
+
+def test_the_end_of_a_range_of_pixels_that_no_image_has_is_refused(refusal: "Refusal", data: Path, space: Path) -> None:
+    ends = "data.range.thermal.low: {uniform: [3, 200]}, data.range.thermal.high: {uniform: [201, 255]}"
+    domains = f"search: {{data.range.thermal.kind: {{choice: [fixed]}}, {ends}, "
+    baseline = "baseline: {data.range.thermal: {kind: fixed, low: 3, high: 255}, "
+    text = space.read_text().replace("search: {", domains).replace("baseline: {", baseline)
+    space.write_text(text + "searcher: {kind: random, trials: 1}\n")
+    message = refusal("check", space, "--data", data)
+    assert "search.data.range.thermal.low = 200: data.range.thermal: no pixel of the training part lies in" in message
