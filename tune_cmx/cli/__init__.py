@@ -8,6 +8,7 @@ import typer
 from tune_cmx import __version__
 from tune_cmx.cli import board, claims, data, describe, imports, plan, robustness, search, study, trial
 from tune_cmx.cli.models.best import best
+from tune_cmx.cli.models.predict import predict
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
 from tune_cmx.cli.studies.delete import delete
@@ -28,6 +29,7 @@ for command in (study.check, plan.plan, search.search, study.report, board.board
 app.command()(robustness.robustness)
 app.command()(claims.claims)
 app.command()(best)
+app.command()(predict)
 app.command("import")(imports.import_results)
 app.command("list")(list_runs)
 app.command()(show)

@@ -1,6 +1,6 @@
 """Images as a caller gives them: paths and arrays, checked against what a detector was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,24 @@ def refuse_range(pixels: Pixels, modality: str, number_type: str, scale: PixelSc
             f"{modality}: {pixels.dtype} pixels; the training images are {number_type} with the range "
             f"{scale.low:g} to {scale.high:g}. Give raw {number_type} images"
         )
+
+
+def one_size(pixels: Mapping[str, Pixels], place: str) -> tuple[int, int]:
+    """Height and width of an image, in pixels.
+
+    Args:
+        pixels: H×W×bands by modality.
+        place: The image, for error messages.
+
+    Raises:
+        DataError: Its modalities have different sizes.
+    """
+    sizes = {name: array.shape[:2] for name, array in pixels.items()}
+    if len(set(sizes.values())) > 1:
+        found = " and ".join(f"{name} {width} x {height}" for name, (height, width) in sizes.items())
+        raise DataError(f"{place}: {found} pixels; the modalities of an image need one size, so resize one of them")
+    height, width = next(iter(sizes.values()))
+    return int(height), int(width)
 
 
 def _file(path: Path, place: str) -> NDArray[Any]:

@@ -12,8 +12,8 @@ from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.dataset import as_float
 from tune_cmx.data.pixel_range import PixelScale
 from tune_cmx.data.pixels import Pixels
-from tune_cmx.errors import ConfigError, DataError
-from tune_cmx.inference.images import OMITTED, Given, Image, Omitted, read_pixels, refuse_range
+from tune_cmx.errors import ConfigError
+from tune_cmx.inference.images import OMITTED, Given, Image, Omitted, one_size, read_pixels, refuse_range
 from tune_cmx.inference.prediction import Prediction
 from tune_cmx.models.detector import Detector
 from tune_cmx.state.model_state import ModelState
@@ -137,7 +137,9 @@ class TrainedDetector:
             found = ", ".join(f"{name} has {lists.get(name, 'one image')}" for name in (*lists, *single))
             raise ConfigError(f"images: each modality needs a list of the same length; {found}")
         images = [
-            self._image({name: value[place] if name in lists else None for name, value in given.items()}, f"{place}")  # type: ignore[index]  # those in `lists` are lists
+            self._image(
+                {name: value[place] if name in lists else None for name, value in given.items()}, f"image {place}"
+            )  # type: ignore[index]  # those in `lists` are lists
             for place in range(next(iter(lists.values())))
         ]
         return self._detect(images, score)
@@ -178,11 +180,7 @@ class TrainedDetector:
             modality = self.modalities[name]
             pixels[name] = read_pixels(value, name, modality.bands)  # type: ignore[arg-type]  # no list is in a list
             refuse_range(pixels[name], name, modality.number_type, modality.scale)
-        sizes = {name: array.shape[:2] for name, array in pixels.items()}
-        if len(set(sizes.values())) > 1:
-            found = " and ".join(f"{name} {width} x {height}" for name, (height, width) in sizes.items())
-            raise DataError(f"{place}: {found} pixels; the modalities of an image need one size, so resize one of them")
-        height, width = next(iter(sizes.values()))
+        height, width = one_size(pixels, place)
         bands = [
             as_float(pixels[name], modality.scale)
             if name in pixels

@@ -165,7 +165,7 @@ def data_settings(
         "data.labels_from": labels_from,
         "data.classes": classes and class_names(classes),
         "data.sequences": str(Path(sequences).resolve()) if sequences and Path(sequences).is_file() else sequences,
-        "data.bands": bands and _bands(bands),
+        "data.bands": bands and bands_given(bands),
     }
     return {path: value for path, value in given.items() if value}
 
@@ -182,7 +182,8 @@ def class_names(text: str) -> list[str] | dict[str, str | None]:
     return {old.strip(): new.strip() or None for old, _, new in pairs}
 
 
-def _bands(text: str) -> dict[str, list[int]]:
+def bands_given(text: str) -> dict[str, list[int]]:
+    """The content of --bands: channels by modality."""
     try:
         pairs = [part.split("=") for part in text.split()]
         bands = {name: [int(channel) for channel in channels.split(",")] for name, channels in pairs}

@@ -132,6 +132,7 @@ def open_data(
     sequences: str | None = None,
     events: EventsConfig | None = None,
     label_classes: Sequence[str] | None = None,
+    labelled: bool = True,
 ) -> PairedData:
     """Find a data set's images, labels, classes, sequences and parts, by the reader whose layout the folder has.
 
@@ -151,6 +152,8 @@ def open_data(
             position in the video) and `condition` (such as day or night).
         events: How raw events become images; None: where the set has raw events, the default.
         label_classes: Class names of the labels, known from an earlier reading; the labels are not searched for them.
+        labelled: False: the images alone are wanted, as for prediction. Their labels may be missing, and each image
+            then has none; a layout whose labels say which images it has still needs them.
 
     Raises:
         ConfigError: `data.yaml` or an argument is not understood, or several layouts fit.
@@ -170,6 +173,7 @@ def open_data(
         names=said.names,
         label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
+        labelled=labelled,
         lists={
             part: tuple(_list_path(home, name) for name in names)
             for part, names in (("train", said.train), ("val", said.val), ("test", said.test))

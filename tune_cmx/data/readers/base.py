@@ -44,6 +44,8 @@ class DataSettings:
     """A CSV file, or a regular expression on the ids."""
     lists: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Lists or folders of the images of each part of the set's own split."""
+    labelled: bool = True
+    """False: the images alone are wanted; labels, classes and parts are neither searched nor read."""
 
 
 @dataclass(frozen=True)

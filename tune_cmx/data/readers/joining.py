@@ -1,7 +1,7 @@
 """Join the images that a reader found with their labels, classes, sequences and parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tune_cmx.data.labels.classes import ClassMap, class_map
@@ -12,6 +12,9 @@ from tune_cmx.data.readers.official import parts_from_lists, split_remark
 from tune_cmx.data.readers.order import natural_order
 from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
 from tune_cmx.errors import DataError
+
+NO_CLASS = "object"
+"""The one class of images that are read without labels."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ def join(
         DataError: A label has no image, or labels or classes are missing.
     """
     keys = images.keys or {(id,): id for id in images.files}
+    if not settings.labelled:
+        labels, renamed = FoundLabels({}, (NO_CLASS,), root), None
+        settings = replace(settings, classes=None, lists={})
     if labels is None:
         labels = find_labels(
             root,
@@ -81,7 +87,9 @@ def join(
         homes.append(root.parent)
     ids = sorted(images.files, key=natural_order)
     classes = _classes(homes, labels, settings, renamed)
-    source = _first_file("sequences.csv", homes) if settings.sequences is None else settings.sequences
+    source = settings.sequences
+    if source is None and settings.labelled:
+        source = _first_file("sequences.csv", homes)
     positions = images.positions if source is None else read_sequences(source, ids)
     parts, remarks = {**labels.parts, **images.parts}, [*images.remarks, *labels.remarks]
     if settings.lists:
