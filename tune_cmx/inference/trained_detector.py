@@ -129,18 +129,17 @@ class TrainedDetector:
         if not 0 < score <= 1:
             raise ConfigError(f"score: must be above 0 and at most 1; got {score:g}")
         given = self._given({"rgb": rgb, "thermal": thermal, "event": event})
-        lists = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
+        lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
         if not lists:
             return self._detect([self._image(given, "image")], score)[0]
         single = [name for name, value in given.items() if value is not None and name not in lists]
-        if single or len(set(lists.values())) > 1:
-            found = ", ".join(f"{name} has {lists.get(name, 'one image')}" for name in (*lists, *single))
+        lengths = {name: len(value) for name, value in lists.items()}
+        if single or len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} has {lengths.get(name, 'one image')}" for name in (*lists, *single))
             raise ConfigError(f"images: each modality needs a list of the same length; {found}")
         images = [
-            self._image(
-                {name: value[place] if name in lists else None for name, value in given.items()}, f"image {place}"
-            )  # type: ignore[index]  # those in `lists` are lists
-            for place in range(next(iter(lists.values())))
+            self._image({name: lists[name][place] if name in lists else None for name in given}, f"image {place}")
+            for place in range(next(iter(lengths.values())))
         ]
         return self._detect(images, score)
 
