@@ -1,12 +1,14 @@
 """`tune-cmx claims`: claims about any table of runs, answered one by one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tune_cmx.cli.objects.answered import AnsweredClaim, AnsweredClaims
+from tune_cmx.cli.options.json_output import Json, print_object, prints
 from tune_cmx.errors import ConfigError, TuneCmxError
 
 FORM = "a list of cases, or an object with `cases`; each case with `claim` and `rows`"
@@ -14,6 +16,7 @@ COLUMNS = ("results", "protocol")
 """Keys of a case, or of the whole file beside `cases`, that say what a column is."""
 
 
+@prints(AnsweredClaims)
 def claims(
     file: Annotated[
         Path,
@@ -22,8 +25,11 @@ def claims(
             "study or an import, for the claims of its own file."
         ),
     ],
+    as_json: Json = False,
 ) -> None:
     """Answer claims from the rows given with them: a JSON object a line, with `id`, `verdict`, `numbers` and `why`.
+
+    With `--json` all answers are in one object.
 
     A row is a run, a flat object of columns. A claim on a metric that no table knows says `"direction": "lower"` or
     `"higher"`. `"results": ["FPS"]` in a case, or beside `cases`, names columns that are results; `"protocol"` names
@@ -35,20 +41,28 @@ def claims(
     "rows": [{"arm": "x", "seed": 0, "mAP": 83.1}, {"arm": "x", "seed": 1, "mAP": 83.6}]}]`;
     or `tune-cmx claims runs/demo`
     """
-    if file.is_dir():
-        for answer in study_answers(file):
+    problems: list[str] = []
+    found: list[dict[str, Any]] = []
+    for answer in study_answers(file) if file.is_dir() else _case_answers(file, problems):
+        if as_json:
+            found.append(answer)
+        else:
             typer.echo(json.dumps(answer, allow_nan=False))
-        return
-    problems = []
+    if as_json:
+        print_object(AnsweredClaims(answers=tuple(AnsweredClaim(**one) for one in found), problems=tuple(problems)))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _case_answers(file: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """The answer of each case; `problems` receives a sentence for each that cannot be read."""
     cases, columns = read_cases(file)
     for place, case in enumerate(cases, start=1):
         try:
-            typer.echo(json.dumps(answer_case(case, place, columns), allow_nan=False))
+            yield answer_case(case, place, columns)
         except TuneCmxError as error:
             named = f" '{case['id']}'" if isinstance(case, Mapping) and case.get("id") is not None else ""
             problems.append(f"{file}: case {place}{named}: {error}")
-    if problems:
-        raise ConfigError("\n".join(problems))
 
 
 def study_answers(folder: Path) -> list[dict[str, Any]]:

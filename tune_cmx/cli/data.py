@@ -1,6 +1,7 @@
 """Commands on data sets: `data inspect` and `data synth`."""
 
 import shlex
+from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tune_cmx.cli.objects.inspected import InspectedData, inspected_object
 from tune_cmx.cli.options.flags import (
     Bands,
     Classes,
@@ -17,6 +19,7 @@ from tune_cmx.cli.options.flags import (
     Sequences,
     data_settings,
 )
+from tune_cmx.cli.options.json_output import Json, print_object, prints
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.progress import counted
 from tune_cmx.counting import count
@@ -25,6 +28,7 @@ from tune_cmx.errors import DataError
 if TYPE_CHECKING:
     from tune_cmx.data.inspection import Inspection, PixelFacts
     from tune_cmx.data.readers import PairedData
+    from tune_cmx.data.readers.base import Sign
 
 PROBLEMS_SHOWN, CLASSES_SHOWN = 5, 40
 
@@ -32,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at data sets, and make synthe
 
 
 @app.command()
+@prints(InspectedData)
 def inspect(
     folder: Annotated[str, typer.Argument(help="Folder of a data set, or s3://bucket/folder.", show_default=False)],
     layout: Layout = None,
@@ -40,6 +45,7 @@ def inspect(
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    as_json: Json = False,
 ) -> None:
     """Say what a folder holds and how it is read: layout, modalities, classes, official split, sequences.
 
@@ -62,17 +68,11 @@ def inspect(
     data = open_configured(validate(DataConfig, content, source="flags", prefix="data"))
     with counted("reading labels") as progress:
         found = inspected(data, progress=progress)
-    others = [(name, sign) for name, sign in signs(data.root) if name != data.layout]
-    own = next((sign for name, sign in signs(data.root) if name == data.layout), None)
-    sure = "as --layout or data.yaml says" if own is None else f"{own.certainty.name.lower()}: {own.text}"
-    say(f"{escape(str(data.root))}: [bold]{data.reader.title}[/bold] (layout {data.layout}, {escape(sure)})")
-    for name, sign in others:
-        say(f"  it could also be {name} ({sign.certainty.name.lower()}: {escape(sign.text)}); --layout chooses")
-    _tables(data, found)
-    for remark in data.remarks:
-        say(f"note: {escape(remark)}")
-    if not data.sequences_known:
-        warn("sequences are not known: a video may be in two parts of a split; name them in sequences.csv")
+    layouts = signs(data.root)
+    if as_json:
+        print_object(inspected_object(data, found, layouts))
+    else:
+        _show(data, found, layouts)
     if found.problems:
         shown = "\n".join(f"  {problem}" for problem in found.problems[:PROBLEMS_SHOWN])
         more = len(found.problems) - PROBLEMS_SHOWN
@@ -84,6 +84,20 @@ def inspect(
         say(f"next: tune-cmx check search_spaces/fusion_showdown.yaml --data {place}")
     else:
         say(f"next: tune-cmx train --data {place} --epochs 1 --batch-size 2 --output-dir runs/first")
+
+
+def _show(data: "PairedData", found: "Inspection", layouts: "SequenceOf[tuple[str, Sign]]") -> None:
+    others = [(name, sign) for name, sign in layouts if name != data.layout]
+    own = next((sign for name, sign in layouts if name == data.layout), None)
+    sure = "as --layout or data.yaml says" if own is None else f"{own.certainty.name.lower()}: {own.text}"
+    say(f"{escape(str(data.root))}: [bold]{data.reader.title}[/bold] (layout {data.layout}, {escape(sure)})")
+    for name, sign in others:
+        say(f"  it could also be {name} ({sign.certainty.name.lower()}: {escape(sign.text)}); --layout chooses")
+    _tables(data, found)
+    for remark in data.remarks:
+        say(f"note: {escape(remark)}")
+    if not data.sequences_known:
+        warn("sequences are not known: a video may be in two parts of a split; name them in sequences.csv")
 
 
 def _tables(data: "PairedData", found: "Inspection") -> None:

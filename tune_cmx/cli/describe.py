@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tune_cmx.cli.objects.described import DescribedModel
 from tune_cmx.cli.options.configuration import (
     Backbone,
     Config,
@@ -15,12 +16,14 @@ from tune_cmx.cli.options.configuration import (
     given_trial,
 )
 from tune_cmx.cli.options.flags import MODEL, Sets, set_settings
+from tune_cmx.cli.options.json_output import Json, print_object, prints
 from tune_cmx.cli.output import out, warn
 from tune_cmx.config.model_sections import ASSUMED
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 
 
+@prints(DescribedModel)
 def describe(
     config: Config = None,
     backbone: Backbone = None,
@@ -39,6 +42,7 @@ def describe(
         int, typer.Option("--num-classes", min=1, help="Number of classes.", rich_help_panel=MODEL)
     ] = 1,
     sets: Sets = None,
+    as_json: Json = False,
 ) -> None:
     """Print a model's parameters by part, its FLOPs, and warnings from one training step.
 
@@ -63,13 +67,27 @@ def describe(
     detector = build_plain(parsed.model, DEFAULT_BANDS, num_classes)
     model = parsed.model
     kinds = [f"{kind.kind}" for kind in model.fusion.stage_fusions()] if len(model.stream_modalities()) > 1 else []
+    found, gflops = inspected(detector), flops(detector, height, width)
+    if as_json:
+        described = DescribedModel(
+            backbone=str(model.backbone),
+            streams=str(model.streams),
+            fusions=tuple(kinds),
+            carry=model.carry if kinds else None,
+            classes=num_classes,
+            parameters=found.parameters,
+            gflops=gflops,
+            input_size=(height, width),
+            warnings=tuple(map(str, found.warnings)),
+        )
+        print_object(described)
+        return
     fused = f", fusion {' / '.join(kinds)} at stages 1..4, carry {model.carry}" if kinds else ", one stream"
     out.print(f"{model.backbone}{fused}, {count(num_classes, 'class')} and background", soft_wrap=True)
     out.print(given.streams_line(ASSUMED), soft_wrap=True)
-    found = inspected(detector)
     for part, number in found.parameters.items():
         out.print(f"{part:<14}{number:>14,}")
-    out.print(f"{'GFLOPs':<14}{flops(detector, height, width):>14,.1f}  forward, one image of {height}x{width}")
+    out.print(f"{'GFLOPs':<14}{gflops:>14,.1f}  forward, one image of {height}x{width}")
     for warning in found.warnings:
         warn(str(warning))
 

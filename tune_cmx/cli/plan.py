@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from tune_cmx.cli.objects.planned import PlannedStudy, planned_object
 from tune_cmx.cli.options.flags import (
     GPUS_PER_TRIAL,
     MEASURED,
@@ -30,6 +31,7 @@ from tune_cmx.cli.options.flags import (
     set_settings,
     share_given,
 )
+from tune_cmx.cli.options.json_output import Json, print_object, prints
 from tune_cmx.cli.options.streams import streams_line, study_on_data
 from tune_cmx.cli.output import bytes_text, hours_text, out, say, time_text, warn
 from tune_cmx.cli.prepare import prepare_data
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 _GIB = 2**30
 
 
+@prints(PlannedStudy)
 def plan(
     space: Space,
     data: Data = None,
@@ -107,6 +110,7 @@ def plan(
     labels_from: LabelsFrom = None,
     workers: Workers = None,
     sets: Sets = None,
+    as_json: Json = False,
 ) -> None:
     """Estimate trials, epochs, hours and disk of a study before it runs.
 
@@ -131,7 +135,11 @@ def plan(
         if gpus_per_trial == MEASURED:
             places = _places(study, gpus, _measured(study, prepared), cpus_per_trial, max_concurrent)
         costs = _costs(study, prepared, places, earlier or [], probe=probe, threads=cpus_per_trial, workers=workers)
-    show_estimate(study, estimate(study, costs, places), places, costs.times)
+    found = estimate(study, costs, places)
+    if as_json:
+        print_object(planned_object(str(space), study, found, places, costs.times, prepared))
+    else:
+        show_estimate(study, found, places, costs.times)
 
 
 def _places(

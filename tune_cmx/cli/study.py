@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tune_cmx.cli.earlier import study_copy
+from tune_cmx.cli.objects.checked import CheckedStudy, checked_object
 from tune_cmx.cli.options.flags import (
     Bands,
     Classes,
@@ -24,6 +25,7 @@ from tune_cmx.cli.options.flags import (
     data_settings,
     set_settings,
 )
+from tune_cmx.cli.options.json_output import Json, print_object, prints
 from tune_cmx.cli.options.streams import streams_line, study_on_data
 from tune_cmx.cli.output import out, say, warn
 from tune_cmx.cli.prepare import prepare_data
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from tune_cmx.storage import Mirror
 
 
+@prints(CheckedStudy)
 def check(
     space: Space,
     data: Data = None,
@@ -52,6 +55,7 @@ def check(
     layout: Layout = None,
     labels_from: LabelsFrom = None,
     sets: Sets = None,
+    as_json: Json = False,
 ) -> None:
     """Find what would fail, before it costs GPU time: build every model on the CPU and audit the data.
 
@@ -61,7 +65,11 @@ def check(
     study, opened = study_on_data(read_space(space), {**overrides, **set_settings(sets)})
     with torch_process() as ask, tempfile.TemporaryDirectory() as folder:
         prepared = None if opened is None else prepare_data(study.baseline.config.data, Path(folder), opened)
-        show_check(study, begin_check(study, prepared, ask)())
+        checked = begin_check(study, prepared, ask)()
+        if as_json:
+            print_object(checked_object(str(space), study, checked, _warnings(study, checked), prepared))
+        else:
+            show_check(study, checked)
     drawn = study.file.searcher.one_by_one is not None
     arms = "each choice and range end" if drawn else count(len(study.searched), "configuration")
     say(f"[green]{escape(str(space))}: the baseline and {arms} can be built and compared[/green]")
@@ -96,7 +104,6 @@ def show_check(study: Study, checked: "Checked") -> None:
     """Print what the check found."""
     from rich.table import Table
 
-    from tune_cmx.model_audit import merged
     from tune_cmx.search.planning.study_size import rungs_text, size_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -111,13 +118,19 @@ def show_check(study: Study, checked: "Checked") -> None:
         say(escape(streams))
     say(escape(study.question))
     out.print("", table, "", sep="\n", soft_wrap=not out.is_terminal)
-    warnings = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
-    for warning in (*merged(warnings), *checked.equivalent_texts):
+    for warning in _warnings(study, checked):
         warn(warning)
-    if study.file.confirm.first_seeds == 1:
-        warn("confirm.seeds is 1: one run a configuration allows no test and no claim; set confirm.seeds to 3 or more")
     for text in (size_text(study), rungs_text(study)):
         say(text)
+
+
+def _warnings(study: Study, checked: "Checked") -> list[str]:
+    """What the check warns of; the same finding of several configurations is one warning."""
+    from tune_cmx.model_audit import merged
+
+    found = [(arm.label, warning) for arm in checked.arms for warning in arm.warnings]
+    one_run = "confirm.seeds is 1: one run a configuration allows no test and no claim; set confirm.seeds to 3 or more"
+    return [*merged(found), *checked.equivalent_texts, *([one_run] if study.file.confirm.first_seeds == 1 else [])]
 
 
 def checked_study(study: Study, prepared: "Prepared | None") -> "Checked":
