@@ -32,7 +32,7 @@ def smooth_name(metric: str) -> str:
     return f"{metric}_smooth"
 
 
-_PASSED_ON = ("device", "workers", "gpus", "shared_cache", "loggers", "study")
+_PASSED_ON = ("device", "workers", "gpus", "shared_cache", "study")
 """Facts that `run_trial` takes."""
 Trainable = Callable[[dict[str, Any]], None]
 Reports = Generator["EpochReport", None, None]
@@ -63,7 +63,7 @@ def train(config: dict[str, Any], run: Callable[..., Reports] | None = None) -> 
         with _held_copy(facts) as (run_folder, data_folder, publish):
             prepared = _prepared(run_folder.config().data.model_dump_json(), str(data_folder))
             values: list[float] = []
-            passed_on = {name: facts[name] for name in _PASSED_ON}
+            passed_on = {name: facts[name] for name in _PASSED_ON} | {"loggers": facts["loggers"].split()}
             with closing(run(run_folder, prepared, **passed_on)) as reports:
                 for report in reports:
                     values.append(_judged(report, facts["metric"]))

@@ -101,7 +101,7 @@ class TrialRunner:
             "threads": self.resources.threads,
             "workers": self.resources.workers,
             "shared_cache": self.resources.shared_cache,
-            "loggers": self.opened.study.file.loggers,
+            "loggers": " ".join(self.opened.study.file.loggers),  # Ray takes lists apart
             "study": self.opened.study.file.study,
             "gpus": self.resources.of_trial["GPU"],
         }
