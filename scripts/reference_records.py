@@ -54,6 +54,7 @@ RUN_FILES = {
     "model/": "Of a complete confirmation run or single trial: the model folder, which is described below. Its weights "
     "are a hard link to those of the checkpoint; on object storage they are in the checkpoint only.",
     "events.out.tfevents.*": "TensorBoard: scalars, HParams, example images, precision-recall curves.",
+    "mlflow.json": "With the logger mlflow: the id of the trial's MLflow run.",
     "error.txt": "Traceback of a failed trial.",
 }
 MODEL_INTRO = """## Model folder
