@@ -79,11 +79,20 @@ def inspect(
         raise DataError(
             f"{data.root}: {count(len(found.problems), 'problem')}:\n{shown}" + (f"\n  and {more} more" * (more > 0))
         )
-    place = escape(shlex.quote(folder))
+    given = {
+        "--layout": layout,
+        "--labels": labels,
+        "--labels-from": labels_from,
+        "--classes": classes,
+        "--sequences": sequences,
+        "--bands": bands,
+    }
+    flags = "".join(f" {name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    place = f"--data {shlex.quote(folder)}{flags}"
     if {"rgb", "thermal"} <= data.bands.keys():
-        say(f"next: tune-cmx check search_spaces/fusion_showdown.yaml --data {place}")
+        say(f"next: tune-cmx check search_spaces/fusion_showdown.yaml {escape(place)}")
     else:
-        say(f"next: tune-cmx train --data {place} --epochs 1 --batch-size 2 --output-dir runs/first")
+        say(f"next: tune-cmx train {escape(place)} --epochs 1 --batch-size 2 --output-dir runs/first")
 
 
 def _show(data: "PairedData", found: "Inspection", layouts: "SequenceOf[tuple[str, Sign]]") -> None:

@@ -66,6 +66,11 @@ class TrialData:
         self._truth = {part: ground_truth(prepared.data, ids, prepared.audit.sizes) for part, ids in held_out.items()}
         self._pictures = Pictures(self._held_out["val"], self._truth["val"])
 
+    @property
+    def images(self) -> int:
+        """Number of training images."""
+        return len(self._train)
+
     def batches(self, epoch: int) -> Iterable[Batch]:
         """Training batches; order and augmentation follow from seed and epoch alone."""
         loader: Iterable[Batch]

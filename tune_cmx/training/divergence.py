@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from tune_cmx.state.trial_state import Divergence, loss_diverged
 
+SETTLED_STEPS = 500
+"""Optimizer steps after which a trained model finds something, if only wrongly. Before, it may still call everything
+background: a model trained for an epoch on some dozen images does."""
 GRADIENT_NORM = 1e4
 """At the lowest preset rate, 0.005, one such step of SGD moves the weights by 50: about their own norm."""
 

@@ -29,7 +29,7 @@ from tune_cmx.training.checkpoint import (
 )
 from tune_cmx.training.ddp.ranks import Rank, lead_rank
 from tune_cmx.training.ddp.workers import Tasks, Workers
-from tune_cmx.training.divergence import diverged
+from tune_cmx.training.divergence import SETTLED_STEPS, diverged
 from tune_cmx.training.loggers import DEFAULT, LoggedTrial
 from tune_cmx.training.loggers.session import LoggedSession
 from tune_cmx.training.loop import EpochReport, failure_reason, fit, memory_mib
@@ -284,7 +284,11 @@ def _finish(run_folder: RunFolder, config: TrialConfig, data: TrialData, trainer
     val = {name: last.get(f"val/{name}", math.nan) for name in metrics.scored()}
     results = {"val": val, str(config.report_split): dict(score.metrics)}
     if not score.detections:
-        _note_divergence(run_folder, Divergence(epoch=int(last["epoch"]), what="detections", value=0.0))
+        steps = math.ceil(data.images / config.schedule.batch_size) * config.schedule.epochs
+        if steps >= SETTLED_STEPS:
+            _note_divergence(run_folder, Divergence(epoch=int(last["epoch"]), what="detections", value=0.0))
+        else:
+            _log.warning("%s: no detections: %d steps of training are too few to learn", run_folder.folder.name, steps)
     run_folder.write_detections(score.detections)
     parameters = run_folder.state().parameters
     assert parameters is not None, "counted before the first epoch"

@@ -36,6 +36,7 @@ def test_classes_can_be_renamed_merged_and_left_out(run: Run, tmp_path: Path) ->
     vehicle_sets.smod(tmp_path / "set")
     _, said, _ = run("data", "inspect", tmp_path / "set", "--classes", "rider=person,bicycle=")
     assert "person 24" in said
+    assert said.rstrip().endswith("set --classes rider=person,bicycle=")
     assert "bicycle" not in said.split("next:")[0].split("classes")[1].split("\n")[0]
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tune_cmx.data.audit import Audit, audit, statistics
-from tune_cmx.data.readers import open_data
-from tune_cmx.errors import DataError
+from tune_cmx.data.readers import open_data, read_image
+from tune_cmx.errors import ConfigError, DataError
 
 GREY = np.full((8, 12), 51, dtype=np.uint8)
 
@@ -83,6 +83,21 @@ def test_pairs_of_unequal_size(folders):
     root = folders(images={"thermal/c": GREY[:, :10]})
     with pytest.raises(DataError, match=r"image c: modalities differ in size .*rgb 12×8, thermal 10×8, event 12×8"):
         audit(open_data(root))
+
+
+def test_a_modality_of_another_size_can_be_resized(folders):
+    root = folders(["a", "b"], modalities=["rgb", "thermal"])
+    for name in ("a", "b"):
+        Image.fromarray(np.full((4, 6), 200, dtype=np.uint8)).save(root / "thermal" / f"{name}.png")
+    with pytest.raises(DataError, match=r"data\.yaml can resize one, as in size_of: rgb"):
+        audit(open_data(root))
+    (root / "data.yaml").write_text("size_of: rgb\n")
+    data = open_data(root)
+    assert audit(data).sizes == {"a": (8, 12), "b": (8, 12)}
+    assert (read_image(data, data.images[0], ["thermal"])["thermal"] == 200).all()
+    (root / "data.yaml").write_text("size_of: event\n")
+    with pytest.raises(ConfigError, match="size_of: event is not among the images; rgb, thermal are"):
+        open_data(root)
 
 
 def test_the_first_few_problems_are_shown_and_the_rest_counted(folders):

@@ -67,7 +67,8 @@ def audit_image(data: PairedData, image: PairedImage) -> ImageAudit:
         shown = ", ".join(f"{modality} {width}×{height}" for modality, (height, width) in sizes.items())
         applied = " (after their EXIF orientation was applied)" if turned else ""
         problems.append(
-            f"image {image.id}: modalities differ in size (width×height): {shown}{applied}; register them to one size"
+            f"image {image.id}: modalities differ in size (width×height): {shown}{applied}; register them to one size. "
+            f"Where they show the same view, data.yaml can resize one, as in size_of: {next(iter(sizes))}"
         )
     size = next(iter(sizes.values()), (0, 0))
     labels = label_reading(data, image)

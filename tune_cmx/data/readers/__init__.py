@@ -112,6 +112,7 @@ class DataFile(Section):
     sequences: str | None = None
     labels: str | None = None
     labels_from: Modality | None = None
+    size_of: Modality | None = None
     path: str | None = None
     train: Lists = None
     val: Lists = None
@@ -171,6 +172,7 @@ def open_data(
         bands=said.bands if bands is None else {name: tuple(channels) for name, channels in bands.items()},
         classes=said.classes if classes is None else classes if isinstance(classes, Mapping) else tuple(classes),
         names=said.names,
+        size_of=said.size_of,
         label_classes=None if label_classes is None else tuple(label_classes),
         sequences=_sequence_source(root, sequences, said.sequences),
         labelled=labelled,

@@ -18,7 +18,7 @@ from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.pixels import Pixels, resized
 from tune_cmx.errors import ConfigError, DataError
 
-CHOICES = ("labels", "labels_from", "images", "bands")
+CHOICES = ("labels", "labels_from", "images", "bands", "size_of")
 """Settings that have a meaning for some layouts alone."""
 
 
@@ -38,6 +38,8 @@ class DataSettings:
     """Names by class id, or new names of some classes; see `labels.classes.class_map`."""
     names: tuple[str, ...] | None = None
     """Names by class id, as `data.yaml` has them."""
+    size_of: str | None = None
+    """Modality to whose size the images of the others are resized."""
     label_classes: tuple[str, ...] | None = None
     """Class names of the labels, where an earlier reading of the same set found them."""
     sequences: Path | str | None = None

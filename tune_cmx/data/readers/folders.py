@@ -39,7 +39,7 @@ class FolderReader(Reader):
 
     title: ClassVar[str] = "paired folders"
     holds: ClassVar[str] = "folders rgb/, thermal/, event/ of images"
-    takes: ClassVar[frozenset[str]] = frozenset({"images", "labels", "labels_from"})
+    takes: ClassVar[frozenset[str]] = frozenset({"images", "labels", "labels_from", "size_of"})
 
     def sign(self, root: Path) -> Sign | None:
         own = [name for name in MODALITIES if (root / name).is_dir()]

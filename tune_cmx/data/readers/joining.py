@@ -11,7 +11,7 @@ from tune_cmx.data.readers.names import Key
 from tune_cmx.data.readers.official import parts_from_lists, split_remark
 from tune_cmx.data.readers.order import natural_order
 from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
-from tune_cmx.errors import DataError
+from tune_cmx.errors import ConfigError, DataError
 
 NO_CLASS = "object"
 """The one class of images that are read without labels."""
@@ -118,8 +118,16 @@ def join(
         reader=reader,
         channels=images.channels,
         remarks=tuple(remarks),
-        size_of=images.size_of,
+        size_of=_reference(root, images, settings),
     )
+
+
+def _reference(root: Path, images: FoundImages, settings: DataSettings) -> str | None:
+    """The modality to whose size the others are resized, as the user or the reader says."""
+    wanted = settings.size_of
+    if wanted is not None and wanted not in images.bands:
+        raise ConfigError(f"{root}: size_of: {wanted} is not among the images; {', '.join(images.bands)} are")
+    return wanted or images.size_of
 
 
 def _classes(
