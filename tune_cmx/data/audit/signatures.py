@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
 from tune_cmx.data.readers import PairedData, PairedImage
+from tune_cmx.data.readers.paths import texts_of
 
 _UNSURE_NS = 2_000_000_000
 """A file that changed less than 2 s before it was looked up may change again without another time: on some file systems
@@ -51,17 +52,17 @@ class Signatures:
     def _look_up(self, image: PairedImage) -> tuple[bytes, int] | None:
         parts = [image.id, str(image.time_us)]
         latest = 0
-        before: Path | None = None
+        before = ""
         state = ""
         try:
-            for modality, path in image.files.items():
-                if path is not before:  # one file may hold all modalities
+            for modality, path in texts_of(image.files).items():
+                if path != before:  # one file may hold all modalities
                     before = path
                     state, changed = _state(path)
                     latest = max(latest, changed)
                 parts += (modality, state)
             if isinstance(image.label, LabelFile):
-                state, changed = _state(image.label.path)
+                state, changed = _state(image.label.file)
                 parts += (self._form(image.label.form), state)
                 latest = max(latest, changed)
             elif image.label is not None:
@@ -82,7 +83,7 @@ class Signatures:
         return repr((reading.digest, reading.size, reading.labels.pixels, reading.problems, reading.remarks))
 
 
-def _state(path: Path) -> tuple[str, int]:
+def _state(path: str | Path) -> tuple[str, int]:
     """Path, size, inode and times of a file, and the later time in ns."""
     name = str(path)
     found = os.stat(name)  # noqa: PTH116  # half the time of path.stat()

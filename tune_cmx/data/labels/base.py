@@ -108,8 +108,13 @@ class LabelReading:
 class LabelSource(ABC):
     """Where the boxes of one image come from. It is pickled to loader processes."""
 
-    path: Path
-    """The file."""
+    file: str | Path
+    """Path of the file; a text where a set has very many."""
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return Path(self.file)
 
     @abstractmethod
     def read(self, place: str, classes: ClassMap) -> LabelReading:
@@ -157,7 +162,7 @@ class LabelForm(ABC):
 class LabelFile(LabelSource):
     """A label file of its own."""
 
-    path: Path
+    file: str | Path
     form: LabelForm
 
     def read(self, place: str, classes: ClassMap) -> LabelReading:
@@ -172,7 +177,7 @@ class LabelFile(LabelSource):
 class ListedLabels(LabelSource):
     """The boxes of one image in a document that lists those of many."""
 
-    path: Path
+    file: str | Path
     labels: Labels
     """With the ids of the set's source classes."""
     size: tuple[int, int] | None = None

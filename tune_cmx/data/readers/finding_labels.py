@@ -1,5 +1,6 @@
 """Find the labels of images: one file for each, in any folder, or one document for all."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -8,9 +9,10 @@ from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
 from tune_cmx.data.labels.coco import is_coco, read_coco
 from tune_cmx.data.labels.voc import VocForm
 from tune_cmx.data.labels.yolo import YoloForm
-from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts, parts_of
+from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts, text_parts
 from tune_cmx.data.readers.order import listed, natural_order
-from tune_cmx.data.readers.pairing import files_under
+from tune_cmx.data.readers.pairing import names_under
+from tune_cmx.data.readers.paths import start_of
 from tune_cmx.errors import ConfigError, DataError
 
 FORMS: tuple[LabelForm, ...] = (YoloForm(), VocForm())
@@ -39,7 +41,11 @@ class FoundLabels:
 class _Candidate:
     said: NameParts
     modality: str | None
-    path: Path
+    file: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
 
 
 def find_labels(
@@ -106,13 +112,14 @@ def _label_folders(root: Path) -> list[Path]:
     return [path for path in _folders(root) if path.name.lower() in LABEL_WORDS]
 
 
-def one_form(folder: Path, paths: Sequence[Path]) -> LabelForm:
+def one_form(folder: Path, paths: Sequence[str | Path]) -> LabelForm:
     """The form of label files.
 
     Raises:
         DataError: They are of several forms.
     """
-    found = {form.title: form for form in FORMS if any(path.suffix.lower() == form.suffix for path in paths)}
+    endings = {os.path.splitext(path)[1].lower() for path in paths}  # noqa: PTH122  # paths of a large set are texts
+    found = {form.title: form for form in FORMS if form.suffix in endings}
     if len(found) > 1:
         raise DataError(f"{folder}: has labels as {' and as '.join(found)}; name a folder of one form with --labels")
     return next(iter(found.values()))
@@ -123,9 +130,9 @@ def names_in(form: LabelForm, paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted({name for path in paths for name in form.names(path.read_bytes(), str(path))}))
 
 
-def _label_files(folder: Path) -> Iterator[Path]:
-    for path in files_under(folder, [form.suffix for form in FORMS], labels=True):
-        if path.name.lower() not in NO_LABELS:
+def _label_files(folder: Path) -> Iterator[str]:
+    for path in names_under(folder, [form.suffix for form in FORMS], labels=True):
+        if path.rpartition(os.sep)[2].lower() not in NO_LABELS:
             yield path
 
 
@@ -145,11 +152,12 @@ def _of_folders(
 
 
 def _candidates(folder: Path, root: Path) -> list[_Candidate]:
-    inside = folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name)
+    inside = start_of(folder.relative_to(root) if folder.is_relative_to(root) else Path(folder.name))
+    start = start_of(folder)
     found = []
     for path in _label_files(folder):
-        said = parts_of((*inside.parts, *path.parts[:-1]), path.stem)
-        found.append(_Candidate(said, said.modality, folder / path))
+        said = text_parts(inside + path)
+        found.append(_Candidate(said, said.modality, start + path))
     return found
 
 
@@ -163,7 +171,7 @@ def _of_files(
     names: tuple[str, ...] | None,
 ) -> FoundLabels:
     chosen = _of_one_modality(found, labels_from, usual, place)
-    form = one_form(place, [one.path for one in chosen])
+    form = one_form(place, [one.file for one in chosen])
     images = ImageNames(ids)
     sources: dict[str, LabelSource] = {}
     stray: list[str] = []
@@ -174,7 +182,7 @@ def _of_files(
         elif id in sources:
             raise DataError(f"{one.path}: image {id} has a second label file, {sources[id].path}; keep one")
         else:
-            sources[id] = LabelFile(one.path, form)
+            sources[id] = LabelFile(one.file, form)
     if stray:
         raise DataError(
             f"{place}: no image in {root} for {listed(sorted(stray, key=natural_order))}; "
@@ -219,7 +227,7 @@ def _of_documents(
 ) -> FoundLabels:
     inside = {path: path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths}
     said = {path: name_parts(inside[path]) for path in paths}
-    candidates = [_Candidate(said[path], said[path].modality or _in_stem(path), path) for path in paths]
+    candidates = [_Candidate(said[path], said[path].modality or _in_stem(path), str(path)) for path in paths]
     chosen = [one.path for one in _of_one_modality(candidates, labels_from, usual, paths[0].parent)]
     documents = [read_coco(path) for path in chosen]
     names = tuple(dict.fromkeys(name for document in documents for name in document.names))

@@ -1,5 +1,6 @@
 """What the names of folders and files say: modality, part of a split, and what is left as the name of a moment."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -88,11 +89,22 @@ def name_parts(path: PurePath) -> NameParts:
     return parts_of(path.parts[:-1], path.stem)
 
 
+def text_parts(path: str) -> NameParts:
+    """Read a path that is a text; its name has a suffix."""
+    folder, _, name = path.rpartition(os.sep)
+    return parts_of(_folder_names(folder), name.rpartition(".")[0])
+
+
 def parts_of(folders: tuple[str, ...], name: str) -> NameParts:
     """Read a path, given as the names of its folders and its file's name without suffix."""
     left, modality, part = _of_folders(folders)
     stem, of_file = _without_modality(name, modality)
     return NameParts((*left, stem), modality or of_file, part)
+
+
+@lru_cache(maxsize=4096)
+def _folder_names(folder: str) -> tuple[str, ...]:
+    return PurePath(folder).parts
 
 
 @lru_cache(maxsize=4096)  # thousands of images are in one folder

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from tune_cmx.config.trial import MODALITIES
-from tune_cmx.data.readers.names import LABEL_WORDS, MODALITY_WORDS, Key, name_parts
+from tune_cmx.data.readers.names import LABEL_WORDS, MODALITY_WORDS, Key, text_parts
 from tune_cmx.data.readers.order import listed, natural_order
+from tune_cmx.data.readers.paths import FilePaths, start_of, texts_of
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import lookup
 
@@ -38,7 +39,12 @@ class PairedFiles:
 def files_under(
     root: Path, suffixes: Sequence[str], *, labels: bool = False, most: int | None = None
 ) -> Iterator[Path]:
-    """The files below a folder, relative to it, by name; hidden ones are left out.
+    """The files below a folder, as `names_under` gives them."""
+    return map(Path, names_under(root, suffixes, labels=labels, most=most))
+
+
+def names_under(root: Path, suffixes: Sequence[str], *, labels: bool = False, most: int | None = None) -> Iterator[str]:
+    """The paths of the files below a folder, relative to it, by name; hidden ones are left out.
 
     Args:
         root: The folder; links to folders are followed, but not to a folder around them.
@@ -59,9 +65,9 @@ def files_under(
             continue
         around[folder] = (*above, real)
         folders[:] = sorted(name for name in folders if name[0] != "." and (labels or name.lower() not in LABEL_WORDS))
-        inside = Path(folder).relative_to(root)
+        inside = "" if (relative := os.path.relpath(folder, root)) == "." else f"{relative}{os.sep}"
         wanted = (name for name in sorted(files) if name[0] != "." and name.lower().endswith(endings))
-        yield from (inside / name for name in islice(wanted, most))
+        yield from (inside + name for name in islice(wanted, most))
 
 
 def _unreadable(error: OSError) -> None:
@@ -77,7 +83,7 @@ class ImageFile:
     key: Key
     modality: str
     part: str | None
-    path: Path
+    path: str
     """From the set's folder."""
 
 
@@ -93,19 +99,22 @@ def pair_by_names(root: Path, *, most: int | None = None) -> PairedFiles:
     Raises:
         DataError: Two images of one modality have one name.
     """
-    paths = list(files_under(root, IMAGE_SUFFIXES, most=most))
-    beside = {path.parts[:at] for path in paths for at, name in enumerate(path.parts[:-1]) if _named_beside(name)}
+    paths = list(names_under(root, IMAGE_SUFFIXES, most=most))
+    folders = {folder: Path(folder).parts for folder in {path.rpartition(os.sep)[0] for path in paths}}
+    beside = {names[:at] for names in folders.values() for at, name in enumerate(names) if _named_beside(name)}
+    plain_rgb = {
+        folder
+        for folder, names in folders.items()
+        if any(name.lower() == "images" and names[:at] in beside for at, name in enumerate(names))
+    }
     found: list[ImageFile] = []
     unknown: Counter[str] = Counter()
     for path in paths:
-        said = name_parts(path)
-        modality = said.modality
-        if modality is None and any(
-            name.lower() == "images" and path.parts[:at] in beside for at, name in enumerate(path.parts[:-1])
-        ):
-            modality = "rgb"
+        said = text_parts(path)
+        folder = path.rpartition(os.sep)[0]
+        modality = "rgb" if said.modality is None and folder in plain_rgb else said.modality
         if modality is None:
-            unknown[str(path.parent)] += 1
+            unknown[folder or "."] += 1
         else:
             found.append(ImageFile(said.key, modality, said.part, path))
     return paired_files(root, found, unknown)
@@ -130,15 +139,16 @@ def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
         if "{" not in pattern:
             if not (root / pattern).is_dir():
                 raise DataError(f"{root / pattern}: no such folder; images.{modality} names it")
-            for path in files_under(root / pattern, IMAGE_SUFFIXES, labels=True):
-                named = name_parts(path)
-                found.append(ImageFile(named.key, modality, named.part, Path(pattern) / path))
+            start = start_of(Path(pattern))
+            for path in names_under(root / pattern, IMAGE_SUFFIXES, labels=True):
+                named = text_parts(path)
+                found.append(ImageFile(named.key, modality, named.part, start + path))
         else:
             expression = _expression(modality, pattern)
-            for path in files_under(root, IMAGE_SUFFIXES, labels=True):
-                match = expression.fullmatch(path.as_posix())
+            for path in names_under(root, IMAGE_SUFFIXES, labels=True):
+                match = expression.fullmatch(path)
                 if match:
-                    found.append(ImageFile(tuple(match["id"].split("/")), modality, name_parts(path).part, path))
+                    found.append(ImageFile(tuple(match["id"].split("/")), modality, text_parts(path).part, path))
         if len(found) == before:
             raise DataError(f"{root}: no image ({', '.join(IMAGE_SUFFIXES)}) for images.{modality}: '{pattern}'")
     return paired_files(root, found)
@@ -159,15 +169,16 @@ def paired_files(root: Path, found: Sequence[ImageFile], unread: Mapping[str, in
     for one in found:
         parts_of[one.key, one.modality].append(one.part)
     in_name = any(len(parts) > 1 and None not in parts and len(set(parts)) > 1 for parts in parts_of.values())
-    files: dict[Key, dict[str, Path]] = defaultdict(dict)
+    files: dict[Key, dict[str, str]] = defaultdict(dict)
     parts: dict[Key, str] = {}
+    start = start_of(root)
     for one in found:
         key = (one.part, *one.key) if in_name and one.part is not None else one.key
-        _add(files, root, key, one.modality, one.path)
+        _add(files[key], root, one.modality, start + one.path)
         if one.part is not None and parts.setdefault(key, one.part) != one.part:
-            others = " and ".join(str(path.relative_to(root)) for path in files[key].values())
+            others = " and ".join(path.removeprefix(start) for path in files[key].values())
             raise DataError(f"{root}: {others} are of one moment, but in two parts of the split; move one of them")
-    return PairedFiles(dict(files), parts, dict(unread or {}))
+    return PairedFiles({key: FilePaths(texts) for key, texts in files.items()}, parts, dict(unread or {}))
 
 
 def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:
@@ -189,7 +200,8 @@ def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:
             f"{root}: each id needs an image in each of {', '.join(modalities)}; missing: {listed(names)}. "
             "Add them, or remove their partners"
         )
-    return {key: {name: files[name] for name in modalities} for key, files in paired.files.items()}
+    of_each = ((key, texts_of(files)) for key, files in paired.files.items())
+    return {key: FilePaths({name: texts[name] for name in modalities}) for key, texts in of_each}
 
 
 def ids_of(root: Path, keys: Sequence[Key]) -> dict[Key, str]:
@@ -207,13 +219,12 @@ def ids_of(root: Path, keys: Sequence[Key]) -> dict[Key, str]:
     return ids
 
 
-def _add(found: dict[Key, dict[str, Path]], root: Path, key: Key, modality: str, path: Path) -> None:
-    before = found[key].get(modality)
-    if before is not None:
-        here = before.relative_to(root)
-        names = (here.name, path.name) if here.parent == path.parent else (str(here), str(path))
-        raise DataError(f"{root / path.parent}: {names[0]} and {names[1]} have one id; keep one")
-    found[key][modality] = root / path
+def _add(files: dict[str, str], root: Path, modality: str, path: str) -> None:
+    if modality in files:
+        here, there = Path(path).relative_to(root), Path(files[modality]).relative_to(root)
+        names = (there.name, here.name) if here.parent == there.parent else (str(there), str(here))
+        raise DataError(f"{root / here.parent}: {names[0]} and {names[1]} have one id; keep one")
+    files[modality] = path
 
 
 def _named_beside(name: str) -> bool:

@@ -114,7 +114,7 @@ def _image_files(root: Path) -> PairedFiles:
         if moment is None or moment.modality is None:
             unread[str(path.parent)] += 1
         else:
-            found.append(ImageFile((moment.id,), moment.modality, None, path))
+            found.append(ImageFile((moment.id,), moment.modality, None, str(path)))
     return paired_files(root, found, unread)
 
 
