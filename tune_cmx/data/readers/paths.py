@@ -26,6 +26,9 @@ class FilePaths(Mapping[str, Path]):
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __contains__(self, modality: object) -> bool:
+        return modality in self.texts
+
     def __repr__(self) -> str:
         return f"FilePaths({dict(self.texts)!r})"
 

@@ -11,6 +11,7 @@ from layouts import save, write
 from tune_cmx.data.audit import audit
 from tune_cmx.data.readers import PairedData, open_data, signs
 from tune_cmx.data.readers.pairing import files_under, pair_by_names
+from tune_cmx.data.readers.paths import FilePaths, texts_of
 from tune_cmx.errors import ConfigError, DataError
 
 BOX = "0 0.5 0.5 0.5 0.5\n"
@@ -266,3 +267,12 @@ def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(DataError, match=r"set/ir: cannot be read: Permission denied"):
         list(files_under(root, [".png"]))
+
+
+def test_files_are_paths_when_asked_for_and_texts_before(tmp_path: Path) -> None:
+    files = FilePaths({"rgb": f"{tmp_path}/rgb/a.png"})
+    assert files["rgb"] == tmp_path / "rgb" / "a.png"
+    assert "rgb" in files
+    assert "thermal" not in files
+    assert files == {"rgb": tmp_path / "rgb" / "a.png"}
+    assert texts_of(files) == texts_of(dict(files))

@@ -37,6 +37,7 @@ RARE = ("motorcycle", "bus", "large vehicle", "plane")
 """Left out by default, as in the set's own protocol: classes of fewer than 50 objects."""
 FOLD = "fold01"
 """The fold that is taken; the set has ten, `fold01.txt` to `fold10.txt` for training and `fold01test.txt` for test."""
+TABLES = ("annotation512.txt", "annotation1024.txt")
 COLUMNS = 15
 _WORD = {"co": "rgb", "ir": "thermal"}
 
@@ -83,7 +84,8 @@ def _fold(folder: Path) -> dict[str, list[Path]]:
 
 
 def _table(root: Path) -> Path | None:
-    return next((path for size in ("512", "1024") for path in sorted(root.rglob(f"annotation{size}.txt"))), None)
+    found = sorted(path for path in files_under(root, TABLES, labels=True) if path.name in TABLES)
+    return next((root / path for name in TABLES for path in found if path.name == name), None)
 
 
 def _images(root: Path) -> Iterator[tuple[str, str, Path]]:
