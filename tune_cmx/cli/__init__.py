@@ -9,6 +9,7 @@ from tune_cmx import __version__
 from tune_cmx.cli import board, claims, data, describe, imports, plan, robustness, search, study, trial
 from tune_cmx.cli.models.best import best
 from tune_cmx.cli.models.predict import predict
+from tune_cmx.cli.models.val import val
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
 from tune_cmx.cli.studies.delete import delete
@@ -35,6 +36,7 @@ app.command("list")(list_runs)
 app.command()(show)
 app.command()(compare)
 app.command()(delete)
+app.command()(val)
 app.add_typer(data.app, name="data")
 
 
