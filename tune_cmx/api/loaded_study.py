@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from tune_cmx.counting import count
-from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.comparison import compare_arms, where_learnt
+from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.selection import selected_arm
 from tune_cmx.evidence.results.study_results import StudyResults, trials_table
@@ -81,6 +82,11 @@ class Study:
         """The selected configuration's id in the column `arm`. None: it has no confirmed run yet."""
         return selected_arm(self._results, self._compared)
 
+    @property
+    def learnt(self) -> bool:
+        """Whether a configuration is above the floor, which a detector reaches that has learnt nothing."""
+        return bool(self._learning.intervals) and not self._learning.nothing
+
     def runs(self) -> pd.DataFrame:
         """A row for each run, as in `trials.csv` of the report.
 
@@ -98,9 +104,14 @@ class Study:
             Columns `arm` (the configuration's id), `label` (its name), `n` (seeds), `mean` and `sd` of `metric`;
             `difference` from the baseline with its 95 % interval (`ci95_low`, `ci95_high`); `p`, `adjusted_p` (Holm),
             `exact_p`; `pairs`, `pilot_pairs`; `verdict` and `why`; `detectable`. Metrics are in points. A number that
-            is not known is NaN.
+            is not known is NaN. Where nothing was learnt, all but the means is unknown.
         """
-        return self._compared.reset_index(drop=True).astype(dict.fromkeys(_NUMBERS, float))
+        shown = where_learnt(self._compared, self._learning)
+        return shown.reset_index(drop=True).astype(dict.fromkeys(_NUMBERS, float))
+
+    @cached_property
+    def _learning(self) -> Learning:
+        return learning(self._results)
 
     @cached_property
     def _compared(self) -> pd.DataFrame:

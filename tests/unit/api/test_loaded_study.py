@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from study_writer import StudyWriter
 
 import tune_cmx as tc
 from tune_cmx.errors import DataError
@@ -21,12 +22,24 @@ def test_runs_and_results_are_tables() -> None:
     assert len(runs) == 17
     assert set(runs["phase"]) == {"search", "confirm"}
     assert results["verdict"].iloc[0] == "baseline"
+    assert study.learnt
     assert study.selected in set(results["arm"])
     row = results[results["arm"] == study.selected].iloc[0]
     own = runs[(runs["arm"] == study.selected) & (runs["phase"] == "confirm")]
     assert row["mean"] == pytest.approx(own["test/mAP"].mean())
     assert results["mean"].dtype == float
     assert pd.isna(results["difference"].iloc[0])
+
+
+def test_nothing_is_compared_where_nothing_was_learnt(tmp_path: Path) -> None:
+    writer = StudyWriter(tmp_path / "study")
+    for arm in ("baseline", "stages-1"):
+        writer.arm(arm, [0.01, 0.02, 0.03])
+    study = tc.Study.load(writer.write())
+    assert not study.learnt
+    results = study.results()
+    assert list(results["mean"]) == [0.02, 0.02]
+    assert results[["difference", "adjusted_p", "verdict", "why"]].isna().all(axis=None)
 
 
 def test_a_path_may_be_text_and_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.evidence.results.comparison import compare_arms
 from tune_cmx.evidence.results.reading import read_study
-from tune_cmx.evidence.results.selection import median_run, selected_arm
+from tune_cmx.evidence.results.selection import median_run, selected_arm, was_selected
 from tune_cmx.evidence.results.study_results import StudyResults, Trial
 from tune_cmx.evidence.studies.disk import freed_bytes, size_bytes
 from tune_cmx.old_form import OLD_TRIALS, TRIALS, trials_folder
@@ -110,8 +110,8 @@ def _all_but_best(study: StudyResults) -> Removal:
             "checkpoints to resume; let it end (tune-cmx search SPACE --resume), or leave --keep out to delete it all"
         )
     selected = selected_arm(study, compare_arms(study))
-    if selected is None:
-        raise ConfigError(f"{study.folder}: no configuration except the baseline has a confirmed run, so none is best")
+    if selected is None or not was_selected(study, selected):
+        raise ConfigError(f"{study.folder}: no configuration that the search selected has a confirmed run")
     kept = [run for arm in dict.fromkeys((selected, study.baseline)) if arm and (run := median_run(study, arm))]
     for run in kept:
         if not any((run.folder / name).is_dir() for name in WEIGHTS):

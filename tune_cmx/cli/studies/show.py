@@ -24,14 +24,12 @@ from tune_cmx.evidence.report.first_screen.configurations import (
 from tune_cmx.evidence.report.first_screen.facts import facts_line
 from tune_cmx.evidence.report.first_screen.next_step import next_command
 from tune_cmx.evidence.report.metric_text import title
-from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.comparison import compare_arms, where_learnt
 from tune_cmx.evidence.results.device_hours import device_hours, hours_name
 from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
 
-_COMPARED = ("difference", "ci95_low", "ci95_high", "p", "adjusted_p", "verdict", "why")
-"""What a row says against the baseline."""
 StudyFolder = Annotated[str, typer.Argument(help="Study folder, as in `runs/demo`, or its URI.", show_default=False)]
 
 
@@ -115,14 +113,8 @@ def local_folder(study: str) -> Path:
     return study_copy(study)[0] if "://" in study else Path(study).resolve()
 
 
-def rows_of(arms: pd.DataFrame, learnt: Learning) -> list[dict[Hashable, Any]]:
-    """The rows of `compare_arms`; where nothing was learnt, their means alone."""
-    rows = arms.to_dict("records")
-    return [{**row, **dict.fromkeys(_COMPARED)} for row in rows] if learnt.nothing else rows
-
-
 def configuration_of(row: Mapping[Hashable, Any]) -> Configuration:
-    """A row of `rows_of`, typed."""
+    """A row of `where_learnt`, typed."""
     low, high = row["ci95_low"], row["ci95_high"]
     return Configuration(
         id=row["arm"],
@@ -141,7 +133,7 @@ def _shown(study: StudyResults, arms: pd.DataFrame, learnt: Learning) -> Shown:
         factors=study.state.factors,
         answer=_answer(study, arms, learnt),
         learnt=bool(learnt.intervals) and not learnt.nothing,
-        configurations=tuple(map(configuration_of, rows_of(arms, learnt))),
+        configurations=tuple(map(configuration_of, where_learnt(arms, learnt).to_dict("records"))),
         hours=device_hours(study.trials),
         hours_of=hours_name(study.trials),
         report=str(report) if report.is_file() else None,

@@ -8,12 +8,12 @@ from rich.markup import escape
 
 from tune_cmx.cli.options.json_output import Json, Printed, print_object, prints
 from tune_cmx.cli.output import say, table_of, warn, warn_each
-from tune_cmx.cli.studies.show import Configuration, configuration_of, local_folder, rows_of
+from tune_cmx.cli.studies.show import Configuration, configuration_of, local_folder
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.report.first_screen.configurations import HEADER, configuration_cells
 from tune_cmx.evidence.report.stamps import stamps
-from tune_cmx.evidence.results.comparison import compare_arms
+from tune_cmx.evidence.results.comparison import compare_arms, where_learnt
 from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
@@ -94,7 +94,8 @@ def compare(
         raise ConfigError(f"compare: needs two or more studies; got {studies[0]}; for one: tune-cmx show {studies[0]}")
     read = [read_study(local_folder(study)) for study in studies]
     learnt = [learning(study) for study in read]
-    tables = [rows_of(compare_arms(study), own) for study, own in zip(read, learnt, strict=True)]
+    both = zip(read, learnt, strict=True)
+    tables = [where_learnt(compare_arms(study), own).to_dict("records") for study, own in both]
     differing = differing_fields(read)
     content = Compared(
         studies=tuple(map(_compared, read, tables, learnt)),

@@ -7,6 +7,7 @@ import pandas as pd
 from tune_cmx import ties
 from tune_cmx.evidence.claims.rows import Row
 from tune_cmx.evidence.claims.run_table import Table
+from tune_cmx.evidence.results.floor import Learning
 from tune_cmx.evidence.results.study_claims import evaluate_study_claim, study_rows
 from tune_cmx.evidence.results.study_results import StudyResults
 
@@ -14,6 +15,11 @@ COLUMNS = (
     *("arm", "label", "n", "mean", "sd", "difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
     *("pairs", "pilot_pairs", "verdict", "why", "detectable"),
 )
+_AGAINST_BASELINE = (
+    *("difference", "ci95_low", "ci95_high", "p", "adjusted_p", "exact_p"),
+    *("pairs", "pilot_pairs", "verdict", "why", "detectable"),
+)
+"""Columns that mean nothing where nothing was learnt."""
 
 
 def compare_arms(study: StudyResults) -> pd.DataFrame:
@@ -33,6 +39,16 @@ def compare_arms(study: StudyResults) -> pd.DataFrame:
     arms = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     order = arms.assign(below=arms["arm"] != study.baseline, height=pd.to_numeric(arms["mean"]).map(ties.key))
     return arms.loc[order.sort_values(["below", "height"], ascending=[True, False], kind="stable").index]
+
+
+def where_learnt(arms: pd.DataFrame, learning: Learning) -> pd.DataFrame:
+    """The table as it is; where no configuration exceeds the floor, with the means alone and the rest None.
+
+    Args:
+        arms: As `compare_arms` gives them.
+        learning: Of the same study.
+    """
+    return arms.assign(**dict.fromkeys(_AGAINST_BASELINE)) if learning.nothing else arms
 
 
 def _arm_row(study: StudyResults, arm: str, runs: list[Row], table: Table, metric: str) -> dict[str, object]:

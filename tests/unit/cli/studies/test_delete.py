@@ -42,9 +42,12 @@ def files(folder: Path) -> set[str]:
 def test_the_report_can_be_written_again_after_keep_best(run: Run, heavy: Path) -> None:
     run("report", heavy)
     before, report = files(heavy), (heavy / "report" / "report.md").read_bytes()
+    best = run("best", heavy)
+    assert "confirm-stages-1-101" in best[1]
     code, output, error = run("delete", heavy, "--keep", "best", "--yes")
     assert (code, error) == (0, "")
     assert "trials/confirm-stages-1-101" in output
+    assert run("best", heavy) == best
     assert (heavy / "report" / "report.md").read_bytes() == report
     (heavy / "report" / "report.md").unlink()
     assert run("report", heavy)[0] == 0
