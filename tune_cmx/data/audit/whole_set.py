@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_cmx.data.audit.kept import KeptAudits
-from tune_cmx.data.audit.one_image import ImageAudit, Sums, audit_image
+from tune_cmx.data.audit.one_image import ImageAudit, audit_image
+from tune_cmx.data.audit.set_sums import SetSums
 from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.labels.base import Labels
@@ -40,7 +41,7 @@ class Audit:
     """Number of boxes by class name."""
     negatives: int
     """Number of images without a box; those with ignore regions alone are among them."""
-    sums: Mapping[str, Mapping[str, tuple[Sums, ...]]]
+    sums: SetSums
     """Pixel sums of each band, by image id and modality."""
     fingerprint: str
     """Hash of ids, bands, classes, labels and images; the same files give the same hash on every machine. Of raw events
@@ -73,7 +74,8 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """The audit as JSON types, for a study's folder."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "sums"}
+        return {**fields, "sums_of": self.sums.to_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], data: PairedData) -> "Audit":
@@ -86,14 +88,14 @@ class Audit:
         Raises:
             DataError: A label cannot be read.
         """
+        if "sums" in content:  # of an earlier version
+            sums = SetSums.of(list(content["sums"]), list(content["sums"].values()))
+        else:
+            sums = SetSums.from_json(list(content["sizes"]), content["sums_of"])
         known = {"types": {}, "extremes": {}, "label_classes": data.class_map.source}
         content = {**known, **{name: value for name, value in content.items() if name in cls.__dataclass_fields__}}
         if "classes" not in content:
             content["classes"] = {image.id: _objects(read_labels(data, image)) for image in data.images}
-        sums = {
-            id: {modality: tuple(map(tuple, bands)) for modality, bands in modalities.items()}
-            for id, modalities in content["sums"].items()
-        }
         sizes = {id: tuple(size) for id, size in content["sizes"].items()}
         extremes = {
             modality: {id: tuple(ends) for id, ends in found.items()} for modality, found in content["extremes"].items()
@@ -161,7 +163,7 @@ def _joined(data: PairedData, results: Sequence[ImageAudit]) -> Audit:
         classes=dict(zip(ids, classes, strict=True)),
         class_boxes={name: class_ids[index] for index, name in enumerate(data.classes)},
         negatives=classes.count(()),
-        sums={id: result.sums for id, result in zip(ids, results, strict=True)},
+        sums=SetSums.of(ids, [result.sums for result in results]),
         fingerprint=_fingerprint(data, results),
         warnings=tuple(_warnings(data, results, class_ids)),
         label_classes=data.class_map.source,
@@ -181,7 +183,7 @@ def _objects(labels: Labels) -> tuple[int, ...]:
     return tuple(labels.classes[~labels.ignore].tolist())
 
 
-def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[float]]]:
+def statistics(audit: Audit, ids: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     """Mean and standard deviation of each band over all pixels of some images, scaled by their number type.
 
     Args:
@@ -195,13 +197,9 @@ def statistics(audit: Audit, ids: Iterable[str]) -> dict[str, dict[str, list[flo
     Raises:
         DataError: There is no image.
     """
-    images = [audit.sums[id] for id in ids]
-    if not images:
+    if not ids:
         raise DataError("statistics need at least one image")
-    found: dict[str, dict[str, list[float]]] = {}
-    for modality in images[0]:
-        found[modality] = moments(np.sum([image[modality] for image in images], axis=0))
-    return found
+    return {modality: moments(np.sum(sums, axis=0)) for modality, sums in audit.sums.columns(ids).items()}
 
 
 def moments(totals: NDArray[np.float64]) -> dict[str, list[float]]:

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from tune_cmx.data.audit import Audit, Sums, band_sums
+import numpy as np
+
+from tune_cmx.data.audit import Audit, SetSums, Sums, band_sums
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.readers import PairedData, read_image
 from tune_cmx.state.json_file import write_json
@@ -44,8 +46,8 @@ def with_event_sums(audit: Audit, data: PairedData, ids: Sequence[str], folder: 
             _log.info("computing event images of %d training images: %s", len(ids), data.raw_events.config)
             write_json(path, _computed(data, ids))
     found = json.loads(path.read_text(encoding="utf-8"))
-    sums = {id: {**audit.sums[id], "event": tuple(map(tuple, found[id]))} for id in ids}
-    return replace(audit, sums=sums, events=key)
+    event = np.array([found[id] for id in ids], dtype=np.float64)
+    return replace(audit, sums=SetSums(ids, {**audit.sums.columns(ids), "event": event}), events=key)
 
 
 def _computed(data: PairedData, ids: Sequence[str]) -> Mapping[str, tuple[Sums, ...]]:
