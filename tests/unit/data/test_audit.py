@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tune_cmx.data.audit import Audit, audit, statistics
+from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.readers import open_data, read_image
 from tune_cmx.errors import ConfigError, DataError
 
@@ -232,3 +233,10 @@ def test_an_audit_survives_json(folders):
     data = open_data(folders())
     found = audit(data)
     assert Audit.from_json(json.loads(json.dumps(found.to_json())), data) == found
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_box_that_is_not_finite_does_not_fit_an_image(value, pixels):
+    labels = Labels.of([(0, 0, 0.5, 0.5), (0, value, 0.5, 0.5)], [0, 0], pixels=pixels)
+    assert "is not finite" in str(labels.outside(8, 12))

@@ -62,6 +62,10 @@ class Labels:
 
     def outside(self, height: int, width: int) -> str | None:
         """Why the first box that does not fit into an image of this size cannot be used; None: all fit."""
+        endless = np.flatnonzero(~np.isfinite(self.boxes).all(axis=1))
+        if len(endless):
+            corners = ", ".join(f"{corner:g}" for corner in self.boxes[endless[0]])
+            return f"the box x1, y1, x2, y2 = {corners} is not finite"
         if not self.pixels or not len(self.boxes):
             return None
         edges = np.array([width, height] * 2, dtype=np.float64)

@@ -8,6 +8,8 @@ from tune_cmx.data.labels.base import LabelReading, Labels
 from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.labels.voc import VocForm
 
+IN_BORDER = "have boxes that lie wholly in the border, which were left out"
+
 
 class PolygonForm(VocForm):
     """DroneVehicle's: `polygon` with x1, y1 to x4, y4, or `bndbox`; the images have a white border.
@@ -35,7 +37,8 @@ class PolygonForm(VocForm):
             kept = Labels(boxes[inside], kept.classes[inside], kept.ignore[inside], pixels=True)
         else:
             kept = Labels(boxes, kept.classes, kept.ignore, pixels=True)
-        return LabelReading(kept, found.problems, found.remarks, size)
+        remarks = [*found.remarks, IN_BORDER] if len(kept.classes) < len(found.labels.classes) else found.remarks
+        return LabelReading(kept, found.problems, remarks, size)
 
     def name(self, thing: Element) -> str:
         name = super().name(thing)
@@ -45,8 +48,5 @@ class PolygonForm(VocForm):
         polygon = thing.find("polygon")
         if polygon is None:
             return super().box(thing)
-        try:
-            xs, ys = ([float(polygon.findtext(f"{axis}{corner}") or "") for corner in range(1, 5)] for axis in "xy")
-        except ValueError as error:
-            raise ValueError("polygon: x1, y1 to x4, y4 must be numbers") from error
+        xs, ys = ([self.number(polygon, f"{axis}{corner}") for corner in range(1, 5)] for axis in "xy")
         return min(xs), min(ys), max(xs), max(ys)

@@ -165,6 +165,15 @@ def test_a_wrong_track_is_named_with_its_row(root, fields, said) -> None:
         open_data(root)
 
 
+@pytest.mark.parametrize(("field", "value", "said"), [("class_id", -1, "class_id is -1"), ("t", np.nan, "t is nan")])
+def test_tracks_of_other_number_types_are_checked_too(root, field, value, said) -> None:
+    kinds = [(name, {"class_id": "i4", "t": "f8"}.get(name, TRACK[name])) for name in TRACK.names]
+    np.save(root / TRACKS, np.load(root / TRACKS).astype(kinds))
+    change_tracks(root, **{field: value})
+    with pytest.raises(DataError, match=rf"row 0: {said}"):
+        open_data(root)
+
+
 def test_tracks_without_a_field_are_refused(root) -> None:
     np.save(root / TRACKS, np.zeros(2, dtype=TRACK)[["t", "x", "y", "w", "h"]])
     with pytest.raises(DataError, match=r"tracks\.npy: no field class_id"):

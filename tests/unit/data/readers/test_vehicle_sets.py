@@ -1,5 +1,6 @@
 """DroneVehicle, VEDAI, SMOD and FLIR ADAS are read as their authors give them out."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -75,6 +76,23 @@ class TestDroneVehicle:
     def test_parts_are_those_of_the_folders(self, root: Path) -> None:
         assert Counter(image.part for image in open_data(root).images) == {"train": 8, "val": 2, "test": 2}
 
+    def test_a_box_that_lies_wholly_in_the_border_is_left_out_with_a_word(self, root: Path) -> None:
+        path = root / "train" / "trainlabelr" / "00001.xml"
+        box = "<bndbox><xmin>10</xmin><ymin>110</ymin><xmax>90</xmax><ymax>140</ymax></bndbox>"
+        content = path.read_text().replace("</annotation>", f"<object><name>car</name>{box}</object></annotation>")
+        before = len(read_labels(open_data(root), open_data(root).images[0]).boxes)
+        path.write_text(content)
+        assert len(read_labels(open_data(root), open_data(root).images[0]).boxes) == before
+        remark = "labels: 1 of 12 images have boxes that lie wholly in the border, which were left out"
+        assert remark in audit(open_data(root)).warnings
+
+    @pytest.mark.parametrize("value", ["nan", "inf", "", "left"])
+    def test_a_corner_that_is_no_number_is_named(self, root: Path, value: str) -> None:
+        path = root / "train" / "trainlabelr" / "00001.xml"
+        path.write_text(re.sub("<x2>[^<]*</x2>", f"<x2>{value}</x2>", path.read_text(), count=1))
+        with pytest.raises(DataError, match=rf"00001\.xml: object 1: x2 is '{value}'; a number is needed"):
+            audit(open_data(root))
+
     def test_an_image_without_border_is_refused(self, root: Path) -> None:
         path = root / "train" / "trainimg" / "00001.jpg"
         vehicle_sets._save(np.zeros((64, 80, 3), np.uint8), path)
@@ -99,7 +117,13 @@ class TestVedai:
         ("line", "message"),
         [
             ("0 1 2 3", r"annotation512\.txt:37: 15 numbers are needed"),
+            ("x" + " 0" * 14, ":37: 15 numbers are needed"),
+            ("nan" + " 0" * 14, ":37: 15 numbers are needed"),
+            ("0 1 1 0 nan" + " 1" * 10, ":37: 15 numbers are needed"),
+            ("0 1 1 0 2 2 2 2 3 3 3 3 nan 1 0", ":37: 15 numbers are needed"),
             ("0 " * 12 + "99 1 0", ":37: class 99; known: 1"),
+            ("0 " * 12 + "1.5 1 0", r":37: class 1\.5; known: 1"),
+            ("0 1 1 0 2 2 2 2 3 3 4 4 1 1 0", ":37: the box has no area: x of the corners"),
         ],
     )
     def test_lines_that_cannot_be_used(self, root: Path, line: str, message: str) -> None:
@@ -151,6 +175,23 @@ class TestFlirAdas:
         assert thermal.dtype == np.uint16
         assert thermal.min() >= 7200
         assert audit(data).types == {"rgb": "uint8", "thermal": "uint16"}
+
+    @pytest.mark.parametrize("root", ["flir_adas_v1", "flir_adas_v2"], indirect=True)
+    @pytest.mark.parametrize("labels_from", ["rgb", "thermal"])
+    def test_the_names_of_the_folders_above_change_nothing(self, root: Path, labels_from: str) -> None:
+        if labels_from == "rgb" and not (root / "images_rgb_train").is_dir():
+            pytest.skip("version 1 has no boxes of rgb")
+        moved = root.rename(root.with_name("thermal_and_rgb"))
+        data = open_data(moved, layout="flir_adas_16bit", labels_from=labels_from)
+        assert {image.files["rgb"].suffix for image in data.images} == {".jpg"}
+        assert audit(data).types == {"rgb": "uint8", "thermal": "uint16"}
+
+    @of("flir_adas_v2")
+    @pytest.mark.parametrize("text", ["{", "[]", '{"a.jpg": 3}', "\x00"])
+    def test_a_damaged_map_is_named(self, root: Path, text: str) -> None:
+        (root / "rgb_to_thermal_vid_map.json").write_text(text)
+        with pytest.raises(DataError, match=r"rgb_to_thermal_vid_map\.json: .*; restore it"):
+            open_data(root)
 
     @of("flir_adas_v2")
     def test_the_reported_part_is_never_selected_on(self, root: Path) -> None:

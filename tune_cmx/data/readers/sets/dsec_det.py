@@ -211,10 +211,13 @@ def _tracks(path: Path) -> NDArray[Any]:
             f"{path}: row {wrong[0]}: x {x:g}, y {y:g}, width {width:g}, height {height:g}; finite numbers are needed, "
             "width and height above 0"
         )
-    if len(tracks) and int(tracks["class_id"].max()) >= len(CLASSES):
-        row = int(tracks["class_id"].argmax())
+    unknown = np.flatnonzero(~np.isin(tracks["class_id"], np.arange(len(CLASSES))))
+    if len(unknown):
         allowed = f"0..{len(CLASSES) - 1} ({', '.join(CLASSES)})"
-        raise DataError(f"{path}: row {row}: class_id is {tracks['class_id'][row]}; allowed: {allowed}")
+        raise DataError(f"{path}: row {unknown[0]}: class_id is {tracks['class_id'][unknown[0]]}; allowed: {allowed}")
+    untimed = np.flatnonzero(~np.isfinite(tracks["t"]))
+    if len(untimed):
+        raise DataError(f"{path}: row {untimed[0]}: t is {tracks['t'][untimed[0]]}; a time in µs is needed")
     return tracks
 
 

@@ -64,12 +64,14 @@ class FlirAdasReader(NamedReader):
         sources: dict[Key, ListedLabels] = {}
         parts: dict[Key, str] = {}
         other = "rgb" if labels_from == "thermal" else "thermal"
+        as_raw = self._bits == 16 and other == "thermal"
         for document, part in documents:
             for name, source in document.labels.items():
                 path = _image(document, name, self._bits if labels_from == "thermal" else 8)
                 partner = partner_of(path.stem, part)
                 key = (part, path.stem)
-                files[key] = {labels_from: path, **({other: self._other(partner)} if partner else {})}
+                found = {other: _of_16_bits(partner) if as_raw else partner} if partner else {}
+                files[key] = {labels_from: path, **found}
                 sources[key], parts[key] = source, part
         return self._joined(root, settings, labels_from, names, files, sources, parts)
 
@@ -100,9 +102,6 @@ class FlirAdasReader(NamedReader):
         images = replace(images, positions=positions, size_of=labels_from if pairs else None)
         unused = set(names) - {names[number] for source in kept.values() for number in source.labels.classes}
         return join(self, root, images, settings, FoundLabels(kept, names, root), dict.fromkeys(sorted(unused)) or None)
-
-    def _other(self, path: Path) -> Path:
-        return _of_16_bits(path) if self._bits == 16 and "thermal" in str(path) else path
 
 
 def _documents(root: Path, modality: str) -> Iterator[tuple[Path, str]]:
@@ -155,14 +154,23 @@ class _Partners:
                 if (place.parent / "data").is_dir()
                 for path in (place.parent / "data").iterdir()
             }
-            pairs: dict[str, str] = json.loads((root / MAP).read_text(encoding="utf-8"))
-            for rgb, thermal in pairs.items():
+            for rgb, thermal in _mapped(root / MAP).items():
                 own, theirs = (thermal, rgb) if labels_from == "thermal" else (rgb, thermal)
                 if theirs in by_name:
                     self._mapped[Path(own).stem] = by_name[theirs]
 
     def __call__(self, stem: str, part: str) -> Path | None:
         return self._mapped.get(stem) or self._of_part.get((stem, part))
+
+
+def _mapped(path: Path) -> dict[str, str]:
+    try:
+        pairs = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}; restore it from the download") from error
+    if not isinstance(pairs, dict) or not all(isinstance(thermal, str) for thermal in pairs.values()):
+        raise DataError(f"{path}: a thermal file's name for each RGB file's name is needed; restore it")
+    return pairs
 
 
 def _position(stem: str) -> VideoPosition:

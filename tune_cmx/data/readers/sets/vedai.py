@@ -1,5 +1,6 @@
 """VEDAI (Razakarivony & Jurie 2016): aerial pairs `*_co.png`, `*_ir.png`, one text of oriented boxes."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -112,17 +113,18 @@ def _boxes(table: Path, ids: Collection[str]) -> tuple[dict[str, LabelSource], s
         if not fields:
             continue
         try:
-            values = [float(field) for field in fields[1:]]
-            if len(fields) != COLUMNS:
-                raise ValueError
-        except ValueError as error:
-            raise DataError(f"{table}:{number}: {COLUMNS} numbers are needed; got '{line.strip()[:80]}'") from error
-        class_id = int(values[11])
-        if class_id not in CLASSES:
+            values = [float(field) for field in fields]
+        except ValueError:
+            values = []
+        if len(values) != COLUMNS or not all(map(math.isfinite, values)):
+            raise DataError(f"{table}:{number}: {COLUMNS} numbers are needed; got '{line.strip()[:80]}'")
+        if values[12] not in CLASSES:
             raise DataError(f"{table}:{number}: class {fields[12]}; known: {', '.join(map(str, CLASSES))}")
-        id = f"{int(float(fields[0])):08d}"
+        id, class_id = f"{int(values[0]):08d}", int(values[12])
         if id in ids:
-            xs, ys = values[3:7], values[7:11]
+            xs, ys = values[4:8], values[8:12]
+            if min(xs) == max(xs) or min(ys) == max(ys):
+                raise DataError(f"{table}:{number}: the box has no area: x of the corners {xs}, y {ys}")
             rows[id].append(((min(xs), min(ys), max(xs), max(ys)), class_id))
     used = {class_id for own in rows.values() for _, class_id in own}
     index = {class_id: position for position, class_id in enumerate(sorted(used))}
