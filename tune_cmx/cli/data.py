@@ -118,6 +118,8 @@ def _tables(data: "PairedData", found: "Inspection") -> None:
         table.add_row(modality, _pixel_text(facts))
     boxes = sum(found.class_boxes.values())
     empty = f"; {count(found.without_boxes, 'image')} without a box" if found.without_boxes else ""
+    if found.without_label:
+        empty += f", {found.without_label} of them without a label"
     ignored = f"; {count(found.ignored, 'ignore region')}" if found.ignored else ""
     table.add_row("boxes", f"{boxes}{empty}{ignored}")
     named = [f"{name} {number}" for name, number in found.class_boxes.items()]

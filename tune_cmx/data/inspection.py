@@ -43,6 +43,8 @@ class Inspection:
     """Number of ignore regions."""
     without_boxes: int
     """Images without a box."""
+    without_label: int
+    """Those of them for which there is no label."""
     parts: Mapping[str, int]
     """Images by part of the set's own split; empty where it has none."""
     sequences: tuple[int, int, int] | None
@@ -81,6 +83,7 @@ def inspect(data: PairedData, *, progress: Callable[[int, int], None] | None = N
         class_boxes={name: class_ids[number] for number, name in enumerate(data.classes)},
         ignored=ignored,
         without_boxes=without,
+        without_label=sum(image.label is None for image in data.images),
         parts={part: in_parts[part] for part in PARTS if in_parts[part]},
         sequences=(len(lengths), min(lengths), max(lengths)) if lengths else None,
         conditions=dict(sorted(Counter(image.condition for image in data.images if image.condition).items())),

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tune_cmx.counting import count
 from tune_cmx.data.labels.classes import ClassMap, class_map
 from tune_cmx.data.readers.base import DataSettings, PairedData, PairedImage, Reader
 from tune_cmx.data.readers.finding_labels import FoundLabels, find_labels
-from tune_cmx.data.readers.names import Key
+from tune_cmx.data.readers.names import PART_WORDS, Key
 from tune_cmx.data.readers.official import parts_from_lists, split_remark
-from tune_cmx.data.readers.order import natural_order
+from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
 from tune_cmx.errors import ConfigError, DataError
 
@@ -72,6 +73,7 @@ def join(
     if not settings.labelled:
         labels, renamed = FoundLabels({}, (NO_CLASS,), root), None
         settings = replace(settings, classes=None, lists={})
+    listed_by_reader = labels is not None
     if labels is None:
         labels = find_labels(
             root,
@@ -95,6 +97,8 @@ def join(
     if settings.lists:
         parts = parts_from_lists(root, settings.lists, keys)
         remarks.append(split_remark(root, settings.lists, parts))
+    if not listed_by_reader:
+        remarks += _without_label(root, ids, labels, parts)
     paired = []
     for id in ids:
         at = positions.get(id, VideoPosition(None))
@@ -128,6 +132,28 @@ def _reference(root: Path, images: FoundImages, settings: DataSettings) -> str |
     if wanted is not None and wanted not in images.bands:
         raise ConfigError(f"{root}: size_of: {wanted} is not among the images; {', '.join(images.bands)} are")
     return wanted or images.size_of
+
+
+def _without_label(root: Path, ids: Sequence[str], labels: FoundLabels, parts: Mapping[str, str]) -> list[str]:
+    """A remark on images that have no label, which is not the same as an empty one.
+
+    Raises:
+        DataError: No image of a part has a label.
+    """
+    without = [id for id in ids if id not in labels.sources]
+    for part in PART_WORDS:
+        members = [id for id in ids if parts.get(id) == part]
+        if members and not any(id in labels.sources for id in members):
+            raise DataError(
+                f"{root}: no image of {part} has a label: {count(len(members), 'image')}, such as {members[0]}; labels "
+                f"are from {labels.place}. Add the labels of {part} (an empty file where an image has no object), or "
+                "move the images away"
+            )
+    if not without:
+        return []
+    verbs = ("has", "counts") if len(without) == 1 else ("have", "count")
+    said = f"{len(without)} of {count(len(ids), 'image')} {verbs[0]} no label and {verbs[1]} as empty"
+    return [f"{said}: {listed(without, 3)}. Check that no label is missing"]
 
 
 def _classes(

@@ -10,6 +10,7 @@ import pytest
 from layouts import save, write
 
 from tune_cmx.data.audit import audit
+from tune_cmx.data.inspection import inspect
 from tune_cmx.data.readers import open_data, read_labels
 from tune_cmx.data.split import make_split
 from tune_cmx.errors import ConfigError, DataError
@@ -100,7 +101,7 @@ class TestCoco:
         document(root / "coco.json", IMAGES, [box(1)], NAMES)
         unasked = open_data(root)
         assert unasked.classes == ("thing",)
-        assert unasked.remarks == ("labels are from labels/; coco.json was not read; --labels chooses",)
+        assert unasked.remarks[0] == "labels are from labels/; coco.json was not read; --labels chooses"
         assert open_data(root, labels=root / "coco.json").classes == ("person", "car")
 
     @pytest.mark.parametrize(
@@ -303,10 +304,31 @@ class TestLists:
         (root / "data.yaml").write_text("train: ../mine/one.txt\n")
         assert open_data(root).images[0].part == "train"
 
-    def test_a_training_part_alone_is_no_split(self, root: Path) -> None:
-        write(root / "train.txt", "a\nb\n")
-        with pytest.raises(DataError, match="has no split of its own"):
-            make_split(open_data(root), by="official")
+    def test_of_a_training_part_alone_the_others_are_drawn_from_the_rest(self, root: Path) -> None:
+        write(root / "train.txt", "a\n")
+        split = make_split(open_data(root), guard=0, fractions=(0.4, 0.3, 0.3))
+        assert (split.how, split.train, split.val, split.test) == ("official", ("a",), ("b",), ("c",))
+
+
+class TestWithoutLabel:
+    def test_images_without_a_label_file_are_told_from_empty_ones(self, root: Path) -> None:
+        for id, text in {"a": BOX, "b": ""}.items():
+            write(root / "labels" / f"{id}.txt", text)
+        write(root / "classes.txt", "thing\n")
+        data = open_data(root)
+        assert data.remarks == ("1 of 3 images has no label and counts as empty: c. Check that no label is missing",)
+        assert inspect(data).without_boxes == 2
+        assert inspect(data).without_label == 1
+
+    def test_a_part_without_any_label_is_refused(self, root: Path) -> None:
+        write(root / "labels" / "a.txt", BOX)
+        write(root / "classes.txt", "thing\n")
+        write(root / "train.txt", "a\n")
+        write(root / "val.txt", "b\nc\n")
+        with pytest.raises(
+            DataError, match=r"no image of val has a label: 2 images, such as b; .*Add the labels of val"
+        ):
+            open_data(root)
 
 
 class TestClasses:
