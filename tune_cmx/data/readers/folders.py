@@ -26,6 +26,7 @@ from tune_cmx.data.readers.pairing import (
     pair_by_patterns,
 )
 from tune_cmx.data.readers.sequences import VideoPosition
+from tune_cmx.data.readers.unread import unread_files
 from tune_cmx.errors import DataError
 
 BANDS = {"rgb": (0, 1, 2), "thermal": (0,), "event": (0,)}
@@ -57,12 +58,13 @@ class FolderReader(Reader):
 
     def open(self, root: Path, settings: DataSettings) -> PairedData:
         paired = pair_by_names(root) if settings.images is None else pair_by_patterns(root, settings.images)
+        remarks = [] if settings.images is not None else unread_files(root, paired.modalities)
         for name in MODALITIES:
             if (root / name).is_dir() and name not in paired.modalities and settings.images is None:
                 raise DataError(f"{root / name}: no image ({', '.join(IMAGE_SUFFIXES)}); fill or remove the folder")
         if not paired.files:
             raise DataError(f"{root}: no images; it should hold {self.holds}")
-        images = found_images(root, paired)
+        images = found_images(root, paired, remarks=remarks)
         lists = {} if settings.lists else lists_in(root)
         if lists:
             assert images.keys is not None

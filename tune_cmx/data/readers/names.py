@@ -107,6 +107,11 @@ def _folder_names(folder: str) -> tuple[str, ...]:
     return PurePath(folder).parts
 
 
+def said_modalities(folder: str) -> frozenset[str]:
+    """The modalities of which a folder's name has a word, also among other words, as in `event_stream`."""
+    return frozenset(name for word in _words(folder) if (name := _word(word, MODALITY_WORDS)) is not None)
+
+
 @lru_cache(maxsize=4096)  # thousands of images are in one folder
 def _of_folders(folders: tuple[str, ...]) -> tuple[Key, str | None, str | None]:
     """The folders that are neither modality nor part; modality and part."""

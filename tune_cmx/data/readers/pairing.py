@@ -56,6 +56,22 @@ def names_under(root: Path, suffixes: Sequence[str], *, labels: bool = False, mo
         DataError: A folder cannot be read.
     """
     endings = tuple(suffixes)
+    for folder, files in folders_under(root, labels=labels):
+        inside = "" if folder == "." else f"{folder}{os.sep}"
+        wanted = (name for name in files if name[0] != "." and name.lower().endswith(endings))
+        yield from (inside + name for name in islice(wanted, most))
+
+
+def folders_under(root: Path, *, labels: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """The folders below a folder and itself, relative to it, each with the names of its files in order.
+
+    Args:
+        root: The folder; links to folders are followed, but not to a folder around them. Hidden folders are left out.
+        labels: Whether to also look into folders that hold labels.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
     around: dict[str, tuple[str, ...]] = {}
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         above = around.get(folder.rpartition(os.sep)[0], ())
@@ -65,9 +81,7 @@ def names_under(root: Path, suffixes: Sequence[str], *, labels: bool = False, mo
             continue
         around[folder] = (*above, real)
         folders[:] = sorted(name for name in folders if name[0] != "." and (labels or name.lower() not in LABEL_WORDS))
-        inside = "" if (relative := os.path.relpath(folder, root)) == "." else f"{relative}{os.sep}"
-        wanted = (name for name in sorted(files) if name[0] != "." and name.lower().endswith(endings))
-        yield from (inside + name for name in islice(wanted, most))
+        yield os.path.relpath(folder, root), sorted(files)
 
 
 def _unreadable(error: OSError) -> None:

@@ -191,6 +191,35 @@ class TestUnknownFolders:
         assert data.remarks == ()
 
 
+class TestUnreadFiles:
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("events/a.npy", r"events: is named like event, and has no image .*but 1 \.npy file\. Save each moment"),
+            ("events/a.csv", r"events: is named like event"),
+            ("event_stream/a.bin", r"event_stream: is named like event"),
+            ("thermal/a.npy", r"thermal: .*\.npy beside images are not supported: .*--layout npy"),
+            ("ir/a.jp2", r"ir: is named like thermal.*1 \.jp2 file\. Convert them, or move"),
+        ],
+    )
+    def test_a_folder_named_like_a_modality_without_an_image_is_refused(
+        self, root: Path, name: str, message: str
+    ) -> None:
+        fill(root, [f"rgb/{id}.png" for id in "abc"])
+        write(root / name, "nothing")
+        with pytest.raises(DataError, match=message):
+            open_data(root)
+
+    def test_other_files_are_named_in_the_remarks(self, root: Path) -> None:
+        fill(root, [f"{folder}/{id}.png" for folder in ("rgb", "ir") for id in "abc"])
+        for name in ("rgb/d.ppm", "ir/d.ppm", "lidar/a.bin", "sequences.txt", "color_checker/notes.txt"):
+            write(root / name, "nothing")
+        remark = open_data(root).remarks[0]
+        assert remark.startswith(
+            "not read: ir/ (1 .ppm file), lidar/ (1 .bin file), rgb/ (1 .ppm file); images are .bmp"
+        )
+
+
 class TestPatterns:
     def test_the_name_of_a_moment_may_stand_anywhere(self, root: Path) -> None:
         fill(root, [name for id in "abc" for name in (f"x/1_{id}_col.png", f"x/1_{id}_t_30C.png")])
