@@ -105,7 +105,7 @@ class Table(MutableMapping[str, Entry]):
 
     def refresh(self) -> None:
         """Forget the entries of other packages, as after one was installed; the next reading finds them anew."""
-        _entry_points.cache_clear()
+        _every_entry_point.cache_clear()
         self._others = self._usable = None
 
     def _names(self) -> dict[str, None]:
@@ -174,17 +174,29 @@ def _package(point: EntryPoint) -> str:
 
 
 @cache
+def _every_entry_point() -> dict[str, dict[str, tuple[EntryPoint, ...]]]:
+    """Those for tables of this package by group and name, sorted; several of a name where packages disagree.
+
+    It is found once: it reads a file of every installed package.
+    """
+    found: dict[str, dict[str, list[EntryPoint]]] = defaultdict(lambda: defaultdict(list))
+    every = importlib.metadata.entry_points()
+    for group in every.groups:
+        for point in every.select(group=group) if group.startswith("tune_cmx.") else ():
+            found[group][point.name].append(point)
+    return {
+        group: {name: tuple(sorted(points[name], key=_package)) for name in sorted(points)}
+        for group, points in found.items()
+    }
+
+
 def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """The entry points of a group by name, sorted; several of a name where packages disagree."""
-    found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in importlib.metadata.entry_points(group=group):
-        found[point.name].append(point)
-    return {name: tuple(sorted(found[name], key=_package)) for name in sorted(found)}
+    return _every_entry_point().get(group, {})
 
 
 def has_plugins() -> bool:
     """Whether any installed package has an entry point for a table of this one."""
-    return any(group.startswith("tune_cmx.") for group in importlib.metadata.entry_points().groups)
+    return bool(_every_entry_point())
 
 
 def plugin_versions(used: Mapping[str, Iterable[str]]) -> dict[str, str]:
