@@ -13,10 +13,11 @@ from tune_cmx.cli.prepare import opened_data, prepare_data
 from tune_cmx.config.model_sections import ModelConfig
 from tune_cmx.config.trial import DataConfig
 from tune_cmx.counting import count
-from tune_cmx.errors import ConfigError
+from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.metrics import METRICS
 
 if TYPE_CHECKING:
+    from tune_cmx.data.readers import PairedData
     from tune_cmx.inference.validation import Validation
     from tune_cmx.models.group_checkpoint import GroupCheckpoint
 
@@ -73,9 +74,7 @@ def val_checkpoint(
     checkpoint = read_group_checkpoint(path, stages=stages, threshold=threshold)
     say(f"checkpoint: {escape(_described(checkpoint))}")
     config = DataConfig(**data, range=RANGES)
-    opened = opened_data(config)
-    if opened is None:
-        raise ConfigError("no data: name the images' folder with --data, as in --data IMAGES --labels LABELS")
+    config, opened = opened_for(config, checkpoint)
     refuse_other_bands(checkpoint, opened.bands)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_data(config, Path(folder), opened)
@@ -94,6 +93,37 @@ def val_checkpoint(
         add_row(row, made)
         say(f"import: tune-cmx import {escape(str(row))}")
         out.print(f"[bold]row: {escape(str(row))}[/bold]", soft_wrap=True)
+
+
+def opened_for(config: DataConfig, checkpoint: "GroupCheckpoint") -> "tuple[DataConfig, PairedData]":
+    """The data set; labels without names of classes get numbers, as the group's code has no names.
+
+    Args:
+        config: Where the data are.
+        checkpoint: As read.
+
+    Returns:
+        The configuration with the classes' names, and the data set.
+
+    Raises:
+        ConfigError: No data are named.
+        DataError: The data cannot be used.
+    """
+    from tune_cmx.data.readers.joining import ClassesUnknownError
+
+    if config.root is None:
+        raise ConfigError("no data: name the images' folder with --data, as in --data IMAGES --labels LABELS")
+    try:
+        opened = opened_data(config)
+    except DataError as error:
+        if not isinstance(error, ClassesUnknownError) and not isinstance(error.__cause__, ClassesUnknownError):
+            raise
+        names = tuple(f"class {number}" for number in range(checkpoint.num_classes))
+        say(f"classes: the data name none; called {', '.join(names)}, as the labels number them")
+        config = config.model_copy(update={"classes": names})
+        opened = opened_data(config)
+    assert opened is not None, "the configuration names the data"
+    return config, opened
 
 
 def _described(checkpoint: "GroupCheckpoint") -> str:

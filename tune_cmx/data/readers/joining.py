@@ -18,6 +18,10 @@ NO_CLASS = "object"
 """The one class of images that are read without labels."""
 
 
+class ClassesUnknownError(DataError):
+    """Labels have numbers, and nothing names their classes."""
+
+
 @dataclass(frozen=True)
 class FoundImages:
     """The image files of a set."""
@@ -172,7 +176,7 @@ def _classes(
     if names is None:
         path = _first_file("classes.txt", [*homes, labels.place])
         if path is None:
-            raise DataError(
+            raise ClassesUnknownError(
                 f"{homes[0]}: classes are not known; name them in {homes[0] / 'classes.txt'}, one a line, "
                 "or with --classes"
             )
