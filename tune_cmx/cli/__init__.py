@@ -12,10 +12,7 @@ from tune_cmx.cli.models.predict import predict
 from tune_cmx.cli.models.val import val
 from tune_cmx.cli.options.renamed import refuse_renamed_flags
 from tune_cmx.cli.output import complain, out
-from tune_cmx.cli.studies.delete import delete
-from tune_cmx.cli.studies.list_runs import list_runs
-from tune_cmx.cli.studies.show import show
-from tune_cmx.cli.studies.side_by_side import compare
+from tune_cmx.cli.studies.commands import compare, delete, list_runs, show
 from tune_cmx.errors import TrialError, TuneCmxError
 
 app = typer.Typer(

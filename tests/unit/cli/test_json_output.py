@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,12 @@ def test_every_command_with_json_says_what_it_prints() -> None:
     assert flagged == marked
     here = {"list", "show", "compare", "delete", "check", "plan", "describe", "data inspect", "claims"}
     assert here <= flagged
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_needs_it() -> None:
+    code = "import sys, tune_cmx.cli; print({'torch', 'ray', 'pandas', 'scipy', 'matplotlib'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_every_key_is_explained() -> None:

@@ -1,15 +1,14 @@
-"""The command `delete`."""
+"""The work of `tune-cmx delete`."""
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from tune_cmx.cli.options.json_output import Json, Printed, print_object, prints
+from tune_cmx.cli.objects.deleted import Deleted, KeptRun
+from tune_cmx.cli.options.json_output import print_object
 from tune_cmx.cli.output import bytes_text, say
 from tune_cmx.cli.studies.removal import Removal, plan_removal, refuse_running, remove
 from tune_cmx.counting import count
@@ -20,68 +19,10 @@ SHOWN = 10
 """Places that are named one by one."""
 
 
-class Keep(StrEnum):
-    """What stays."""
-
-    BEST = "best"
-
-
-class KeptRun(Printed):
-    """A run whose weights stay."""
-
-    configuration: str
-    """Id of its configuration."""
-    run: str
-    """Its run folder."""
-
-
-class Deleted(Printed):
-    """What was removed, or would be."""
-
-    folder: str
-    """The study folder."""
-    removed: bool
-    """Whether it was removed. false: the question was answered with no."""
-    places: tuple[str, ...]
-    """What is removed: files, folders and links, from the study folder on."""
-    bytes_freed: int
-    """Space that this frees. A file with another name elsewhere frees none."""
-    bytes_kept: int
-    """Space that stays in use."""
-    kept_runs: tuple[KeptRun, ...]
-    """Runs whose weights stay."""
-    left: tuple[str, ...]
-    """What stays although it is in the folder, a sentence each."""
-
-
-@prints(Deleted)
-def delete(
-    study: Annotated[Path, typer.Argument(help="Study folder, as in `runs/demo`.", show_default=False)],
-    keep: Annotated[
-        Keep | None,
-        typer.Option(
-            "--keep",
-            metavar="best",
-            help="Keep what report and `best` need: study.json, report, metrics, detections, and the weights of the "
-            "median runs of the selected configuration and the baseline. Default: keep nothing.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there is no terminal.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Remove a study, or all of it that report and `best` do not need. It says what goes, and asks.
-
-    `--keep best` removes checkpoints, model folders and TensorBoard events of the other runs. Afterwards `report` works
-    as before, `robustness` and `board` do not.
-
-    Examples:
-
-    `tune-cmx delete runs/demo --keep best`
-
-    `tune-cmx delete runs/demo --yes`
-    """
+def delete_study(study: Path, *, keep_best: bool, yes: bool, as_json: bool) -> None:
+    """Say what is to be removed of a study, ask, and remove it."""
     folder = study.absolute()
-    planned = plan_removal(folder, keep_best=keep is not None)
+    planned = plan_removal(folder, keep_best=keep_best)
     content = _described(planned)
     _say_what(planned, content)
     if planned.places and _agreed(folder, yes):
@@ -90,11 +31,8 @@ def delete(
                 refuse_running(folder)
             remove(planned)
         content = content.model_copy(update={"removed": True})
-        say(
-            f"removed; to write the report again: tune-cmx report {escape(shlex.quote(str(study)))}"
-            if keep
-            else "removed"
-        )
+        again = f"; to write the report again: tune-cmx report {escape(shlex.quote(str(study)))}"
+        say(f"removed{again if keep_best else ''}")
     if as_json:
         print_object(content)
     if planned.places and not content.removed:

@@ -1,15 +1,14 @@
-"""The command `list`."""
+"""The table of `tune-cmx list`."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.markup import escape
 
-from tune_cmx.cli.options.json_output import Json, Printed, print_object, prints
+from tune_cmx.cli.objects.listed import ConfigurationValue, Listed, Summary
+from tune_cmx.cli.options.json_output import print_object
 from tune_cmx.cli.output import bytes_text, say, table_of, warn
-from tune_cmx.cli.studies.summary import ConfigurationValue, Summary, status_text, summary_of
+from tune_cmx.cli.studies.summary import status_text, summary_of
 from tune_cmx.counting import count
 from tune_cmx.evidence.studies.found import find
 from tune_cmx.evidence.wording import UNKNOWN, number
@@ -17,27 +16,8 @@ from tune_cmx.evidence.wording import UNKNOWN, number
 HEADER = ("study", "status", "date", "trials", "metric", "selected configuration", "baseline", "size")
 
 
-class Listed(Printed):
-    """What is below the folder."""
-
-    folder: str
-    """The folder that was searched."""
-    studies: tuple[Summary, ...]
-    """Studies, imports, single runs and damaged folders, in the order of their names."""
-
-
-@prints(Listed)
-def list_runs(
-    runs: Annotated[Path, typer.Argument(help="Folder that holds studies and runs.")] = Path("runs"),
-    as_json: Json = False,
-) -> None:
-    """List the studies and single runs below a folder: status, selected configuration, baseline, size.
-
-    Studies of version 0.1.0 are listed too. A damaged folder is listed with what is wrong.
-
-    Example: `tune-cmx list runs`
-    """
-    folder = runs.resolve()
+def list_folder(folder: Path, *, as_json: bool) -> None:
+    """Print what is below a folder."""
     found = [summary_of(one) for one in find(folder)]
     if as_json:
         print_object(Listed(folder=str(folder), studies=tuple(found)))

@@ -1,18 +1,18 @@
-"""The command `show`."""
+"""The first screen of a study, for `tune-cmx show`."""
 
 import shlex
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-import typer
 from rich.markup import escape
 
 from tune_cmx.cli.earlier import study_copy
-from tune_cmx.cli.options.json_output import Json, Printed, print_object, prints
+from tune_cmx.cli.objects.shown import Configuration, Next, Shown
+from tune_cmx.cli.options.json_output import print_object
 from tune_cmx.cli.output import out, say, table_of, warn, warn_each
-from tune_cmx.cli.studies.summary import Summary, status_text, study_summary
+from tune_cmx.cli.studies.summary import status_text, study_summary
 from tune_cmx.counting import count
 from tune_cmx.evidence.report.first_screen.answer import answer_text
 from tune_cmx.evidence.report.first_screen.configurations import (
@@ -30,76 +30,9 @@ from tune_cmx.evidence.results.floor import Learning, learning
 from tune_cmx.evidence.results.reading import read_study
 from tune_cmx.evidence.results.study_results import StudyResults
 
-StudyFolder = Annotated[str, typer.Argument(help="Study folder, as in `runs/demo`, or its URI.", show_default=False)]
 
-
-class Configuration(Printed):
-    """A confirmed configuration against the baseline of its study."""
-
-    id: str
-    """Its id in study.json."""
-    name: str
-    """Its name for people."""
-    n: int
-    """Seeds."""
-    mean: float | None
-    """Mean over the seeds."""
-    sd: float | None
-    """Standard deviation over the seeds. null: fewer than two."""
-    difference: float | None
-    """Mean difference from the baseline. null: not compared."""
-    interval: tuple[float, float] | None
-    """95 % interval of the difference, not adjusted. null: not compared."""
-    p: float | None
-    """Two-sided p of the difference. null: not tested."""
-    adjusted_p: float | None
-    """p adjusted by Holm over the configurations of the study. null: not tested."""
-    verdict: str | None
-    """The verdict on “above the baseline”; baseline for the baseline. null: nothing was learnt."""
-    why: str | None
-    """The reason of the verdict. null: there is none."""
-
-
-class Next(Printed):
-    """What to do next."""
-
-    words: str
-    """In words."""
-    command: str
-    """The command."""
-
-
-class Shown(Summary):
-    """The first screen of a study's report."""
-
-    question: str | None
-    """The question of the search-space file."""
-    factors: tuple[str, ...]
-    """The fields that the study varies."""
-    answer: str
-    """The answer in one or two sentences."""
-    learnt: bool
-    """Whether a configuration is above the floor. If not, configurations are not compared."""
-    configurations: tuple[Configuration, ...]
-    """The confirmed configurations, the baseline first."""
-    hours: float
-    """Hours of training, times the devices of each trial."""
-    hours_of: str
-    """What the hours are of: GPU-hours, CPU-hours or device-hours."""
-    report: str | None
-    """The report. null: not written yet."""
-    next: Next
-    """What to do next."""
-
-
-@prints(Shown)
-def show(study: StudyFolder, as_json: Json = False) -> None:
-    """Show one study: question, status, confirmed configurations against the baseline, hours, report, next command.
-
-    The figures are those of the report's first screen.
-
-    Example: `tune-cmx show runs/demo`
-    """
+def show_study(study: str, *, as_json: bool) -> None:
+    """Print the first screen of a study."""
     found = read_study(local_folder(study))
     arms, learnt = compare_arms(found), learning(found)
     if as_json:

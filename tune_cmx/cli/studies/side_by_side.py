@@ -1,14 +1,14 @@
-"""The command `compare`."""
+"""The tables of `tune-cmx compare`."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.markup import escape
 
-from tune_cmx.cli.options.json_output import Json, Printed, print_object, prints
+from tune_cmx.cli.objects.compared import Compared, ComparedStudy, ProtocolField
+from tune_cmx.cli.options.json_output import print_object
 from tune_cmx.cli.output import say, table_of, warn, warn_each
-from tune_cmx.cli.studies.show import Configuration, configuration_of, local_folder
+from tune_cmx.cli.studies.show import configuration_of, local_folder
 from tune_cmx.counting import count
 from tune_cmx.errors import ConfigError
 from tune_cmx.evidence.report.first_screen.configurations import HEADER, configuration_cells
@@ -33,62 +33,11 @@ OTHER = (
 )
 
 
-class ComparedStudy(Printed):
-    """One of the studies."""
+def compare_studies(studies: Sequence[str], *, as_json: bool) -> None:
+    """Print several studies side by side.
 
-    folder: str
-    """Its folder."""
-    name: str
-    """Its name."""
-    status: str | None
-    """Its status. null: not recorded."""
-    metric: str
-    """The metric of its values, with the split."""
-    stamps: tuple[str, ...]
-    """Sentences without which no value of the study may be shown, such as a split over single images."""
-    learnt: bool
-    """Whether a configuration is above the floor. If not, configurations are not compared."""
-    configurations: tuple[Configuration, ...]
-    """Its confirmed configurations, the baseline first. Differences and verdicts are from its own baseline."""
-    problems: tuple[str, ...]
-    """What could not be read, a sentence each."""
-
-
-class ProtocolField(Printed):
-    """A protocol field in which the studies differ."""
-
-    field: str
-    """The field, by dotted path."""
-    values: tuple[tuple[str, ...], ...]
-    """For each study the values of its confirmed runs; `-` for an unknown one."""
-    varied: tuple[bool, ...]
-    """For each study whether it varies the field."""
-
-
-class Compared(Printed):
-    """Several studies side by side."""
-
-    studies: tuple[ComparedStudy, ...]
-    """The studies, as they were named."""
-    same_protocol: bool
-    """Whether no protocol field differs."""
-    differing: tuple[ProtocolField, ...]
-    """The protocol fields in which the studies differ."""
-    comparison: str
-    """What may be said across the studies: always descriptive."""
-
-
-@prints(Compared)
-def compare(
-    studies: Annotated[list[str], typer.Argument(help="Two or more study folders, or their URIs.", show_default=False)],
-    as_json: Json = False,
-) -> None:
-    """Show the confirmed configurations of several studies side by side, and where their protocols differ.
-
-    Each verdict is against the baseline of its own study. Across studies nothing is ranked, and nothing is called
-    better: such a difference is descriptive.
-
-    Example: `tune-cmx compare runs/cssa-stages runs/gaff`
+    Raises:
+        ConfigError: There is only one.
     """
     if len(studies) < 2:
         raise ConfigError(f"compare: needs two or more studies; got {studies[0]}; for one: tune-cmx show {studies[0]}")
