@@ -64,7 +64,8 @@ class Prepared:
         stored: dict[str, Any] | None = self.split.statistics.get(modality)
         if stored is not None and stored.get("asked") == described:
             return stored
-        key = json.dumps([described, self.audit.events, self.hashes()], sort_keys=True)
+        events = self.audit.events if modality == "event" else ""
+        key = json.dumps([described, events, self.hashes()], sort_keys=True)
         path = self.folder / f"pixels_{modality}_{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
         if path.exists():
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
