@@ -49,8 +49,7 @@ class PixelScale:
         assert self.low is not None
         assert self.high is not None
         if self.kind == "image":
-            low, high = np.percentile(pixels, (self.low, self.high)).tolist()
-            return _linear(pixels, low, high)
+            return _linear(pixels, *_percentiles(pixels, self.low, self.high))
         return _linear(pixels, self.low, self.high)
 
     def outside(self, levels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -118,6 +117,25 @@ def range_text(found: Mapping[str, Any]) -> str:
         source = f"percentiles {low:g} and {high:g} of train; {source}"
     share = found["outside"]
     return f"{ends} ({source}; {share:.1%} of the train pixels outside)"
+
+
+def _percentiles(pixels: Pixels, low: float, high: float) -> tuple[float, float]:
+    if pixels.dtype.kind == "u":  # counting levels is many times as fast as a partition of all pixels
+        return quantiles(np.bincount(pixels.ravel()), (low, high))
+    first, last = np.percentile(pixels, (low, high)).tolist()
+    return first, last
+
+
+def quantiles(counts: NDArray[np.int64], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Percentiles from the number of pixels at each level, as numpy.percentile has them."""
+    below = np.cumsum(counts)
+
+    def one(percentile: float) -> float:
+        place = percentile / 100 * (int(below[-1]) - 1)
+        first, second = (int(np.searchsorted(below, rank, side="right")) for rank in (np.floor(place), np.ceil(place)))
+        return first + (second - first) * (place - float(np.floor(place)))
+
+    return one(percentiles[0]), one(percentiles[1])
 
 
 def _linear(pixels: Pixels, low: float, high: float) -> FloatPixels:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tune_cmx.config.data.ranges import PLATEAU, PixelRange, PixelRanges
 from tune_cmx.config.parse import dump
 from tune_cmx.data.audit import Audit, moments, statistics
-from tune_cmx.data.pixel_range import PixelScale
+from tune_cmx.data.pixel_range import PixelScale, quantiles
 from tune_cmx.data.pixels import Pixels, full_scale
 from tune_cmx.data.readers import PairedData, PairedImage, read_image
 from tune_cmx.errors import DataError
@@ -141,7 +141,7 @@ def _by_counts(
     together = counts.sum(axis=0)
     occurring = np.flatnonzero(together)
     ends = float(occurring[0]), float(occurring[-1])
-    scale = _scale(chosen, ends, partial(_quantiles, together))
+    scale = _scale(chosen, ends, partial(quantiles, together))
     levels = np.arange(min(_LEVELS, np.iinfo(number_type).max + 1), dtype=number_type)
     scaled, counts = scale.scaled(levels).astype(np.float64), counts[:, : len(levels)]
     totals = np.stack([counts @ scaled, counts @ scaled**2, counts.sum(axis=1)], axis=1)
@@ -184,18 +184,6 @@ def _levels_and_counts(pixels: Pixels, index: int) -> list[tuple[NDArray[Any], N
         levels = np.flatnonzero(counts)
         found.append((levels, counts[levels]))
     return found
-
-
-def _quantiles(counts: NDArray[np.int64], percentiles: Ends) -> Ends:
-    """Percentiles from the number of pixels at each level, as numpy.percentile has them."""
-    below = np.cumsum(counts)
-
-    def one(percentile: float) -> float:
-        place = percentile / 100 * (int(below[-1]) - 1)
-        first, second = (int(np.searchsorted(below, rank, side="right")) for rank in (np.floor(place), np.ceil(place)))
-        return first + (second - first) * (place - float(np.floor(place)))
-
-    return one(percentiles[0]), one(percentiles[1])
 
 
 def _sampled(reading: _Reading, percentiles: Ends) -> Ends:

@@ -121,3 +121,13 @@ def test_the_text_of_a_range_says_its_numbers_and_its_source():
     assert text(PixelScale("image", 1, 99), given).startswith("percentiles 1 and 99 of each image")
     assert text(PixelScale("plateau", plateau=0.01), given) == "plateau 0.01 of each image (given)"
     assert range_text({"mean": [0.5], "std": [0.2]}) == "full range of the number type"
+
+
+@pytest.mark.parametrize("number_type", [np.uint8, np.uint16])
+def test_the_range_of_an_image_is_that_of_numpys_percentiles(number_type: type) -> None:
+    draw = np.random.default_rng(0)
+    for percentiles in ((0.0, 100.0), (1.0, 99.0), (12.3, 45.6)):
+        pixels = draw.integers(0, np.iinfo(number_type).max, (7, 9, 3)).astype(number_type)
+        low, high = np.percentile(pixels, percentiles).tolist()
+        expected = PixelScale("fixed", low, high).scaled(pixels)
+        assert PixelScale("image", *percentiles).scaled(pixels) == pytest.approx(expected, abs=1e-6)
