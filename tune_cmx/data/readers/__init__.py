@@ -120,6 +120,8 @@ class DataFile(Section):
     names: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
     nc: int | None = None
     channels: int | None = None
+    download: Any = None
+    roboflow: Any = None
 
 
 def open_data(

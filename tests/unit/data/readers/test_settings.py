@@ -103,3 +103,9 @@ class TestLabelsFrom:
         (tmp_path / "data.yaml").write_text("layout: dronevehicle\nlabels_from: lidar\n")
         with pytest.raises(ConfigError, match=r"data\.yaml:2: labels_from: must be 'rgb', 'thermal' or 'event'"):
             open_data(tmp_path)
+
+
+def test_keys_that_ultralytics_and_roboflow_write_are_accepted(tmp_path: Path) -> None:
+    layouts.coco_paired(tmp_path)
+    (tmp_path / "data.yaml").write_text("download: https://example.org/a.zip\nroboflow: {version: 3, license: none}\n")
+    assert len(open_data(tmp_path).images) == 12
