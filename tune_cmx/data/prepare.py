@@ -11,7 +11,7 @@ from typing import Any
 
 from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.parse import dump
-from tune_cmx.config.trial import DataConfig
+from tune_cmx.config.trial import MODALITIES, DataConfig
 from tune_cmx.data.audit import Audit, KeptAudits, read_set
 from tune_cmx.data.audit.uncollected import uncollected
 from tune_cmx.data.events.sums import with_event_sums
@@ -55,8 +55,14 @@ class Prepared:
         Ranges other than those with which the data were prepared are found once and kept in the folder.
 
         Raises:
-            DataError: A range does not suit the data.
+            DataError: A range does not suit the data, or is for a modality that they do not have.
         """
+        absent = [name for name in MODALITIES if name not in self.data.bands and ranges.of(name) is not None]
+        if absent:
+            raise DataError(
+                f"data.range.{absent[0]}: the data have no {absent[0]} images, but {', '.join(self.data.bands)}; "
+                "leave it out"
+            )
         return {modality: self._statistics(modality, ranges.of(modality)) for modality in self.data.bands}
 
     def _statistics(self, modality: str, asked: PixelRange | None) -> dict[str, Any]:

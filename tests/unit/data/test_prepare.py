@@ -1,6 +1,7 @@
 """A data set audited and split once, and read back by every trial."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,10 @@ def test_another_split_than_the_one_prepared_is_refused(config: DataConfig, tmp_
     with pytest.raises(DataError, match=r"other\.json: is not the split that .*kept was prepared with"):
         prepare(config.model_copy(update={"split": str(tmp_path / "other.json")}), tmp_path / "kept")
     prepare(config.model_copy(update={"split": str(kept.split_file)}), tmp_path / "kept")
+
+
+def test_a_range_of_a_modality_that_the_data_lack_is_refused(config: DataConfig, tmp_path: Path) -> None:
+    shutil.rmtree(Path(str(config.root)) / "thermal")
+    prepared = prepare(config, tmp_path / "kept")
+    with pytest.raises(DataError, match=r"data\.range\.thermal: the data have no thermal images, but rgb, event"):
+        prepared.pixel_statistics(PixelRanges(thermal=PixelRange(kind="image")))

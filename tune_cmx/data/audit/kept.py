@@ -112,7 +112,7 @@ def _key(data: PairedData) -> str:
     """Two keys differ if anything but the files may change what is found in an image."""
     reader, events, classes = data.reader, data.raw_events, data.class_map
     described = [
-        _code(inspect.getfile(type(reader))),
+        reading_code(inspect.getfile(type(reader))),
         type(reader).__qualname__,
         repr(sorted(vars(reader).items())),
         [[modality, list(channels)] for modality, channels in data.bands.items()],
@@ -125,8 +125,12 @@ def _key(data: PairedData) -> str:
 
 
 @cache
-def _code(reader: str) -> str:
-    """A hash of all code that reads data, and of the libraries that decode."""
+def reading_code(reader: str) -> str:
+    """A hash of all code that reads data, and of the libraries that decode.
+
+    Args:
+        reader: File of the reader's class, which may be in another package.
+    """
     own = sorted(Path(__file__).parents[1].rglob("*.py"))
     code = hashlib.sha256()
     for path in [*own, Path(reader)]:

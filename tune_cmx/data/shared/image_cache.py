@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_cmx.data import pixels as pixels_module
 from tune_cmx.data.audit import Audit
+from tune_cmx.data.audit.kept import reading_code
 from tune_cmx.data.events.kept_images import config_key
 from tune_cmx.data.pixels import Pixels
 from tune_cmx.data.readers import PairedData, PairedImage, read_image
@@ -153,11 +153,10 @@ def _key(data: PairedData, audit: Audit) -> str:
         found = [(status.st_size, status.st_mtime_ns) for status in map(os.stat, files)]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error}") from error
-    decoding = (Path(pixels_module.__file__), Path(inspect.getfile(type(data.reader))))
-    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in decoding]
+    code = reading_code(inspect.getfile(type(data.reader)))
     bands = {name: list(channels) for name, channels in data.bands.items()}
     events = None if data.raw_events is None else config_key(data.raw_events.config)
-    described = [_FORM, code, audit.fingerprint, bands, events, found]
+    described = [_FORM, code, audit.fingerprint, bands, data.size_of, events, found]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
