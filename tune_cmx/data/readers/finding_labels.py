@@ -51,6 +51,7 @@ class _Candidate:
 def find_labels(
     root: Path,
     ids: Mapping[Key, str],
+    files: Mapping[str, Mapping[str, Path]],
     named: Path | None,
     labels_from: str | None,
     *,
@@ -66,6 +67,7 @@ def find_labels(
     Args:
         root: The set's folder.
         ids: Of the images, by the name of each moment.
+        files: Of the images, by id and modality.
         named: A folder or a COCO document that the user names; None: look for one.
         labels_from: Modality whose labels are the ground truth, where several modalities have their own.
         usual: The same, where `labels_from` does not say it.
@@ -78,26 +80,26 @@ def find_labels(
     """
     if named is not None:
         if named.is_file():
-            return _of_documents(root, ids, [named], labels_from, usual)
+            return _of_documents(root, ids, files, [named], labels_from, usual)
         if not named.is_dir():
             raise DataError(f"{named}: no such folder or file of labels")
-        return _of_folders([named], ids, root, labels_from, usual, names)
+        return _of_folders([named], ids, files, root, labels_from, usual, names)
     documents = sorted(_documents(root))
     folders = _label_folders(root) or [found for path in _folders(root) for found in _label_folders(path)]
     if beside and (root.parent / "labels").is_dir():
         folders.append(root.parent / "labels")
     folders = [folder for folder in folders if any(_label_files(folder))] or ([] if documents else folders)
     if folders:
-        found = _of_folders(folders, ids, root, labels_from, usual, names)
+        found = _of_folders(folders, ids, files, root, labels_from, usual, names)
         unread = [str(path.relative_to(root)) for path in documents]
         remark = (f"labels are from {found.place.name}/; {listed(unread)} was not read; --labels chooses",)
         return FoundLabels(found.sources, found.names, found.place, found.parts, remark if unread else ())
     if documents:
-        return _of_documents(root, ids, documents, labels_from, usual)
-    images = ImageNames(ids)
+        return _of_documents(root, ids, files, documents, labels_from, usual)
+    images = ImageNames(ids, files)
     beside_images = [one for one in _candidates(root, root) if images.id_of(one.said) is not None]
     if beside_images:
-        return _of_files(beside_images, root, ids, root, labels_from, usual, names)
+        return _of_files(beside_images, root, ids, files, root, labels_from, usual, names)
     raise DataError(
         f"{root / 'labels'}: no labels; put YOLO text or VOC XML files there, or name their folder or a COCO JSON file "
         "with --labels"
@@ -139,6 +141,7 @@ def _label_files(folder: Path) -> Iterator[str]:
 def _of_folders(
     folders: Sequence[Path],
     ids: Mapping[Key, str],
+    files: Mapping[str, Mapping[str, Path]],
     root: Path,
     labels_from: str | None,
     usual: str | None,
@@ -148,7 +151,7 @@ def _of_folders(
     if not found:
         example = next(iter(ids.values()))
         raise DataError(f"{folders[0]}: no label file; each image with objects needs one, as in {example}.txt")
-    return _of_files(found, folders[0], ids, root, labels_from, usual, names)
+    return _of_files(found, folders[0], ids, files, root, labels_from, usual, names)
 
 
 def _candidates(folder: Path, root: Path) -> list[_Candidate]:
@@ -165,6 +168,7 @@ def _of_files(
     found: Sequence[_Candidate],
     place: Path,
     ids: Mapping[Key, str],
+    files: Mapping[str, Mapping[str, Path]],
     root: Path,
     labels_from: str | None,
     usual: str | None,
@@ -172,7 +176,7 @@ def _of_files(
 ) -> FoundLabels:
     chosen = _of_one_modality(found, labels_from, usual, place)
     form = one_form(place, [one.file for one in chosen])
-    images = ImageNames(ids)
+    images = ImageNames(ids, files)
     sources: dict[str, LabelSource] = {}
     stray: list[str] = []
     for one in chosen:
@@ -223,7 +227,12 @@ def _documents(root: Path) -> Iterator[Path]:
 
 
 def _of_documents(
-    root: Path, ids: Mapping[Key, str], paths: Sequence[Path], labels_from: str | None, usual: str | None
+    root: Path,
+    ids: Mapping[Key, str],
+    files: Mapping[str, Mapping[str, Path]],
+    paths: Sequence[Path],
+    labels_from: str | None,
+    usual: str | None,
 ) -> FoundLabels:
     inside = {path: path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths}
     said = {path: name_parts(inside[path]) for path in paths}
@@ -233,7 +242,7 @@ def _of_documents(
     names = tuple(dict.fromkeys(name for document in documents for name in document.names))
     if any(document.names != names for document in documents):
         documents = [read_coco(path, names) for path in chosen]
-    images = ImageNames(ids)
+    images = ImageNames(ids, files)
     sources: dict[str, LabelSource] = {}
     parts: dict[str, str] = {}
     stray: list[str] = []

@@ -68,7 +68,7 @@ class FolderReader(Reader):
         lists = {} if settings.lists else lists_in(root)
         if lists:
             assert images.keys is not None
-            images = replace(images, parts=parts_from_lists(root, lists, images.keys))
+            images = replace(images, parts=parts_from_lists(root, lists, images.keys, files=images.files))
         return join(self, root, images, settings)
 
     def decode(self, data: PairedData, content: bytes, place: str) -> Pixels:  # noqa: ARG002  # the contract

@@ -82,6 +82,7 @@ def join(
         labels = find_labels(
             root,
             keys,
+            images.files,
             settings.labels,
             settings.labels_from,
             usual=images.labels_from,
@@ -99,7 +100,7 @@ def join(
     positions = images.positions if source is None else read_sequences(source, ids)
     parts, remarks = {**labels.parts, **images.parts}, [*images.remarks, *labels.remarks]
     if settings.lists:
-        parts = parts_from_lists(root, settings.lists, keys)
+        parts = parts_from_lists(root, settings.lists, keys, files=images.files)
         remarks.append(split_remark(root, settings.lists, parts))
     if not listed_by_reader:
         remarks += _without_label(root, ids, labels, parts)

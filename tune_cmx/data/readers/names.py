@@ -5,8 +5,9 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import PurePath
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePath
+from unicodedata import normalize
 
 MODALITY_WORDS: Mapping[str, frozenset[str]] = {
     "rgb": frozenset({"rgb", "visible", "vis", "vi", "visual", "color", "colour", "optical"}),
@@ -46,14 +47,26 @@ class NameParts:
     key: Key
     modality: str | None
     part: str | None
+    stem: str = ""
+    """The file's whole name without suffix."""
+
+    @property
+    def whole(self) -> Key:
+        """The key with the file's whole name, for files whose own name has a word for a modality."""
+        return (*self.key[:-1], self.stem or self.key[-1])
 
 
 class ImageNames:
     """Finds the image that the path of a label, or a line of a list, means."""
 
-    def __init__(self, ids: Mapping[Key, str]) -> None:
-        """Args: ids: Of the images, by the name of each moment."""
+    def __init__(self, ids: Mapping[Key, str], files: Mapping[str, Mapping[str, Path]] | None = None) -> None:
+        """Args:
+
+        ids: Of the images, by the name of each moment.
+        files: Of the images by id and modality, if their whole names also mean the image; None: they do not.
+        """
         self._ids = ids
+        self._files = files or {}
         self._by_name: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         for key, id in ids.items():
             folders = frozenset(key[:-1])
@@ -71,13 +84,25 @@ class ImageNames:
             part: Of the split, where the path does not say it.
         """
         of_part = said.part or part or ""
-        for key in (said.key, (of_part, *said.key)):
-            if key in self._ids:
-                return self._ids[key]
+        for key in dict.fromkeys((said.whole, said.key)):
+            for own in (key, (of_part, *key)):
+                if own in self._ids:
+                    return self._ids[own]
         needed = self._folders & {of_part, *said.key[:-1]}
-        named = self._by_name.get(said.key[-1], {})
-        found = [id for id, folders in named.items() if needed <= folders]
-        return found[0] if len(found) == 1 else None
+        for table, name in ((self._by_name, said.key[-1]), (self._by_file, normalize("NFC", said.whole[-1]))):
+            found = [id for id, folders in table.get(name, {}).items() if needed <= folders]
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
+
+    @cached_property
+    def _by_file(self) -> dict[str, dict[str, frozenset[str]]]:
+        """By the whole name of an image's file: names may have what a pattern leaves out, such as a hash."""
+        named: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        for key, id in self._ids.items():
+            for path in self._files.get(id, {}).values():
+                named[normalize("NFC", path.stem)][id] = frozenset(key[:-1])
+        return named
 
 
 def name_parts(path: PurePath) -> NameParts:
@@ -99,7 +124,7 @@ def parts_of(folders: tuple[str, ...], name: str) -> NameParts:
     """Read a path, given as the names of its folders and its file's name without suffix."""
     left, modality, part = _of_folders(folders)
     stem, of_file = _without_modality(name, modality)
-    return NameParts((*left, stem), modality or of_file, part)
+    return NameParts((*left, stem), modality or of_file, part, name)
 
 
 @lru_cache(maxsize=4096)

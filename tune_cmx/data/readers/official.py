@@ -24,7 +24,12 @@ def lists_in(root: Path) -> dict[str, list[Path]]:
 
 
 def parts_from_lists(
-    root: Path, lists: Mapping[str, Sequence[Path]], ids: Mapping[Key, str], *, absent: bool = False
+    root: Path,
+    lists: Mapping[str, Sequence[Path]],
+    ids: Mapping[Key, str],
+    *,
+    files: Mapping[str, Mapping[str, Path]] | None = None,
+    absent: bool = False,
 ) -> dict[str, str]:
     """The part of each image that a list names.
 
@@ -33,12 +38,13 @@ def parts_from_lists(
         lists: By part, text files with an image on each line: its id, or its path with or without suffix; or folders,
             of which every image is meant.
         ids: Of the images, by the name of each moment.
+        files: Of the images, by id and modality, if lists may have whole names of files.
         absent: Whether lists may name images that the set does not have; then these are passed over.
 
     Raises:
         DataError: A list names an unknown image, a folder has none, or one image is in two parts.
     """
-    names = ImageNames(ids)
+    names = ImageNames(ids, files)
     parts: dict[str, str] = {}
     for part, paths in lists.items():
         for path in paths:

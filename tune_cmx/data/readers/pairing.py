@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -98,6 +98,8 @@ class ImageFile:
     modality: str
     part: str | None
     path: str
+    whole: Key | None = None
+    """The key with the file's whole name, where the folder says the modality and the name has a word for it too."""
     """From the set's folder."""
 
 
@@ -130,7 +132,7 @@ def pair_by_names(root: Path, *, most: int | None = None) -> PairedFiles:
         if modality is None:
             unknown[folder or "."] += 1
         else:
-            found.append(ImageFile(said.key, modality, said.part, path))
+            found.append(ImageFile(said.key, modality, said.part, path, said.whole))
     return paired_files(root, found, unknown)
 
 
@@ -156,7 +158,7 @@ def pair_by_patterns(root: Path, said: Mapping[str, str]) -> PairedFiles:
             start = start_of(Path(pattern))
             for path in names_under(root / pattern, IMAGE_SUFFIXES, labels=True):
                 named = text_parts(path)
-                found.append(ImageFile(named.key, modality, named.part, start + path))
+                found.append(ImageFile(named.key, modality, named.part, start + path, named.whole))
         else:
             expression = _expression(modality, pattern)
             for path in names_under(root, IMAGE_SUFFIXES, labels=True):
@@ -179,6 +181,7 @@ def paired_files(root: Path, found: Sequence[ImageFile], unread: Mapping[str, in
     Raises:
         DataError: Two images of one modality have one name, or images of one moment are in two parts of a split.
     """
+    found = _with_whole_names(found)
     parts_of: dict[tuple[Key, str], list[str | None]] = defaultdict(list)
     for one in found:
         parts_of[one.key, one.modality].append(one.part)
@@ -193,6 +196,25 @@ def paired_files(root: Path, found: Sequence[ImageFile], unread: Mapping[str, in
             others = " and ".join(path.removeprefix(start) for path in files[key].values())
             raise DataError(f"{root}: {others} are of one moment, but in two parts of the split; move one of them")
     return PairedFiles({key: FilePaths(texts) for key, texts in files.items()}, parts, dict(unread or {}))
+
+
+def _with_whole_names(found: Sequence[ImageFile]) -> list[ImageFile]:
+    """The files, with the whole name as the key where another modality has that name and not the shorter one."""
+    keys: dict[str, set[Key]] = defaultdict(set)
+    for one in found:
+        keys[one.modality].add(one.key)
+
+    def elsewhere(key: Key, modality: str) -> bool:
+        return any(key in own for name, own in keys.items() if name != modality)
+
+    return [
+        replace(one, key=one.whole)
+        if one.whole not in (None, one.key)
+        and elsewhere(one.whole, one.modality)
+        and not elsewhere(one.key, one.modality)
+        else one
+        for one in found
+    ]
 
 
 def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:

@@ -243,6 +243,39 @@ class TestPatterns:
             open_data(root)
 
 
+class TestWholeNames:
+    def test_a_word_in_both_names_is_part_of_them(self, root: Path) -> None:
+        names = [f"color_checker_{id}" for id in "abc"]
+        fill(root, [f"{folder}/{name}.png" for folder in ("rgb", "thermal") for name in names], names)
+        assert ids(open_data(root)) == names
+
+    def test_a_label_named_like_the_name_that_a_pattern_finds(self, root: Path) -> None:
+        names = [f"vis_ir_{id}" for id in "abc"]
+        fill(root, [f"{folder}/{name}.png" for folder in ("x", "y") for name in names], names)
+        (root / "data.yaml").write_text('images: {rgb: "x/{id}.png", thermal: "y/{id}.png"}\n')
+        data = open_data(root)
+        assert ids(data) == names
+        assert all(image.label for image in data.images)
+
+    def test_labels_and_lists_may_have_the_whole_name_of_a_file(self, root: Path) -> None:
+        images = [name for id in "abc" for name in (f"rgb/v1/images/{id}_png.rf.1f{id}.jpg", f"t/{id}_T.png")]
+        fill(root, images, [f"{id}_png.rf.1f{id}" for id in "abc"])
+        text = 'images: {rgb: "rgb/*/images/{id}_png.rf.*.jpg", thermal: "t/{id}_T.png"}\n'
+        (root / "data.yaml").write_text(text + "train: train.txt\ntest: test.txt\n")
+        write(root / "train.txt", "t/a_T.png\nt/b_T.png\n")
+        write(root / "test.txt", "t/c_T.png\n")
+        data = open_data(root)
+        assert ids(data) == ["a", "b", "c"]
+        assert all(image.label for image in data.images)
+        assert [image.part for image in data.images] == ["train", "train", "test"]
+
+    def test_composed_and_decomposed_letters_are_the_same(self, root: Path) -> None:
+        fill(root, [f"{folder}/stra\u00dfe_\u00e9{id}.png" for folder in ("rgb", "ir") for id in "ab"], [])
+        for id in "ab":
+            write(root / "labels" / f"stra\u00dfe_e\u0301{id}.txt", BOX)
+        assert all(image.label for image in open_data(root).images)
+
+
 def test_images_that_cannot_be_paired_are_named_when_opened(root: Path) -> None:
     fill(root, ["visible/a.png", "visible/a.jpg", "ir/a.png"], labels="a")
     assert signs(root)[0][0] == "folders"

@@ -186,7 +186,7 @@ def _labels(root: Path, paired: PairedFiles, settings: DataSettings) -> FoundLab
         DataError: An image has two label files, or none has one.
     """
     if settings.labels is not None and settings.labels.is_file():
-        return find_labels(root, _all_names(paired), settings.labels, settings.labels_from)
+        return find_labels(root, _all_names(paired), {}, settings.labels, settings.labels_from)
     folder = settings.labels or _label_folder(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder or file of labels")
