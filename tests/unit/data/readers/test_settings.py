@@ -53,6 +53,7 @@ def test_a_setting_that_a_layout_does_not_use_is_refused(name: str, setting: str
         "labels_from": "rgb",
         "images": {"rgb": "rgb"},
         "bands": {"rgb": [0, 1, 2]},
+        "size_of": "rgb",
     }
     (tmp_path / "set" / "data.yaml").write_text(yaml.safe_dump({setting: values[setting]}))
     with pytest.raises(ConfigError, match=rf"data\.{setting} is not used by the layout {name} .*with --layout: \w+"):
