@@ -17,6 +17,8 @@ from tune_cmx.registry import lookup
 
 BANDS = {"rgb": (0, 1, 2), "thermal": (3,), "event": (4,)}
 """Channels of a five-band file, as the group writes them."""
+_MOST_BANDS = 16
+"""An array whose first axis is this short, and no other, has its bands there."""
 FOLDER = "images"
 """Where the files lie, unless they lie in the set's folder itself."""
 
@@ -67,6 +69,11 @@ def _found(folder: Path, bands: Mapping[str, tuple[int, ...]] | None) -> FoundIm
     if len(shape) != 3:
         raise DataError(f"{paths[0]}: shape is {shape}; H×W×bands is needed")
     channels = int(shape[2])
+    if shape[0] <= _MOST_BANDS < min(shape[1], channels):
+        raise DataError(
+            f"{paths[0]}: shape is {shape}, which looks like bands×H×W; H×W×bands is needed. Save the files again with "
+            "numpy.moveaxis(array, 0, 2)"
+        )
     if bands is None:
         if channels != 5:
             raise DataError(

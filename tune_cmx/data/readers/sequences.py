@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tune_cmx.errors import ConfigError, DataError
 from tune_cmx.registry import suggestion
@@ -37,6 +37,8 @@ def read_sequences(source: Path | str, ids: Sequence[str]) -> dict[str, VideoPos
     missing = [id for id in ids if id not in positions]
     if missing:
         fix = "add a line for each" if isinstance(source, Path) else "the expression must match every image's id"
+        if any(PurePath(id).stem == missing[0] for id in positions if id not in ids):
+            fix = "an id is a file's name without suffix"
         raise DataError(f"{source}: no sequence for {len(missing)} of {len(ids)} images, such as '{missing[0]}'; {fix}")
     return {id: positions[id] for id in ids}
 
@@ -46,8 +48,10 @@ def _from_csv(path: Path) -> dict[str, VideoPosition]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    reader = csv.DictReader(lines)
-    columns = list(reader.fieldnames or [])
+    head = lines[0] if lines else ""
+    reader = csv.DictReader(lines, delimiter=";" if ";" in head and "," not in head else ",")
+    columns = [name.strip().lower() for name in reader.fieldnames or []]
+    reader.fieldnames = columns
     for needed in ("id", "sequence"):
         if needed not in columns:
             raise DataError(

@@ -132,6 +132,12 @@ class TestPacked:
         with pytest.raises(DataError, match=r"a\.npy: cannot be read"):
             open_data(root)
 
+    @pytest.mark.parametrize("bands", [None, {"rgb": (0, 1, 2), "thermal": (3,)}])
+    def test_bands_on_the_first_axis_are_refused(self, packed, bands):
+        root = packed({"a": np.zeros((4, 80, 96), dtype=np.uint8)})
+        with pytest.raises(DataError, match=r"shape is \(4, 80, 96\), which looks like bands×H×W.*moveaxis"):
+            open_data(root, bands=bands)
+
     def test_two_forms_in_one_folder(self, packed):
         root = packed({"a": self.FRAME})
         (root / "rgb").mkdir()
@@ -208,6 +214,17 @@ class TestSequences:
         root = folders()
         (root / "sequences.csv").write_text(table)
         with pytest.raises(DataError, match=message):
+            open_data(root)
+
+    def test_semicolons_spaces_and_capitals_are_read(self, folders):
+        root = folders()
+        (root / "sequences.csv").write_text("ID ; Sequence\na ; s1\nb;s1\nc;s2\n")
+        assert [image.sequence for image in open_data(root).images] == ["s1", "s1", "s2"]
+
+    def test_ids_with_a_suffix_are_refused_with_a_word(self, folders):
+        root = folders()
+        (root / "sequences.csv").write_text("id,sequence\na.png,s1\nb.png,s1\nc.png,s2\n")
+        with pytest.raises(DataError, match="an id is a file's name without suffix"):
             open_data(root)
 
     def test_expressions_that_cannot_be_used(self, folders):
