@@ -231,7 +231,7 @@ def _unknown_modality(root: Path) -> str:
     if not unread:
         return ""
     named = [f"{folder}/ ({count(number, 'image')})" for folder, number in unread.items()]
-    example = ", ".join(f"{name}: {folder}" for name, folder in zip(("rgb", "thermal"), unread, strict=False))
+    example = ", ".join(f"{name}: FOLDER" for name in ("rgb", "thermal")[: len(unread)])
     return (
         f"{root}: the modality of these images is not known: {listed(named)}. Name each modality's folder in "
         f"{root / 'data.yaml'}, as in images: {{{example}}}"

@@ -147,10 +147,19 @@ def _refuse_unread(root: Path, paired: PairedFiles) -> None:
         if not same:
             continue
         known = paired.modalities
-        some = next(files[known[0]] for files in paired.files.values() if known[0] in files)
-        lacking = next((name for name in MODALITIES if name not in known), MODALITIES[-1])
+        homes = [
+            next(files[name] for files in paired.files.values() if name in files).parent.relative_to(root)
+            for name in known
+        ]
+        said = ", ".join(f"{name}: {home}" for name, home in zip(known, homes, strict=True))
+        free = [name for name in ("rgb", "thermal") if name not in known]
+        fix = (
+            f"if it is {' or '.join(free)}, say so in data.yaml, as in images: {{{said}, {free[0]}: {folder}}}. If "
+            "not, move"
+            if free
+            else f"data.yaml can name the folders to read, as in images: {{{said}}}. Or move"
+        )
         raise DataError(
             f"{root / folder}: {count(same, 'image')} {'is' if same == 1 else 'are'} named like those of "
-            f"{' and '.join(known)}, but their modality is not known; name each modality's folder in data.yaml, as in "
-            f"images: {{{known[0]}: {some.parent.relative_to(root)}, {lacking}: {folder}}}, or move this folder away"
+            f"{' and '.join(known)}, but their modality is not known; {fix} this folder away"
         )

@@ -159,6 +159,11 @@ class TestUnknownFolders:
         with pytest.raises(DataError, match=r"as in images: \{thermal: ir, rgb: camera\}"):
             open_data(root)
 
+    def test_event_is_never_suggested_and_what_is_known_stays(self, root: Path) -> None:
+        fill(root, [f"{folder}/{id}.png" for folder in ("color", "lwir", "depth") for id in "abc"])
+        with pytest.raises(DataError, match=r"depth: .*as in images: \{rgb: color, thermal: lwir\}. Or move"):
+            open_data(root)
+
     def test_one_with_other_names_is_named_in_the_remarks(self, root: Path) -> None:
         fill(root, [*(f"{folder}/{id}.png" for folder in ("visible", "ir") for id in "abc"), "plots/curve.png"])
         data = open_data(root)
@@ -178,7 +183,7 @@ class TestUnknownFolders:
         fill(root, ["left_cam/a.png", "left_cam/b.png", "right_cam/a.png"])
         message = (
             r"left_cam/ \(2 images\), right_cam/ \(1 image\)\. Name each modality's folder in .*data\.yaml, "
-            r"as in images: \{rgb: left_cam, thermal: right_cam\}"
+            r"as in images: \{rgb: FOLDER, thermal: FOLDER\}"
         )
         with pytest.raises(DataError, match=message):
             open_data(root)
