@@ -14,7 +14,7 @@ from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import MODALITIES, DataConfig
 from tune_cmx.data.audit import Audit, KeptAudits, read_set
 from tune_cmx.data.audit.uncollected import uncollected
-from tune_cmx.data.events.sums import with_event_sums
+from tune_cmx.data.event_sums import with_event_sums
 from tune_cmx.data.ground_truth import ground_truth, keep_ground_truth
 from tune_cmx.data.labels.base import Labels
 from tune_cmx.data.pixel_statistics import modality_statistics, pixel_statistics
