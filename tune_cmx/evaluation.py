@@ -78,18 +78,28 @@ def by_condition(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, An
     Raises:
         DataError: A detection is on an image that the ground truth does not have.
     """
+    return _by_key(detections, truth, "condition")
+
+
+def by_sequence(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """As `by_condition`, of the images of each sequence."""
+    return _by_key(detections, truth, "sequence")
+
+
+def _by_key(detections: Sequence[Mapping[str, Any]], truth: Mapping[str, Any], key: str) -> dict[str, dict[str, float]]:
+    """The metrics on the images that are alike in what they have under a key."""
     _check_images(detections, truth)
     images: dict[str, set[int]] = {}
     for image in truth["images"]:
-        if image.get("condition") is not None:
-            images.setdefault(str(image["condition"]), set()).add(image["id"])
+        if image.get(key) is not None:
+            images.setdefault(str(image[key]), set()).add(image["id"])
     found = {}
-    for condition, ids in sorted(images.items()):
+    for name, ids in sorted(images.items()):
         boxes = [box for box in truth["annotations"] if box["image_id"] in ids]
         part = {**truth, "images": [i for i in truth["images"] if i["id"] in ids], "annotations": boxes}
         values = evaluate([item for item in detections if item["image_id"] in ids], part)
         counts = {"images": len(ids), "boxes": len(objects_of(part))}
-        found[condition] = {"mAP": values["mAP"], "mAP_50": values["mAP_50"], **counts}
+        found[name] = {"mAP": values["mAP"], "mAP_50": values["mAP_50"], **counts}
     return found
 
 

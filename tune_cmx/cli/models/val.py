@@ -1,11 +1,13 @@
-"""The command `val`."""
+"""The command `val`, on a model folder or a checkpoint of the earlier group."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tune_cmx.cli.models.val_checkpoint import SUFFIXES, is_checkpoint, val_checkpoint
+from tune_cmx.cli.models.named import Model
+from tune_cmx.cli.models.val_checkpoint import is_checkpoint, val_checkpoint
+from tune_cmx.cli.models.val_model import Validated, val_model
 from tune_cmx.cli.options.flags import (
     DATA,
     MODEL,
@@ -15,6 +17,8 @@ from tune_cmx.cli.options.flags import (
     Data,
     Device,
     Labels,
+    LabelsFrom,
+    Layout,
     Sequences,
     Threads,
     Workers,
@@ -22,27 +26,32 @@ from tune_cmx.cli.options.flags import (
     device_named,
     loaders,
 )
+from tune_cmx.cli.options.json_output import Json, prints
 from tune_cmx.errors import ConfigError
 
 _PARTS = ("test", "val")
 
 
+@prints(Validated)
 def val(
-    model: Annotated[str, typer.Argument(help="Checkpoint of the earlier group, a `.pth` file.", show_default=False)],
+    model: Model,
     data: Data = None,
     labels: Labels = None,
     split: Annotated[
         str | None,
         typer.Option(
             "--split",
-            help="test or val; or a JSON file with image ids under train, val and test, whose test part is scored. "
-            "Default: test.",
+            help="Images to score: test, val or, for a model folder, all; or a JSON file with image ids under train, "
+            "val and test, whose test part is scored. On the data of the training the split is that of the training, "
+            "otherwise the official one. Default: test.",
             rich_help_panel=DATA,
         ),
     ] = None,
     classes: Classes = None,
     sequences: Sequences = None,
     bands: Bands = None,
+    layout: Layout = None,
+    labels_from: LabelsFrom = None,
     as_trained: Annotated[
         bool,
         typer.Option(
@@ -82,15 +91,37 @@ def val(
     device: Device = None,
     threads: Threads = None,
     workers: Workers = None,
+    as_json: Json = False,
 ) -> None:
-    """Score a trained detector on a data set: all metrics, by class and by condition.
+    """Score a trained detector: all metrics with their test-set bootstrap interval, by class, sequence and condition.
+
+    On the data of the training the values are those of the run.
 
     Examples:
 
+    `tune-cmx val models/cssa --data DATA`
+
+    `tune-cmx val models/cssa --data OTHER --split all --json`
+
     `tune-cmx val baseline.pth --data IMAGES --labels LABELS --as-trained --split split.json --row rows.csv`
     """
-    if not is_checkpoint(model):
-        raise ConfigError(f"{model}: no checkpoint; name a file that ends in {' or '.join(SUFFIXES)}")
+    if not is_checkpoint(str(model)):
+        if as_trained or stages is not None or threshold is not None or row is not None:
+            raise ConfigError("--as-trained, --stages, --threshold and --row are for a .pth file; leave them out")
+        given = data_settings(data, labels, None, None, classes, sequences, bands, layout, labels_from)
+        settings = {path.removeprefix("data."): value for path, value in given.items()}
+        val_model(
+            model,
+            settings,
+            split or _PARTS[0],
+            device=device,
+            threads=threads,
+            workers=workers,
+            as_json=as_json,
+        )
+        return
+    if as_json:
+        raise ConfigError("--json: is for a model folder; a .pth file has --row FILE")
     if not as_trained:
         raise ConfigError(f"{model}: a checkpoint of the earlier group has no range of pixels; add --as-trained")
     part, file = (split or _PARTS[0], None) if split in (None, *_PARTS) else (_PARTS[0], Path(str(split)))
@@ -99,9 +130,9 @@ def val(
         import torch
 
         torch.set_num_threads(threads)
-    given = data_settings(data, labels, file, None, classes, sequences, bands)
+    given = data_settings(data, labels, file, None, classes, sequences, bands, layout, labels_from)
     val_checkpoint(
-        Path(model),
+        model,
         {path.removeprefix("data."): value for path, value in given.items()},
         part,
         stages=None if stages is None else _stages(stages),
