@@ -9,8 +9,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from tune_cmx.config.parse import dump
 from tune_cmx.config.trial import TrialConfig
 from tune_cmx.data.prepare import Prepared
+from tune_cmx.data.split import write_split
 from tune_cmx.errors import ConfigError, DataError, TuneCmxError
 from tune_cmx.inference.model_card import card
 from tune_cmx.state.data_files import SPLIT_FILE
@@ -60,7 +62,7 @@ def leave_model(run_folder: RunFolder, prepared: Prepared) -> Path | None:
         return folder
     weights = scored_weights(checkpoint)
     described = _described(run_folder, prepared, weights)
-    write_model_folder(folder, described, weights, prepared.split_file, links=True)
+    write_model_folder(folder, described, weights, partial(write_split, prepared.split), links=True)
     return folder
 
 
@@ -73,7 +75,13 @@ def try_to_leave_model(run_folder: RunFolder, prepared: Prepared) -> None:
 
 
 def write_model_folder(
-    folder: Path, state: ModelState, weights: Path, split: Path | None, *, links: bool = False, force: bool = False
+    folder: Path,
+    state: ModelState,
+    weights: Path,
+    put_split: Callable[[Path], object] | None,
+    *,
+    links: bool = False,
+    force: bool = False,
 ) -> None:
     """Write a model folder whole or not at all.
 
@@ -81,8 +89,8 @@ def write_model_folder(
         folder: Does not exist, or is empty, or holds a model and `force` is set.
         state: Its description; its hash is that of `weights`.
         weights: A file of safetensors.
-        split: A file of `write_split`; None: the images of the training are not known.
-        links: Share the content of weights and split with the files given, where the disk can.
+        put_split: Writes `split.json` at a path; None: the images of the training are not known.
+        links: Share the content of the weights with the file given, where the disk can.
         force: Replace the model that is there.
 
     Raises:
@@ -93,8 +101,8 @@ def write_model_folder(
     place = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial"))
     try:
         _put(weights, place / WEIGHTS_FILE, links=links)
-        if split is not None:
-            _put(split, place / SPLIT_FILE, links=links)
+        if put_split is not None:
+            put_split(place / SPLIT_FILE)
         write_atomically(place / CARD_FILE, card(state))
         write_model_state(place / MODEL_FILE, state)
         place.chmod(0o755)  # mkdtemp lets nobody else read it
@@ -141,7 +149,8 @@ def export_run(run: Path, folder: Path, *, force: bool = False, **fields: Any) -
         )
     state = changed(read_model_state(own / MODEL_FILE), fields, own / MODEL_FILE)
     split = own / SPLIT_FILE
-    write_model_folder(folder, state, _weights_of(run), split if split.is_file() else None, force=force)
+    put_split = partial(shutil.copyfile, split) if split.is_file() else None
+    write_model_folder(folder, state, _weights_of(run), put_split, force=force)
     return state
 
 
