@@ -147,8 +147,8 @@ def open_data(
         labels: Folder of label files, or a COCO document; None: where the layout has them.
         labels_from: Modality whose labels are the ground truth, for sets in which several have their own.
         bands: Modality -> channels, for .npy files; None: rgb 0..2, thermal 3, event 4 of five.
-        classes: Names by class id, or new names as in `{rider: person, dog: null}`; None: as the labels or the lines of
-            `classes.txt` name them.
+        classes: Names to learn, in their order, or new names as in `{rider: person, dog: null}`; None: as the labels or
+            the lines of `classes.txt` name them. Where nothing names numbered labels, a list names them by number.
         sequences: A CSV file, or a regular expression that is searched in each image's id; None: `sequences.csv`, or
             what the layout says.
             The columns, or named groups, are `sequence` (the file also needs `id`) and, if known, `frame` (the

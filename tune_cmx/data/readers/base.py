@@ -35,7 +35,8 @@ class DataSettings:
     bands: Mapping[str, tuple[int, ...]] | None = None
     """Modality -> channels, for files that hold several modalities."""
     classes: tuple[str, ...] | Mapping[str, str | None] | None = None
-    """Names by class id, or new names of some classes; see `labels.classes.class_map`."""
+    """The names to learn, in their order, or new names of some classes; see `labels.classes.class_map`. Where nothing
+    else names numbered labels, the names by class id."""
     names: tuple[str, ...] | None = None
     """Names by class id, as `data.yaml` has them."""
     size_of: str | None = None

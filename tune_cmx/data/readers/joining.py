@@ -13,6 +13,7 @@ from tune_cmx.data.readers.official import parts_from_lists, split_remark
 from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.sequences import VideoPosition, read_sequences
 from tune_cmx.errors import ConfigError, DataError
+from tune_cmx.registry import suggestion
 
 NO_CLASS = "object"
 """The one class of images that are read without labels."""
@@ -57,6 +58,7 @@ def join(
     settings: DataSettings,
     labels: FoundLabels | None = None,
     renamed: Mapping[str, str | None] | None = None,
+    numbered: Sequence[str] | None = None,
 ) -> PairedData:
     """The images of a set with their labels, classes and sequences.
 
@@ -68,6 +70,7 @@ def join(
             `labels/`, the lines of `classes.txt`, and the table `sequences.csv`.
         labels: Of the images; None: look for YOLO text, VOC XML or COCO JSON.
         renamed: What becomes of each class where the user does not say, as `classes` in the settings.
+        numbered: Names by class id of labels that have numbers, where neither `classes.txt` nor `data.yaml` names them.
 
     Raises:
         ConfigError: A setting does not fit.
@@ -93,7 +96,7 @@ def join(
     if images.labels_beside and labels.place.parent == root.parent:
         homes.append(root.parent)
     ids = sorted(images.files, key=natural_order)
-    classes = _classes(homes, labels, settings, renamed)
+    classes = _classes(homes, labels, settings, renamed, numbered)
     source = settings.sequences
     if source is None and settings.labelled:
         source = _first_file("sequences.csv", homes)
@@ -166,27 +169,52 @@ def _classes(
     labels: FoundLabels,
     settings: DataSettings,
     renamed: Mapping[str, str | None] | None,
+    numbered: Sequence[str] | None,
 ) -> ClassMap:
     said = settings.classes
     if labels.names is not None:
         return _mapped(labels.names, str(labels.place), said, renamed)
-    if said is not None and not isinstance(said, Mapping):
-        return class_map(said, "classes")  # labels have numbers: these are their names
-    source = "names in data.yaml"
-    names: Sequence[str] | None = settings.names
+    names, source = _names_by_number([*homes, labels.place], settings.names, numbered)
     if names is None:
-        path = _first_file("classes.txt", [*homes, labels.place])
-        if path is None:
-            raise ClassesUnknownError(
-                f"{homes[0]}: classes are not known; name them in {homes[0] / 'classes.txt'}, one a line, "
-                "or with --classes"
+        if said is not None and not isinstance(said, Mapping):
+            return class_map(said, "classes")  # labels have numbers: these are their names
+        raise ClassesUnknownError(
+            f"{homes[0]}: classes are not known; name them in {homes[0] / 'classes.txt'}, one a line, or with --classes"
+        )
+    known = [name for name in names if name]
+    if said is not None and not isinstance(said, Mapping):
+        said = [name for name in map(str.strip, said) if name]
+        unknown = next((name for name in said if name not in known), None)
+        if unknown is not None:
+            raise ConfigError(
+                f"classes: '{unknown}' is not a class of {source}. It has {', '.join(known)}."
+                f"{suggestion(unknown, known)} A new name is given as in classes: {{{known[0]}: {unknown}}}"
             )
-        source = str(path)
-        try:
-            names = path.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text: {error}") from error
-    return _mapped([name.strip() for name in names], source, said, renamed)
+    return _mapped(names, source, said, renamed)
+
+
+def _names_by_number(
+    folders: Sequence[Path], said: Sequence[str] | None, usual: Sequence[str] | None
+) -> tuple[list[str] | None, str]:
+    """Names by class id of labels that have numbers, and where the names are from; None: nothing names them.
+
+    Raises:
+        DataError: classes.txt and data.yaml differ.
+    """
+    path = _first_file("classes.txt", folders)
+    stated = None if said is None else [name.strip() for name in said]
+    if path is None:
+        return (stated, "names in data.yaml") if stated is not None else (list(usual) if usual else None, "the layout")
+    try:
+        names = [name.strip() for name in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text: {error}") from error
+    found = [name for name in names if name]
+    if stated is not None and stated != found:
+        raise DataError(
+            f"{path}: names {', '.join(found)}, and names in data.yaml are {', '.join(stated)}; correct one of them"
+        )
+    return names, str(path)
 
 
 def _mapped(

@@ -175,6 +175,15 @@ class TestLlvip:
         for image in root.joinpath("visible").rglob("*.jpg"):
             layouts.write(root / "labels" / f"{image.stem}.txt", "0 0.5 0.5 0.2 0.2\n")
         assert open_data(root).classes == ("person",)
+        layouts.write(root / "classes.txt", "car\nperson\n")
+        assert open_data(root).classes == ("car", "person")
+
+    def test_a_second_class_can_be_mapped(self, tmp_path: Path) -> None:
+        root = made("llvip", tmp_path)
+        path = min((root / "Annotations").glob("*.xml"))
+        path.write_text(path.read_text().replace("<name>person</name>", "<name>car</name>", 1))
+        assert open_data(root, classes={"car": None}).classes == ("person",)
+        assert open_data(root, classes=["person", "car"]).classes == ("person", "car")
 
 
 class TestFlirAligned:
@@ -281,3 +290,5 @@ class TestM3fd:
         data = open_data(root)
         assert data.reader is READERS["m3fd"]
         assert data.classes == ("People", "Car", "Bus", "Motorcycle", "Lamp", "Truck")
+        layouts.write(root / "classes.txt", "Car\nPeople\nBus\nLamp\nTruck\nBike\n")
+        assert open_data(root).classes == ("Car", "People", "Bus", "Lamp", "Truck", "Bike")

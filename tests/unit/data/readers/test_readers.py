@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tune_cmx.data.readers import READERS, open_data
+from tune_cmx.data.readers import READERS, open_data, read_labels
 from tune_cmx.errors import ConfigError, DataError
 
 
@@ -88,6 +88,29 @@ def test_classes_must_be_known(folders):
         open_data(root, classes=["car", "car"])
 
 
+@pytest.mark.parametrize("by", ["classes.txt", "data.yaml"])
+def test_a_list_of_classes_orders_known_names_and_names_no_numbers(folders, by):
+    root = folders(classes=("person", "car") if by == "classes.txt" else None)
+    if by == "data.yaml":
+        (root / "data.yaml").write_text("names: [person, car]\n")
+    data = open_data(root, classes=["car", "person"])
+    assert data.classes == ("car", "person")
+    assert [data.classes[id] for id in read_labels(data, data.images[0]).classes] == ["person"]
+    with pytest.raises(ConfigError, match=r"'cars' is not a class of .*has person, car\. Did you mean 'car'"):
+        open_data(root, classes=["person", "cars"])
+    with pytest.raises(ConfigError, match="has the class 'car', which is not in person; add it, or leave it out"):
+        open_data(root, classes=["person"])
+
+
+def test_two_files_that_name_the_classes_must_agree(folders):
+    root = folders(classes=("person", "car"))
+    (root / "data.yaml").write_text("names: [person, car]\n")
+    assert open_data(root).classes == ("person", "car")
+    (root / "data.yaml").write_text("names: [car, person]\n")
+    with pytest.raises(DataError, match=r"classes\.txt: names person, car, and names in data\.yaml are car, person"):
+        open_data(root)
+
+
 class TestPacked:
     FRAME = np.zeros((4, 6, 5), dtype=np.uint8)
 
@@ -149,6 +172,7 @@ class TestPacked:
 class TestSettings:
     def test_file_is_read_and_arguments_go_before_it(self, packed):
         root = packed({"seq1_a": np.zeros((4, 6, 2), dtype=np.uint8)})
+        (root / "classes.txt").unlink()
         (root / "data.yaml").write_text(
             "bands: {thermal: [0], event: [1]}\nclasses: [car, 'no']\nsequences: '(?P<sequence>[^_]+)_'\n"
         )

@@ -47,8 +47,9 @@ class LlvipReader(NamedReader):
         paired = pair_by_names(root)
         positions = positions_of(root, paired, _position)
         images = found_images(root, paired, positions=positions)
-        known = replace(settings, names=settings.names or CLASSES, label_classes=settings.label_classes or CLASSES)
-        return join(self, root, images, known)
+        if settings.classes is None:  # files that are as published need not be searched for names
+            settings = replace(settings, label_classes=settings.label_classes or CLASSES)
+        return join(self, root, images, settings, numbered=CLASSES)
 
 
 def _position(key: Key) -> VideoPosition:

@@ -9,7 +9,6 @@ lists under one name, such as 3,368 training and 831 validation images, or 3,360
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -56,7 +55,7 @@ class M3fdReader(NamedReader):
         remarks = [split_remark(root, lists, parts)] if lists else [] if settings.lists else [NO_LISTS]
         positions = positions_of(root, paired, _position)
         images = found_images(root, paired, positions=positions, parts=parts, remarks=remarks)
-        return join(self, root, images, replace(settings, names=settings.names or CLASSES))
+        return join(self, root, images, settings, numbered=CLASSES)
 
 
 def _position(key: Key) -> VideoPosition:
