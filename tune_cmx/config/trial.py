@@ -106,8 +106,8 @@ class DataConfig(Section):
     """Channels of a packed array by modality, counted from 0. Default: data.yaml, or rgb 0 to 2, thermal 3, event 4."""
     classes: Annotated[tuple[str, ...] | dict[str, str | None] | None, BeforeValidator(as_tuple)] = None
     """Names of the classes in the order to learn; or new names of some classes, as in `{rider: person, dog: null}`:
-    classes of one name are merged, null leaves a class out, `ignore` makes its boxes ignore regions. Where nothing names
-    the numbers of YOLO text, a list names them. Default: as data.yaml, classes.txt or the labels name them."""
+    classes of one name are merged, null leaves a class out, `ignore` makes its boxes ignore regions. A list also names
+    the numbers of YOLO text where nothing else does. Default: as data.yaml, classes.txt or the labels name them."""
     sequences: str | None = None
     """Sequence of each image: a CSV file with columns id and sequence, or a regular expression with a group
     `sequence`, matched with image names. Default: from sequences.csv, if there is one."""

@@ -11,6 +11,10 @@ from typing import Any
 from tune_cmx.data.labels.base import Labels, ListedLabels
 from tune_cmx.errors import DataError
 
+_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
+_PIECE, _OVERLAP = 2**20, 256
+"""Bytes that are read at once, and of which two pieces share some."""
+
 
 @dataclass(frozen=True)
 class CocoDocument:
@@ -26,13 +30,17 @@ class CocoDocument:
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a JSON file is in COCO's form, by its first 64 KiB."""
+    """Whether a JSON file is in COCO's form: it is read up to its list of images or of annotations."""
+    before = b""
     try:
         with path.open("rb") as file:
-            head = file.read(65536)
+            while part := file.read(_PIECE):
+                if _LIST.search(before + part):
+                    return True
+                before = part[-_OVERLAP:]
     except OSError:
         return False
-    return re.search(rb'"(images|annotations)"\s*:\s*\[', head) is not None
+    return False
 
 
 def read_coco(path: Path, names: tuple[str, ...] | None = None) -> CocoDocument:

@@ -34,6 +34,9 @@ Key = tuple[str, ...]
 
 
 _SEPARATOR = re.compile(r"[_\-. ]")
+_PART_AND_YEAR = re.compile(
+    rf"(?P<part>{'|'.join(sorted(frozenset().union(*PART_WORDS.values())))})(?P<year>(?:19|20)\d\d)"
+)
 _WORD_AT_AN_END = (
     re.compile(r"^(?P<rest>.+)[_\-. ](?P<word>[A-Za-z]+)$"),
     re.compile(r"^(?P<word>[A-Za-z]+)[_\-. ](?P<rest>.+)$"),
@@ -180,10 +183,16 @@ def _word(word: str, table: Mapping[str, frozenset[str]]) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """In lower case; `TrainRGB` are two, `JPEGImages` and `PreviewData` are known as one."""
+    """In lower case; `TrainRGB` and COCO's `train2017` are two, `JPEGImages` and `PreviewData` are known as one."""
     words = [word for word in re.split(r"[_\-. ]+", name) if word]
     split = [[word] if word.lower() in _KNOWN else re.split(r"(?<=[a-z])(?=[A-Z])", word) for word in words]
-    return [word.lower() for parts in split for word in parts]
+    found = [word.lower() for parts in split for word in parts]
+    return [part for word in found for part in _without_year(word)]
+
+
+def _without_year(word: str) -> list[str]:
+    match = _PART_AND_YEAR.fullmatch(word)
+    return [word] if match is None else [match["part"], match["year"]]
 
 
 def _digits(words: list[str]) -> set[str]:

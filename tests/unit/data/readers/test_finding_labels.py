@@ -79,6 +79,22 @@ class TestCoco:
         assert [read_labels(data, image).classes.tolist() for image in data.images] == [[0], [1], [1, 2]]
         assert [image.part for image in data.images] == ["train", "train", "val"]
 
+    def test_names_of_parts_may_have_a_year(self, root: Path) -> None:
+        for part, images in (("train", {1: "a.png", 2: "b.png"}), ("val", {1: "c.png"})):
+            document(root / "annotations" / f"instances_{part}2017.json", images, [box(1, 1)], NAMES)
+        assert [image.part for image in open_data(root).images] == ["train", "train", "val"]
+        for modality in ("rgb", "thermal"):
+            for id, part in (("a", "train"), ("b", "train"), ("c", "val")):
+                (root / modality / f"{part}2017").mkdir(exist_ok=True)
+                (root / modality / f"{id}.png").rename(root / modality / f"{part}2017" / f"{id}.png")
+        assert [image.part for image in open_data(root).images] == ["train", "train", "val"]
+
+    def test_a_document_that_begins_with_a_long_description(self, root: Path) -> None:
+        document(root / "coco.json", IMAGES, [box(1)], NAMES)
+        content = json.loads((root / "coco.json").read_text())
+        write(root / "coco.json", json.dumps({"info": {"description": "x" * 200_000}, **content}))
+        assert open_data(root).classes == ("person", "car")
+
     def test_two_categories_of_one_name_are_one_class(self, root: Path) -> None:
         document(root / "coco.json", IMAGES, [box(1, 1), box(2, 2)], {1: "car", 2: "car"})
         data = open_data(root)
