@@ -183,7 +183,7 @@ def _classes(
         )
     known = [name for name in names if name]
     if said is not None and not isinstance(said, Mapping):
-        said = [name for name in map(str.strip, said) if name]
+        said = tuple(name for name in map(str.strip, said) if name)
         unknown = next((name for name in said if name not in known), None)
         if unknown is not None:
             raise ConfigError(
