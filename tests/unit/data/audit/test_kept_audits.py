@@ -174,7 +174,7 @@ def test_a_damaged_file_is_ignored_and_written_again(folders, read, tmp_path, da
 def test_another_version_of_the_code_reads_all(folders, read, monkeypatch):
     root = folders()
     read(root)
-    monkeypatch.setattr(kept, "_code", lambda reader: "another")  # noqa: ARG005  # as the function is called
+    monkeypatch.setattr(kept, "reading_code", lambda reader: "another")  # noqa: ARG005  # as the function is called
     assert read(root) == ["a", "b", "c"]
 
 
