@@ -1,8 +1,6 @@
 """A package of somebody else, installed by pip: its entries are found, and nothing here was edited for them."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from plugins import install, seen
+from study_writer import StudyWriter
 from timm.scheduler.step_lr import StepLRScheduler
 
 from tune_cmx.config.space import read_space
@@ -158,13 +157,7 @@ def test_a_study_that_uses_the_reader_alone_names_it_for_that(space: Path, root:
 
 
 def test_the_metric_is_in_claims_and_report(tmp_path: Path) -> None:
-    path = Path(__file__).parents[1] / "unit" / "evidence" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("study_writer_of_plugins", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["study_writer_of_plugins"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    writer = module.StudyWriter(tmp_path / "cssa-stages")
+    writer = StudyWriter(tmp_path / "cssa-stages")
     writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-4", [33.0, 34.1, 34.9])
     treatment, baseline = ({"model.fusion.kind": kind} for kind in ("cssa", "frm_ffm"))
