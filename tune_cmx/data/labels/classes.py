@@ -76,6 +76,12 @@ def class_map(
             raise ConfigError(
                 f"classes: '{name}' is not a class of {place}. It has {', '.join(names)}.{suggestion(name, names)}"
             )
+    for name, new in said.items():
+        if new is not None and new.lower() in ("none", "null"):
+            raise ConfigError(
+                f"classes: '{name}' would be called '{new}'. To leave it out, write {name}= in --classes, or null "
+                "without quotation marks in data.yaml"
+            )
     renamed: dict[str, str | None] = {name: said.get(name, name) for name in names}
     learnt = list(dict.fromkeys(name for name in renamed.values() if name not in (None, IGNORE)))
     if not learnt:

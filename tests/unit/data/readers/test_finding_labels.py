@@ -380,6 +380,11 @@ class TestClasses:
         with pytest.raises(error, match=message):
             open_data(root, classes=classes)
 
+    @pytest.mark.parametrize("word", ["none", "Null"])
+    def test_a_class_is_not_called_none(self, root: Path, word: str) -> None:
+        with pytest.raises(ConfigError, match=f"would be called '{word}'. To leave it out, write .*= in --classes"):
+            open_data(root, classes={open_data(root).classes[0]: word})
+
     def test_data_yaml_may_map_them(self, root: Path) -> None:
         (root / "data.yaml").write_text("classes: {rider: person, dog: null}\n")
         assert open_data(root).classes == ("person",)
