@@ -224,6 +224,13 @@ def complete(root: Path, paired: PairedFiles) -> dict[Key, Mapping[str, Path]]:
         DataError: An image lacks its partner.
     """
     modalities = paired.modalities
+    if len(modalities) > 1 and all(len(files) == 1 for files in paired.files.values()):
+        shown = {name: next(files[name] for files in paired.files.values() if name in files) for name in modalities}
+        examples = " and ".join(f"{path.relative_to(root)} ({name})" for name, path in shown.items())
+        raise DataError(
+            f"{root}: no {modalities[0]} image has the name of a {modalities[1]} image, as in {examples}. Say in "
+            'data.yaml where the name of a moment stands, as in images: {rgb: "a/{id}_x.png", thermal: "b/{id}_*.png"}'
+        )
     missing = []
     for modality in modalities:
         lacking = [key for key, files in paired.files.items() if modality not in files]

@@ -281,6 +281,14 @@ class TestWholeNames:
         assert all(image.label for image in open_data(root).images)
 
 
+def test_where_no_names_are_equal_a_pattern_is_suggested(root: Path) -> None:
+    fill(root, [name for id in "abc" for name in (f"rgb/{id}_1.png", f"ir/{id}_2.png")])
+    with pytest.raises(
+        DataError, match=r"no rgb image has the name of a thermal image, as in rgb/a_1\.png \(rgb\) and"
+    ):
+        open_data(root)
+
+
 def test_images_that_cannot_be_paired_are_named_when_opened(root: Path) -> None:
     fill(root, ["visible/a.png", "visible/a.jpg", "ir/a.png"], labels="a")
     assert signs(root)[0][0] == "folders"
