@@ -19,7 +19,7 @@ _REMARKED = {"1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV", "LAB"
 TURNED = "have an EXIF orientation, which was applied; their boxes must fit the upright picture"
 """The remark on a file that is stored in another orientation than it is shown."""
 _ALPHA = ("PA", "LA", "RGBA")
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS, _PNG_COLOUR = 24, 25
 """Positions in a PNG file of its bits a channel and its kind of colour."""

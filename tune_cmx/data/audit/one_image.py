@@ -17,6 +17,8 @@ from tune_cmx.errors import DataError
 Sums = tuple[float, float, int]
 """Sums over the pixels of one band of one image, scaled by their number type: sum, sum of squares, number."""
 
+NO_EVENTS = "have no event in their window, so their event image is empty"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageAudit:
@@ -60,6 +62,8 @@ def audit_image(data: PairedData, image: PairedImage) -> ImageAudit:
             remarks = ((modality, data.reader.remark(decoded, bands)) for modality, bands in held.items())
             odd.extend((modality, remark) for modality, remark in remarks if remark)
             odd.extend((modality, remark) for remark in picture_remarks(content) for modality in held)
+    if data.raw_events is not None and "event" in pixels and pixels["event"].min() == pixels["event"].max():
+        odd.append(("event", NO_EVENTS))
     pixels = of_one_size(data, pixels)
     turned = any(remark == TURNED for _, remark in odd)
     sizes = {modality: bands.shape[:2] for modality, bands in pixels.items()}

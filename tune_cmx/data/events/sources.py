@@ -37,9 +37,7 @@ def read_hdf5(path: Path, end_us: int, window: EventWindow, height: int, width: 
     """
     try:
         with h5py.File(path, "r") as file:
-            missing = [part for part in _PARTS if part not in file]
-            if missing:
-                raise DataError(f"{path}: no {', '.join(missing)} in it; an event file has {', '.join(_PARTS)}")
+            _refuse_incomplete(path, file)
             offset = int(file["t_offset"][()])
             end = end_us - offset
             last = _first_at(file, end)
@@ -62,6 +60,25 @@ def read_hdf5(path: Path, end_us: int, window: EventWindow, height: int, width: 
         )
     columns["t"] = times + offset
     return _events(columns, start + offset, end_us, height, width, str(path))
+
+
+def recorded(path: Path) -> tuple[int, int] | None:
+    """The times of the first and the last event of a sequence, in µs on the clock of the images; None: no event.
+
+    Args:
+        path: As for `read_hdf5`.
+
+    Raises:
+        DataError: The file cannot be read or lacks a part.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            _refuse_incomplete(path, file)
+            times = file["events/t"]
+            offset = int(file["t_offset"][()])
+            return (int(times[0]) + offset, int(times[-1]) + offset) if len(times) else None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as HDF5: {error}") from error
 
 
 def read_sample(path: Path, window: EventWindow, height: int, width: int) -> Events:
@@ -98,6 +115,12 @@ def read_sample(path: Path, window: EventWindow, height: int, width: int) -> Eve
         first = int(np.searchsorted(times, start))
     columns = {name: table[first:, index] for index, name in enumerate(_COLUMNS)}
     return _events(columns, start, end, height, width, str(path))
+
+
+def _refuse_incomplete(path: Path, file: Any) -> None:
+    missing = [part for part in _PARTS if part not in file]
+    if missing:
+        raise DataError(f"{path}: no {', '.join(missing)} in it; an event file has {', '.join(_PARTS)}")
 
 
 def _first_at(file: Any, time_us: int) -> int:

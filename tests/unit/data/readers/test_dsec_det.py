@@ -201,3 +201,43 @@ def test_an_image_of_another_size_is_named_by_the_audit(root) -> None:
         DataError, match=rf"zurich_city_00_a_000002: modalities differ in size .*event {WIDTH}×{HEIGHT}"
     ):
         audit(open_data(root))
+
+
+def _change_events(root: Path, change) -> None:
+    with h5py.File(root / FIRST / "events" / "left" / "events.h5", "r+") as file:
+        change(file)
+
+
+def _empty(file) -> None:
+    for name in "txyp":
+        del file[f"events/{name}"]
+        file[f"events/{name}"] = np.zeros(0, dtype=np.uint32)
+
+
+def _shift(file) -> None:
+    file["t_offset"][()] = DSEC_OFFSET + 10_000_000
+
+
+def _reverse(file) -> None:
+    file["events/t"][:] = file["events/t"][:][::-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_empty, r"events\.h5: has no event; download the file again"),
+        (_shift, r"events\.h5: events are of .* so no image has an event; t_offset"),
+        (_reverse, r"events\.h5: times of events are not ascending"),
+    ],
+)
+def test_events_of_another_time_than_the_images_are_refused(root, change, message) -> None:
+    _change_events(root, change)
+    with pytest.raises(DataError, match=message):
+        open_data(root)
+
+
+def test_images_without_an_event_in_their_window_are_counted(root) -> None:
+    assert not any("have no event" in text for text in audit(open_data(root)).warnings)
+    _change_events(root, lambda file: file["t_offset"].__setitem__((), DSEC_OFFSET + 2 * STEP_US))
+    warnings = audit(open_data(root)).warnings
+    assert any("of 12 images have no event in their window" in text for text in warnings)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.data.events.raw import RawEvents
+from tune_cmx.data.events.sources import recorded
 from tune_cmx.data.labels.base import Labels, LabelSource, ListedLabels
 from tune_cmx.data.readers.base import Certainty, DataSettings, PairedData, Sign
 from tune_cmx.data.readers.finding_labels import FoundLabels
@@ -34,6 +35,8 @@ IMAGES, RECTIFIED = "images/left/distorted", "images/left/rectified"
 EVENTS, TRACKS, TIMES = "events/left/events.h5", "object_detections/left/tracks.npy", "images/timestamps.txt"
 SENSOR = 480, 640
 """Height and width of the event camera, where no image says them."""
+REACH_US = 50_000
+"""An image that is later than this after the last event shows none."""
 _FIELDS = ("t", "x", "y", "w", "h", "class_id")
 
 
@@ -74,6 +77,8 @@ class DsecDetReader(RawEventReader):
         images, times = _images(root, sequences, shown, (*remarks, *notes))
         if "event" not in shown:
             return join(self, root, images, settings, labels)
+        for sequence in sequences:
+            _refuse_other_times(sequence)
         data = join(self, root, images, settings, labels)
         timed = tuple(replace(image, time_us=times[image.id]) for image in data.images)
         return replace(data, images=timed, raw_events=RawEvents(EventsConfig(), *size)).with_events(None)
@@ -130,6 +135,23 @@ def _sequence(folder: Path, with_images: bool) -> _Sequence:
     times = {number: stamps[number] for number in images} if with_images else stamps
     part = "val" if folder.name in VALIDATION else folder.parent.name
     return _Sequence(folder.name, part, folder, times, images)
+
+
+def _refuse_other_times(sequence: _Sequence) -> None:
+    """Raises DataError where the events and the images of a sequence were not recorded at one time."""
+    path = sequence.folder / EVENTS
+    found = recorded(path)
+    if found is None:
+        raise DataError(f"{path}: has no event; download the file again, or move the sequence away")
+    first, last = found
+    if last < first:
+        raise DataError(f"{path}: times of events are not ascending, {first}..{last} µs; sort the events by t")
+    begin, end = min(sequence.times.values()), max(sequence.times.values())
+    if end <= first or begin > last + REACH_US:
+        raise DataError(
+            f"{path}: events are of {first}..{last} µs and the images of {sequence.folder / TIMES} of {begin}..{end} "
+            "µs, so no image has an event; t_offset in the file, or the file of times, is wrong"
+        )
 
 
 def _sensor(sequences: list[_Sequence]) -> tuple[int, int]:
