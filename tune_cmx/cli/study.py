@@ -84,7 +84,7 @@ def begin_check(study: Study, prepared: "Prepared | None", ask: Ask) -> "Callabl
         ask: Where the models are built.
 
     Raises:
-        DataError: No validation image has a box.
+        DataError: No training image has a box, or no validation image.
         ConfigError: What the search begins with cannot be read, or a model cannot be built.
     """
     searcher = study.file.searcher
@@ -92,7 +92,13 @@ def begin_check(study: Study, prepared: "Prepared | None", ask: Ask) -> "Callabl
         from tune_cmx.search.optuna.priors import observations_of
 
         observations_of(searcher, study.phases[0].domains, searcher.optimised(study.file.early_stopping.metric))
-    if prepared is not None and not prepared.summary()["counts"]["val"]["boxes"]:
+    counts = None if prepared is None else prepared.summary()["counts"]
+    if prepared is not None and counts is not None and not counts["train"]["boxes"]:
+        raise DataError(
+            f"{prepared.data.root}: no training image has a box, so nothing can be learnt; split the images in another "
+            "way, with --split FILE or --split-by"
+        )
+    if prepared is not None and counts is not None and not counts["val"]["boxes"]:
         raise DataError(
             f"{prepared.data.root}: no validation image has a box, so {study.file.early_stopping.metric} is not "
             "defined; split the images in another way, with --split FILE or --split-by"

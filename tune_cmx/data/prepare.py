@@ -157,7 +157,7 @@ def _prepared_before(config: DataConfig, folder: Path, data: PairedData) -> Prep
             f"{config.split}: is not the split that {folder} was prepared with; "
             f"leave --split out to use {prepared.split_file}, or use another --output-dir"
         )
-    kept = KeptAudits(data).labels([*prepared.split.val, *prepared.split.test])
+    kept = KeptAudits(prepared.data).labels([*prepared.split.val, *prepared.split.test])
     return _with_ground_truth(prepared, kept)
 
 
@@ -232,12 +232,26 @@ def _loaded(data: PairedData, found: Audit, folder: Path) -> Prepared:
             f"{data.root}: {len(changed)} images were added or removed since {folder} was prepared, such as "
             f"{changed[0]}; restore them, or start a new study"
         )
+    data = _as_audited(data, found)
     split = read_split(folder / SPLIT_FILE, data)
     seen = with_event_sums(found, data, split.train, folder)
     if seen is not found:  # another representation of raw events than the audit's
         event = modality_statistics(data, seen, split.train, "event", None)
         split = split.with_statistics({**split.statistics, "event": event})
     return Prepared(data, seen, split, folder)
+
+
+def _as_audited(data: PairedData, found: Audit) -> PairedData:
+    """The set without modalities that were added since the audit: the study began without them."""
+    then = next(iter(found.sums.values())).keys()
+    if data.bands.keys() <= then:
+        return data
+    images = tuple(
+        replace(image, files={name: path for name, path in image.files.items() if name in then})
+        for image in data.images
+    )
+    bands = {name: channels for name, channels in data.bands.items() if name in then}
+    return replace(data, images=images, bands=bands)
 
 
 @uncollected()

@@ -172,6 +172,10 @@ class TestOrientation:
         assert len(picture_remarks(content)) == 1
         assert picture_remarks(file(smooth, "JPEG", exif=oriented(1))) == []
 
+    def test_a_turned_webp_file_is_remarked(self):
+        content = file(np.dstack([GREY] * 3), "WEBP", lossless=True, exif=oriented(3))
+        assert ["EXIF orientation, which was applied" in remark for remark in picture_remarks(content)] == [True]
+
     def test_sixteen_bits_are_turned_too(self):
         np.testing.assert_array_equal(decode_image(file(RAW, "PNG", exif=oriented(6)), "a")[:, :, 0], np.rot90(RAW, 3))
 

@@ -108,3 +108,14 @@ def test_a_range_of_a_modality_that_the_data_lack_is_refused(config: DataConfig,
     prepared = prepare(config, tmp_path / "kept")
     with pytest.raises(DataError, match=r"data\.range\.thermal: the data have no thermal images, but rgb, event"):
         prepared.pixel_statistics(PixelRanges(thermal=PixelRange(kind="image")))
+
+
+def test_a_modality_that_was_added_later_is_not_used(config: DataConfig, tmp_path: Path) -> None:
+    event = Path(config.root or "") / "event"
+    event.rename(tmp_path / "event")
+    first = prepare(config, tmp_path / "kept")
+    (tmp_path / "event").rename(event)
+    for again in (load_prepared(config, tmp_path / "kept"), prepare(config, tmp_path / "kept")):
+        assert set(again.data.bands) == {"rgb", "thermal"}
+        assert (again.audit, again.hashes()) == (first.audit, first.hashes())
+        assert set(again.pixel_statistics(PixelRanges())) == {"rgb", "thermal"}

@@ -82,6 +82,11 @@ def class_map(
                 f"classes: '{name}' would be called '{new}'. To leave it out, write {name}= in --classes, or null "
                 "without quotation marks in data.yaml"
             )
+        if new is not None and (not new.strip() or (new.strip().lower() == IGNORE and new != IGNORE)):
+            raise ConfigError(
+                f"classes: '{name}' would be called '{new}'. Write {IGNORE} in lower case to make its boxes ignore "
+                "regions, null to leave it out, or another name"
+            )
     renamed: dict[str, str | None] = {name: said.get(name, name) for name in names}
     learnt = list(dict.fromkeys(name for name in renamed.values() if name not in (None, IGNORE)))
     if not learnt:

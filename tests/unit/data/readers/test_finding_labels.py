@@ -352,6 +352,11 @@ class TestClasses:
     def _labels(self, root: Path) -> None:
         voc(root, "a", thing("rider") + thing("person") + thing("dog"))
 
+    @pytest.mark.parametrize("new", ["Ignore", "", " "])
+    def test_a_new_name_that_is_no_name_is_refused(self, root: Path, new: str) -> None:
+        with pytest.raises(ConfigError, match=f"'rider' would be called '{new}'. Write ignore in lower case"):
+            open_data(root, classes={"rider": new})
+
     def test_renamed_merged_left_out_and_ignored(self, root: Path) -> None:
         data = open_data(root, classes={"rider": "person", "dog": None})
         assert data.classes == ("person",)
