@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from tune_cmx.errors import DataError
 
@@ -56,6 +56,9 @@ def decode_image(content: bytes, place: str) -> Pixels:
                 )
             upright = image if _is_plain(content, _TURNING | {b"tEXt", b"zTXt"}) else ImageOps.exif_transpose(image)
             pixels = np.asarray(_converted(upright))
+    except UnidentifiedImageError as error:  # its own text names an object in memory
+        state = "the file is empty" if not content else "corrupt, or no image of a known form"
+        raise DataError(f"{place}: {state}; export it again as PNG, JPEG or TIFF") from error
     except _CORRUPT as error:
         raise DataError(f"{place}: corrupt, or no image of a known form: {error}") from error
     except ImageCms.PyCMSError as error:

@@ -71,3 +71,11 @@ def test_a_nan_in_a_packed_frame_is_named_by_its_place(refusal: "Refusal", tmp_p
     for arguments in (["check", space], ["train"]):
         message = refusal(*arguments, "--data", tmp_path / "packed", "--classes", "person")
         assert "f02.npy: nan at row 4, column 5, band 3" in message
+
+
+def test_a_training_part_without_boxes_is_refused(refusal: "Refusal", data: Path, space: Path) -> None:
+    for part, ids in (("train", IDS[:4]), ("val", IDS[4:8]), ("test", IDS[8:])):
+        (data / f"{part}.txt").write_text("\n".join(ids) + "\n")
+    for id in IDS[:4]:
+        (data / "labels" / f"{id}.txt").write_text("")
+    assert "no training image has a box, so nothing can be learnt" in refusal("check", space, "--data", data)

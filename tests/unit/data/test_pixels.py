@@ -156,6 +156,13 @@ class TestColourSpaces:
             assert picture_remarks(content) == []
 
 
+@pytest.mark.parametrize(("content", "said"), [(b"", "the file is empty"), (b"no image", "corrupt, or no image")])
+def test_a_file_that_is_no_image_is_described_in_words(content, said):
+    with pytest.raises(DataError, match=rf"a\.png: {said}.*; export it again") as error:
+        decode_image(content, "a.png")
+    assert "BytesIO" not in str(error.value)
+
+
 class TestOrientation:
     @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
     @pytest.mark.parametrize(("number", "turns"), [(3, 2), (6, 3), (8, 1)])

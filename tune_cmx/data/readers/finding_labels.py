@@ -9,7 +9,7 @@ from tune_cmx.data.labels.base import LabelFile, LabelForm, LabelSource
 from tune_cmx.data.labels.coco import is_coco, read_coco
 from tune_cmx.data.labels.voc import VocForm
 from tune_cmx.data.labels.yolo import YoloForm
-from tune_cmx.data.readers.names import LABEL_WORDS, ImageNames, Key, NameParts, name_parts, text_parts
+from tune_cmx.data.readers.names import ImageNames, Key, NameParts, holds_labels, name_parts, text_parts
 from tune_cmx.data.readers.order import listed, natural_order
 from tune_cmx.data.readers.pairing import names_under
 from tune_cmx.data.readers.paths import start_of
@@ -111,7 +111,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _label_folders(root: Path) -> list[Path]:
-    return [path for path in _folders(root) if path.name.lower() in LABEL_WORDS]
+    return [path for path in _folders(root) if holds_labels(path.name)]
 
 
 def one_form(folder: Path, paths: Sequence[str | Path]) -> LabelForm:

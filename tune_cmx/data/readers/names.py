@@ -178,6 +178,15 @@ def _without_modality(stem: str, modality: str | None) -> tuple[str, str | None]
     return stem, None
 
 
+def holds_labels(folder: str) -> bool:
+    """Whether a folder is named as one of labels, perhaps of one modality or part, as `labels_thermal`."""
+    if folder.lower() in LABEL_WORDS:
+        return True
+    words = _words(folder)
+    others = [word for word in words if word not in LABEL_WORDS]
+    return len(others) < len(words) and all(_word(word, MODALITY_WORDS) or _word(word, PART_WORDS) for word in others)
+
+
 def _word(word: str, table: Mapping[str, frozenset[str]]) -> str | None:
     return next((name for name, words in table.items() if word in words), None)
 

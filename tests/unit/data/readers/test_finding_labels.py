@@ -347,6 +347,16 @@ class TestWithoutLabel:
             open_data(root)
 
 
+def test_folders_of_labels_may_name_a_modality_or_a_part(root: Path) -> None:
+    write(root / "classes.txt", "person\n")
+    write(root / "labels_thermal" / "a.txt", BOX)
+    assert len(read_labels(open_data(root), open_data(root).images[0]).boxes) == 1
+    (root / "labels_thermal").rename(root / "labels_train")
+    write(root / "labels_val" / "b.txt", BOX)
+    data = open_data(root)
+    assert [len(read_labels(data, image).boxes) for image in data.images] == [1, 1, 0]
+
+
 class TestClasses:
     @pytest.fixture(autouse=True)
     def _labels(self, root: Path) -> None:
