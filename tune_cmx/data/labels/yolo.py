@@ -63,6 +63,11 @@ def _parse_line(line: str, classes: tuple[str, ...]) -> tuple[int, tuple[float, 
     if class_id != int(class_id) or not 0 <= class_id < len(classes):
         allowed = "0" if len(classes) == 1 else f"0..{len(classes) - 1}"
         raise ValueError(f"class is {fields[0]}; allowed: {allowed} ({', '.join(classes[:8])})")
+    if polygon and _has_key_points(values):
+        raise ValueError(
+            "the line may be a box and key points with their visibility (0, 1 or 2), as pose labels have; keep the "
+            f"first five numbers of each line: class, x centre, y centre, width, height; got '{line.strip()[:80]}'"
+        )
     if polygon:
         corners = min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])
     else:
@@ -81,3 +86,13 @@ def _parse_line(line: str, classes: tuple[str, ...]) -> tuple[int, tuple[float, 
     if x2 <= x1 or y2 <= y1:
         raise ValueError(f"the box has no area within the image: '{line.strip()[:80]}'")
     return int(class_id), (x1, y1, x2, y2), polygon
+
+
+def _has_key_points(values: list[float]) -> bool:
+    """Whether class and box are followed by triples of x, y and visibility, with each visible point in the box."""
+    x, y, width, height = values[1:5]
+    points = list(zip(values[5::3], values[6::3], values[7::3], strict=False))
+    return len(values) % 3 == 2 and all(
+        seen in (0, 1, 2) and (seen == 0 or (abs(px - x) <= width / 2 and abs(py - y) <= height / 2))
+        for px, py, seen in points
+    )

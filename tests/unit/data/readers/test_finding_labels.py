@@ -347,6 +347,16 @@ class TestWithoutLabel:
             open_data(root)
 
 
+def test_lines_with_key_points_are_refused(root: Path) -> None:
+    write(root / "classes.txt", "person\n")
+    for seen in ("1", "2"):
+        write(root / "labels" / "a.txt", f"0 0.5 0.5 0.4 0.4 0.4 0.5 {seen} 0.6 0.5 0\n")
+        with pytest.raises(DataError, match=r"a\.txt:1: the line may be a box and key points .*first five numbers"):
+            audit(open_data(root))
+    write(root / "labels" / "a.txt", "0 0.1 0.1 0.2 0.1 0.3 0.2 0.3 0.4 0.1 0.3\n")
+    assert any("have polygons" in text for text in audit(open_data(root)).warnings)
+
+
 def test_folders_of_labels_may_name_a_modality_or_a_part(root: Path) -> None:
     write(root / "classes.txt", "person\n")
     write(root / "labels_thermal" / "a.txt", BOX)
