@@ -9,8 +9,8 @@ from event_sets import dsec_det
 from tune_cmx.config.data.events import EventsConfig
 from tune_cmx.config.data.ranges import PixelRange, PixelRanges
 from tune_cmx.config.trial import DataConfig
+from tune_cmx.data import event_sums
 from tune_cmx.data.audit import audit, statistics
-from tune_cmx.data.events import sums
 from tune_cmx.data.prepare import load_prepared, open_configured, prepare
 from tune_cmx.data.readers import open_data, read_image
 from tune_cmx.data.shared.image_cache import shared_images
@@ -66,7 +66,7 @@ def test_event_images_refuse_the_section(tmp_path) -> None:
 def test_their_sums_are_computed_once(config, folder, monkeypatch) -> None:
     other = config.model_copy(update={"events": VOXELS})
     first = load_prepared(other, folder)
-    monkeypatch.setattr(sums, "_computed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(event_sums, "_computed", lambda *_: pytest.fail("computed again"))
     assert load_prepared(other, folder).split.statistics == first.split.statistics
 
 
@@ -80,7 +80,7 @@ def test_a_range_is_found_for_each_representation(config, folder) -> None:
 
 
 def test_the_default_written_out_is_the_default(config, folder, monkeypatch) -> None:
-    monkeypatch.setattr(sums, "_computed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(event_sums, "_computed", lambda *_: pytest.fail("computed again"))
     load_prepared(config.model_copy(update={"events": EventsConfig()}), folder)
 
 
