@@ -3,14 +3,13 @@
 Then it is scored, chosen, imported, claimed, reported and shown on the board.
 """
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from study_writer import StudyWriter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -96,14 +95,7 @@ def test_an_import_reads_it(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two configurations on three shared seeds, with the new metric in each run's results."""
-    spec = importlib.util.spec_from_file_location(
-        "study_writer", Path(__file__).parents[1] / "unit" / "evidence" / "conftest.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["study_writer"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    writer = module.StudyWriter(tmp_path / "cssa-stages")
+    writer = StudyWriter(tmp_path / "cssa-stages")
     writer.arm("baseline", [30.0, 31.0, 32.0])
     writer.arm("stages-4", [33.0, 34.1, 34.9])
     treatment, baseline = ({"model.fusion.kind": kind} for kind in ("cssa", "frm_ffm"))
