@@ -123,7 +123,8 @@ class Tiny:
 
 
 LONGEST = (
-    *("test_search.py", "test_scale.py", "test_distributed.py", "test_promotion.py", "test_shared_cache.py"),
+    *("test_search.py", "test_plugins.py", "test_streams.py", "test_scale.py", "test_model_in_use.py"),
+    *("test_distributed.py", "test_promotion.py", "test_shared_cache.py", "test_group_checkpoint.py"),
     *("test_robustness.py", "test_memory.py", "test_trial.py", "test_out_of_memory.py", "test_board.py"),
 )
 """They start first, so that no core waits for the last file at the end."""

@@ -76,7 +76,7 @@ def test_a_corrupt_image_is_named(folders):
     with pytest.raises(DataError, match=r"thermal/b\.png: corrupt"):
         audit(open_data(root))
     path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"thermal/b\.png: corrupt"):
+    with pytest.raises(DataError, match=r"thermal/b\.png: the file is empty"):
         audit(open_data(root))
 
 

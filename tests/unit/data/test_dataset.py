@@ -95,7 +95,7 @@ def test_a_spoilt_file_is_named(folders):
     root = folders()
     data = open_data(root)
     (root / "rgb" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"rgb/a\.png: corrupt"):
+    with pytest.raises(DataError, match=r"rgb/a\.png: the file is empty"):
         PairedDataset(data, ["a"], ALL, augment=None, seed=0)[0]
     with pytest.raises(DataError, match="no image 'z'"):
         PairedDataset(data, ["z"], ALL, augment=None, seed=0)
