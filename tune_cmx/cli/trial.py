@@ -188,7 +188,7 @@ def _loggers(given: Sequence[str] | None) -> tuple[str, ...]:
     """The loggers that the command line names.
 
     Raises:
-        ConfigError: One is unknown or cannot be used, or `none` stands beside another.
+        ConfigError: One is unknown or cannot be used, or `none` is given with another.
     """
     names = DEFAULT if given is None else tuple(given)
     if names == ("none",):

@@ -162,6 +162,20 @@ class LabelForm(ABC):
         return []
 
 
+def numbered_lines(content: bytes, place: str) -> tuple[list[tuple[int, str]], list[str]]:
+    """The lines of a text file that are not blank, with their numbers from 1; and what is wrong with the file.
+
+    Args:
+        content: The file's bytes.
+        place: The file's name for error messages.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        return [], [f"{place}: not UTF-8 text: {error}"]
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()], []
+
+
 @dataclass(frozen=True)
 class LabelFile(LabelSource):
     """A label file of its own."""

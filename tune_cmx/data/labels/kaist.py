@@ -7,7 +7,7 @@ import math
 from typing import ClassVar
 from xml.etree.ElementTree import Element
 
-from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels
+from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels, numbered_lines
 from tune_cmx.data.labels.classes import ClassMap
 from tune_cmx.data.labels.voc import VocForm
 
@@ -23,17 +23,13 @@ class KaistForm(LabelForm):
     title: ClassVar[str] = "KAIST text"
 
     def parse(self, content: bytes, place: str, classes: ClassMap) -> LabelReading:
-        try:
-            lines = content.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            return LabelReading(Labels.of([], []), [f"{place}: not UTF-8 text: {error}"])
+        lines, problems = numbered_lines(content, place)
         boxes: list[tuple[float, float, float, float]] = []
         ids: list[int] = []
         ignore: list[bool] = []
-        problems: list[str] = []
         remarks: list[str] = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip() or line.startswith("%"):
+        for number, line in lines:
+            if line.startswith("%"):
                 continue
             try:
                 class_id, (x, y, width, height), ignored = _parse_line(line, classes)

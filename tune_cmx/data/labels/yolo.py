@@ -3,7 +3,7 @@
 import math
 from typing import ClassVar
 
-from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels
+from tune_cmx.data.labels.base import LabelForm, LabelReading, Labels, numbered_lines
 from tune_cmx.data.labels.classes import ClassMap
 
 OVERSHOOT = 1e-3
@@ -19,17 +19,11 @@ class YoloForm(LabelForm):
     title: ClassVar[str] = "YOLO text"
 
     def parse(self, content: bytes, place: str, classes: ClassMap) -> LabelReading:
-        try:
-            lines = content.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            return LabelReading(Labels.of([], []), [f"{place}: not UTF-8 text: {error}"])
+        lines, problems = numbered_lines(content, place)
         boxes: list[tuple[float, float, float, float]] = []
         ids: list[int] = []
-        problems: list[str] = []
         polygons = False
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+        for number, line in lines:
             try:
                 class_id, box, polygon = _parse_line(line, classes.source)
             except ValueError as error:
