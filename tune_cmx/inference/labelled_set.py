@@ -31,7 +31,7 @@ class LabelledSet:
     data: PairedData
     audit: Audit
     labels: Mapping[str, Labels]
-    """Boxes by image id."""
+    """Boxes by image id, where they are known; the others are read when they are scored."""
 
 
 @dataclass(frozen=True)

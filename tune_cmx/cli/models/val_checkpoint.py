@@ -18,7 +18,7 @@ from tune_cmx.metrics import METRICS
 
 if TYPE_CHECKING:
     from tune_cmx.data.readers import PairedData
-    from tune_cmx.inference.validation import Validation
+    from tune_cmx.inference.labelled_set import Scored
     from tune_cmx.models.group_checkpoint import GroupCheckpoint
 
 SUFFIXES = (".pth", ".pt")
@@ -66,7 +66,7 @@ def val_checkpoint(
         result_row,
         trained_detector,
     )
-    from tune_cmx.inference.validation import validated
+    from tune_cmx.inference.labelled_set import LabelledSet, score_detector
     from tune_cmx.models.group_checkpoint import read_group_checkpoint
 
     if not path.is_file():
@@ -85,9 +85,10 @@ def val_checkpoint(
                 f"leaked split: {share:.0%} of the {part} images have an image of train next to them in the order of "
                 "names; describe these metrics, and compare them only with metrics on the same split"
             )
-        found = validated(detector, prepared, part, workers=workers)
+        labelled = LabelledSet(prepared.data, prepared.audit, {})
+        found = score_detector(detector, labelled, getattr(prepared.split, part), workers=workers)
         parameters = sum(one.numel() for one in detector.network.parameters())
-        made = result_row(checkpoint, found.score.metrics, part, prepared, parameters)
+        made = result_row(checkpoint, found.metrics, part, prepared, parameters)
     _show(found, part)
     if row is not None:
         add_row(row, made)
@@ -141,11 +142,11 @@ def _fusion(model: ModelConfig) -> str:
     return f"fusion {' / '.join(kinds)} at stages 1..4" + (f" ({options})" if options else "")
 
 
-def _show(found: "Validation", part: str) -> None:
+def _show(found: "Scored", part: str) -> None:
     """The metrics on the part, then by class and by condition."""
     boxes = sum(int(one["boxes"]) for one in found.by_class.values())
     say(f"on {part}: {count(len(found.truth['images']), 'image')}, {count(boxes, 'box')}; metrics in points")
-    rows = [[METRICS[name].title, _number(value)] for name, value in found.score.metrics.items()]
+    rows = [[METRICS[name].title, _number(value)] for name, value in found.metrics.items()]
     table_of(["metric", part], rows, right={1})
     for what, parts in (("class", found.by_class), ("condition", found.by_condition)):
         if len(parts) > 1:
